@@ -1,14 +1,22 @@
 # The operator alone, without the playground. `docker build -t REPOSITORY/cloudrun-identity .`
-# For an image that can be built again as it was, name the base by its digest: `--build-arg BASE=python@sha256:…`.
+# Every package is installed from requirements/, which names its version and its hashes (`make requirements`).
+# For an image that can be built again as it was, name the base by its digest, too:
+# `--build-arg BASE=python@sha256:…`. `docker buildx imagetools inspect python:3.11-slim` prints the digest.
 ARG BASE=python:3.11-slim
 
 FROM ${BASE} AS build
 WORKDIR /src
 # No pip in what is shipped: that of the base installs into it.
 RUN python -m venv --without-pip /opt/cloudrun-identity
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY requirements requirements
+RUN pip install --no-cache-dir --require-hashes --only-binary :all: --requirement requirements/image-build.txt
+RUN pip --python /opt/cloudrun-identity/bin/python install --no-cache-dir \
+    --require-hashes --only-binary :all: --requirement requirements/image.txt
+COPY pyproject.toml README.md LICENSE ./
 COPY operator/cloudrun_identity operator/cloudrun_identity
-RUN pip --python /opt/cloudrun-identity/bin/python install --no-cache-dir --constraint constraints.txt .
+# The build backend above builds the operator. An isolated build would download one without a hash.
+RUN pip wheel --no-deps --no-build-isolation --no-index --wheel-dir /wheels .
+RUN pip --python /opt/cloudrun-identity/bin/python install --no-cache-dir --no-deps --no-index /wheels/*.whl
 
 FROM ${BASE}
 RUN groupadd --gid 65532 nonroot && useradd --uid 65532 --gid 65532 --create-home nonroot

@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 CHART_CRDS := charts/cloudrun-identity/files/crds
 CONSTRAINTS_VENV := build/constraints
+PIP_TOOLS := pip-tools==7.6.2
+PIP_TOOLS_VENV := build/pip-tools
 DISTRIBUTED := -n auto --dist loadscope
 # The paths that the language check covers. Add a path here when its prose follows CONTRIBUTING.md.
 CHECKED_PROSE := \
@@ -16,7 +18,7 @@ CHECKED_PROSE := \
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all soak bench generate lint constraints clean
+.PHONY: help demo test test-all soak bench generate lint constraints requirements clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -53,7 +55,7 @@ lint: $(INSTALLED) ## run ruff, mypy, import-linter and the language check
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python tools/check_language.py $(CHECKED_PROSE)
 
-constraints: ## update constraints.txt to the newest versions that pyproject.toml allows (needs Python 3.11)
+constraints: ## update constraints.txt and requirements/ to the newest versions that pyproject.toml allows (needs Python 3.11)
 	$(refuse_unfit_python)
 	@rm -rf $(CONSTRAINTS_VENV)
 	@$(PYTHON) -m venv $(CONSTRAINTS_VENV)
@@ -61,6 +63,14 @@ constraints: ## update constraints.txt to the newest versions that pyproject.tom
 	@sed -n '/^#/p' constraints.txt >build/constraints.txt
 	@$(CONSTRAINTS_VENV)/bin/pip freeze --exclude-editable >>build/constraints.txt
 	@mv build/constraints.txt constraints.txt
+	@$(MAKE) --no-print-directory requirements
+
+requirements: ## write requirements/, the hashes of the image's packages, from constraints.txt (needs Python 3.11)
+	$(refuse_unfit_python)
+	@$(PYTHON) -m venv $(PIP_TOOLS_VENV)
+	@$(PIP_TOOLS_VENV)/bin/pip install --quiet --disable-pip-version-check $(PIP_TOOLS)
+	@$(pip_compile) --output-file requirements/image.txt pyproject.toml
+	@$(pip_compile) --build-deps-for wheel --only-build-deps --output-file requirements/image-build.txt pyproject.toml
 
 clean: ## remove everything that the other targets created
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -72,6 +82,9 @@ $(INSTALLED): pyproject.toml playground/pyproject.toml constraints.txt
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' -e ./playground
 	@touch $(INSTALLED)
+
+pip_compile = CUSTOM_COMPILE_COMMAND='make requirements' $(PIP_TOOLS_VENV)/bin/pip-compile --quiet --generate-hashes \
+	--strip-extras --allow-unsafe --no-annotate --no-emit-options --constraint constraints.txt
 
 # One line that says what $(PYTHON) lacks and how to get it; empty if it lacks nothing.
 unfit_python = $(shell \

@@ -29,15 +29,22 @@ def chart() -> Iterator[Chart]:
         yield chart
 
 
-def manifests(chart: Chart, **values: Any) -> dict[tuple[str, str], Manifest]:
-    """Render release `ops` in namespace `identities`; return its manifests by kind and name."""
+def rendering(chart: Chart, **values: Any) -> list[Manifest]:
+    """Render release `ops` in namespace `identities`."""
     rendered = chart.render(IMAGE | values, name="ops", namespace="identities")
-    return {
-        (manifest["kind"], manifest["metadata"]["name"]): manifest
+    return [
+        manifest
         for path, text in rendered.items()
         if path.endswith(".yaml")
         for manifest in yaml.load_all(text, LOADER)
         if manifest
+    ]
+
+
+def manifests(chart: Chart, **values: Any) -> dict[tuple[str, str], Manifest]:
+    """Return the manifests of the release by kind and name."""
+    return {
+        (manifest["kind"], manifest["metadata"]["name"]): manifest for manifest in rendering(chart, **values)
     }
 
 
@@ -53,9 +60,14 @@ def container(chart: Chart, **values: Any) -> Manifest:
 
 def rules(chart: Chart, kind: str, **values: Any) -> set[tuple[str, str]]:
     """Return every (resource, verb) that the role of this kind permits."""
+    return permitted(manifests(chart, **values)[kind, "ops-cloudrun-identity"])
+
+
+def permitted(role: Manifest) -> set[tuple[str, str]]:
+    """Return every (resource, verb) that a role permits."""
     return {
         (f"{resource}.{group}".removesuffix("."), verb)
-        for rule in manifests(chart, **values)[kind, "ops-cloudrun-identity"]["rules"]
+        for rule in role["rules"]
         for group in rule["apiGroups"]
         for resource in rule["resources"]
         for verb in rule["verbs"]
@@ -214,14 +226,56 @@ def test_no_role_has_a_wildcard_or_access_to_secrets(chart: Chart, kind: str) ->
     assert not [rule for rule in rules(chart, kind) if "*" in "".join(rule) or rule[0].startswith("secrets")]
 
 
-def test_keys_permit_access_to_secrets_but_not_listing(chart: Chart) -> None:
-    allowed = rules(chart, "ClusterRole", keys={"enabled": True})
-    assert {verb for resource, verb in allowed if resource == "secrets"} == {
-        "get",
-        "create",
-        "patch",
-        "delete",
-    }
+SECRETS = {("secrets", verb) for verb in ("get", "create", "patch", "delete")}
+
+
+def test_keys_permit_secrets_of_the_listed_namespaces_but_not_listing(chart: Chart) -> None:
+    listed = {"enabled": True, "namespaces": ["flows", "payments"]}
+    rendered = [each for each in rendering(chart, keys=listed) if each["metadata"]["name"].endswith("-keys")]
+    namespaces = {(each["kind"], each["metadata"]["namespace"]) for each in rendered}
+    assert namespaces == {(kind, name) for kind in ("Role", "RoleBinding") for name in listed["namespaces"]}
+    for each in rendered:
+        if each["kind"] == "Role":
+            assert permitted(each) == SECRETS
+        else:
+            assert each["roleRef"]["name"] == "ops-cloudrun-identity-keys"
+            assert [subject["namespace"] for subject in each["subjects"]] == ["identities"]
+    assert not SECRETS & rules(chart, "ClusterRole", keys=listed)
+
+
+def test_keys_can_permit_secrets_of_every_namespace(chart: Chart) -> None:
+    everywhere = {"enabled": True, "namespaces": ["*"]}
+    assert {rule for rule in rules(chart, "ClusterRole", keys=everywhere) if "secrets" in rule} == SECRETS
+    assert ("Role", "ops-cloudrun-identity-keys") not in manifests(chart, keys=everywhere)
+
+
+def test_writes_of_secrets_are_limited_to_those_of_keys(chart: Chart) -> None:
+    name = "ops-cloudrun-identity-secrets"
+    assert ("ValidatingAdmissionPolicy", name) not in manifests(chart)
+    rendered = manifests(
+        chart, keys={"enabled": True, "namespaces": ["flows"]}, serviceAccount={"name": "operator"}
+    )
+    policy = rendered["ValidatingAdmissionPolicy", name]["spec"]
+    assert policy["failurePolicy"] == "Fail"
+    [condition] = policy["matchConditions"]
+    assert condition["expression"].endswith("'system:serviceaccount:identities:operator'")
+    assert rendered["ValidatingAdmissionPolicyBinding", name]["spec"]["validationActions"] == ["Deny"]
+
+
+def test_admission_policies_are_optional_and_name_the_managed_project(chart: Chart) -> None:
+    kinds = {kind for kind, _ in manifests(chart)}
+    assert not {kind for kind in kinds if kind.startswith("Validating")}
+    enabled = {"enabled": True, "validationActions": ["Warn", "Audit"]}
+    rendered = manifests(chart, admissionPolicy=enabled)
+    policies = {name: each for (kind, name), each in rendered.items() if kind == "ValidatingAdmissionPolicy"}
+    assert policies
+    for name, policy in policies.items():
+        assert policy["spec"]["paramKind"]["kind"] == "ManagedProject"
+        assert policy["spec"]["failurePolicy"] == "Ignore", "the operator judges the object in any case"
+        binding = rendered["ValidatingAdmissionPolicyBinding", name]["spec"]
+        assert binding["policyName"] == name
+        assert binding["validationActions"] == ["Warn", "Audit"]
+        assert binding["paramRef"]["parameterNotFoundAction"] == "Allow"
 
 
 @pytest.mark.parametrize(
@@ -230,6 +284,9 @@ def test_keys_permit_access_to_secrets_but_not_listing(chart: Chart) -> None:
         ({}, "image.repository"),
         (IMAGE | {"replica": 2}, "replica"),
         (IMAGE | {"http": {"port": 80}}, "port"),
+        (IMAGE | {"keys": {"enabled": True}}, "keys.namespaces must list"),
+        (IMAGE | {"keys": {"enabled": True, "namespaces": ["Flows"]}}, "namespaces"),
+        (IMAGE | {"admissionPolicy": {"validationActions": ["Refuse"]}}, "validationActions"),
         (IMAGE | {"leaseDuration": "15 seconds"}, "leaseDuration"),
         (IMAGE | {"serviceAccount": {"annotations": {"a": 1}}}, "annotations"),
     ],

@@ -5,6 +5,8 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +71,58 @@ def test_a_dependency_is_bounded_and_pinned_within_its_bounds(
     assert requirement.specifier.contains(constraints[canonicalize_name(requirement.name)])
 
 
+def hashed(path: Path) -> dict[str, tuple[str, int]]:
+    """Return the version and the number of hashes of each package in a file that pip-compile wrote."""
+    entries = re.findall(
+        r"^(\S+)==(\S+)((?: \\\n    --hash=sha256:[0-9a-f]{64})*)$",
+        path.read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+    return {canonicalize_name(name): (version, hashes.count("--hash")) for name, version, hashes in entries}
+
+
+def needed(roots: Iterable[str]) -> set[str]:
+    """Return the names of the installed packages that packages need, with those that these need."""
+    found: set[str] = set()
+    pending = [canonicalize_name(name) for name in roots]
+    while pending:
+        name = pending.pop()
+        if name in found:
+            continue
+        found.add(name)
+        for text in metadata.requires(name) or ():
+            requirement = Requirement(text)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                pending.append(canonicalize_name(requirement.name))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("file", "roots"),
+    [
+        ("image.txt", [Requirement(each).name for each in OPERATOR["dependencies"]]),
+        ("image-build.txt", ["hatchling"]),
+    ],
+)
+def test_packages_of_the_image_have_the_tested_version_and_hashes(
+    file: str, roots: list[str], constraints: dict[str, str]
+) -> None:
+    listed = hashed(ROOT / "requirements" / file)
+    assert needed(roots) <= listed.keys()
+    assert {name: version for name, (version, _) in listed.items()} == {
+        name: constraints[name] for name in listed
+    }
+    assert all(count > 0 for _, count in listed.values())
+
+
+def test_the_image_installs_nothing_without_a_hash() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
+    installs = [line for line in dockerfile.splitlines() if re.match(r"RUN pip .*\b(install|wheel)\b", line)]
+    assert len(installs) == 4
+    for command in installs:
+        assert "--require-hashes" in command or {"--no-deps", "--no-index"} <= set(command.split())
+
+
 def test_the_version_is_the_same_everywhere() -> None:
     chart = yaml.safe_load((ROOT / "charts" / "cloudrun-identity" / "Chart.yaml").read_text(encoding="utf-8"))
     versions = {OPERATOR["version"], PLAYGROUND["version"], chart["appVersion"]}
@@ -83,6 +137,16 @@ def test_every_reason_of_a_status_is_used() -> None:
     code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "operator").rglob("*.py"))
     given = set(re.findall(r"\bReason\.([A-Z_]+)\b", code))
     assert {reason.name for reason in Reason} <= given
+
+
+def test_every_documented_account_has_an_id_that_google_accepts() -> None:
+    """The ID has 6 to 30 characters: https://cloud.google.com/iam/docs/service-accounts-create."""
+    paths = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.yaml")]
+    paths += [*ROOT.glob("crds/*.yaml"), *ROOT.glob("charts/**/*.yaml")]
+    text = "".join(path.read_text(encoding="utf-8") for path in paths)
+    named = set(re.findall(r"([\w.-]+)@[\w-]+\.iam\.gserviceaccount\.com", text))
+    lower = {name for name in named if name.islower()}  # upper case is for the reader to replace
+    assert not {name for name in lower if not re.fullmatch(r"[a-z][a-z0-9-]{4,28}[a-z0-9]", name)}
 
 
 TESTS = sorted(path for tests in ("tests", "playground/tests") for path in (ROOT / tests).rglob("*.py"))

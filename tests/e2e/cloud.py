@@ -236,12 +236,13 @@ class Cloud:
             counted[rpc.removeprefix(rpc.rpartition("/")[0].rpartition(".")[0] + ".")] += count
         return counted
 
-    def log(self, reason: str = "") -> list[dict[str, Any]]:
-        """Return every call whose reason starts with `reason`: `rpc`, `code` and `reason`."""
-        calls: list[dict[str, Any]] = self._control(
-            "GET", f"log?{urllib.parse.urlencode({'reason': reason})}"
-        )
-        return calls
+    def log(self, about: str = "") -> list[dict[str, Any]]:
+        """Return every call about an object: `rpc`, `code` and `reason`.
+
+        `about` is the beginning of its namespace, name and generation, such as `shop/checkout@3`.
+        """
+        calls: list[dict[str, Any]] = self._control("GET", "log")
+        return [call for call in calls if not about or f"/{about}" in call["reason"]]
 
     def _state(self, under: str = "") -> Any:
         """Return the state of a resource and everything below it; empty for everything."""

@@ -44,6 +44,7 @@ SHOP = {"location": "europe-west1", "name": "shop"}
 SHARES_ACCOUNTS = {"constraint": "iam.disableCrossProjectServiceAccountUsage", "enforce": False}
 OUTSIDE: list[dict[str, Any]] = [
     {"projectID": "acme-closed", "parent": ""},
+    {"projectID": "acme-narrow", "parent": "", "serviceAccounts": [{"accountID": "legacy"}]},
     {"projectID": ALONE, "parent": "", "services": [SHOP]},
     {"projectID": HOME, "parent": "", "services": [SHOP]},
     {"projectID": AWAY, "parent": "", "orgPolicies": [SHARES_ACCOUNTS]},

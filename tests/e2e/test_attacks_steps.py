@@ -226,7 +226,7 @@ spec:
     scene.fails(name, "DependencyNotReady", namespace=tenants.mallory)
 
     reasons = {call["reason"] for call in scene.cloud.log()[before:]}
-    assert not {each for each in reasons if each.startswith((f"{second}@", f"{tenants.mallory}/"))}
+    assert not {each for each in reasons if f"/{second}@" in each or f"/{tenants.mallory}/" in each}
     scene.delete(name, namespace=tenants.mallory)
     scene.wait_until_deleted(name, namespace=tenants.mallory)
     scene.delete_and_wait(f"ManagedProject/{second}")
@@ -260,7 +260,7 @@ spec:
     name = tenants.apply("IAMBinding", spec % project + rest, "callers")
     both = "2 namespaces are admitted"
     scene.fails(name, "DeniedByGuardrail", saying=both, namespace=tenants.mallory)
-    scene.fails("IAMBinding/callers", "DeniedByGuardrail")
+    scene.ready("IAMBinding/callers")
     assert scene.cloud.policy(workload) == {"roles/run.invoker": ["group:callers@example.com"]}
 
     scene.cluster.label_namespace(tenants.mallory, team=None)

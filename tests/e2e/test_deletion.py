@@ -36,16 +36,27 @@ def test_deleted_identity_leaves_no_grants_account_or_ledgers(scene: Scene) -> N
     assert scene.ledger_targets() == set()
 
 
-def test_abandoned_identity_leaves_its_account_and_its_grants(scene: Scene) -> None:
+def test_abandoned_identity_is_left_and_taken_back(scene: Scene) -> None:
+    account = f"//iam.googleapis.com/{scene.account('checkout')}"
     scene.apply(IDENTITY + "  deletionPolicy: Abandon\n")
     scene.ready("CloudRunIdentity/checkout")
-    policy = scene.policy()
+    policy, accounts = scene.policy(), scene.cloud.accounts(scene.name)
 
     scene.delete_and_wait("CloudRunIdentity/checkout")
 
-    assert list(scene.cloud.accounts(scene.name)) == ["checkout"]
+    assert scene.cloud.accounts(scene.name) == accounts
     assert scene.policy() == policy
-    assert scene.ledger_targets() == set()
+    assert scene.ledger_targets() == {account}
+    assert scene.ledger(account)["account"]["leftBy"] == f"{scene.name}/checkout"
+
+    thief = IDENTITY.replace("name: checkout", "name: thief", 1) + "  accountID: checkout\n"
+    scene.apply(thief)
+    assert "exists already" in scene.fails("CloudRunIdentity/thief", "Conflict")
+    scene.delete_and_wait("CloudRunIdentity/thief")
+    scene.apply(IDENTITY)
+    scene.ready("CloudRunIdentity/checkout")
+    assert scene.cloud.accounts(scene.name) == accounts
+    assert scene.status("CloudRunIdentity/checkout")["origin"] == "Created"
 
 
 def test_identity_in_use_by_a_workload_is_not_deleted(scene: Scene) -> None:

@@ -75,7 +75,7 @@ def test_exclusive_binding_needs_a_guardrail(scene: Scene) -> None:
     grant_to(scene, "user:ann@example.com")
     scene.apply(CLIENTS)
 
-    assert "exclusive: true" in scene.fails("IAMBinding/clients", "DeniedByGuardrail")
+    assert '"exclusive":true' in scene.fails("IAMBinding/clients", "DeniedByGuardrail")
 
     assert scene.is_stalled("IAMBinding/clients")
     assert holders(scene) == {"user:ann@example.com"}
@@ -112,6 +112,22 @@ def test_removals_beyond_the_hourly_limit_wait_and_are_reported(exclusive_scene:
     assert left in message
 
     scene.patch(f"ManagedProject/{scene.name}", "spec: {guardrails: {maxRemovalsPerHour: 3}}")
+    becomes(lambda: holders(scene), {OPS})
+    scene.ready("IAMBinding/clients")
+
+
+def test_refused_removals_do_not_use_up_the_hourly_limit(exclusive_scene: Scene) -> None:
+    scene = exclusive_scene
+    scene.patch(f"ManagedProject/{scene.name}", "spec: {guardrails: {maxRemovalsPerHour: 1}}")
+    grant_to(scene, OPS, "user:ann@example.com")
+    before = scene.cloud.calls()
+    scene.cloud.fail("*Projects/SetIamPolicy", "PERMISSION_DENIED", times=100)
+    scene.apply(CLIENTS)
+    scene.fails("IAMBinding/clients", "PermissionDenied")
+    eventually(lambda: scene.cloud.calls() - before, lambda calls: calls["Projects/SetIamPolicy"] >= 3)
+
+    scene.cloud.recover()
+
     becomes(lambda: holders(scene), {OPS})
     scene.ready("IAMBinding/clients")
 

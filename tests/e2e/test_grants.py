@@ -1,5 +1,7 @@
 """Test grants: beside unmanaged members, shared by objects, refused one at a time."""
 
+import json
+
 from tests.e2e.eventually import becomes
 from tests.e2e.scene import Scene
 from tests.e2e.stage import OPERATOR_NAMESPACE
@@ -96,6 +98,39 @@ def test_abandoned_binding_leaves_its_grants(scene: Scene) -> None:
 
     assert scene.policy() == {"roles/viewer": ["group:ops@example.com"]}
     assert scene.ledger_targets() == set()
+
+
+def test_grant_revoked_while_the_operator_was_down_is_not_abandoned(scene: Scene) -> None:
+    revoked, stays = {"principal": "user:revoked@example.com"}, {"principal": "user:stays@example.com"}
+    scene.apply(VIEWERS)
+    scene.patch("IAMBinding/viewers", json.dumps({"spec": {"members": [stays, revoked]}}))
+    becomes(lambda: len(scene.policy().get("roles/viewer", ())), 2)
+    scene.ready("IAMBinding/viewers")
+    scene.stage.operator.kill()
+
+    edit = {"spec": {"members": [stays], "deletionPolicy": "Abandon"}}
+    scene.patch("IAMBinding/viewers", json.dumps(edit))
+    scene.delete("IAMBinding/viewers")
+    scene.stage.ensure_operator()
+
+    scene.wait_until_deleted("IAMBinding/viewers")
+    assert scene.policy() == {"roles/viewer": ["user:stays@example.com"]}
+    assert scene.ledger_targets() == set()
+
+
+def test_last_owner_of_a_shared_grant_decides_whether_it_stays(scene: Scene) -> None:
+    abandoning = VIEWERS.replace("name: viewers", "name: abandoning") + "  deletionPolicy: Abandon\n"
+    scene.apply("---".join((VIEWERS, abandoning)))
+    scene.ready("IAMBinding/viewers", "IAMBinding/abandoning")
+    scene.delete_and_wait("IAMBinding/abandoning")
+    scene.delete_and_wait("IAMBinding/viewers")
+    assert scene.policy() == {}
+
+    scene.apply("---".join((VIEWERS, abandoning)))
+    scene.ready("IAMBinding/viewers", "IAMBinding/abandoning")
+    scene.delete_and_wait("IAMBinding/viewers")
+    scene.delete_and_wait("IAMBinding/abandoning")
+    assert scene.policy() == {"roles/viewer": ["group:ops@example.com"]}
 
 
 def test_refused_member_is_rejected_alone(scene: Scene) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -83,14 +83,18 @@ class Relay:
     doomed: Operator
 
     @contextmanager
-    def runs(self) -> Iterator[None]:
-        """Have the standby start the work of the block, and a third operator finish it."""
+    def runs(self, meanwhile: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Have the standby start the work of the block, and a third operator finish it.
+
+        `meanwhile` is called between the death of the standby and the start of the third operator's work.
+        """
         self.doomed.wait_until_standby()
         self.acting.kill()
         yield
         self._hand_over(self.doomed)
         successor = self.stage.start_operator()
         self.doomed.wait_until_killed()
+        meanwhile()
         self._hand_over(successor)
 
     def _hand_over(self, to: Operator) -> None:
@@ -130,6 +134,44 @@ def test_deletion_interrupted_by_a_kill_is_completed(
     scene.wait_until_deleted(*NAMES)
 
     assert end_state(scene) == uninterrupted[1]
+
+
+VIEWERS = """
+kind: IAMBinding
+metadata: {name: viewers}
+spec:
+  target: {kind: Project}
+  role: roles/viewer
+  members: [{principal: "user:eve@example.com"}, {principal: "group:ops@example.com"}]
+"""
+
+
+@on_servers(("ledger written ahead",), real="ledger written ahead")
+def test_grant_that_another_writer_makes_after_a_kill_stays_theirs(relay: Relay, scene: Scene) -> None:
+    scene.ready(f"ManagedProject/{scene.name}")
+
+    with relay.runs(lambda: scene.cloud.add(scene.project, "roles/viewer", "user:eve@example.com")):
+        scene.apply(VIEWERS)
+    scene.ready("IAMBinding/viewers")
+    assert scene.policy() == {"roles/viewer": ["user:eve@example.com", "group:ops@example.com"]}
+    assert "user:eve@example.com" in scene.wait_for_event("IAMBinding/viewers", "NotRecorded")
+    scene.delete_and_wait("IAMBinding/viewers")
+
+    assert scene.policy() == {"roles/viewer": ["user:eve@example.com"]}
+
+
+@on_servers(("policy written",), real="policy written")
+def test_grants_that_nothing_proves_after_a_kill_are_left_and_reported(relay: Relay, scene: Scene) -> None:
+    scene.ready(f"ManagedProject/{scene.name}")
+
+    with relay.runs(lambda: scene.cloud.add(scene.project, "roles/browser", "user:zoe@example.com")):
+        scene.apply(VIEWERS)
+    scene.ready("IAMBinding/viewers")
+    assert "set spec.existingGrants to Claim" in scene.wait_for_event("IAMBinding/viewers", "NotRecorded")
+    granted = scene.policy()
+    scene.delete_and_wait("IAMBinding/viewers")
+
+    assert scene.policy() == granted
 
 
 ATTACHED = """
@@ -208,16 +250,17 @@ def end_state(scene: Scene) -> Any:
 
 
 def comparable(ledger: Object) -> Object:
-    """Return a ledger's spec without times, and with sorted lists."""
+    """Return a ledger's spec without times and the number of its writes, and with sorted lists."""
     bindings = [
         binding | {"members": sorted(binding["members"], key=lambda member: str(member["member"]))}
         for binding in ledger.get("bindings", ())
     ]
-    timeless = {field: value for field, value in ledger.items() if field != "lastWriteTime"}
+    differing = ("lastWriteTime", "writtenGeneration")
+    timeless = {field: value for field, value in ledger.items() if field not in differing}
     if account := timeless.get("account"):
         timeless["account"] = {field: account[field] for field in account if field != "appearedTime"}
     return timeless | {"bindings": sorted(bindings, key=lambda binding: str(binding["role"]))}
 
 
-_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\b\d{21}\b")
-"""UID in Kubernetes or unique ID in Google Cloud."""
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\b\d{12}(\d{9})?\b")
+"""UID in Kubernetes, unique ID in Google Cloud, or project number."""

@@ -225,3 +225,41 @@ spec:
     needed = {rule.permission for rpc in called if isinstance(rule := RULES[rpc], RequiresPermission)}
     assert {"iam.serviceAccounts.create", "run.services.update"} <= needed
     assert needed <= {permission for listed in FEATURES.values() for permission in listed}
+
+
+def test_full_policy_is_reported_with_the_numbers_of_google_cloud(scene: Scene) -> None:
+    exempted = [f"user:e{number}@example.com" for number in range(100)]
+    policy = {
+        "bindings": [
+            {"role": role, "members": [f"user:u{number}@example.com" for number in range(700)]}
+            for role in ("roles/browser", "roles/cloudsql.client")
+        ],
+        "auditConfigs": [
+            {
+                "service": "allServices",
+                "auditLogConfigs": [{"logType": "DATA_READ", "exemptedMembers": exempted[:99]}],
+            }
+        ],
+    }
+    scene.cloud.write_policy(scene.project, policy, update_mask="bindings,etag,auditConfigs")
+    scene.apply(VIEWERS)
+    scene.ready("IAMBinding/viewers")
+    becomes(
+        lambda: scene.status(f"ManagedProject/{scene.name}").get("issues"),
+        [
+            f"Project {scene.name} has 1500 of 1500 principals: 1 of namespace {scene.name}, 1400 unmanaged, "
+            "99 exempted from audit logging"
+        ],
+    )
+
+    scene.apply(VIEWERS.replace("viewers}", "late}").replace("ops@", "late@"))
+    message = scene.fails("IAMBinding/late", "Rejected")
+    assert "1500 of at most 1500 principals" in message
+    assert "99 of them are exempted from audit logging" in message
+    assert scene.cloud.policy(scene.project)["roles/viewer"] == ["group:ops@example.com"]
+    log = [call["code"] for call in scene.cloud.log(f"{scene.name}/") if call["rpc"].endswith("SetIamPolicy")]
+    assert log == ["OK"], "no write was refused"
+
+    policy["bindings"] = []
+    scene.cloud.write_policy(scene.project, policy)
+    becomes(lambda: scene.status(f"ManagedProject/{scene.name}").get("issues"), None)

@@ -16,8 +16,8 @@ from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy.backoff import BackoffLimits
 from cloudrun_identity.policy.desired_grants import DesiredGrant, DesiredGrants
-from cloudrun_identity.policy.exclusive import RemovalRateLimiter
 from cloudrun_identity.policy.ports import SyncerPorts, SyncerSettings
+from cloudrun_identity.policy.removal_limit import RemovalRateLimiter
 from cloudrun_identity.policy.syncers import PolicySyncers
 from cloudrun_identity.reconcile.grant_status import grant_statuses
 from cloudrun_identity.reconcile.grants.resolver import ResolvedGrants

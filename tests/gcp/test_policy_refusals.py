@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 from google.cloud import iam_admin_v1 as iam
+from google.iam.v1 import iam_policy_pb2, policy_pb2
+from google.protobuf import field_mask_pb2
 
 from cloudrun_identity.api import GrantState, Reason, TargetKind
 from cloudrun_identity.iam.grants import Grant, IAMCondition, Target
@@ -162,6 +164,48 @@ async def test_full_policy_accepts_the_grants_that_fit() -> None:
         assert len(bench.members(PROJECT, INVOKER)) == 1
 
 
+@pytest.mark.parametrize("free", [0, 2])
+async def test_exempted_principals_and_repeated_members_fill_a_policy(free: int) -> None:
+    members = [f"user:u{number}@example.com" for number in range(600)]
+    policy = [{"role": role, "members": members} for role in ("roles/viewer", "roles/browser")]
+    grants = [Grant(PROJECT, INVOKER, f"user:new{number}@example.com") for number in range(4)]
+    async with open_bench(seed({"policy": policy})) as bench:
+        exempt(bench, 300 - free)
+        bench.emulator.calls.reset()
+
+        found = await bench.sync(*grants)
+        assert sorted(found.states.values()) == sorted(
+            [GrantState.GRANTED] * free + [GrantState.REJECTED] * (4 - free)
+        )
+        assert f"{1500 - free} of at most 1500 principals" in found.outcomes[-1].message
+        assert f"{300 - free} of them are exempted from audit logging" in found.outcomes[-1].message
+        await bench.sync(*grants)
+
+        assert bench.emulator.calls[SET_PROJECT] == (1 if free else 0), "no write is refused"
+        usage = bench.ledger(PROJECT).usage
+        assert usage
+        assert (usage.principals, usage.exempted) == (1500, 300 - free)
+
+
+async def test_groups_beyond_the_limit_are_refused_without_a_write() -> None:
+    groups = [f"group:g{number}@example.com" for number in range(249)]
+    policy = [{"role": role, "members": groups} for role in ("roles/viewer", "roles/browser")]
+    fits = [Grant(PROJECT, role, "group:a@example.com") for role in (INVOKER, "roles/run.viewer")]
+    late = Grant(PROJECT, INVOKER, "group:z@example.com")
+    async with open_bench(seed({"policy": policy})) as bench:
+        await bench.sync(*fits, Grant(PROJECT, INVOKER, groups[0]))
+        bench.emulator.calls.reset()
+
+        found = await bench.sync(*fits, Grant(PROJECT, INVOKER, groups[0]), late)
+
+        assert found.states[late.member] is GrantState.REJECTED
+        assert "250 of at most 250 groups and domains" in found.outcome.message
+        assert bench.emulator.calls[SET_PROJECT] == 0
+        usage = bench.ledger(PROJECT).usage
+        assert usage
+        assert usage.groups == 250
+
+
 @pytest.mark.parametrize("grants", [1, 5])
 async def test_policy_with_an_invalid_unmanaged_member_is_unwritable(
     grants: int,
@@ -244,6 +288,19 @@ class TestRecreatedAccounts:
             assert isinstance(found.outcome, Refused)
             assert found.states == {ANN: GrantState.GRANTED, MEMBER: GrantState.REJECTED}
             assert bench.members(PROJECT, "roles/viewer") == {tombstone}
+
+
+def exempt(bench: Bench, number: int) -> None:
+    """Exempt principals of the project from audit logging, as another client."""
+    members = [f"user:e{each}@example.com" for each in range(number)]
+    log = policy_pb2.AuditLogConfig(log_type="DATA_READ", exempted_members=members)
+    config = policy_pb2.AuditConfig(service="allServices", audit_log_configs=[log])
+    request = iam_policy_pb2.SetIamPolicyRequest(
+        resource="projects/shop-1234",
+        policy=policy_pb2.Policy(audit_configs=[config]),
+        update_mask=field_mask_pb2.FieldMask(paths=["audit_configs"]),
+    )
+    bench.emulator.cloud.handlers[SET_PROJECT](request)
 
 
 def desired_grant(unique_id: str) -> DesiredGrant:

@@ -8,7 +8,7 @@ import pytest
 
 from cloudrun_identity.api import CustomRole, LedgerRole, ManagedProject, Origin, RoleState, TargetKind
 from cloudrun_identity.controllers.custom_role.controller import CustomRoleController
-from cloudrun_identity.controllers.custom_role.plan import RoleWant
+from cloudrun_identity.controllers.custom_role.role import RoleWant
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.custom_roles import CustomRoles, CustomRoleState, RoleFields
 from cloudrun_identity.gcp.errors import GoogleError
@@ -194,7 +194,8 @@ async def test_deletion_policy_decides_about_a_created_role(life: Life, policy: 
     role = await life.seen()
     assert role is not None
     assert role.deleted is not is_left
-    assert (life.record is None) is is_left
+    assert life.record is not None
+    assert life.record.state is (RoleState.ABANDONED if is_left else RoleState.DELETED)
 
 
 async def test_role_edited_during_its_deletion_is_deleted(

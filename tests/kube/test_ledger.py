@@ -102,6 +102,38 @@ async def test_entry_of_another_writer_is_kept(client: KubeClient, namespace: st
     assert [grant.member for grant in left.entries] == ["user:b@example.com"]
 
 
+async def test_restored_ledger_is_recognized(client: KubeClient, namespace: str) -> None:
+    """A backup that is written over the ledger, or created again, has another generation than it says."""
+    ledgers = Ledgers(client, namespace)
+    await ledgers.update(PROJECT, entered("a"))
+    await ledgers.update(PROJECT, entered("b"))
+    backup = await client.get(LEDGERS, object_name(PROJECT), namespace)
+    await ledgers.update(PROJECT, entered("c"))
+    assert not ledgers.ledger(PROJECT).restored
+
+    newest = (await client.get(LEDGERS, object_name(PROJECT), namespace))["metadata"]
+    await client.replace(LEDGERS, {**backup, "metadata": newest})
+    assert await restored(client, namespace)
+    await client.delete(LEDGERS, object_name(PROJECT), namespace)
+    metadata = {"name": backup["metadata"]["name"], "namespace": namespace}
+    await client.create(LEDGERS, {**backup, "metadata": metadata})
+    assert await restored(client, namespace)
+
+    successor = Ledgers(client, namespace)
+    await successor.fill()
+    await successor.update(PROJECT, entered("d"))
+    assert await restored(client, namespace), "only a comparison with the policy ends it"
+    await successor.update(PROJECT, lambda ledger: ledger.replace(restored=False))
+    assert not await restored(client, namespace)
+
+
+async def restored(client: KubeClient, namespace: str) -> bool:
+    """Return whether an operator that starts now takes the ledger for a restored one."""
+    ledgers = Ledgers(client, namespace)
+    await ledgers.fill()
+    return ledgers.ledger(PROJECT).restored
+
+
 async def test_full_ledger_is_accepted(client: KubeClient, namespace: str) -> None:
     written = await Ledgers(client, namespace).update(PROJECT, entered(*map(str, range(MAX_MEMBERS))))
     assert len(written.entries) == MAX_MEMBERS

@@ -55,8 +55,11 @@ from .identity_key import (
     SecretTemplate,
 )
 from .ledger_records import (
+    MAX_GROUPS,
+    MAX_PRINCIPALS,
     MAX_ROLES,
     MAX_UNIQUE_IDS,
+    NEARLY,
     Abandonment,
     AccountIntent,
     AccountLoss,
@@ -67,6 +70,8 @@ from .ledger_records import (
     LedgerKeyAttempt,
     LedgerRole,
     LedgerTarget,
+    LedgerUsage,
+    LedgerWrite,
     RoleState,
 )
 from .managed_project import (
@@ -84,7 +89,14 @@ from .managed_project import (
     SelectorOperator,
     WorkloadOnDefaultIdentity,
 )
-from .policy_ledger import MAX_MEMBERS, LedgerBinding, LedgerEntry, PolicyLedger, PolicyLedgerSpec
+from .policy_ledger import (
+    MAX_MEMBERS,
+    LedgerBinding,
+    LedgerEntry,
+    LedgerLeftGrant,
+    PolicyLedger,
+    PolicyLedgerSpec,
+)
 from .project_guardrails import (
     MAX_ENTRIES,
     MAX_PATTERNS,
@@ -96,6 +108,7 @@ from .project_guardrails import (
     KeyAdmission,
     Naming,
     RoleAdmission,
+    Sharing,
     WorkloadAdmission,
 )
 from .references import (
@@ -166,11 +179,14 @@ __all__ = [
     "GROUP",
     "KINDS",
     "MAX_ENTRIES",
+    "MAX_GROUPS",
     "MAX_MEMBERS",
     "MAX_PATTERNS",
+    "MAX_PRINCIPALS",
     "MAX_ROLES",
     "MAX_SPEC_BYTES",
     "MAX_UNIQUE_IDS",
+    "NEARLY",
     "RECONCILE_REQUESTED_AT",
     "RELEASE_ORPHANS",
     "TARGET_KINDS",
@@ -236,8 +252,11 @@ __all__ = [
     "LedgerEntry",
     "LedgerKey",
     "LedgerKeyAttempt",
+    "LedgerLeftGrant",
     "LedgerRole",
     "LedgerTarget",
+    "LedgerUsage",
+    "LedgerWrite",
     "LocalIdentityRef",
     "ManagedProject",
     "ManagedProjectSpec",
@@ -274,6 +293,7 @@ __all__ = [
     "Scope",
     "SecretTemplate",
     "SelectorOperator",
+    "Sharing",
     "TargetKind",
     "TargetKindDescriptor",
     "TargetRef",

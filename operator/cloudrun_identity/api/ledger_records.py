@@ -15,6 +15,21 @@ from .target_kinds import TargetKind, target_text
 MAX_ROLES: Final = 300
 """Maximum number of custom roles in a ledger: as many as a project can have, with deleted ones."""
 
+MAX_PRINCIPALS: Final = 1500
+"""Maximum number of principals in an IAM policy.
+
+See https://cloud.google.com/iam/docs/allow-policies#limits-all-principals for how Google Cloud counts.
+"""
+
+MAX_GROUPS: Final = 250
+"""Maximum number of groups and domains in an IAM policy.
+
+See https://cloud.google.com/iam/docs/allow-policies#limits-groups-domains for how Google Cloud counts.
+"""
+
+NEARLY: Final = 0.9
+"""The used part of a limit from which the operator reports it."""
+
 MAX_UNIQUE_IDS: Final = 8
 """Maximum number of unique IDs that a ledger records for one e-mail."""
 
@@ -38,6 +53,7 @@ Text = Annotated[str, Field(max_length=512)]
 ObjectOwner = Annotated[str, Field(max_length=317), of_form("NAMESPACE/NAME")]
 OptionalOwner = Annotated[str, Field(max_length=317), of_form("NAMESPACE/NAME", optional=True)]
 UniqueID = Annotated[str, Field(max_length=64)]
+_Digest = Annotated[str, Field(min_length=1, max_length=16)]
 
 SORTED = AfterValidator(lambda values: tuple(sorted(set(values))))
 """Sort a set of strings, so that equal sets are equal values and equal objects."""
@@ -125,7 +141,7 @@ class LedgerAccount(ApiModel):
     origin: Origin | None = None
     """Origin of the account: created or adopted by the operator."""
     owner: OptionalOwner = unset()
-    """CloudRunIdentity that declares the account, as NAMESPACE/NAME. Unset for an abandoned account."""
+    """CloudRunIdentity that declares the account, as NAMESPACE/NAME. Unset for an account that was left."""
     owner_uid: Annotated[str, Field(max_length=64)] = unset()
     """UID of that CloudRunIdentity."""
     intent: AccountIntent | None = None
@@ -147,12 +163,20 @@ class LedgerAccount(ApiModel):
     disabled_time: Timestamp | None = None
     """Time at which the account was disabled before its deletion."""
     abandoned: Abandonment | None = None
-    """Set for an account that the operator abandoned when its CloudRunIdentity was deleted."""
+    """Set for an account in use that the operator abandoned when its CloudRunIdentity was deleted."""
+    left_by: OptionalOwner = unset()
+    """CloudRunIdentity that left the account when it was deleted, as NAMESPACE/NAME. Set for an account that
+    the operator created. Only an object of the same namespace and name takes it back unasked."""
 
     @property
     def is_steady(self) -> bool:
         """Return whether dependents may use the account: it exists, and is the recorded one."""
         return bool(self.unique_id) and self.intent is None and self.lost is None
+
+    @property
+    def is_left(self) -> bool:
+        """True if no object manages the account any more."""
+        return self.abandoned is not None or bool(self.left_by)
 
 
 class RoleState(StrEnum):
@@ -161,6 +185,7 @@ class RoleState(StrEnum):
     CREATING = "Creating"
     PRESENT = "Present"
     DELETED = "Deleted"
+    ABANDONED = "Abandoned"
 
 
 class LedgerRole(ApiModel):
@@ -169,20 +194,30 @@ class LedgerRole(ApiModel):
     role_id: Annotated[str, Field(min_length=1, max_length=64)]
     """Last part of the name of the role."""
     owner: ObjectOwner
-    """CustomRole that declares the role, as NAMESPACE/NAME."""
+    """CustomRole that declares the role, or left it, as NAMESPACE/NAME."""
     owner_uid: Annotated[str, Field(max_length=64)]
     """UID of that CustomRole."""
     origin: Origin
     """Origin of the role: created or adopted by the operator."""
     state: RoleState
     """Progress of the role. Creating: its creation or undelete is in progress. Present: it exists. Deleted:
-    the operator deleted it and may undelete it."""
+    the operator deleted it and may undelete it. Abandoned: the operator created it, and left it when its
+    CustomRole was deleted; only an object of the same namespace and name takes it back unasked."""
     deleted_time: Timestamp | None = None
     """Time at which the operator deleted the role."""
 
+    @property
+    def is_managed(self) -> bool:
+        """True if a CustomRole owns the role, or is about to."""
+        return self.state in (RoleState.CREATING, RoleState.PRESENT)
+
     def is_owned_by(self, owner: str) -> bool:
-        """Return whether the CustomRole `namespace/name` owns the role, or will own it."""
-        return self.owner == owner and self.state is not RoleState.DELETED
+        """Return whether the CustomRole `namespace/name` owns the role, will own it, or may take it back."""
+        return self.owner == owner and (self.is_managed or self.is_left_by(owner))
+
+    def is_left_by(self, owner: str) -> bool:
+        """Return whether the CustomRole `namespace/name` left the role, so that it may take it back."""
+        return self.owner == owner and self.state is RoleState.ABANDONED
 
 
 class LedgerKey(ApiModel):
@@ -206,6 +241,43 @@ class LedgerKey(ApiModel):
     """Time at which the next key replaced it in the Secret."""
     disabled_time: Timestamp | None = None
     """Time at which the key was disabled."""
+
+
+class LedgerUsage(ApiModel):
+    """LedgerUsage contains the limits of Google Cloud that count a policy's content, and their use."""
+
+    principals: Annotated[int, Field(ge=0)]
+    """Number of principals, of at most 1500. Google Cloud counts a member once for each of its role bindings,
+    and the principals that are exempted from audit logging."""
+    exempted: Annotated[int, Field(ge=0)] = 0
+    """Number of these that are exempted from audit logging."""
+    groups: Annotated[int, Field(ge=0)] = 0
+    """Number of groups and domains, of at most 250. Google Cloud counts a group once, and a domain once for
+    each of its role bindings."""
+
+    @property
+    def is_nearly_full(self) -> bool:
+        """Return whether 90 percent of a limit is used."""
+        return self.principals >= NEARLY * MAX_PRINCIPALS or self.groups >= NEARLY * MAX_GROUPS
+
+
+class LedgerWrite(ApiModel):
+    """LedgerWrite is a write of the policy in progress, or with an unknown outcome.
+
+    The operator records it before it writes grants, to recognize its own write after a crash.
+    """
+
+    etag: Annotated[str, Field(min_length=1, max_length=256)]
+    """Etag of the policy that the write replaces, in base64."""
+    digest: Annotated[str, Field(min_length=1, max_length=128)]
+    """Digest of all grants in the policy that the write leaves."""
+    members_before: Annotated[tuple[_Digest, ...], Field(max_length=2 * MAX_PRINCIPALS), SET, SORTED] = (
+        no_items()
+    )
+    """Digests of the users and groups before the write, in the bindings to which it adds any. They show which
+    addresses Google Cloud registered for them."""
+    other_digest: Annotated[str, Field(max_length=128)] = unset()
+    """Digest of these grants without the users and groups that membersBefore lacks."""
 
 
 class LedgerKeyAttempt(ApiModel):

@@ -16,6 +16,8 @@ from .ledger_records import (
     LedgerKeyAttempt,
     LedgerRole,
     LedgerTarget,
+    LedgerUsage,
+    LedgerWrite,
     Text,
     UniqueID,
     no_items,
@@ -31,7 +33,6 @@ MAX_MEMBERS: Final = 1500
 """Maximum number of members in all bindings of a ledger: as many as an IAM policy accepts."""
 
 _Member = Annotated[str, Field(min_length=1, max_length=1024)]
-_Digest = Annotated[str, Field(min_length=1, max_length=16)]
 _GrantOwner = Annotated[Text, of_form("KIND/NAMESPACE/NAME/UID")]
 
 
@@ -125,6 +126,23 @@ class LedgerBinding(ApiModel):
     """Grants of the role."""
 
 
+class LedgerLeftGrant(ApiModel):
+    """LedgerLeftGrant records a grant of a custom role that stayed when the last object released it.
+
+    It is not managed any more, and nothing removes it. The operator asks the policy who holds the role before
+    the role gains permissions.
+    """
+
+    role: Annotated[str, Field(min_length=1, max_length=256)]
+    """Full name of the role."""
+    condition: BindingCondition | None = None
+    """IAM condition of the grant."""
+    member: _Member
+    """Member as the policy wrote it."""
+    owner: Text
+    """Object that left the grant, as KIND/NAMESPACE/NAME/UID."""
+
+
 class PolicyLedgerSpec(ApiModel):
     """PolicyLedgerSpec records the grants that the operator manages on one IAM policy."""
 
@@ -146,6 +164,15 @@ class PolicyLedgerSpec(ApiModel):
     """Record of the workload's reassignment. For a Service, Job or WorkerPool target only."""
     bindings: Annotated[tuple[LedgerBinding, ...], Field(max_length=MAX_MEMBERS)] = ()
     """Grants by role and condition, with at most 1500 members in all."""
+    left_grants: Annotated[tuple[LedgerLeftGrant, ...], Field(max_length=MAX_MEMBERS)] = no_items()
+    """Grants of custom roles that objects left in the policy, in the order of role and member. A record ends
+    when the grant is removed, or when an object declares it."""
+    written_generation: Annotated[int, Field(ge=1)] | None = None
+    """metadata.generation that the operator's last write gave the object. If it is another one now, another
+    client wrote the ledger, for example to restore a backup."""
+    restored: Annotated[bool, Field(exclude_if=operator.not_)] = False
+    """Indicates that another client wrote the ledger, and that the operator has not compared it with the
+    policy since. A grant that no object declares is then left in the policy."""
     grant_counts: GrantCounts = GrantCounts()
     """Number of grants by state."""
     unmanaged_members: Annotated[int, Field(ge=0)] = 0
@@ -155,11 +182,14 @@ class PolicyLedgerSpec(ApiModel):
     it."""
     last_write_time: Timestamp | None = None
     """Time of the operator's last write to the policy."""
-    members_before: Annotated[tuple[_Digest, ...], Field(max_length=2 * MAX_MEMBERS), SET, SORTED] = (
-        no_items()
-    )
-    """Digests of the users and groups before a write in progress, in the bindings to which it adds any. After
-    a crash, they show which addresses Google Cloud registered."""
+    target_absent: bool = False
+    """Indicates that the resource did not exist at the last sync. Granted entries are pending then, and may
+    be present again if the resource returns."""
+    usage: LedgerUsage | None = None
+    """Use of the limits of the policy, as of the last change of the ledger, and always if a limit is nearly
+    reached."""
+    pending_write: LedgerWrite | None = None
+    """Write of the policy that is in progress, or whose outcome is unknown."""
 
     @model_validator(mode="before")
     @classmethod

@@ -13,6 +13,9 @@ ACTING_ROLES: Final = (USER, TOKEN_CREATOR, OPEN_ID_TOKEN_CREATOR, WORKLOAD_IDEN
 INVOKER: Final = "roles/run.invoker"
 """Role on a Cloud Run workload that lets its holder call a service or run a job."""
 
+SECRET_ACCESSOR: Final = "roles/secretmanager.secretAccessor"  # noqa: S105 - a role
+"""Role that lets its holder read the values of a secret."""
+
 LEGACY_BASIC_ROLES: Final = ("roles/owner", "roles/editor", "roles/viewer")
 """Basic roles that accept no IAM condition."""
 

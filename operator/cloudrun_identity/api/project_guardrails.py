@@ -180,11 +180,21 @@ class KeyAdmission(StrEnum):
     ALLOWED = "Allowed"
 
 
+class Sharing(StrEnum):
+    """Division of the limits of a project among its namespaces."""
+
+    FAIR = "Fair"
+    FIRST_COME = "FirstCome"
+
+
 class Naming(ApiModel):
-    """Naming restricts how service accounts may be named."""
+    """Naming restricts how service accounts and custom roles may be named."""
 
     account_id_pattern: Annotated[str, Field(max_length=256)] = ""
     """Pattern that account IDs must match; `*` matches any run of characters. If empty, every ID matches."""
+    role_id_pattern: Annotated[str, Field(max_length=256)] = ""
+    """Pattern that the IDs of new custom roles must match; `*` matches any run of characters. If empty, every
+    ID matches. The ID of a deleted role cannot be used again for weeks."""
     require_display_name: bool = False
     """Requires every CloudRunIdentity to set displayName."""
     require_description: bool = False
@@ -223,7 +233,14 @@ class Guardrails(ApiModel):
     """Permits an IdentityAttachment with `deletionPolicy: Restore` to make a workload run as the default
     account of the project again, which is an editor in many projects."""
     naming: Naming = Naming()
-    """Rules for the names of service accounts."""
+    """Rules for the names of service accounts and custom roles."""
+    sharing: Sharing = Sharing.FAIR
+    """Division of the limits that all namespaces use together: removals in an hour, service accounts, custom
+    roles, and the principals of a policy. Fair: each namespace that the guardrails admit may always use an
+    equal share, and others do not get what is set aside for it. FirstCome: no share is set aside."""
+    max_accounts: Annotated[int, Field(ge=1, le=10000)] | None = None
+    """Number of service accounts that the project may have, such as its quota if Google raised it. If unset,
+    the shares are those of 100, which is the quota of a new project."""
     max_removals_per_hour: Annotated[int, Field(ge=0, le=10000)] = 100
     """Number of grants that drift repair and Exclusive bindings may remove from the project's policies in an
     hour. Further removals wait."""

@@ -18,7 +18,7 @@ ServiceAccountEmail = Annotated[
     Field(max_length=254),
     matches(
         r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?@([a-z0-9][-a-z0-9]*\.)+gserviceaccount\.com$",
-        "must be the e-mail of a service account, such as ci@acme.iam.gserviceaccount.com",
+        "must be the e-mail of a service account, such as deployer@ops-1234.iam.gserviceaccount.com",
     ),
 ]
 

@@ -1,40 +1,58 @@
 """The gcloud commands that grant the operator the permissions that it needs in a project."""
 
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from cloudrun_identity.api import TARGET_KINDS, KeyAdmission, ManagedProject, TargetKind
-from cloudrun_identity.api.predefined_roles import TOKEN_CREATOR
-from cloudrun_identity.gcp.permissions import (
-    CUSTOM_ROLES,
-    FEATURES,
-    KEYS,
-)
+from cloudrun_identity.api.predefined_roles import TOKEN_CREATOR, USER
+from cloudrun_identity.gcp.permissions import ACCOUNT_PERMISSIONS, CUSTOM_ROLES, FEATURES, KEYS
 from cloudrun_identity.iam.delegation import delegation, entries_on
 
 ROLE = "cloudrunIdentityOperator"
 GRANTING_ROLE = "cloudrunIdentityGrants"
+ACCOUNTS_ROLE = "cloudrunIdentityAccounts"
 GRANTS_ON_PROJECT = TARGET_KINDS[TargetKind.PROJECT].feature
 
 
-def commands(project: ManagedProject, operator: str) -> Iterator[str]:
-    """Yield the lines of a shell script that grants the operator its permissions in the project."""
+@dataclass(frozen=True, slots=True)
+class OwnAccounts:
+    """Service accounts that the operator is granted `ACCOUNT_PERMISSIONS` on, instead of on the project."""
+
+    managed: Sequence[str] = ()
+    """E-mails of accounts of the project that the operator manages or may name."""
+    attached: Sequence[str] = ()
+    """E-mails of accounts of other projects that workloads of the project run as."""
+    patterns: Sequence[str] = ()
+    """Patterns of e-mails in the guardrails, which do not name single accounts."""
+
+
+def commands(project: ManagedProject, operator: str, own: OwnAccounts | None = None) -> Iterator[str]:
+    """Yield the lines of a shell script that grants the operator its permissions in the project.
+
+    With `own`, the permissions on service accounts are granted on these accounts only.
+    """
     project_id = project.project_id
     credentials = project.spec.credentials
     member = f"serviceAccount:{credentials.impersonate_service_account}" if credentials else operator
     yield f"# ManagedProject {project.metadata.name}: {member} in project {project_id}"
     if credentials:
         yield from _chain(operator, [*credentials.delegates, credentials.impersonate_service_account])
-    plain = [
-        permission
-        for feature in needed(project)
-        if feature != GRANTS_ON_PROJECT
-        for permission in FEATURES[feature]
-    ]
-    yield from _role(project_id, ROLE, plain)
+    features = needed(project)
+    plain = {
+        permission for feature in features if feature != GRANTS_ON_PROJECT for permission in FEATURES[feature]
+    }
+    if CUSTOM_ROLES in features:
+        yield (
+            "# guardrails.customRoles: iam.roles.update lets its holder widen every custom role of the "
+            f"project, {ROLE} included; create {ROLE} in the organization to exclude that one"
+        )
+    yield from _role(project_id, ROLE, plain - ACCOUNT_PERMISSIONS if own else plain)
     yield from _binding(project_id, ROLE, member, "--condition=None")
-    if GRANTS_ON_PROJECT in needed(project):
+    if GRANTS_ON_PROJECT in features:
         yield from _on_the_project(project, member)
+    if own:
+        yield from _on_accounts(project_id, own, plain & ACCOUNT_PERMISSIONS, member)
 
 
 def needed(project: ManagedProject) -> tuple[str, ...]:
@@ -67,6 +85,28 @@ def _on_the_project(project: ManagedProject, member: str) -> Iterator[str]:
     yield f'expression: "{admitted.expression}"'
     yield "EOF"
     yield from _binding(project.project_id, GRANTING_ROLE, member, "--condition-from-file=condition.yaml")
+
+
+def _on_accounts(project_id: str, own: OwnAccounts, permissions: Iterable[str], member: str) -> Iterator[str]:
+    """Yield the grants on single accounts. The operator creates accounts, but cannot grant itself these."""
+    yield from _role(project_id, ACCOUNTS_ROLE, permissions)
+    for pattern in own.patterns:
+        yield f"# guardrails.accounts admits the pattern {pattern}: grant the role on these accounts, too"
+    if not own.managed and not own.attached:
+        yield "# The manifests name no service account of this project"
+        return
+    yield "# An account must exist: run these again when the operator has created further accounts"
+    for email in own.managed:
+        yield _account_binding(email, member, f"projects/{project_id}/roles/{ACCOUNTS_ROLE}")
+    for email in own.attached:
+        yield _account_binding(email, member, USER)
+
+
+def _account_binding(email: str, member: str, role: str) -> str:
+    return (
+        f"gcloud iam service-accounts add-iam-policy-binding {shlex.quote(email)} "
+        f"--member={shlex.quote(member)} --role={shlex.quote(role)} --condition=None"
+    )
 
 
 def _chain(operator: str, accounts: Iterable[str]) -> Iterator[str]:

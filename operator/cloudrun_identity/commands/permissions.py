@@ -18,25 +18,38 @@ OPERATOR = "serviceAccount:OPERATOR@PROJECT.iam.gserviceaccount.com"
     default=OPERATOR,
     help="Principal of the operator, as in an IAM policy.",
 )
+@click.option(
+    "--own-accounts-only",
+    is_flag=True,
+    help="Grant the permissions to act as service accounts on the accounts in the files, not on the project.",
+)
 @click.option("--markdown", is_flag=True, help="Print the page docs/permissions.md instead.")
-def permissions(paths: tuple[Path, ...], operator: str, markdown: bool) -> None:
+def permissions(paths: tuple[Path, ...], operator: str, own_accounts_only: bool, markdown: bool) -> None:
     """Print the permissions that the operator needs.
 
     With files, print for each ManagedProject the gcloud commands that grant the permissions for what its
     guardrails allow, and no others. Without files, list the permissions of each feature.
+
+    On the project, the permissions on service accounts cover every account in it. With --own-accounts-only,
+    they cover the accounts of the CloudRunIdentities in the files, and those in guardrails.accounts.
     """
     from cloudrun_identity.api import ManagedProject
     from cloudrun_identity.gcp.permissions import FEATURES
 
     from .granting import commands
+    from .own_accounts import own_accounts
     from .permissions_page import EXAMPLE, page
 
+    if own_accounts_only and not paths:
+        raise click.UsageError("--own-accounts-only needs the manifests of the accounts: add -f FILE")
     if paths:
-        projects = [obj for obj in manifests_in(paths, "default") if obj["kind"] == "ManagedProject"]
+        objects = manifests_in(paths, "default")
+        projects = [obj for obj in objects if obj["kind"] == "ManagedProject"]
         if not projects:
             raise nothing_found("ManagedProject", paths)
         for project in map(ManagedProject.model_validate, projects):
-            click.echo("\n".join(commands(project, operator)))
+            own = own_accounts(project, objects) if own_accounts_only else None
+            click.echo("\n".join(commands(project, operator, own)))
     elif markdown:
         example = ManagedProject.model_validate(yaml.safe_load(EXAMPLE))
         click.echo(page("\n".join(commands(example, operator))), nl=False)

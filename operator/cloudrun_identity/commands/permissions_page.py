@@ -12,7 +12,7 @@ kind: ManagedProject
 metadata: {name: payments-prod}
 spec:
   projectID: payments-prod-1234
-  credentials: {impersonateServiceAccount: cri@ops-1234.iam.gserviceaccount.com}
+  credentials: {impersonateServiceAccount: cloudrun-identity@ops-1234.iam.gserviceaccount.com}
   namespaces: {names: [payments]}
   guardrails:
     grants:
@@ -49,7 +49,16 @@ Two permissions are not in the table, because they are granted elsewhere:
 
 ## Guardrails enforced by Google Cloud
 
-`resourcemanager.projects.setIamPolicy` allows its holder to grant itself any role in the project. Grant it under a condition that names the roles which the guardrails admit on the project. Google Cloud then refuses every other grant, even if the cluster or the operator is compromised.
+`resourcemanager.projects.setIamPolicy` allows its holder to grant itself any role in the project. Grant it under a condition that names the roles which the guardrails admit on the project. Google Cloud then refuses every other grant **on the project**, even if the cluster or the operator is compromised.
+
+The condition does not cover the other permissions. An attacker who takes over the operator can also
+
+- become every service account of the project, through `iam.serviceAccounts.setIamPolicy`, `iam.serviceAccounts.actAs` or `iam.serviceAccountKeys.create`. If one of them is an owner, so is the attacker. [Grant these permissions on single accounts](#permissions-on-own-accounts-only) to prevent this;
+- run commands as the account of any job of the project: `run.jobs.setIamPolicy` lets its holder grant itself the role to execute a job with overrides;
+- disable and delete any service account of the project;
+- with custom roles admitted, add permissions to every custom role of the project (`iam.roles.update`), also to the operator's own role. Create that role in the organization to exclude it, and grant no custom role of the project to the operator.
+
+So keep accounts with more rights than the guardrails admit, and jobs that run as them, out of the projects that the operator manages. `status.issues` of a `ManagedProject` names the accounts of the project that hold `roles/owner`, `roles/editor` or another role that escalates privileges on the project's policy, as long as the operator may act as them. The operator reads the policy for it at most once an hour. Roles that are inherited from a folder or the organization, and roles on single resources, are not seen.
 
 `cloudrun-identity permissions -f FILE` prints the commands for your `ManagedProject`s. They omit permissions that the guardrails make unnecessary. For this one
 
@@ -61,6 +70,14 @@ they are
 ```sh
 {commands}
 ```
+
+## Permissions on own accounts only
+
+`cloudrun-identity permissions -f FILE --own-accounts-only` grants the operator `iam.serviceAccounts.actAs`, `iam.serviceAccounts.setIamPolicy` and the management of keys on the accounts of the `CloudRunIdentities` in the files, on the accounts that their workloads run as, and on those that `guardrails.accounts` names. On the project it grants none of them, so that Google Cloud refuses the operator every other account.
+
+The price: the operator creates an account, but cannot grant itself permissions on it. Until you run the commands again, after the account was created, grants on it, attachments to it and its keys are `PermissionDenied`. Put the command into the pipeline that applies the manifests. `status.missingPermissions` continues to list these permissions, because it tests them on the project.
+
+## Patterns and updates
 
 A condition compares whole role names. It cannot express a pattern in `guardrails.grants[].roles`: name the roles, or omit the condition and accept that risk. After an update of the operator that adds a feature, run the commands again with `gcloud iam roles update`; the [changelog](../CHANGELOG.md) names such updates.
 """

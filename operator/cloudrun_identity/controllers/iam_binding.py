@@ -14,6 +14,7 @@ from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.workloads import Workload
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.policy.desired_grants import RETAIN_ALL, Retain
 from cloudrun_identity.policy.exclusive import may_be_exclusive
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey, project_key
 from cloudrun_identity.reconcile.grants.members import Members, member_keys
@@ -22,13 +23,13 @@ from cloudrun_identity.reconcile.grants.public_services import (
     invoked_services,
     public_services,
 )
-from cloudrun_identity.reconcile.grants.resolver import RequestedGrant, condition_of
+from cloudrun_identity.reconcile.grants.resolver import RequestedGrant, condition_of, declared_grant
 from cloudrun_identity.reconcile.grants.roles import resolve_role, role_keys
 from cloudrun_identity.reconcile.grants.targets import resolve_target, target_key
 from cloudrun_identity.reconcile.interfaces import Summary
 from cloudrun_identity.reconcile.outcomes import Outcome, Refused, Waiting
-from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
-from cloudrun_identity.reconcile.references import Unresolved
+from cloudrun_identity.reconcile.preconditions import Allowed, Blocked, project_of
+from cloudrun_identity.reconcile.references import Resolved, Unresolved
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,20 +101,7 @@ class IAMBindingController:
 
     def requested_grants(self, want: BindingWant, cluster: ClusterState) -> tuple[RequestedGrant, ...]:
         """Return one grant for each member."""
-        members = Members(cluster, want.obj.metadata.namespace)
-        return tuple(
-            RequestedGrant(
-                f"spec.members[{index}]",
-                want.target,
-                want.role,
-                members.resolve(member, f"spec.members[{index}]"),
-                want.owner,
-                condition_of(want.obj.spec.condition),
-                want.obj.spec.authority is Authority.EXCLUSIVE,
-                want.obj.spec.existing_grants is ExistingGrants.CLAIM,
-            )
-            for index, member in enumerate(want.obj.spec.members)
-        )
+        return _requested(want.obj, want.target, want.role, want.owner, cluster)
 
     def summarize(self, want: BindingWant, seen: BindingSeen) -> Summary:
         """Return the printer columns, and an issue for each public service."""
@@ -129,6 +117,44 @@ class IAMBindingController:
     def abandons(self, obj: IAMBinding) -> bool:
         """Return whether the deletion policy leaves the grants in place."""
         return obj.spec.deletion_policy is BindingDeletionPolicy.ABANDON
+
+    def declared_grants(self, obj: IAMBinding, cluster: ClusterState) -> tuple[Retain, ...]:
+        """Return one pattern for each member. An unresolved target, role or member matches any."""
+        spec, namespace = obj.spec, obj.metadata.namespace
+        project = project_of(obj, cluster)
+        if project is None:
+            return (RETAIN_ALL,)
+        found = resolve_target(spec.target, project, namespace, cluster, "spec.target")
+        target = found if isinstance(found, Unresolved) else found.target
+        role: Resolved[str] = spec.role or ""
+        if isinstance(target, Target):
+            role = resolve_role(spec.role, spec.custom_role_ref, target, namespace, cluster, "spec")
+        elif spec.custom_role_ref:
+            role = Unresolved(f"CustomRole {namespace}/{spec.custom_role_ref.name}", target.outcome)
+        return tuple(map(declared_grant, _requested(obj, target, role, None, cluster)))
+
+
+def _requested(
+    obj: IAMBinding,
+    target: Resolved[Target],
+    role: Resolved[str],
+    owner: DeclaredIdentity | None,
+    cluster: ClusterState,
+) -> tuple[RequestedGrant, ...]:
+    members = Members(cluster, obj.metadata.namespace)
+    return tuple(
+        RequestedGrant(
+            f"spec.members[{index}]",
+            target,
+            role,
+            members.resolve(member, f"spec.members[{index}]"),
+            owner,
+            condition_of(obj.spec.condition),
+            obj.spec.authority is Authority.EXCLUSIVE,
+            obj.spec.existing_grants is ExistingGrants.CLAIM,
+        )
+        for index, member in enumerate(obj.spec.members)
+    )
 
 
 def _waited_for(outcome: Outcome) -> str:

@@ -19,7 +19,7 @@ from .errors import Fault, GoogleError, LeaseNotHeld, ReadOnlyClient, classify, 
 from .ratelimit import Api, BucketKey, CallKind, RateLimiter, call_priority
 
 request_reason: ContextVar[str] = ContextVar("request_reason", default="")
-"""Object that the current reconcile works on (`namespace/name@generation`). Google's audit logs show it."""
+"""Object of the current reconcile (`Kind/namespace/name@generation`). Google's audit logs show it."""
 
 TIMEOUT = 30.0
 """Seconds for one attempt. Many generated methods have no default timeout and could hang forever."""

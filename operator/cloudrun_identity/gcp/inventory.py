@@ -47,6 +47,10 @@ class Inventory:
             return assumed
         return await self._accounts_of(project_id).one(email, max_age)
 
+    async def account_emails(self, project_id: str, max_age: float) -> frozenset[str]:
+        """Return the e-mails of all accounts of the project."""
+        return frozenset(await self._accounts_of(project_id).all(max_age))
+
     async def workload(self, workload: Workload, max_age: float) -> WorkloadState | None:
         """Return the state of a workload."""
         return await self._workloads_of(workload.project_id, workload.location, workload.kind).one(

@@ -9,7 +9,7 @@ from google.iam.v1 import policy_pb2
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.principals import PrincipalKind, is_public, parse, same_member
 
-from .errors import GoogleError
+from .errors import Fault, GoogleError
 from .policies import Policies
 from .roles import Roles
 from .single_flight_cache import Clock, KeyedSingleFlightCache
@@ -70,6 +70,14 @@ class PermissionChecks:
             if AccessState.GRANTED in states:
                 return AccessState.GRANTED
         return AccessState.UNKNOWN if AccessState.UNKNOWN in states else AccessState.NOT_GRANTED
+
+    async def is_missing(self, target: Target) -> bool:
+        """Return whether the target certainly does not exist."""
+        try:
+            await self._read.get(target, lambda: self._policies.get(target), ADVISORY_MAX_AGE)
+        except GoogleError as error:
+            return error.fault is Fault.NOT_FOUND
+        return False
 
     async def _member_access(self, target: Target, member: str, permission: str) -> AccessState:
         policy = await _answer(self._read.get(target, lambda: self._policies.get(target), ADVISORY_MAX_AGE))

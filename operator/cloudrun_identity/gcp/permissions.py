@@ -9,6 +9,7 @@ from cloudrun_identity.api import TARGET_KINDS, TargetKind
 
 CUSTOM_ROLES: Final = "custom roles"
 KEYS: Final = "keys"
+ATTACHING: Final = "attaching identities"
 CROSS_PROJECT: Final = "reading whether other projects may use the accounts"
 
 
@@ -38,6 +39,7 @@ FEATURES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "iam.serviceAccounts.undelete",
             "iam.serviceAccounts.update",
         ),
+        "reporting accounts that are too powerful": ("resourcemanager.projects.getIamPolicy",),
         CUSTOM_ROLES: (
             "iam.roles.create",
             "iam.roles.delete",
@@ -45,6 +47,7 @@ FEATURES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "iam.roles.list",
             "iam.roles.undelete",
             "iam.roles.update",
+            "resourcemanager.projects.getIamPolicy",
         ),
         KEYS: (
             "iam.serviceAccountKeys.create",
@@ -63,7 +66,7 @@ FEATURES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "run.workerpools.get",
             "run.workerpools.list",
         ),
-        "attaching identities": (
+        ATTACHING: (
             "artifactregistry.repositories.downloadArtifacts",
             "iam.serviceAccounts.actAs",
             "run.jobs.update",
@@ -77,4 +80,22 @@ FEATURES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 """Permissions by feature. All of them can be tested on a project.
 
 Source: https://cloud.google.com/iam/docs/permissions-reference
+"""
+
+ACCOUNT_PERMISSIONS: Final = frozenset(
+    {
+        "iam.serviceAccounts.actAs",
+        "iam.serviceAccounts.setIamPolicy",
+        "iam.serviceAccountKeys.create",
+        "iam.serviceAccountKeys.delete",
+        "iam.serviceAccountKeys.disable",
+    }
+)
+"""Permissions in `FEATURES` that give their holder the rights of a service account, or its keys.
+
+On a project they cover every service account in it, also accounts that the operator does not manage. They can
+be granted on single service accounts instead.
+
+Source: https://cloud.google.com/iam/docs/understanding-roles, under "Lowest-level resources" of
+roles/iam.serviceAccountUser, roles/iam.serviceAccountAdmin and roles/iam.serviceAccountKeyAdmin.
 """

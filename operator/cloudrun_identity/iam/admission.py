@@ -1,9 +1,10 @@
 """Guardrail decisions about namespaces, workloads, accounts, roles to adopt, names and keys.
 
-Decisions about grants are in `iam.guardrails`, decisions about custom roles in `iam.role_permissions`.
+Decisions about grants are in `iam.guardrails`, decisions about custom roles in `iam.role_permissions`. The
+chart expresses some of them in CEL; `tests/kube/test_admission_policy.py` compares the two.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from cloudrun_identity.api import (
@@ -36,6 +37,10 @@ class DeclaredIdentity:
         return f"identity:{self.namespace}/{self.name}"
 
 
+def _no_holders(_: Target) -> frozenset[str]:
+    return frozenset()
+
+
 @dataclass(frozen=True, slots=True)
 class GuardrailFacts:
     """The state of the cluster that a decision depends on, besides the ManagedProject."""
@@ -46,6 +51,8 @@ class GuardrailFacts:
     """Every CloudRunIdentity of the cluster, by the e-mail of its account in lower case."""
     credential_accounts: frozenset[str] = frozenset()
     """E-mails, in lower case, of all accounts that the operator acts as in any project, with delegates."""
+    holders_of: Callable[[Target], frozenset[str]] = _no_holders
+    """Returns the namespaces whose objects hold a workload according to its ledger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +102,16 @@ def may_use_workload(
     """Decide whether objects of the namespace may attach an identity to a workload or grant roles on it.
 
     While `guardrails.workloads` is unset, they may if theirs is the only existing namespace that the project
-    admits.
+    admits, or if they hold the workload already: the admission of a second namespace, perhaps by a label that
+    its users set, takes nothing from the first one.
     """
     entrance = may_use_project(project, namespace, guardrail_facts)
     if isinstance(entrance, Denied):
         return entrance
     entries = project.spec.guardrails.workloads
-    if not entries and len(guardrail_facts.namespaces) == 1:
+    if not entries and (
+        len(guardrail_facts.namespaces) == 1 or namespace in guardrail_facts.holders_of(workload)
+    ):
         return Admitted()
     kind = WorkloadKind(workload.kind.value)
     covering = [index for index, entry in enumerate(entries) if _covers(entry, kind, workload)]
@@ -120,6 +130,11 @@ def may_use_workload(
     }
     incomplete = (index for index in covering if entries[index].namespaces is None)
     return _denied(project, "workloads", denial, admitting, next(incomplete, None))
+
+
+def are_workloads_ambiguous(project: ManagedProject, namespaces: frozenset[str]) -> bool:
+    """Return whether no guardrail says which of the admitted namespaces may use which workloads."""
+    return not project.spec.guardrails.workloads and len(namespaces) > 1
 
 
 def may_name_account(
@@ -167,6 +182,17 @@ def may_be_called(project: ManagedProject, identity: CloudRunIdentity) -> Decisi
     if naming.require_description and not identity.spec.description:
         return Denied(f"spec.description: must be set, because {rules} requires it")
     return Admitted()
+
+
+def may_have_role_id(project: ManagedProject, role_id: str) -> Decision:
+    """Decide whether a new custom role may have the ID that is declared."""
+    pattern = project.spec.guardrails.naming.role_id_pattern
+    if not pattern or matches(role_id, pattern):
+        return Admitted()
+    return Denied(
+        f"spec.roleID: {role_id} does not match {pattern}, which guardrails.naming of {named(project)} "
+        "requires"
+    )
 
 
 def may_make_keys(project: ManagedProject, namespace: str, guardrail_facts: GuardrailFacts) -> Decision:

@@ -102,12 +102,19 @@ def entry_matches(entry: GrantAdmission, case: GrantCase) -> bool:
     request = case.request
     return (
         _admits_role(entry, request.role)
-        and request.target.kind in (entry.target_kinds or ())
-        and _admits_name(entry, request.target)
-        and (entry.locations is None or matches_any(request.target.location, entry.locations))
+        and covers_target(entry, request.target)
         and _admits_member(entry, case)
         and is_for(case.project, entry.namespaces, request.namespace)
         and _admits_condition(entry, request.condition)
+    )
+
+
+def covers_target(entry: GrantAdmission, target: Target) -> bool:
+    """Return whether the entry admits grants on the target."""
+    return (
+        target.kind in (entry.target_kinds or ())
+        and _admits_name(entry, target)
+        and (entry.locations is None or matches_any(target.location, entry.locations))
     )
 
 

@@ -119,6 +119,10 @@ class Grant:
         """The binding that contains the grant."""
         return BindingKey(self.target, self.role, self.condition)
 
+    def of(self, member: str) -> "Grant":
+        """Return the same grant for another member."""
+        return replace(self, member=member)
+
     def deleted_form(self, unique_id: str) -> "Grant":
         """Return the grant as policies show it after its member, the account with this ID, is deleted."""
         return replace(self, member=normalise(str(Tombstone(self.member, unique_id))))

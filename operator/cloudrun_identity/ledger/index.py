@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable
 
-from cloudrun_identity.api import LedgerAccount, LedgerRole, RoleState
+from cloudrun_identity.api import LedgerAccount, LedgerRole
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.principals import lower_email
 
@@ -79,9 +79,7 @@ class LedgerIndex:
 
     def _change_account(self, old: Ledger, new: Ledger) -> None:
         target, before = old.target, old.account
-        after = (
-            None if new.account and new.account.abandoned else new.account
-        )  # an abandoned one has no owner
+        after = None if new.account and new.account.is_left else new.account  # no object owns a left one
         if before is not None and before != after:
             if self._by_owner.get(before.owner) == (target, before):
                 del self._by_owner[before.owner]
@@ -97,7 +95,7 @@ class LedgerIndex:
             if self._roles.get(role.owner) == (project_id, role):
                 del self._roles[role.owner]
         for role in new.roles:
-            if role.state is not RoleState.DELETED:
+            if role.is_managed:
                 self._roles[role.owner] = (project_id, role)
 
     def _change_keys(self, old: Ledger, new: Ledger) -> None:

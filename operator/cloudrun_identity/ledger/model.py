@@ -24,10 +24,10 @@ from cloudrun_identity.api import (
     LedgerAttachment,
     LedgerBinding,
     LedgerEntry,
+    LedgerLeftGrant,
     LedgerRole,
     LedgerTarget,
     PolicyLedgerSpec,
-    RoleState,
 )
 from cloudrun_identity.iam.grants import Grant, IAMCondition, Target
 
@@ -87,6 +87,14 @@ class Ledger(PolicyLedgerSpec):
         )
 
     @property
+    def left(self) -> Mapping[Grant, str]:
+        """The grants of custom roles that objects left, each with the object as KIND/NAMESPACE/NAME/UID."""
+        return {
+            Grant(self.target, each.role, each.member, _iam_condition(each.condition)): each.owner
+            for each in self.left_grants
+        }
+
+    @property
     def key_ring(self) -> KeyRing:
         """The keys of the account, and the attempt to create one."""
         return KeyRing({key.id: key for key in self.keys}, self.key_attempt)
@@ -95,7 +103,13 @@ class Ledger(PolicyLedgerSpec):
     def is_empty(self) -> bool:
         """Return whether the ledger holds no entry and no record."""
         return not (
-            self.bindings or self.account or self.attachment or self.roles or self.keys or self.key_attempt
+            self.bindings
+            or self.left_grants
+            or self.account
+            or self.attachment
+            or self.roles
+            or self.keys
+            or self.key_attempt
         )
 
     @property
@@ -107,15 +121,23 @@ class Ledger(PolicyLedgerSpec):
     def resource_owners(self) -> frozenset[str]:
         """The owner keys of all objects with a recorded account, key, role or attachment."""
         owners = {f"{IdentityKey.__name__}/{owner}" for owner in self.key_ring.owners}
-        owners |= {
-            f"{CustomRole.__name__}/{role.owner}"
-            for role in self.roles
-            if role.state is not RoleState.DELETED
-        }
+        owners |= {f"{CustomRole.__name__}/{role.owner}" for role in self.roles if role.is_managed}
         if self.account and self.account.owner:
             owners.add(f"{CloudRunIdentity.__name__}/{self.account.owner}")
         if self.attachment:
             owners.add(f"{IdentityAttachment.__name__}/{self.attachment.owner}")
+        return frozenset(owners)
+
+    @property
+    def namespaces(self) -> frozenset[str]:
+        """The namespaces whose objects hold the target: by a grant that was made, or an attachment."""
+        owners = {
+            owner_key.split("/")[1]
+            for owner_key, grants in self._by_owner_key.items()
+            if any(self.entries[grant].is_made for grant in grants)
+        }
+        if self.attachment:
+            owners.add(self.attachment.owner.partition("/")[0])
         return frozenset(owners)
 
     def held_by(self, owner_key: str) -> frozenset[Grant]:
@@ -131,6 +153,20 @@ class Ledger(PolicyLedgerSpec):
         return self.replace(
             bindings=tuple(_bindings(entries)),
             grant_counts=GrantCounts.of(entry.state for entry in entries.values()),
+        )
+
+    def with_left(self, left: Mapping[Grant, str]) -> Self:
+        """Return this ledger with other grants that objects left."""
+        return self.replace(
+            left_grants=tuple(
+                LedgerLeftGrant(
+                    role=grant.role,
+                    condition=_binding_condition(grant.condition),
+                    member=grant.member,
+                    owner=left[grant],
+                )
+                for grant in sorted(left, key=_order)
+            )
         )
 
     def with_sync(self, *, unmanaged_members: int, written_at: datetime | None) -> Self:
@@ -156,7 +192,11 @@ class Ledger(PolicyLedgerSpec):
             return self
         if not self.target_uid:
             return self.replace(target_uid=unique_id)
-        return self.with_entries({}).replace(target_uid=unique_id, keys=(), key_attempt=None)
+        return (
+            self.with_entries({})
+            .with_left({})
+            .replace(target_uid=unique_id, keys=(), key_attempt=None, pending_write=None, target_absent=False)
+        )
 
     def with_pending_grants(self) -> Self:
         """Return this ledger for a target that does not exist: no entry is granted.
@@ -170,7 +210,7 @@ class Ledger(PolicyLedgerSpec):
                 else entry
                 for grant, entry in self.entries.items()
             }
-        )
+        ).replace(target_absent=True)
 
     def with_key_ring(self, ring: KeyRing) -> Self:
         """Return this ledger with other key records."""

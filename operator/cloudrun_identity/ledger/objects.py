@@ -37,20 +37,24 @@ def object_name(target: Target) -> str:
 
 
 def to_object(ledger: Ledger, metadata: Object) -> Object:
-    """Return the ledger as a raw PolicyLedger with this metadata."""
-    kind = PolicyLedger.__name__
-    return {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": ledger.to_dict()}
+    """Return the ledger as a raw PolicyLedger with this metadata, which is that of the object to replace.
+
+    The object has the generation that the write gives it, so that a write of another client shows.
+    """
+    kind, generation = PolicyLedger.__name__, metadata.get("generation", 0) + 1
+    spec = ledger.to_dict() | {"writtenGeneration": generation}
+    return {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
 
 
 def from_object(raw: Object) -> Ledger:
-    """Return the ledger in a raw PolicyLedger.
+    """Return the ledger in a raw PolicyLedger, marked as restored if another client wrote it.
 
     Raises:
         LedgerInvalid: the object does not fit the schema.
 
     """
     try:
-        return Ledger.parse(raw["spec"])
+        ledger = Ledger.parse(raw["spec"])
     except (ValidationError, KeyError) as error:
         metadata = raw["metadata"]
         raise LedgerInvalid(
@@ -58,6 +62,9 @@ def from_object(raw: Object) -> Ledger:
             f"({_first_fault(error)}), and nothing that it records is changed; repair it with `kubectl edit "
             f"pledger -n {metadata['namespace']} {metadata['name']}`"
         ) from error
+    generation, written = raw["metadata"].get("generation"), ledger.written_generation
+    by_another = None not in (generation, written) and generation != written
+    return ledger.replace(written_generation=None, restored=ledger.restored or by_another)
 
 
 def owner_keys_named_by(raw: Object) -> frozenset[str]:

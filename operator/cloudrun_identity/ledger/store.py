@@ -171,6 +171,14 @@ class Ledgers:
                 object_name(ledger.target),
             )
             return frozenset()
+        if ledger.restored and not self.ledger(ledger.target).restored:
+            _log.warning(
+                "another client wrote PolicyLedger %s/%s: grants that it records and that no object declares "
+                "are left on %s",
+                self._namespace,
+                metadata["name"],
+                ledger.target.full_name,
+            )
         stored = _Stored(ledger, _without_managed_fields(metadata))
         self._versions[metadata["name"]] = stored.version
         known = self._stored.get(ledger.target)

@@ -18,8 +18,8 @@ from cloudrun_identity.kube.event_recorder import EventRecorder
 from cloudrun_identity.kube.resources import ObjectClient
 from cloudrun_identity.kube.secrets import KeySecrets
 from cloudrun_identity.ledger.store import Ledgers
-from cloudrun_identity.policy.exclusive import RemovalRateLimiter
 from cloudrun_identity.policy.ports import PolicyPort, SyncerPorts, SyncerSettings, SyncObserver
+from cloudrun_identity.policy.removal_limit import RemovalRateLimiter
 from cloudrun_identity.policy.syncers import PolicySyncers
 from cloudrun_identity.reconcile.cluster_state import ObjectKey
 from cloudrun_identity.reconcile.deadline import Deadline
@@ -136,6 +136,7 @@ def compose(ports: Ports) -> Engine:
     cloud = Cloud.of(ClientPool(ports.google, settings.credential))
     policies = ports.policies(cloud.policies, ledgers)
     propagation = PropagationTracker(now, ledgers.owner_of)
+    removal_limiter = RemovalRateLimiter(settings.removals_per_hour, settings.namespaces_with_removals)
     syncers = PolicySyncers(
         SyncerPorts(
             policies=policies,
@@ -143,7 +144,8 @@ def compose(ports: Ports) -> Engine:
             observer=ports.syncs,
             wall_clock=now,
             is_fresh=propagation.is_fresh,
-            removal_limiter=RemovalRateLimiter(settings.removals_per_hour),
+            removal_limiter=removal_limiter,
+            namespaces_on=settings.namespaces_on,
             is_protected=settings.is_protected,
             is_operator=settings.is_operator,
             target_id=ports.target_id or cloud.unique_ids.of_target,
@@ -176,6 +178,7 @@ def compose(ports: Ports) -> Engine:
         propagation=propagation,
         records=Records(cache, ports.kube, checkpoint),
         checkpoint=checkpoint,
+        removals=removal_limiter.budget,
     )
     kinds |= {kind: build(parts) for kind, build in KINDS.items()}
     return Engine(

@@ -2,11 +2,13 @@
 
 from cloudrun_identity.api import ManagedProject
 from cloudrun_identity.gcp.client_pool import OWN, Credential, NoCredential, credential_of
+from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.principals import email, lower_email
+from cloudrun_identity.iam.shared_limits import namespaces_on, namespaces_with_removals
 from cloudrun_identity.policy.exclusive import is_protected
 from cloudrun_identity.reconcile.cluster_state import ObjectKey
 from cloudrun_identity.reconcile.invalid_objects import project_named_by
-from cloudrun_identity.reconcile.preconditions import is_suspended, observes
+from cloudrun_identity.reconcile.preconditions import guardrail_facts, is_suspended, observes
 
 from .cache import Cache
 
@@ -56,6 +58,20 @@ class ProjectSettings:
             if project.project_id == project_id
         ]
         return min(limits, default=0)
+
+    def namespaces_with_removals(self, project_id: str) -> frozenset[str]:
+        """Return the namespaces that have a share of the removals in the project."""
+        project = self._cache.project_on(project_id)
+        if project is None:
+            return frozenset()
+        return namespaces_with_removals(project, self._cache.admitted_namespaces(project))
+
+    def namespaces_on(self, target: Target) -> frozenset[str]:
+        """Return the namespaces that have a share of the capacity of a target's policy."""
+        project = self._cache.project_on(target.project_id)
+        if project is None:
+            return frozenset()
+        return namespaces_on(project, target, guardrail_facts(project, self._cache))
 
     def is_protected(self, member: str) -> bool:
         """Return whether exclusive bindings keep a member: a Google agent or an operator identity."""

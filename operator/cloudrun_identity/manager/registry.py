@@ -32,6 +32,7 @@ from cloudrun_identity.controllers.identity_key.execution import KeyExecution
 from cloudrun_identity.controllers.identity_key.key_records import KeyRecords
 from cloudrun_identity.controllers.managed_project.controller import ManagedProjectController
 from cloudrun_identity.controllers.managed_project.orphans import OrphanReleaser
+from cloudrun_identity.controllers.managed_project.powerful_accounts import PowerfulAccounts
 from cloudrun_identity.gcp.client_pool import ClientPool
 from cloudrun_identity.gcp.custom_roles import CustomRoles
 from cloudrun_identity.gcp.inventory import Inventory
@@ -44,6 +45,7 @@ from cloudrun_identity.gcp.roles import Roles
 from cloudrun_identity.gcp.run import Run
 from cloudrun_identity.gcp.service_accounts import ServiceAccounts
 from cloudrun_identity.gcp.unique_ids import UniqueIDs
+from cloudrun_identity.iam.shares import Budget
 from cloudrun_identity.kube.secrets import KeySecrets
 from cloudrun_identity.ledger.store import Ledgers
 from cloudrun_identity.reconcile.dependencies import Dependencies
@@ -119,6 +121,8 @@ class KindParts:
     """Status fields that are persisted before the action that they describe."""
     checkpoint: Callable[[str], None]
     """Called after each step that a crash could follow."""
+    removals: Callable[[str], Budget]
+    """Returns the removals of unmanaged members in a project in the last hour, by namespace."""
 
 
 def managed_project(parts: KindParts) -> AnyKindReconciler:
@@ -132,6 +136,8 @@ def managed_project(parts: KindParts) -> AnyKindReconciler:
         cloud.clients.identity,
         OrphanReleaser(parts.ledgers, parts.deps.syncers, parts.deps.slot_released),
         now,
+        PowerfulAccounts(cloud.policies, cloud.roles, time.monotonic),
+        parts.removals,
     )
     return KindReconciler(kind, parts.deps, parts.executor, parts.finisher, resource=kind)
 

@@ -42,7 +42,8 @@ class InMemoryClient:
 
     async def replace(self, resource: Resource, obj: Object, *, subresource: str = "") -> Object:
         """Put the object in the place of the stored one."""
-        return self._store(resource, obj)
+        generation = obj["metadata"].get("generation", 0) + (not subresource)
+        return self._store(resource, {**obj, "metadata": {**obj["metadata"], "generation": generation}})
 
     async def patch(
         self,

@@ -5,7 +5,7 @@ during a sync, or within the batch window, share the next sync. A sync (`sync`) 
 
 1. Read the policy once.
 2. Plan (`planning`, pure): compare the ledger, the desired grants and the grants that are present.
-3. Record the plan in the ledger, ahead of the policy.
+3. Record the plan and the write in the ledger, ahead of the policy (`recording`, `pending_write`).
 4. Write the policy once (`writer`, `merge`). After an etag conflict, read again and merge again. If Google
    Cloud refuses a grant, find it by bisection (`bisection`) and write the others.
 5. Settle the ledger (`settlement`) with the grants that are present after the write.

@@ -1,5 +1,6 @@
 """Bisection: find the k grants that Google Cloud refuses among N others, in O(k log N) writes."""
 
+import re
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
@@ -48,7 +49,8 @@ async def write_with_bisection(
 ) -> dict[Grant, GoogleError]:
     """Write all desired grants but those that Google Cloud refuses. Return the refusals by grant.
 
-    A refused batch is split at the members that the error message names, else in half. Before the first split
+    If the error message says by how much a limit is exceeded, the last grants are refused. Otherwise a
+    refused batch is split at the members that the message names, or in half. Before the first split
     without such a name, the removals are written alone, and the policy is tested without a change. A `retry`
     of refused grants skips this test.
 
@@ -69,6 +71,11 @@ async def write_with_bisection(
                 raise
             if not batch:
                 raise _unwritable(writer, error) from error
+            if last := _last(_excess(error.message), batch, writer.present):
+                refused |= dict.fromkeys(last, error)
+                if rest := [desired for desired in batch if desired.grant not in last]:
+                    batches.append(rest)
+                continue
             if untested and not any(_names(error.message, desired.grant.member) for desired in batch):
                 untested = False
                 if await _write_removals_alone(writer, removals, error):
@@ -121,6 +128,25 @@ def _split(batch: list[DesiredGrant], message: str) -> tuple[list[DesiredGrant],
         return [desired for desired in batch if desired not in named], named
     middle = len(batch) // 2
     return batch[:middle], batch[middle:]
+
+
+def _excess(message: str) -> int:
+    """Return by how much a batch exceeds a limit, as the error message says; 0 if it says nothing.
+
+    The message is only a hint: the rest of the batch is written, and split if it is refused, too. Its wording
+    is that of terraform-provider-google issue 25093 and kubeflow/pipelines issue 1146.
+    """
+    found = _TOO_MANY.search(message)
+    return int(found[1].replace(",", "")) - int(found[2].replace(",", "")) if found else 0
+
+
+def _last(number: int, batch: Sequence[DesiredGrant], present: Collection[Grant]) -> list[Grant]:
+    """Return this number of grants of a batch that are absent, the last ones; none if there are fewer."""
+    absent = [desired.grant for desired in batch if desired.grant not in present]
+    return absent[-number:] if 0 < number <= len(absent) else []
+
+
+_TOO_MANY = re.compile(r"\(([\d,]+)\) is larger than the maximum allowed size ([\d,]+)")
 
 
 def _names(message: str, member: str) -> bool:

@@ -9,14 +9,12 @@ import json
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
-from cloudrun_identity.api import LedgerEntry
+from cloudrun_identity.api import MAX_GROUPS, MAX_MEMBERS, MAX_PRINCIPALS, LedgerEntry
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.iam.grants import BindingKey, Grant
 
 from .desired_grants import DesiredGrant
-
-MAX_POLICY_MEMBERS: Final = 1500
-"""The members that a policy may have. Google Cloud counts a member once for each of its bindings."""
+from .usage import PolicyUsage
 
 MAX_OWNERS: Final = 1500
 """The owners that a ledger records for one grant."""
@@ -30,34 +28,60 @@ OWNER_BUDGET: Final = 360_000
 LEDGER_FULL: Final = GoogleError(
     Fault.INVALID_ARGUMENT,
     "",
-    f"the ledger of this policy is full: the limit is {MAX_POLICY_MEMBERS} grants, and about one megabyte "
+    f"the ledger of this policy is full: the limit is {MAX_MEMBERS} grants, and about one megabyte "
     "with their conditions and owners; declare fewer grants, or grant the role to a group instead of its "
     "members",
 )
 
-POLICY_FULL: Final = GoogleError(
-    Fault.INVALID_ARGUMENT,
-    "",
-    f"the policy has {MAX_POLICY_MEMBERS} members, which is the limit of Google Cloud; remove some, or grant "
-    "the role to a group instead of its members",
-)
-
 
 def over_capacity(
-    desired_grants: Sequence[DesiredGrant], present: Collection[Grant], newest: Collection[Grant], free: int
+    desired_grants: Sequence[DesiredGrant],
+    present: Collection[Grant],
+    newest: Collection[Grant],
+    usage: PolicyUsage,
 ) -> dict[Grant, GoogleError]:
-    """Return the refusal of each desired grant that exceeds the `free` places of a policy, newest first.
+    """Return the refusal of each desired grant that exceeds a limit of the policy, the newest ones first.
 
-    A grant that replaces a tombstone needs no free place.
+    `usage` is that of the policy without the grants that are removed. A grant that replaces a tombstone needs
+    no further place for a principal.
     """
-    missing = [
-        desired for desired in desired_grants if (desired.tombstones | {desired.grant}).isdisjoint(present)
-    ]
-    excess = len(missing) - max(free, 0)
-    if excess <= 0:
-        return {}
+    missing = [desired for desired in desired_grants if desired.grant not in present]
     missing.sort(key=lambda desired: desired.grant in newest)
-    return {desired.grant: POLICY_FULL for desired in missing[-excess:]}
+    full_of_principals, full_of_groups = _full_of_principals(usage), _full_of_groups(usage)
+    refused = {}
+    for desired in missing:
+        replaces = not desired.tombstones.isdisjoint(present)
+        if not replaces and usage.principals >= MAX_PRINCIPALS:
+            refused[desired.grant] = full_of_principals
+        elif usage.adds_group(desired.grant) and usage.groups_and_domains >= MAX_GROUPS:
+            refused[desired.grant] = full_of_groups
+        else:
+            usage = usage.with_grant(desired.grant, replaces=replaces)
+    return refused
+
+
+def _full_of_principals(usage: PolicyUsage) -> GoogleError:
+    exempted = (
+        f"{usage.exempted} of them are exempted from audit logging; remove such exemptions or members, or "
+        if usage.exempted
+        else "remove some, or "
+    )
+    return GoogleError(
+        Fault.INVALID_ARGUMENT,
+        "",
+        f"the policy has {usage.principals} of at most {MAX_PRINCIPALS} principals, where a member counts "
+        f"once for each of its roles and conditions; {exempted}grant the role to a group instead of its "
+        "members",
+    )
+
+
+def _full_of_groups(usage: PolicyUsage) -> GoogleError:
+    return GoogleError(
+        Fault.INVALID_ARGUMENT,
+        "",
+        f"the policy has {usage.groups_and_domains} of at most {MAX_GROUPS} groups and domains; remove some, "
+        "or make one group a member of another group that is in the policy already",
+    )
 
 
 class LedgerCapacity:

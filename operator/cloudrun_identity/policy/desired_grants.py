@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from cloudrun_identity.iam.grants import BindingKey, Grant, Target
+from cloudrun_identity.iam.grants import BindingKey, Grant, IAMCondition, Target
 from cloudrun_identity.ledger.owners import Owner
 
 
@@ -43,6 +43,10 @@ class Retain:
     """The member; unset while a reference to it is unresolved."""
     prefix: str = ""
     """The beginning of the member."""
+    any_condition: bool = True
+    """False if the condition of a grant matters."""
+    condition: IAMCondition | None = None
+    """The condition, if it matters; None for unconditional grants."""
 
     def covers(self, grant: Grant) -> bool:
         """Return whether the grant matches the pattern."""
@@ -51,6 +55,7 @@ class Retain:
             and self.role in (None, grant.role)
             and self.member in (None, grant.member)
             and grant.member.startswith(self.prefix)
+            and (self.any_condition or self.condition == grant.condition)
         )
 
 
@@ -72,6 +77,9 @@ class DesiredGrants:
     """False for suspended and observed objects: their grants are neither repaired nor released."""
     abandon: bool = False
     """Leave a grant in the policy when this object releases it as its last owner."""
+    abandoned: tuple[Retain, ...] = (RETAIN_ALL,)
+    """The grants that `abandon` leaves. The object releases every other grant, such as one that an edit of it
+    revoked."""
     claims: frozenset[Grant] = frozenset()
     """The grants that are removed when the last owner releases them, even if they were present before."""
     ending: bool = False
@@ -86,6 +94,10 @@ class DesiredGrants:
         return any(desired.grant == grant for desired in self.desired_grants) or any(
             retain.covers(grant) for retain in self.retains
         )
+
+    def leaves(self, grant: Grant) -> bool:
+        """Return whether the object leaves a grant in the policy when it releases it as its last owner."""
+        return self.abandon and any(pattern.covers(grant) for pattern in self.abandoned)
 
     @property
     def retains_all(self) -> bool:

@@ -1,9 +1,6 @@
-"""Exclusive bindings: their unmanaged, protected and conflicting members, and the removal limit."""
+"""Exclusive bindings: their unmanaged, protected and conflicting members."""
 
-import asyncio
-from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Final
 
 from cloudrun_identity.api import LedgerEntry
 from cloudrun_identity.api.predefined_roles import BASIC_ROLES
@@ -12,8 +9,6 @@ from cloudrun_identity.iam.principals import PrincipalKind, Tombstone, email, is
 
 from .desired_grants import DesiredGrants
 from .registered_forms import retained_forms
-
-HOUR: Final = 3600.0
 
 _PROJECT_MEMBERS = frozenset(
     {PrincipalKind.PROJECT_OWNER, PrincipalKind.PROJECT_EDITOR, PrincipalKind.PROJECT_VIEWER}
@@ -75,30 +70,3 @@ def conflicting(
                 if grant.binding_key == binding_key and entry.owner_keys - {owner_key}:
                     found[owner_key] = grant
     return found
-
-
-class RemovalRateLimiter:
-    """Limit on removals of unmanaged members, per project in a sliding hour. A restart resets it."""
-
-    def __init__(self, limit_of: Callable[[str], int]) -> None:
-        """Initialize the limiter. `limit_of(project_id)` returns the removals allowed in an hour."""
-        self._limit_of = limit_of
-        self._removed: defaultdict[str, deque[float]] = defaultdict(deque)
-
-    def admit(self, project_id: str, wanted: int) -> int:
-        """Return how many of the `wanted` removals are allowed now."""
-        return max(0, min(wanted, self._limit_of(project_id) - len(self._recent(project_id))))
-
-    def record(self, project_id: str, removed: int) -> None:
-        """Count removals against the limit."""
-        self._recent(project_id).extend([_now()] * removed)
-
-    def _recent(self, project_id: str) -> "deque[float]":
-        recent = self._removed[project_id]
-        while recent and recent[0] < _now() - HOUR:
-            recent.popleft()
-        return recent
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

@@ -18,6 +18,7 @@ from cloudrun_identity.ledger.owners import owner_key_of
 from .capacity import LedgerCapacity
 from .desired_grants import DesiredGrant, DesiredGrants
 from .exclusive import conflicting, unmanaged
+from .left_grants import with_left_grants
 from .merge import Removal
 from .registered_forms import Before, registered_grants, told_apart, with_declared
 from .review import EntryReview, WantedGrants
@@ -37,7 +38,7 @@ class PolicyPlan:
     """The grants that must be present after the sync. A grant of a deleted account is not among them: its
     member would be refused, or be another account of the same e-mail."""
     released: tuple[Removal, ...]
-    """The entries that are released, whether or not their grants are present."""
+    """The entries that are released. Their grants are present, in one form or another."""
     replaced: tuple[Removal, ...]
     """The grants whose member was another account of the same e-mail. They are removed before they are added
     again, because the policy may still mean the former account."""
@@ -45,9 +46,11 @@ class PolicyPlan:
     """The grants that were present at the last sync and are missing now."""
     new: frozenset[Grant]
     """The grants with an entry that this plan creates."""
-    unwritten: frozenset[Grant]
-    """The new grants, and those that Google Cloud refused. If the sync did not add such a grant and it is
-    present, another writer made it."""
+    absent_before: frozenset[Grant]
+    """The desired grants that are absent, or were absent when the ledger was stored. If the sync did not add
+    such a grant and it is present, another writer made it."""
+    refused_before: frozenset[Grant]
+    """The desired grants that Google Cloud refused at an earlier sync."""
     withheld: frozenset[Grant]
     """The desired grants in backoff, which this sync does not write."""
     unrecorded: tuple[Grant, ...]
@@ -58,9 +61,14 @@ class PolicyPlan:
     """By owner key, a grant of another object in an exclusive binding of the owner."""
 
     @property
+    def removals(self) -> tuple[RemoveUnmanaged, ...]:
+        """The removals of unmanaged grants that the sync may make, within the hourly limit."""
+        return tuple(step for step in self.steps if isinstance(step, RemoveUnmanaged))
+
+    @property
     def removable(self) -> tuple[Grant, ...]:
         """The unmanaged grants that the sync may remove, within the hourly limit."""
-        return tuple(step.grant for step in self.steps if isinstance(step, RemoveUnmanaged))
+        return tuple(step.grant for step in self.removals)
 
     @property
     def depends_on_target(self) -> bool:
@@ -86,6 +94,7 @@ def plan_policy(
     withheld: Collection[Grant] = (),
     protected: Callable[[str], bool] = lambda _: False,
     may_return: Callable[[str, str], bool] = lambda *_: True,
+    write_found: bool = False,
     is_operator: Callable[[str], bool] = lambda _: False,
     account_ids: Mapping[str, str] = MappingProxyType({}),
     rewritten: Collection[Grant] = (),
@@ -103,6 +112,7 @@ def plan_policy(
         withheld: The grants that this sync does not write.
         protected: Returns whether a member is never removed from an exclusive binding.
         may_return: `may_return(email, unique_id)` returns whether an object may undelete the account.
+        write_found: True if the policy shows the write that the ledger records, and no other.
         is_operator: Returns whether no grant of a member is removed, because the operator acts as it.
         account_ids: By member, the unique ID of the account that has its e-mail now, as far as it is known.
         rewritten: Grants to write again, although all objects only retain them.
@@ -123,8 +133,10 @@ def plan_policy(
         observed=observed,
         withheld=withheld,
         may_return=may_return,
+        write_found=write_found,
         is_operator=is_operator,
         account_ids=account_ids,
+        restored=ledger.restored,
     )
     for grant, entry in ledger.entries.items():
         review.review(grant, entry)
@@ -139,6 +151,8 @@ def plan_policy(
             withheld=withheld,
             protected=protected,
             may_return=may_return,
+            write_found=write_found,
+            is_operator=is_operator,
             account_ids=account_ids,
             rewritten=[grant for grant, entry in apart.entries.items() if entry is not ledger.entries[grant]],
         )
@@ -176,7 +190,6 @@ def plan_policy(
         ),
     )
     new = frozenset(begun) & owners.keys()
-    made = {grant for grant in new if grant in present and not entries[grant].present_before}
     conflicts = conflicting(ledger.target, declared, entries)
     unmanaged_grants = tuple(unmanaged(ledger.target, declared, present, entries, protected))
     additions = [
@@ -187,7 +200,9 @@ def plan_policy(
     ]
     removals = _removals_of_unmanaged(unmanaged_grants, declared, conflicts) if may_release else ()
     return PolicyPlan(
-        ledger=ledger.with_entries(entries),
+        ledger=with_left_grants(ledger.with_entries(entries), ledger, present).replace(
+            restored=ledger.restored and not may_release, target_absent=False
+        ),
         steps=(*review.steps, *additions, *removals),
         desired_grants=desired_grants,
         released=tuple(review.released),
@@ -198,8 +213,15 @@ def plan_policy(
             if grant in wanted.grants and grant not in present and entry.state is GrantState.GRANTED
         ),
         new=new,
-        unwritten=(new - made)
-        | {grant for grant, entry in ledger.entries.items() if entry.is_rejected and grant in wanted.grants},
+        absent_before=frozenset(
+            desired.grant
+            for desired in desired_grants
+            if desired.grant not in present
+            or (desired.grant in ledger.entries and not ledger.entries[desired.grant].is_made)
+        ),
+        refused_before=frozenset(
+            grant for grant, entry in ledger.entries.items() if entry.is_rejected and grant in wanted.grants
+        ),
         withheld=frozenset(withheld),
         unrecorded=unrecorded,
         unmanaged=unmanaged_grants,

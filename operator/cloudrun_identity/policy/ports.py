@@ -11,7 +11,8 @@ from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.ledger.interface import LedgerStore
 
 from .backoff import BackoffLimits
-from .exclusive import RemovalRateLimiter, is_protected
+from .exclusive import is_protected
+from .removal_limit import RemovalRateLimiter
 
 
 class PolicyPort(Protocol):
@@ -56,6 +57,10 @@ async def _unknown_id(_: object) -> str:
     return ""
 
 
+def _no_shares(_: Target) -> frozenset[str]:
+    return frozenset()
+
+
 @dataclass(frozen=True, slots=True)
 class SyncerPorts:
     """The dependencies of policy syncers."""
@@ -72,6 +77,8 @@ class SyncerPorts:
     """Returns whether Google Cloud may not know the account of an e-mail everywhere yet."""
     removal_limiter: RemovalRateLimiter
     """Limits removals of unmanaged members."""
+    namespaces_on: Callable[[Target], frozenset[str]] = _no_shares
+    """Returns the namespaces that have a share of the principals of a target's policy."""
     is_protected: Callable[[str], bool] = is_protected
     """Returns whether a member is never removed from an exclusive binding."""
     is_operator: Callable[[str], bool] = lambda _: False

@@ -194,7 +194,7 @@ def told_apart(ledger: Ledger, released: Collection[Grant]) -> Ledger:
     entries = dict(ledger.entries)
     together = {grant: entry for grant, entry in entries.items() if entry.registered_together}
     for grant in together.keys() & set(released):
-        group = _by_group(together)[_group_of(grant)]
+        group = _by_group(together)[group_of(grant)]
         members = {member for each in group for member in together[each].registered_members}
         entries[grant] = changed_entry(
             entries[grant], registered_members=tuple(sorted(members)), registered_together=False
@@ -219,11 +219,12 @@ def cannot_be_matched(grant: Grant) -> GoogleError:
 def _by_group(grants: Iterable[Grant]) -> dict[_Group, frozenset[Grant]]:
     groups: defaultdict[_Group, set[Grant]] = defaultdict(set)
     for grant in grants:
-        groups[_group_of(grant)].add(grant)
+        groups[group_of(grant)].add(grant)
     return {group: frozenset(members) for group, members in groups.items()}
 
 
-def _group_of(grant: Grant) -> _Group:
+def group_of(grant: Grant) -> _Group:
+    """Return the members that Google Cloud may register as one another."""
     return grant.binding_key, parse(grant.member).kind
 
 

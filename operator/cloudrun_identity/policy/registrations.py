@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from cloudrun_identity.iam.grants import Grant, Target
@@ -24,6 +24,8 @@ class Registration:
     """Desired grants that were found missing."""
     removed_unmanaged: dict[Grant, None] = field(default_factory=dict)
     """Unmanaged grants that were removed from an exclusive binding of the object."""
+    made_by_others: dict[Grant, None] = field(default_factory=dict)
+    """Desired grants that another writer made while the operator was about to."""
     is_renamed: bool = False
     """True if the policy shows a grant under a new address, which the status of the object does not show."""
 
@@ -54,7 +56,7 @@ class Registrations:
             return
         self._unindex(owner_key)
         now = asyncio.get_running_loop().time()
-        unreported = (before.drifted, before.removed_unmanaged) if before else ({}, {})
+        unreported = (before.drifted, before.removed_unmanaged, before.made_by_others) if before else ()
         self._by_owner_key[owner_key] = Registration(desired, now, *unreported)
         for target in _mentioned_targets(desired):
             self._on[target].add(owner_key)
@@ -109,13 +111,13 @@ class Registrations:
 
     def note_drift(self, grants: Iterable[Grant]) -> None:
         """Record missing grants as drift of every object that desires them."""
-        missing = set(grants)
-        for target in {grant.target for grant in missing}:
-            for owner_key in self._on.get(target, ()):
-                registration = self._by_owner_key[owner_key]
-                for desired in registration.desired.on(target):
-                    if desired.grant in missing:
-                        registration.drifted[desired.grant] = None
+        for registration, grant in self._desiring(grants):
+            registration.drifted[grant] = None
+
+    def note_made_by_others(self, grants: Iterable[Grant]) -> None:
+        """Record grants that another writer made, for every object that desires them."""
+        for registration, grant in self._desiring(grants):
+            registration.made_by_others[grant] = None
 
     def note_removed_unmanaged(self, grants: Iterable[Grant]) -> None:
         """Record removed unmanaged grants as drift of every object with the exclusive binding."""
@@ -138,6 +140,16 @@ class Registrations:
             for registration in self._by_owner_key.values()
             if registration.drifted or registration.removed_unmanaged or registration.is_renamed
         )
+
+    def _desiring(self, grants: Iterable[Grant]) -> Iterator[tuple[Registration, Grant]]:
+        """Iterate over the objects that desire these grants."""
+        wanted = set(grants)
+        for target in {grant.target for grant in wanted}:
+            for owner_key in self._on.get(target, ()):
+                registration = self._by_owner_key[owner_key]
+                for desired in registration.desired.on(target):
+                    if desired.grant in wanted:
+                        yield registration, desired.grant
 
     def _unindex(self, owner_key: str) -> None:
         registration = self._by_owner_key.get(owner_key)

@@ -43,14 +43,18 @@ class EntryReview:
     """The grants that the sync does not write."""
     may_return: Callable[[str, str], bool]
     """Returns whether an object may undelete an account."""
+    write_found: bool
+    """True if the policy shows the write that the ledger records, and no other."""
     account_ids: Mapping[str, str]
     """By member, the unique ID of the account that has its e-mail now, as far as it is known."""
     is_operator: Callable[[str], bool] = lambda _: False
     """Returns whether no grant of a member is removed: the operator acts as it."""
+    restored: bool = False
+    """True if the ledger may be older than the policy: nothing is released because of it."""
     entries: dict[Grant, LedgerEntry] = field(default_factory=dict)
     """The entries that remain."""
     released: list[Removal] = field(default_factory=list)
-    """The entries among them that are released."""
+    """The entries among them that are released. A released entry of an absent grant is dropped."""
     replaced: dict[Grant, Removal] = field(default_factory=dict)
     """The grants whose member was another account."""
     steps: list[GrantStep] = field(default_factory=list)
@@ -58,7 +62,7 @@ class EntryReview:
 
     def review(self, grant: Grant, known: LedgerEntry) -> None:
         """Keep, release or drop one entry."""
-        entry = _after_read(known, present=grant in self.present)
+        entry = _after_read(known, present=grant in self.present, write_found=self.write_found)
         owners = self.wanted.owners.get(grant, frozenset())
         permanently_deleted = not owners and _is_permanently_deleted(
             grant, entry, self.present, self.may_return
@@ -185,11 +189,17 @@ class EntryReview:
     def _reason_to_leave(
         self, grant: Grant, entry: LedgerEntry, leaving: Collection[DesiredGrants]
     ) -> RetainReason | None:
-        """Return why a grant stays in the policy after its last owners left it; None if it is removed."""
+        """Return why a grant stays in the policy after its last owners left it; None if it is removed.
+
+        The owners that left it before do not count. If several owners leave it at once, one that abandons it
+        is enough to leave it in the policy, and one that claims it is enough to remove it.
+        """
         if self.is_operator(grant.member):
             return RetainReason.OPERATOR
-        if any(each.abandon for each in leaving):
+        if any(each.leaves(grant) for each in leaving):
             return RetainReason.ABANDONED
+        if self.restored:
+            return RetainReason.RESTORED
         if entry.present_before and not any(grant in each.claims for each in leaving):
             return RetainReason.PRESENT_BEFORE
         return None
@@ -203,9 +213,16 @@ class EntryReview:
         return RetainReason.OWNER_NOT_WRITABLE
 
 
-def _after_read(entry: LedgerEntry, *, present: bool) -> LedgerEntry:
-    """Return the entry after a read: another writer made a grant that is present though it was refused."""
-    return changed_entry(entry, present_before=True) if present and entry.is_rejected else entry
+def _after_read(entry: LedgerEntry, *, present: bool, write_found: bool) -> LedgerEntry:
+    """Return the entry after a read.
+
+    A grant that the ledger records as absent is present now. The operator made it if the policy shows the
+    recorded write alone. Otherwise another writer made it, or may have made it: it counts as unmanaged.
+    """
+    if not present or entry.is_made:
+        return entry
+    made = write_found and not entry.is_rejected
+    return changed_entry(entry, state=GrantState.GRANTED, present_before=entry.present_before or not made)
 
 
 def _missing(entry: LedgerEntry, *, withheld: bool) -> LedgerEntry:

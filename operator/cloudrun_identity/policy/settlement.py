@@ -4,14 +4,36 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 from datetime import datetime
 
-from cloudrun_identity.api import GrantState, LedgerEntry
+from cloudrun_identity.api import GrantState, LedgerEntry, LedgerUsage
 from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.ledger.model import Ledger, changed_entry
 from cloudrun_identity.ledger.owners import owner_key_of
 
 from .desired_grants import DesiredGrants
+from .left_grants import with_left_grants
 from .planning import PolicyPlan
 from .tombstones import without_removed_tombstones
+
+
+def progress(
+    plan: PolicyPlan, ledger: Ledger, present: Collection[Grant], added: Collection[Grant]
+) -> Ledger:
+    """Return the ledger of a sync in progress, brought up to date with the policy as last seen.
+
+    Args:
+        plan: The plan of the sync.
+        ledger: The ledger as the sync last wrote it; the planned one before its first write.
+        present: The grants in the policy now.
+        added: The grants in it that the writes of this sync certainly added. Another writer made every other
+            grant that is present, and that the ledger records as absent.
+
+    """
+    desired = {each.grant for each in plan.desired_grants}
+    entries = {
+        grant: _seen(entry, present=grant in present, added=grant in added) if grant in desired else entry
+        for grant, entry in ledger.entries.items()
+    }
+    return ledger if entries == ledger.entries else ledger.with_entries(entries)
 
 
 def settle(
@@ -21,6 +43,9 @@ def settle(
     added: Collection[Grant],
     refused: Collection[Grant],
     written_at: datetime | None,
+    ledger: Ledger | None = None,
+    undecided: Collection[Grant] = (),
+    usage: LedgerUsage | None = None,
     failed: bool = False,
 ) -> Ledger:
     """Return the ledger after a sync.
@@ -28,55 +53,98 @@ def settle(
     Args:
         plan: The plan of the sync.
         present: The grants in the policy now.
-        added: The grants that the writes of this sync added, or may have added. An unwritten grant that is
-            present and not among them was made by another writer.
+        added: The grants in it that the writes of this sync certainly added.
         refused: The grants that Google Cloud refused.
         written_at: The time of the write; None if the policy was not written.
+        ledger: The ledger as the sync last stored it; the planned one by default.
+        undecided: The grants that a write with an unknown outcome may have added. The record of the write is
+            kept for them.
+        usage: The use of the policy's limits; None if it is unknown.
         failed: True if the sync ended with an error. New entries whose grants were certainly not written are
-            dropped then, so that a later grant of another writer does not count as managed.
+            dropped then.
 
     """
+    ledger = ledger or plan.ledger
     released = {removal.grant: removal for removal in plan.released}
     desired = {each.grant for each in plan.desired_grants}
     entries: dict[Grant, LedgerEntry] = {}
-    for grant, planned in plan.ledger.entries.items():
-        entry = without_removed_tombstones(grant, planned, present)
+    for grant, progressed in progress(plan, ledger, present, added).entries.items():
+        entry = without_removed_tombstones(grant, progressed, present)
         if grant in released:
             if not released[grant].forms.isdisjoint(present):
                 entries[grant] = changed_entry(entry, state=GrantState.RELEASING)
         elif grant not in desired:
             entries[grant] = entry
         elif grant in present:
-            by_another = entry.present_before or (grant in plan.unwritten and grant not in added)
-            entries[grant] = changed_entry(
-                entry,
-                state=GrantState.GRANTED,
-                present_before=by_another,
-                former_unique_ids=entry.former_unique_ids if failed else (),
-            )
-        elif not (failed and grant in plan.new and grant not in added):
-            is_refused = grant in refused or (failed and grant in plan.unwritten)
-            state = GrantState.REJECTED if is_refused and grant not in added else GrantState.PENDING
+            entries[grant] = changed_entry(entry, former_unique_ids=entry.former_unique_ids if failed else ())
+        elif not (failed and grant in plan.new and grant not in undecided):
+            is_refused = grant in refused or (failed and grant in plan.refused_before)
+            state = GrantState.REJECTED if is_refused and grant not in undecided else GrantState.PENDING
             entries[grant] = changed_entry(entry, state=state)
-    if entries == plan.ledger.entries and written_at is None:
-        return plan.ledger
-    return plan.ledger.with_entries(entries).with_sync(
+    pending_write = ledger.pending_write if undecided else None
+    if entries == ledger.entries and pending_write == ledger.pending_write and written_at is None:
+        return ledger.replace(usage=usage) if _is_worth_storing(ledger.usage, usage) else ledger
+    settled = ledger.with_entries(entries).replace(pending_write=pending_write, usage=usage)
+    return settled.with_sync(
         unmanaged_members=len(present) - sum(grant in entries for grant in present), written_at=written_at
     )
+
+
+def made_by_others(before: Ledger, plan: PolicyPlan, settled: Ledger) -> frozenset[Grant]:
+    """Return the grants that the sync was about to add, and that it found made by another writer.
+
+    The operator may have made such a grant before a crash, but cannot prove it. The grants that were present
+    when their object first declared them, also under another address, are not among them.
+    """
+    return frozenset(
+        grant
+        for grant, entry in settled.entries.items()
+        if entry.present_before
+        and grant in plan.absent_before
+        and not entry.registered_members
+        and not (grant in before.entries and before.entries[grant].present_before)
+    )
+
+
+def _is_worth_storing(recorded: LedgerUsage | None, usage: LedgerUsage | None) -> bool:
+    """Return whether the use of the limits alone is stored: a limit is, or was, nearly reached."""
+    return any(each is not None and each.is_nearly_full for each in (recorded, usage))
+
+
+def _seen(entry: LedgerEntry, *, present: bool, added: bool) -> LedgerEntry:
+    """Return the entry of a desired grant after the policy was read or written."""
+    if present:
+        return changed_entry(
+            entry,
+            state=GrantState.GRANTED,
+            present_before=not added and (entry.present_before or not entry.is_made),
+        )
+    state = GrantState.PENDING if entry.is_made else entry.state
+    return changed_entry(entry, state=state, present_before=False)
 
 
 def settle_absent(plan: PolicyPlan, before: Ledger) -> Ledger:
     """Return the ledger of a target that does not exist, from a plan without a present grant.
 
-    No entry stays granted, and new entries are dropped. An entry keeps the record of what was present before:
-    the policy of an account returns when the account is undeleted.
+    No entry stays granted, and new entries are dropped. An entry keeps the record of what was present before,
+    and under which address, and the ledger that of left grants: the policy of an account returns when the
+    account is undeleted.
     """
     settled = settle(plan, (), added=(), refused=(), written_at=None, failed=True)
     entries = {
-        grant: changed_entry(entry, present_before=before.entries.get(grant, entry).present_before)
+        grant: _as_recorded(entry, before.entries.get(grant, entry))
         for grant, entry in settled.entries.items()
     }
-    return settled.with_entries(entries).with_pending_grants()
+    return settled.with_entries(entries).with_left(before.left).with_pending_grants()
+
+
+def _as_recorded(entry: LedgerEntry, before: LedgerEntry) -> LedgerEntry:
+    return changed_entry(
+        entry,
+        present_before=before.present_before,
+        registered_members=before.registered_members,
+        registered_together=before.registered_together,
+    )
 
 
 def without_abandoned(ledger: Ledger, declared: Iterable[DesiredGrants]) -> Ledger:
@@ -97,11 +165,15 @@ def without_abandoned(ledger: Ledger, declared: Iterable[DesiredGrants]) -> Ledg
         leaving = {
             text
             for text in entry.owners
-            if (owner := abandoning.get(owner_key_of(text))) and not owner.keeps(grant)
+            if (owner := abandoning.get(owner_key_of(text)))
+            and owner.leaves(grant)
+            and not owner.keeps(grant)
         }
         staying = set(entry.owners) - leaving or set(sorted(owners[grant])[:1])
         if not leaving:
             entries[grant] = entry
         elif staying:
             entries[grant] = changed_entry(entry, owners=tuple(sorted(staying)))
-    return ledger if entries == ledger.entries else ledger.with_entries(entries)
+    if entries == ledger.entries:
+        return ledger
+    return with_left_grants(ledger.with_entries(entries), ledger, None)

@@ -21,6 +21,7 @@ class RetainReason(StrEnum):
     PROJECT_OBSERVED = "the project is only observed"
     OPERATOR = "the operator acts as the member"
     ABANDONED = "the deletionPolicy of an owner is Abandon"
+    RESTORED = "the ledger was restored, and another user may have made the grant since it was backed up"
     PRESENT_BEFORE = "the grant was present before the operator managed it"
 
 
@@ -46,6 +47,11 @@ class RemoveUnmanaged:
 
     grant: Grant
     owner_key: str
+
+    @property
+    def namespace(self) -> str:
+        """Namespace of the object that declares the binding. The removal counts against its share."""
+        return self.owner_key.split("/")[1]
 
 
 @dataclass(frozen=True, slots=True)

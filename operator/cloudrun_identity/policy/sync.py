@@ -1,17 +1,19 @@
 """Sync one IAM policy with the desired grants of all objects.
 
-A sync reads the policy, plans (`planning`), records the plan in the ledger, writes the policy, and settles
-the ledger (`settlement`). The operator writes only grants that the ledger records. An entry leaves the ledger
-only after a read shows that its grant is absent, or after a write of it was certainly refused.
+A sync reads the policy, plans (`planning`), records the plan and the write in the ledger (`recording`),
+writes the policy, and settles the ledger (`settlement`). After a conflict it reads the policy again, and
+updates the ledger before it writes again. So the ledger has the grants that were present before each write.
+The operator writes only grants that the ledger records. An entry leaves the ledger only after a read shows
+that its grant is absent, or after a write of it was certainly refused.
 """
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from google.iam.v1.policy_pb2 import Policy
 
-from cloudrun_identity.api import GrantState
+from cloudrun_identity.api import MAX_PRINCIPALS, GrantState, LedgerWrite
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.principals import email
@@ -20,18 +22,21 @@ from cloudrun_identity.ledger.model import Ledger
 from .backoff import GrantBackoff, GrantBackoffs
 from .bisection import REFUSALS, write_with_bisection
 from .bound_policies import BoundPolicies, TargetReplaced
-from .capacity import LEDGER_FULL, MAX_POLICY_MEMBERS, over_capacity
+from .capacity import LEDGER_FULL, over_capacity
 from .desired_grants import DesiredGrant
 from .merge import Removal, grants_in
+from .pending_write import is_alone
 from .planning import PolicyPlan
+from .policy_shares import over_share, policy_budget
 from .ports import SyncerPorts
+from .recording import LedgerChanged, LedgerRecord
 from .registered_forms import cannot_be_matched
 from .registrations import Registrations
 from .renames import renamed_owners, with_renames
-from .settlement import settle, settle_absent, without_abandoned
+from .settlement import made_by_others, progress, settle, settle_absent, without_abandoned
 from .shown_forms import ShownForms
-from .steps import AddGrant
 from .sync_planner import PlannedSync, SyncPlanner
+from .usage import PolicyUsage
 from .writer import PolicyWriter
 
 
@@ -79,10 +84,6 @@ class SyncResult:
         return GrantResult(grant, GrantState.REJECTED if refused else GrantState.PENDING, backoff)
 
 
-class LedgerChanged(Exception):  # noqa: N818 - it names what happened
-    """Another writer changed the entries on which a sync was planned: a user, or a former leader."""
-
-
 class PolicySync:
     """Syncs of one policy. Between them it keeps the backoff of grants."""
 
@@ -91,6 +92,8 @@ class PolicySync:
         self._ports = ports
         self._registrations = registrations
         self._backoffs = GrantBackoffs(ports.settings.backoff_limits)
+        self._undecided_removals: Mapping[Grant, str] = {}
+        self._lost: frozenset[Grant] = frozenset()
         self._planner = SyncPlanner(ports, registrations, self._backoffs)
         self._unmatched: dict[Grant, frozenset[Grant]] = {}
         self._last_policy = Policy()
@@ -118,10 +121,13 @@ class PolicySync:
                 await writer.read()
                 self._ports.checkpoint("policy read")
                 before = self._ports.ledgers.ledger(self._target)
+                self._settle_removals(self._undecided_removals, writer)
                 known = with_renames(before, self._last_policy, writer.policy)
                 self._registrations.note_renamed(renamed_owners(before, known))
                 self._resume_unmatched(writer.shown)
-                planned = await self._planner.plan_for_target(known, policies, writer.shown)
+                planned = await self._planner.plan_for_target(
+                    known, policies, writer.shown, write_found=_is_found(before, writer)
+                )
             except GoogleError as error:
                 # A read of a new account may fail after an earlier one succeeded.
                 if error.fault is not Fault.NOT_FOUND or self._ports.is_fresh(self._target.name):
@@ -143,24 +149,35 @@ class PolicySync:
         self, began: float, writer: PolicyWriter, before: Ledger, planned: PlannedSync
     ) -> SyncResult:
         checkpoint, plan = self._ports.checkpoint, planned.plan
-        writer.forms = ShownForms(planned.known, writer.shown, grants_in(self._last_policy, self._target))
+        writer.forms = ShownForms(
+            planned.known,
+            writer.shown,
+            grants_in(self._last_policy, self._target),
+            write_found=_is_found(planned.known, writer),
+        )
         writer.forms.keep(plan.ledger.entries, {removal.grant for removal in plan.released})
-        added = [step.grant for step in plan.steps if isinstance(step, AddGrant)]
-        plan = replace(plan, ledger=plan.ledger.replace(members_before=writer.forms.evidence(added)))
-        await self._persist(plan.ledger, over=before)
-        checkpoint("ledger written ahead")
-        for grant in plan.drifted:
-            self._backoffs.lose(grant)
-        self._registrations.note_drift(planned.drifted)
+        record = LedgerRecord(before, self._ports.ledgers)
+        self._note_losses(planned)
+        progressed = plan.ledger
+
+        async def store_ahead(write: LedgerWrite | None) -> None:
+            nonlocal progressed
+            ahead = progress(plan, progressed, writer.present, writer.added)
+            progressed = await record.store_ahead(writer.forms.recorded(ahead, writer.shown), write)
+            checkpoint("ledger written ahead")
+
+        writer.store_ahead = store_ahead
         try:
             await self._write(writer, plan)
         except GoogleError:
-            await self._settle(plan, writer, over=plan.ledger, failed=True)
+            await record.store(self._settled(plan, progressed, writer, failed=True))
             raise
         checkpoint("policy written")
-        await self._settle(plan, writer, over=plan.ledger)
+        await record.store(self._settled(plan, progressed, writer))
         checkpoint("ledger settled")
         self._last_policy = writer.policy
+        self._lost = frozenset()
+        self._registrations.note_made_by_others(made_by_others(planned.known, plan, record.stored))
         self._ports.observer.policy_synced(self._target.kind, "written" if writer.writes else "unchanged")
         return SyncResult(
             began,
@@ -169,6 +186,13 @@ class PolicySync:
             tuple(grant for grant in plan.unmanaged if grant in writer.present),
             plan.conflicting,
         )
+
+    def _note_losses(self, planned: PlannedSync) -> None:
+        """Count and report missing grants, once until the ledger records them as missing."""
+        known, self._lost = self._lost, planned.drifted
+        for grant in planned.plan.drifted - known:
+            self._backoffs.lose(grant)
+        self._registrations.note_drift(planned.drifted - known)
 
     async def _write(self, writer: PolicyWriter, plan: PolicyPlan) -> None:
         """Write the new grants first, then those that are due after a backoff."""
@@ -186,18 +210,16 @@ class PolicySync:
         ]
         if plan.replaced:
             await writer.write((), plan.replaced)
-        removals = plan.released + self._removals_of_unmanaged(plan)
+        limiter, project_id = self._ports.removal_limiter, self._target.project_id
+        excluded = {
+            step.grant: step.namespace for step in plan.removals if limiter.admit(project_id, step.namespace)
+        }
+        removals = plan.released + tuple(map(Removal, excluded))
         prompt += self._resumed_by(removals, plan)
-        free = (
-            MAX_POLICY_MEMBERS
-            - writer.member_count
-            + len({form for removal in removals for form in removal.forms} & writer.shown)
-        )
-        refused = over_capacity((*prompt, *due), writer.present, plan.new, free)
-        refused |= await write_with_bisection(writer, _without(prompt, refused), removals)
-        if retried := _without(due, refused):
-            refused |= await write_with_bisection(writer, retried, (), retry=True)
-        refused |= dict.fromkeys(plan.unrecorded, LEDGER_FULL)
+        try:
+            refused = await self._write_batches(writer, plan, prompt, due, removals)
+        finally:
+            self._settle_removals(excluded, writer)
         for grant, error in refused.items():
             self._backoffs.refuse(
                 grant,
@@ -211,8 +233,25 @@ class PolicySync:
             [desired.grant for desired in (*prompt, *due) if desired.grant in writer.present]
         )
         self._backoffs.keep_only({*(desired.grant for desired in plan.desired_grants), *plan.unrecorded})
+
+    async def _write_batches(
+        self,
+        writer: PolicyWriter,
+        plan: PolicyPlan,
+        prompt: list[DesiredGrant],
+        due: list[DesiredGrant],
+        removals: tuple[Removal, ...],
+    ) -> dict[Grant, GoogleError]:
+        """Write the grants and the removals. Return the refused grants with the reasons."""
+        usage = writer.usage_without(removals)
+        refused = self._over_share((*prompt, *due), plan, writer, usage)
+        refused |= over_capacity(_without((*prompt, *due), refused), writer.present, plan.new, usage)
+        refused |= await write_with_bisection(writer, _without(prompt, refused), removals)
+        if retried := _without(due, refused):
+            refused |= await write_with_bisection(writer, retried, (), retry=True)
         if writer.contains_any(removals):
             await writer.write((), removals)
+        return refused | dict.fromkeys(plan.unrecorded, LEDGER_FULL)
 
     def _resume_unmatched(self, shown: frozenset[Grant]) -> None:
         """Write a member again after one that may have been its registered form is absent."""
@@ -230,62 +269,77 @@ class PolicySync:
             if not removed.isdisjoint(self._unmatched.get(desired.grant, ()))
         ]
 
-    def _removals_of_unmanaged(self, plan: PolicyPlan) -> tuple[Removal, ...]:
-        """Return the removals of unmanaged grants that the hourly limit of the project allows now."""
-        wanted = plan.removable
-        admitted = wanted[: self._ports.removal_limiter.admit(self._target.project_id, len(wanted))]
-        self._ports.removal_limiter.record(self._target.project_id, len(admitted))
-        self._registrations.note_removed_unmanaged(admitted)
-        return tuple(map(Removal, admitted))
+    def _over_share(
+        self,
+        desired_grants: Sequence[DesiredGrant],
+        plan: PolicyPlan,
+        writer: PolicyWriter,
+        usage: PolicyUsage,
+    ) -> dict[Grant, GoogleError]:
+        """Return the refusals of grants that would take the shares of other namespaces in the policy."""
+        if all(desired.grant in writer.present for desired in desired_grants):
+            return {}
+        remaining = writer.present - {removal.grant for removal in plan.released}
+        budget = policy_budget(
+            plan.ledger.entries,
+            remaining,
+            self._ports.namespaces_on(self._target),
+            limit=MAX_PRINCIPALS,
+            principals=usage.principals,
+        )
+        return over_share(desired_grants, remaining, plan.ledger.entries, budget)
 
-    async def _settle(
-        self, plan: PolicyPlan, writer: PolicyWriter, *, over: Ledger, failed: bool = False
-    ) -> None:
+    def _settle_removals(self, admitted: Mapping[Grant, str], writer: PolicyWriter) -> None:
+        """Report the removals of unmanaged grants that happened, and count only these against the limit.
+
+        `admitted` are the removed grants, each with the namespace whose share it counts against. A removal
+        with an unknown outcome counts until the next read of the policy decides it.
+        """
+        undecided = writer.undecided_removed
+        self._undecided_removals = {grant: admitted[grant] for grant in admitted if grant in undecided}
+        settled = admitted.keys() - self._undecided_removals.keys()
+        for grant in settled & writer.present:
+            self._ports.removal_limiter.refund(self._target.project_id, admitted[grant])
+        self._registrations.note_removed_unmanaged(settled - writer.present)
+
+    def _settled(
+        self, plan: PolicyPlan, ledger: Ledger, writer: PolicyWriter, *, failed: bool = False
+    ) -> Ledger:
+        undecided = writer.undecided_added | (writer.forms.undecided if failed else frozenset())
         settled = settle(
             plan,
             writer.present,
             added=writer.added,
             refused=self._backoffs.refused,
             written_at=self._ports.wall_clock() if writer.writes else None,
+            ledger=ledger,
+            undecided=undecided,
+            usage=writer.usage.as_recorded(),
             failed=failed,
         )
-        settled = writer.forms.settled(settled, writer.shown)
-        if not (failed and (writer.lost_reply or writer.forms.is_interrupted)):
-            settled = settled.replace(members_before=())
-        await self._persist(settled, over=over)
+        return writer.forms.settled(settled, writer.shown)
 
     async def _settle_absent(self) -> None:
         """Settle the ledger of a deleted target: drop released entries, keep desired ones as pending."""
         before = self._ports.ledgers.ledger(self._target)
-        await self._persist(settle_absent(self._planner.plan(before, ()), before), over=before)
+        record = LedgerRecord(before, self._ports.ledgers)
+        await record.store(settle_absent(self._planner.plan(before, ()), before))
 
     async def _release_abandoned(self) -> None:
         """Drop abandoned entries. That needs no read of the policy, which has failed."""
         before = self._ports.ledgers.ledger(self._target)
         if self._registrations.is_complete:
             declared = self._registrations.concerning(before)
-            await self._persist(without_abandoned(before, declared), over=before)
+            await LedgerRecord(before, self._ports.ledgers).store(without_abandoned(before, declared))
 
-    async def _persist(self, ledger: Ledger, *, over: Ledger) -> None:
-        """Persist the entries of `ledger` in place of those of `over`, on which they were planned.
 
-        The records of accounts, keys, roles and attachments have other writers, and are kept. Raises
-        LedgerChanged if another writer changed the entries.
-        """
+def _is_found(ledger: Ledger, writer: PolicyWriter) -> bool:
+    """Return whether pending entries of present grants are grants that the operator made.
 
-        def change(current: Ledger) -> Ledger:
-            if (current.bindings, current.target_uid) != (over.bindings, over.target_uid):
-                raise LedgerChanged(f"another writer changed the ledger of {self._target}")
-            return current.bound_to(ledger.target_uid).replace(
-                bindings=ledger.bindings,
-                grant_counts=ledger.grant_counts,
-                unmanaged_members=ledger.unmanaged_members,
-                last_write_time=ledger.last_write_time,
-                members_before=ledger.members_before,
-            )
-
-        if ledger != over or self._ports.ledgers.ledger(self._target) != over:
-            await self._ports.ledgers.update(self._target, change)
+    They are if the policy shows the recorded write alone, or if the target was absent and has returned.
+    """
+    write = ledger.pending_write
+    return ledger.target_absent or (write is not None and is_alone(write, writer.etag, writer.shown))
 
 
 def _without(desired_grants: Iterable[DesiredGrant], refused: Collection[Grant]) -> list[DesiredGrant]:

@@ -15,6 +15,7 @@ from .bound_policies import BoundPolicies
 from .planning import PolicyPlan, plan_policy
 from .ports import SyncerPorts
 from .registrations import Registrations
+from .steps import RetainGrant, RetainReason
 
 _NO_IDS: Mapping[str, str] = MappingProxyType({})
 _log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ class SyncPlanner:
         self._backoffs = backoffs
 
     async def plan_for_target(
-        self, ledger: Ledger, policies: BoundPolicies, present: Collection[Grant]
+        self, ledger: Ledger, policies: BoundPolicies, present: Collection[Grant], *, write_found: bool
     ) -> PlannedSync | None:
         """Plan the sync for the resource that has the name of the target now.
 
@@ -49,7 +50,7 @@ class SyncPlanner:
         from it. Returns None for an account that was created in the place of an identity's, which decides
         whether to take it over.
         """
-        plan = self.plan(ledger, present)
+        plan = self.plan(ledger, present, write_found=write_found)
         drifted, known = plan.drifted, ledger
         if plan.depends_on_target:
             unique_id = await policies.unique_id(ledger)
@@ -59,10 +60,11 @@ class SyncPlanner:
             known = ledger.bound_to(unique_id)
             if known is not ledger:
                 _report_replacement(ledger, known)
-                plan = self.plan(known, present)
+                plan = self.plan(known, present, write_found=write_found)
             if members := plan.members_to_identify(present):
                 account_ids = await self._account_ids(members)
-                plan = self.plan(known, present, account_ids)
+                plan = self.plan(known, present, account_ids, write_found=write_found)
+        _report_left_after_restore(plan)
         return PlannedSync(known, plan, drifted)
 
     async def _account_ids(self, members: Collection[str]) -> Mapping[str, str]:
@@ -71,7 +73,12 @@ class SyncPlanner:
         return dict(zip(members, found, strict=True))
 
     def plan(
-        self, ledger: Ledger, present: Collection[Grant], account_ids: Mapping[str, str] = _NO_IDS
+        self,
+        ledger: Ledger,
+        present: Collection[Grant],
+        account_ids: Mapping[str, str] = _NO_IDS,
+        *,
+        write_found: bool = False,
     ) -> PolicyPlan:
         """Return the plan for a policy with these grants."""
         return plan_policy(
@@ -84,8 +91,16 @@ class SyncPlanner:
             protected=self._ports.is_protected,
             may_return=self._ports.may_return,
             account_ids=account_ids,
+            write_found=write_found,
             is_operator=self._ports.is_operator,
         )
+
+
+def _report_left_after_restore(plan: PolicyPlan) -> None:
+    """Log the grants that stay because the ledger may be older than the policy."""
+    for step in plan.steps:
+        if isinstance(step, RetainGrant) and step.reason is RetainReason.RESTORED:
+            _log.warning("%s is left, and not managed any more: %s", step.grant, step.reason)
 
 
 def _report_replacement(before: Ledger, bound: Ledger) -> None:

@@ -26,6 +26,8 @@ class GrantSyncResult:
     """Desired grants that another writer removed since the last report."""
     removed_unmanaged: tuple[Grant, ...] = ()
     """Unmanaged grants that were removed from exclusive bindings since the last report."""
+    made_by_others: tuple[Grant, ...] = ()
+    """Desired grants that another writer made while the operator was about to, since the last report."""
     releasing: tuple[Grant, ...] = ()
     """Released grants that are still present."""
     halted: tuple[Grant, ...] = ()
@@ -167,8 +169,10 @@ class PolicySyncers:
         owner_key = desired.owner.owner_key
         released = tuple(self._released(desired))
         drifted, removed_unmanaged = tuple(registration.drifted), tuple(registration.removed_unmanaged)
+        made_by_others = tuple(registration.made_by_others)
         registration.drifted.clear()
         registration.removed_unmanaged.clear()
+        registration.made_by_others.clear()
         registration.is_renamed = False
         return GrantSyncResult(
             grant_results=tuple(
@@ -177,6 +181,7 @@ class PolicySyncers:
             ),
             drifted=drifted,
             removed_unmanaged=removed_unmanaged,
+            made_by_others=made_by_others,
             releasing=tuple(grant for grant in released if grant.target in results),
             halted=tuple(grant for grant in released if grant.target not in results),
             unmanaged=tuple(

@@ -2,10 +2,13 @@
 
 import asyncio
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
 
 from google.iam.v1.policy_pb2 import Policy
 
+from cloudrun_identity.api import LedgerWrite
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.mutations import log_mutation
 from cloudrun_identity.iam.grants import Grant, Target
@@ -14,11 +17,25 @@ from cloudrun_identity.ledger.model import Ledger
 from .bisection import REFUSALS
 from .desired_grants import DesiredGrant
 from .merge import Merged, Removal, grants_in, merge
+from .pending_write import is_alone, replaces, write_of
 from .ports import PolicyPort
 from .shown_forms import ShownForms
+from .usage import PolicyUsage, usage_of
 
 MAX_REREADS = 6
 """The reads after a conflict, about a second. If the policy does not change, no other writer is active."""
+
+
+WriteRecorder: TypeAlias = Callable[[LedgerWrite | None], Awaitable[None]]
+"""Stores the record of a write in the ledger. The writer shows the policy that the write replaces."""
+
+
+@dataclass(frozen=True, slots=True)
+class _UndecidedWrite:
+    """A write without a reply."""
+
+    record: LedgerWrite
+    merged: Merged
 
 
 class PolicyWriter:
@@ -30,16 +47,17 @@ class PolicyWriter:
         self._policies = policies
         self._attempts = attempts
         self._policy = Policy()
-        self.lost_reply = False
-        """True if a write may have taken effect without a reply."""
+        self._undecided: _UndecidedWrite | None = None
         self.forms = ShownForms(Ledger.of(target), frozenset())
         """The forms in which the policy shows grants."""
         self.shown: frozenset[Grant] = frozenset()
         """The grants as the policy shows them, as last read or written."""
         self.added: set[Grant] = set()
-        """The grants that the writes added, or may have added if a reply was lost."""
+        """The grants in the policy that the writes certainly added."""
         self.writes = 0
         """The number of successful writes."""
+        self.store_ahead: WriteRecorder = _no_record
+        """Called before each write with the record of the write, or with None if it adds no grant."""
 
     @property
     def policy(self) -> Policy:
@@ -52,13 +70,43 @@ class PolicyWriter:
         return self.forms.present(self.shown)
 
     @property
-    def member_count(self) -> int:
-        """The members of all bindings. A member counts once for each of its bindings."""
-        return sum(len(binding.members) for binding in self._policy.bindings)
+    def etag(self) -> bytes:
+        """The etag of the policy as last read or written."""
+        return bytes(self._policy.etag)
+
+    @property
+    def undecided_added(self) -> frozenset[Grant]:
+        """The grants that the last write may have added, if its outcome is unknown."""
+        return self._undecided.merged.added if self._undecided else frozenset()
+
+    @property
+    def undecided_removed(self) -> frozenset[Grant]:
+        """The grants that the last write may have removed, if its outcome is unknown."""
+        return self._undecided.merged.removed if self._undecided else frozenset()
+
+    @property
+    def usage(self) -> PolicyUsage:
+        """The use of the policy's limits."""
+        return usage_of(self._policy)
+
+    def usage_without(self, removals: Sequence[Removal]) -> PolicyUsage:
+        """Return the use of the policy's limits after these removals."""
+        return usage_of(merge(self._policy, (), removals, self.forms.registered).policy)
 
     async def read(self) -> None:
-        """Read the policy."""
+        """Read the policy, and judge a write without a reply by it."""
+        before = self.shown
         self._see(await self._policies.get(self._target))
+        undecided, self._undecided = self._undecided, None
+        if undecided and replaces(undecided.record, self.etag):
+            self._undecided = undecided  # it may still arrive
+        elif undecided and is_alone(undecided.record, self.etag, self.shown):
+            self._confirm(undecided.merged)
+        else:
+            if undecided:
+                self.forms.interrupt(undecided.record, undecided.merged.added, self.shown)
+            self.forms.note_others(self.shown - before)
+        self.added &= self.present
 
     def contains_any(self, removals: Sequence[Removal]) -> bool:
         """Return whether a grant to remove is present."""
@@ -66,32 +114,34 @@ class PolicyWriter:
 
     async def write(self, desired_grants: Sequence[DesiredGrant], removals: Sequence[Removal]) -> None:
         """Merge and write the policy, unless nothing differs; raises GoogleError."""
-        unconfirmed: Merged | None = None
         for attempt in range(1, self._attempts + 1):
             merged = merge(self._policy, desired_grants, removals, self.forms.registered)
             if merged.policy is self._policy:
-                if unconfirmed:
-                    self._record(unconfirmed)
                 return
+            sent = grants_in(merged.policy, self._target)
+            write = write_of(self.etag, sent, self.forms.evidence(merged.added, self.shown))
+            await self.store_ahead(write if merged.added else None)
             try:
                 reply = await self._policies.set(self._target, merged.policy)
+            except asyncio.CancelledError:
+                self._undecided = _UndecidedWrite(write, merged)
+                raise
             except GoogleError as error:
                 if error.undecided:
-                    self.added |= merged.added  # the write may have taken effect
-                    self.lost_reply = True
+                    self._undecided = _UndecidedWrite(write, merged)
                 if not error.sent or error.fault not in _RETRIABLE or attempt == self._attempts:
                     raise
                 if error.fault is Fault.UNAVAILABLE:
-                    unconfirmed = merged
                     await asyncio.sleep(random.uniform(0, 0.1 * 2**attempt))  # noqa: S311 - no secret
                     await self.read()
                 else:
                     await self._read_after_conflict()
             else:
-                self._record(merged)
+                self._undecided = None
+                self._confirm(merged)
                 self._see(reply)
-                sent = grants_in(merged.policy, self._target)
-                self.forms.compare(sent, self.shown, lost_reply=self.lost_reply)
+                self.added |= self.forms.compare(sent, self.shown)
+                self.added &= self.present
                 return
 
     async def is_writable(self) -> bool:
@@ -122,7 +172,7 @@ class PolicyWriter:
                 return
             await self.read()
 
-    def _record(self, merged: Merged) -> None:
+    def _confirm(self, merged: Merged) -> None:
         self.writes += 1
         self.added |= merged.added
         before, after = _listed(merged.removed), _listed(merged.added)
@@ -131,6 +181,10 @@ class PolicyWriter:
     def _see(self, policy: Policy) -> None:
         self._policy = policy
         self.shown = grants_in(policy, self._target)
+
+
+async def _no_record(_: LedgerWrite | None) -> None:
+    """Record nothing."""
 
 
 _RETRIABLE = frozenset({Fault.ABORTED, Fault.UNAVAILABLE})

@@ -1,6 +1,7 @@
 """Report Events and count drift, on transitions only."""
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Final, Protocol
 
 from cloudrun_identity.api import (
     Condition,
@@ -56,6 +57,12 @@ class EventReporter:
             raw, before.condition(ConditionType.READY), after.condition(ConditionType.READY)
         )
 
+    def report_notices(self, raw: Object, before: ReconciledStatus, notices: Mapping[str, str]) -> None:
+        """Record a Warning for each notice, given by its reason, that the status did not list as an issue."""
+        for reason, message in notices.items():
+            if not any(issue[:_COMPARED] == message[:_COMPARED] for issue in before.issues):
+                self._events.record(raw, EventType.WARNING, reason, message)
+
     def warn(self, obj: Resource, reason: str, message: str) -> None:
         """Record a Warning about something that no condition keeps."""
         self.warn_about(obj.to_dict(), reason, message)
@@ -86,6 +93,9 @@ class EventReporter:
             self._events.record(raw, EventType.NORMAL, "Ready", after.message)
         elif after.reason in _REPORTED:
             self._events.record(raw, EventType.WARNING, after.reason, after.message)
+
+
+_COMPARED: Final = 200  # characters of an issue; a status cuts longer texts
 
 
 _REPORTED = frozenset(

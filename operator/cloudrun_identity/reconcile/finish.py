@@ -58,6 +58,8 @@ class Finisher:
             return RequeueAfter(), word  # a user edited the object during the reconcile
         self._unreported.pop(key, None)
         self._deps.event_reporter.report_changes(raw, obj.status, after, report.drift)
+        if report.summary:
+            self._deps.event_reporter.report_notices(raw, obj.status, report.summary.notices)
         return (NoRequeue() if stalled else requeue_after(report.outcome, report.others)), word
 
     def gone(self, obj: ReconciledResource, raw: Object) -> tuple[Requeue, str]:

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
 from cloudrun_identity.api import ConditionType, ReconciledResource
+from cloudrun_identity.policy.desired_grants import Retain
 
 from .cluster_state import ClusterState, ObjectKey
 from .conditions import Finding
@@ -36,6 +37,8 @@ class Summary:
     """Conditions of the kind's own."""
     issues: tuple[str, ...] = ()
     """Remarks for a user, although nothing fails."""
+    notices: Mapping[str, str] = field(default_factory=dict)
+    """Issues that are also recorded as an Event when they appear, by the reason of the Event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,4 +133,11 @@ class GrantSource(Protocol[Obj_contra, Want_contra]):
 
     def abandons(self, obj: Obj_contra) -> bool:
         """Return whether the deletion of the object leaves its grants in place."""
+        ...
+
+    def declared_grants(self, obj: Obj_contra, cluster: ClusterState) -> tuple[Retain, ...]:
+        """Return the patterns of the grants that the spec declares now, resolved or not.
+
+        A deletion that leaves the grants in place leaves these, and releases what an edit revoked before.
+        """
         ...

@@ -51,9 +51,10 @@ from .preconditions import (
 from .progress import Progress, carry_out
 from .refusals import is_denied, with_remedy
 from .requeue import NoRequeue, Requeue
+from .retained import retained_issues
 from .status import Report, difference_of, is_settled, nothing_unresolved, other_issues, status_agrees, what
 from .steps import Plan
-from .unrecorded_grants import NOT_RECORDED, recorded_as_unmanaged, unrecorded
+from .unrecorded_grants import NOT_RECORDED, made_by_others, recorded_as_unmanaged, unrecorded
 
 
 class KindReconciler(Generic[Obj, Want, Seen, A]):
@@ -148,7 +149,7 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         if isinstance(resolved, Blocked):
             if isinstance(obj, ProjectScopedResource):
                 self._deps.syncers.retain_all(ledger_owner(obj))
-            return None if resolved.transient else _report_of_block(obj, resolved)
+            return None if resolved.transient else self._report_of_block(obj, resolved)
         allowed, want = resolved
         try:
             seen = await self._observe(want, max_age)
@@ -159,6 +160,23 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
             outcome = outcome_of(error, what(obj))
             return Report(outcome, unresolved=nothing_unresolved(obj), project_id=allowed.project_id)
         return await self._with_grants(obj, allowed, want, progress, max_age)
+
+    def _report_of_block(self, obj: Obj, blocked: Blocked) -> Report:
+        resolved = nothing_unresolved(obj)
+        outcome, others = with_remedy(blocked.outcome, blocked.others)
+        unresolved = resolved if resolved is None else blocked.unresolved
+        retained = self._retained(obj) if isinstance(blocked.outcome, Refused) else ()
+        return Report(outcome, issues=(*other_issues(others), *retained), unresolved=unresolved)
+
+    def _retained(self, obj: Obj, resolved: ResolvedGrants | None = None) -> tuple[str, ...]:
+        """Return what remains for an object that is refused, or some of its grants, as issues."""
+        if not isinstance(obj, ProjectScopedResource):
+            return ()
+        if resolved and not any(isinstance(each.outcome, Refused) for each in resolved.failures):
+            return ()
+        desired = {each.grant for each in resolved.desired} if resolved else set()
+        held = self._deps.syncers.held_by(ledger_owner(obj))
+        return retained_issues(obj, held, self._deps.store, desired)
 
     def _resolve(self, obj: Obj) -> tuple[Allowed, Want] | Blocked:
         store = self._deps.store
@@ -177,7 +195,9 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
     def _plan(self, want: Want, seen: Seen) -> Plan[A]:
         return self._resource.plan(want, seen, self._deps.wall_clock()) if self._resource else Plan()
 
-    async def _carry_out(self, obj: Obj, allowed: Allowed | None, want: Want, seen: Seen) -> Progress[Seen]:
+    async def _carry_out(
+        self, obj: Obj, allowed: Allowed | None, want: Want, seen: Seen, *, leave_all: bool = False
+    ) -> Progress[Seen]:
         """Execute the plan, or only report it where the executor does not act on the object."""
         if self._resource is None:
             return Progress(seen, InSync())
@@ -185,7 +205,7 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
             return Progress.forecast(self._plan(want, seen), seen)
 
         async def release(*, abandon: bool) -> Outcome:
-            return await self._release(obj, abandon=abandon)
+            return await self._release(obj, abandon=abandon, leave_all=leave_all)
 
         return await carry_out(
             self._resource, self._executor, obj, want, seen, release=release, now=self._deps.wall_clock
@@ -225,7 +245,7 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
             summary=summary,
             grants=grants if takes_part else None,
             drift=drift_of(obj, progress.differences, synced, observe=not acts),
-            issues=other_issues(left_out) + summary.issues,
+            issues=(*other_issues(left_out), *self._retained(obj, resolved), *summary.issues),
             others=tuple(outcomes),
         )
 
@@ -248,6 +268,8 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
             synced = await deps.syncers.sync(ledger_owner(obj), max_age=max_age)
         if unmanaged := recorded_as_unmanaged(entering, deps.store):
             deps.event_reporter.warn(obj, NOT_RECORDED, unmanaged)
+        if synced.made_by_others:
+            deps.event_reporter.warn(obj, NOT_RECORDED, made_by_others(synced.made_by_others))
         return resolved, synced
 
     async def _refused_grants(
@@ -310,20 +332,29 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         observed = isinstance(obj, ProjectScopedResource) and observes(obj, project_of(obj, store))
         if not uninstalled:
             self._deps.syncers.check_complete()
-        abandon = observed or uninstalled
+        abandon = observed or uninstalled  # whatever the object says: nothing is written for it
         try:
             want = self._resource.resolve_deletion(obj, store, abandon=abandon) if self._resource else None
             if want is None:
-                return await self._release(obj, abandon=abandon)
+                return await self._release(obj, leave_all=abandon)
             seen = await self._kind.observe(want, 0.0)
-            return (await self._carry_out(obj, None, want, seen)).outcome
+            return (await self._carry_out(obj, None, want, seen, leave_all=abandon)).outcome
         except GoogleError as error:
             return outcome_of_undoing(error, what(obj))
 
-    async def _release(self, obj: Obj, *, abandon: bool) -> Outcome:
+    async def _release(self, obj: Obj, *, abandon: bool = False, leave_all: bool = False) -> Outcome:
+        """Release the grants of the object.
+
+        `abandon`, as the deletion policy, leaves those that the spec declares now. `leave_all` leaves all.
+        """
         if self._grants is None or not isinstance(obj, ProjectScopedResource):
             return InSync()
-        return await self._releaser.release(obj, abandon=abandon or self._grants.abandons(obj))
+        if leave_all:
+            return await self._releaser.release(obj, abandoned=(RETAIN_ALL,))
+        if abandon or self._grants.abandons(obj):
+            declared = self._grants.declared_grants(obj, self._deps.store)
+            return await self._releaser.release(obj, abandoned=declared)
+        return await self._releaser.release(obj)
 
     def _parsed(self, stored: StoredObject) -> Obj:
         return self._of_kind(stored.obj)
@@ -337,13 +368,6 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
 def internal_error(message: str) -> Outcome:
     """Return the outcome of a reconcile that ended with an unexpected error."""
     return Failing(Reason.INTERNAL_ERROR, message, observed=False)
-
-
-def _report_of_block(obj: ReconciledResource, blocked: Blocked) -> Report:
-    resolved = nothing_unresolved(obj)
-    outcome, others = with_remedy(blocked.outcome, blocked.others)
-    unresolved = resolved if resolved is None else blocked.unresolved
-    return Report(outcome, issues=other_issues(others), unresolved=unresolved)
 
 
 def _unresolved(obj: ReconciledResource, resolved: ResolvedGrants) -> str | None:

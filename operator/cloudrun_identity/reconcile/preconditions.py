@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cloudrun_identity.api import (
+    RELEASE_ORPHANS,
     Adoption,
     CloudRunIdentity,
     ConditionType,
@@ -188,6 +189,12 @@ def belongs_to(owner: ObjectKey, namespace: str, cluster: ClusterState) -> str:
     Objects of other namespaces are not named: their owners may not want to be known, and the reader cannot
     delete them.
     """
+    if owner.namespace not in ("", namespace) and not cluster.exists(owner):
+        return (
+            "recorded for an object of another namespace that no longer exists; ask the administrators of "
+            "the project to release it: status.orphans of the ManagedProject lists it, and the annotation "
+            f"{RELEASE_ORPHANS} releases it"
+        )
     if owner.namespace not in ("", namespace):
         return "managed for another namespace; ask the administrators of the project which one should have it"
     if cluster.exists(owner):
@@ -197,11 +204,20 @@ def belongs_to(owner: ObjectKey, namespace: str, cluster: ClusterState) -> str:
 
 def is_delegated(project: str, namespace: str, cluster: ClusterState) -> bool:
     """Return whether a project, by id or number, is delegated to `namespace`."""
-    return any(
-        project in (each.project_id, each.status.project_number)
-        and not each.spec.suspend
-        and isinstance(may_use_project(each, namespace, guardrail_facts(each, cluster)), Admitted)
-        for each in cluster.objects(ManagedProject)
+    return delegated_project(project, namespace, cluster) is not None
+
+
+def delegated_project(project: str, namespace: str, cluster: ClusterState) -> ManagedProject | None:
+    """Return the ManagedProject of a project, by id or number, that is delegated to `namespace`."""
+    return next(
+        (
+            each
+            for each in cluster.objects(ManagedProject)
+            if project in (each.project_id, each.status.project_number)
+            and not each.spec.suspend
+            and isinstance(may_use_project(each, namespace, guardrail_facts(each, cluster)), Admitted)
+        ),
+        None,
     )
 
 
@@ -211,6 +227,7 @@ def guardrail_facts(project: ManagedProject, cluster: ClusterState) -> Guardrail
         namespaces=cluster.admitted_namespaces(project),
         identities=cluster.identities(),
         credential_accounts=cluster.credential_accounts(),
+        holders_of=lambda workload: cluster.ledger(workload).namespaces,
     )
 
 
@@ -279,7 +296,7 @@ def _conflict(obj: ObjectKey, rival: ObjectKey) -> str:
 
 
 def _is_recorded(obj: ReconciledResource, project: ManagedProject, cluster: ClusterState) -> bool:
-    """Return whether a ledger records that the object manages what it declares."""
+    """Return whether a ledger records that the object manages what it declares, or left it."""
     match obj:
         case IdentityAttachment(spec=spec):
             workload = spec.workload
@@ -287,7 +304,7 @@ def _is_recorded(obj: ReconciledResource, project: ManagedProject, cluster: Clus
             attachment = cluster.ledger(target).attachment
             return attachment is not None and attachment.owner_uid == obj.metadata.uid
         case CloudRunIdentity():
-            return cluster.account(obj) is not None
+            return cluster.account(obj) is not None or _may_take_back(obj, project, cluster)
         case CustomRole():
             record = cluster.role(project.project_id, obj.spec.role_id)
             return record is not None and record.is_owned_by(f"{obj.metadata.namespace}/{obj.metadata.name}")
@@ -338,9 +355,18 @@ def denied_account(obj: CloudRunIdentity, project: ManagedProject, cluster: Clus
         return refusal(name)
     if obj.spec.adoption is not Adoption.ADOPT or cluster.account(obj) is not None:
         return None
+    if _may_take_back(obj, project, cluster):
+        return None
     email = expected_email(project.project_id, obj.account_id)
     adoption = may_adopt(project, obj.metadata.namespace, email, guardrail_facts(project, cluster))
     return refusal(adoption, "spec.adoption") if isinstance(adoption, Denied) else None
+
+
+def _may_take_back(obj: CloudRunIdentity, project: ManagedProject, cluster: ClusterState) -> bool:
+    """Return whether an object of this namespace and name left the account that the object declares."""
+    account = Target.service_account(project.project_id, expected_email(project.project_id, obj.account_id))
+    left = cluster.ledger(account).account
+    return left is not None and left.left_by == f"{obj.metadata.namespace}/{obj.metadata.name}"
 
 
 def _message(outcome: Outcome) -> str:

@@ -93,7 +93,7 @@ class Reconciler:
             self._finisher.forget(key)
             return NoRequeue(), "gone"
         generation = stored.raw["metadata"].get("generation", 0)
-        request_reason.set(f"{key.namespace}/{key.name}@{generation}".lstrip("/"))
+        request_reason.set(_request_reason(key, generation))
         try:
             async with self._deadline.limit():
                 if stored.obj is None:
@@ -142,3 +142,8 @@ class Reconciler:
             "it is retried with backoff"
         )
         return Failing(Reason.API_UNAVAILABLE, message)
+
+
+def _request_reason(key: ObjectKey, generation: int) -> str:
+    """Return the object as Google's audit logs show it: `IAMBinding/payments/web@3`."""
+    return f"{'/'.join(filter(None, key))}@{generation}"

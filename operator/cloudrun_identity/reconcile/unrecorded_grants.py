@@ -1,10 +1,11 @@
-"""Detect grants of a Ready object that no ledger records.
+"""Detect grants of an object that count as unmanaged though the object desires them.
 
 After a ledger was deleted, or restored from an old backup, the operator cannot know which grants it made.
-They count as unmanaged: they stay in place, also when the object is deleted. An Event reports that.
+After a crash during a write it cannot know it either, if another writer changed the policy too. Such grants
+stay in place, also when the object is deleted. An Event reports that.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from cloudrun_identity.api import ProjectScopedResource
 from cloudrun_identity.iam.grants import Grant
@@ -41,9 +42,27 @@ def recorded_as_unmanaged(grants: Iterable[Grant], cluster: ClusterState) -> str
     ]
     if not unmanaged:
         return ""
-    more = f" and {len(unmanaged) - _SHOWN} more" if len(unmanaged) > _SHOWN else ""
     return (
-        f"No PolicyLedger records who made {', '.join(sorted(unmanaged)[:_SHOWN])}{more}: the ledger was "
-        "lost, or the policy was not managed before. These grants count as unmanaged and stay when this "
-        "object is deleted; set spec.existingGrants to Claim to manage them"
+        f"No PolicyLedger records who made {_listed(unmanaged)}: the ledger was lost, or the policy was not "
+        f"managed before. {_CONSEQUENCE}"
     )
+
+
+def made_by_others(grants: Collection[Grant]) -> str:
+    """Return the message about grants that another writer made, or may have made, before the operator did."""
+    return (
+        f"Another writer changed the policy while the operator was adding {_listed(map(str, grants))}, and "
+        f"made these grants or may have made them. {_CONSEQUENCE}"
+    )
+
+
+def _listed(grants: Iterable[str]) -> str:
+    names = sorted(grants)
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+_CONSEQUENCE = (
+    "These grants count as unmanaged and stay when this object is deleted; set spec.existingGrants to Claim "
+    "to manage them"
+)

@@ -131,7 +131,34 @@ class TestLimits:
         written = await clients.set_policy(policy)
 
         written.bindings[0].members.append("user:one-more@example.com")
-        with pytest.raises(exceptions.InvalidArgument, match="1500"):
+        with pytest.raises(
+            exceptions.InvalidArgument, match=r"\(1,501\) is larger than the maximum allowed size 1,500"
+        ):
+            await clients.set_policy(written)
+
+    async def test_exemptions_from_audit_logging_count_as_principals(self, clients: Clients) -> None:
+        exempted = [f"user:e{number}@example.com" for number in range(2)]
+        log = policy_pb2.AuditLogConfig(log_type="DATA_READ", exempted_members=exempted)
+        policy = policy_of("roles/viewer", *[f"user:u{number}@example.com" for number in range(1498)])
+        policy.audit_configs.add(service="allServices", audit_log_configs=[log])
+        written = await clients.set_policy(policy, mask=("bindings", "etag", "audit_configs"))
+
+        written.bindings[0].members.append("user:one-more@example.com")
+        with pytest.raises(exceptions.InvalidArgument, match="1,501"):
+            await clients.set_policy(written)
+        log.exempted_members.append("user:e2@example.com")
+        policy.audit_configs[0].audit_log_configs[0].CopyFrom(log)
+        with pytest.raises(exceptions.InvalidArgument, match="1,501"):
+            await clients.set_policy(policy, mask=("audit_configs",))
+
+    async def test_group_counts_once_and_a_domain_once_for_each_role(self, clients: Clients) -> None:
+        groups = [f"group:g{number}@example.com" for number in range(248)]
+        policy = policy_of("roles/viewer", *groups, "domain:example.com")
+        policy.bindings.add(role="roles/browser", members=[*groups, "domain:example.com"])
+        written = await clients.set_policy(policy)
+
+        written.bindings.add(role="roles/editor", members=["domain:example.com"])
+        with pytest.raises(exceptions.InvalidArgument, match="251"):
             await clients.set_policy(written)
 
     async def test_250_groups_are_accepted_and_one_more_is_not(self, clients: Clients) -> None:

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from cloudrun_identity.cli import cli
-from cloudrun_identity.gcp.permissions import FEATURES
+from cloudrun_identity.gcp.permissions import ACCOUNT_PERMISSIONS, FEATURES
 
 PAGE = Path(__file__).parents[3] / "docs" / "permissions.md"
 OPERATOR = "serviceAccount:op@ops-1234.iam.gserviceaccount.com"
@@ -89,6 +89,72 @@ def test_delegation_chain_is_granted_account_by_account() -> None:
         (account, f"--member=serviceAccount:{middle}"),
     ]
     assert f"--member=serviceAccount:{account} --role=projects/shop-1234/roles/" in output
+
+
+OWN = """
+apiVersion: cloudrun-identity.dev/v1alpha1
+kind: ManagedProject
+metadata: {name: shop-1234}
+spec:
+  namespaces: {names: [shop]}
+  guardrails: {keys: Allowed, accounts: [{email: legacy@shop-1234.iam.gserviceaccount.com}]}
+---
+apiVersion: cloudrun-identity.dev/v1alpha1
+kind: ManagedProject
+metadata: {name: ledger-1234}
+spec: {}
+---
+apiVersion: cloudrun-identity.dev/v1alpha1
+kind: CloudRunIdentity
+metadata: {name: checkout, namespace: shop}
+spec: {projectRef: {name: shop-1234}}
+---
+apiVersion: cloudrun-identity.dev/v1alpha1
+kind: CloudRunIdentity
+metadata: {name: writer, namespace: ledger}
+spec: {projectRef: {name: ledger-1234}, accountID: ledger-writer}
+---
+apiVersion: cloudrun-identity.dev/v1alpha1
+kind: IdentityAttachment
+metadata: {name: writer, namespace: shop}
+spec:
+  projectRef: {name: shop-1234}
+  workload: {kind: Service, location: europe-west1, name: writer}
+  identityRef: {name: writer, namespace: ledger}
+"""
+
+
+def test_own_accounts_only_grants_rights_over_accounts_on_single_accounts() -> None:
+    output = printed("-f", "-", "--operator", OPERATOR, "--own-accounts-only", text=OWN)
+    shop, ledger = output.split("# ManagedProject ledger-1234")
+    roles = [granted(line) for line in shop.splitlines() if "iam roles create" in line]
+    assert [role & ACCOUNT_PERMISSIONS for role in roles] == [set(), ACCOUNT_PERMISSIONS]
+    accounts = [line.split()[4:] for line in shop.splitlines() if "service-accounts add-iam" in line]
+    role = "--role=projects/shop-1234/roles/cloudrunIdentityAccounts"
+    member, unconditional = f"--member={OPERATOR}", "--condition=None"
+    assert accounts == [
+        ["checkout@shop-1234.iam.gserviceaccount.com", member, role, unconditional],
+        ["legacy@shop-1234.iam.gserviceaccount.com", member, role, unconditional],
+        [
+            "ledger-writer@ledger-1234.iam.gserviceaccount.com",
+            member,
+            "--role=roles/iam.serviceAccountUser",
+            unconditional,
+        ],
+    ]
+    assert "ledger-writer@ledger-1234" in ledger
+
+
+def test_own_accounts_only_needs_manifests() -> None:
+    result = CliRunner().invoke(cli, ["permissions", "--own-accounts-only"])
+    assert result.exit_code == 2
+    assert "add -f FILE" in result.output
+
+
+def test_custom_roles_are_granted_with_a_warning_about_the_own_role() -> None:
+    admitting = MANIFESTS.replace("grants: [%s]", 'customRoles: {permissions: ["run.*"]}')
+    assert "# guardrails.customRoles: iam.roles.update" in printed("-f", "-", text=admitting)
+    assert "roles.update" not in printed("-f", "-", text=MANIFESTS % "")
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,7 @@ class FakeClusterState:
         self.invalid: set[ObjectKey] = set()
         self.terminating: set[str] = set()
         self.stored_ledgers: list[Ledger] = []
+        self.left_accounts: list[LedgerAccount] = []
 
     def project(self, name: str) -> ManagedProject | None:
         return cast("ManagedProject | None", self._objects.get(project_key(name)))
@@ -188,7 +189,9 @@ class FakeClusterState:
 
     def ledger(self, target: Target) -> Ledger:
         entries = {grant: held for grant, held in self._entries.items() if grant.target == target}
-        return Ledger.of(target, entries).with_attachment(self.attached)
+        left = next((each for each in self.left_accounts if each.email == target.name), None)
+        ledger = Ledger.of(target, entries).with_attachment(self.attached)
+        return ledger.replace(account=left) if left else ledger
 
     def invalid_ledger_of(self, owner_key: str) -> str:
         return ""

@@ -7,7 +7,7 @@ from cloudrun_identity.api import IAMBinding, ManagedProject, Reason, TargetKind
 from cloudrun_identity.controllers.iam_binding import BindingSeen, BindingWant, IAMBindingController
 from cloudrun_identity.gcp.workloads import Workload, WorkloadState
 from cloudrun_identity.iam.admission import DeclaredIdentity
-from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.iam.grants import Grant, IAMCondition, Target
 from cloudrun_identity.reconcile.cluster_state import identity_key, project_key
 from cloudrun_identity.reconcile.grants.members import GrantMember
 from cloudrun_identity.reconcile.outcomes import Refused, Waiting
@@ -176,3 +176,51 @@ async def test_service_outside_the_guardrails_is_not_read() -> None:
 
 def test_several_bindings_may_declare_one_grant() -> None:
     assert CONTROLLER.declares(binding(BINDING)) == ""
+
+
+OPS = "group:ops@example.com"
+MEMBER = f"serviceAccount:{EMAIL}"
+INVOKED = Target(TargetKind.SERVICE, "payments-prod-1234", "europe-west1", "checkout")
+UNKNOWN = FakeClusterState(project())
+
+
+def covers(obj: IAMBinding, cluster: FakeClusterState, grant: Grant) -> bool:
+    return any(pattern.covers(grant) for pattern in CONTROLLER.declared_grants(obj, cluster))
+
+
+@pytest.mark.parametrize(
+    ("cluster", "grant", "covered"),
+    [
+        (CLUSTER, Grant(INVOKED, "roles/run.invoker", OPS), True),
+        (CLUSTER, Grant(INVOKED, "roles/run.invoker", MEMBER), True),
+        (CLUSTER, Grant(INVOKED, "roles/run.invoker", "group:revoked@example.com"), False),
+        (CLUSTER, Grant(INVOKED, "roles/run.invoker", "serviceAccount:revoked@x.example"), False),
+        (CLUSTER, Grant(INVOKED, "roles/run.viewer", OPS), False),
+        (CLUSTER, Grant(replace(INVOKED, name="former"), "roles/run.invoker", OPS), False),
+        (CLUSTER, Grant(INVOKED, "roles/run.invoker", OPS, IAMCondition("nightly", "", "true")), False),
+        (UNKNOWN, Grant(INVOKED, "roles/run.invoker", MEMBER), True),
+        (UNKNOWN, Grant(INVOKED, "roles/run.invoker", "group:revoked@example.com"), False),
+        (FakeClusterState(), Grant(INVOKED, "roles/run.invoker", "group:revoked@example.com"), True),
+    ],
+)
+def test_declared_grants_are_those_of_the_spec(
+    cluster: FakeClusterState, grant: Grant, covered: bool
+) -> None:
+    assert covers(binding(BINDING), cluster, grant) is covered
+
+
+def test_declared_grants_of_an_unresolved_target_match_role_and_member() -> None:
+    obj = binding(BINDING, target=ON_ACCOUNT, members=[{"principal": OPS}])
+    account = Target.service_account("payments-prod-1234", EMAIL)
+    assert covers(obj, UNKNOWN, Grant(account, "roles/run.invoker", OPS))
+    assert not covers(obj, UNKNOWN, Grant(account, "roles/run.invoker", "group:revoked@example.com"))
+
+
+def test_declared_grants_of_an_unresolved_role_are_known_by_member() -> None:
+    for where in (ON_ACCOUNT, {"kind": "Project"}):
+        obj = binding(
+            BINDING, target=where, role=None, customRoleRef={"name": "gone"}, members=[{"principal": OPS}]
+        )
+        grant = Grant(Target.project("payments-prod-1234"), "projects/payments-prod-1234/roles/x", OPS)
+        assert covers(obj, UNKNOWN, grant)
+        assert not covers(obj, UNKNOWN, replace(grant, member="group:revoked@example.com"))

@@ -12,9 +12,11 @@ from cloudrun_identity.iam.admission import (
     GuardrailFacts,
     admits_namespace,
     admitted_namespaces,
+    are_workloads_ambiguous,
     may_adopt,
     may_adopt_role,
     may_be_called,
+    may_have_role_id,
     may_make_keys,
     may_name_account,
     may_use_project,
@@ -133,6 +135,41 @@ def test_second_namespace_is_denied_workloads_while_unset() -> None:
         "not admit Service europe-west1/checkout for namespace payments"
     )
     assert isinstance(may_use_workload(project(), "shop", CHECKOUT, both), Denied)
+
+
+def test_holder_of_a_workload_keeps_it_when_a_second_namespace_is_admitted() -> None:
+    facts = GuardrailFacts(
+        frozenset({"payments", "mallory"}),
+        holders_of=lambda held: frozenset({"payments"} if held == CHECKOUT else ()),
+    )
+    managed_project = project({"names": ["payments", "mallory"]})
+    assert isinstance(may_use_workload(managed_project, "payments", CHECKOUT, facts), Admitted)
+    assert "does not admit" in reason(may_use_workload(managed_project, "mallory", CHECKOUT, facts))
+    other = Target(TargetKind.SERVICE, "payments-prod-1234", "europe-west1", "other")
+    assert "unset while 2 namespaces" in reason(may_use_workload(managed_project, "payments", other, facts))
+
+
+def test_holder_of_a_workload_loses_it_to_entries_and_to_its_exclusion() -> None:
+    facts = GuardrailFacts(
+        frozenset({"payments", "shop"}), holders_of=lambda _: frozenset({"payments", "gone"})
+    )
+    listed = project({"names": ["payments", "shop"]}, workloads=[{"namespaces": ["shop"], "names": ["*"]}])
+    assert isinstance(may_use_workload(listed, "payments", CHECKOUT, facts), Denied)
+    assert isinstance(may_use_workload(project(), "gone", CHECKOUT, facts), Denied)
+
+
+def test_workloads_are_ambiguous_for_several_namespaces_without_entries() -> None:
+    listed = project(workloads=[{"namespaces": ["shop"], "names": ["*"]}])
+    assert not are_workloads_ambiguous(project(), frozenset({"payments"}))
+    assert are_workloads_ambiguous(project(), frozenset({"payments", "shop"}))
+    assert not are_workloads_ambiguous(listed, frozenset({"payments", "shop"}))
+
+
+def test_role_id_matches_the_pattern_of_the_naming_rules() -> None:
+    named = project(naming={"roleIDPattern": "pay_*"})
+    assert isinstance(may_have_role_id(named, "pay_runner"), Admitted)
+    assert isinstance(may_have_role_id(project(), "anything"), Admitted)
+    assert "spec.roleID: runner does not match pay_*" in reason(may_have_role_id(named, "runner"))
 
 
 def test_workload_entry_matches_namespace_kind_location_and_name() -> None:

@@ -3,7 +3,14 @@ from typing import Any
 
 import pytest
 
-from cloudrun_identity.api import AccountIntent, AccountLoss, GrantState, LedgerAccount, LedgerKeyAttempt
+from cloudrun_identity.api import (
+    AccountIntent,
+    AccountLoss,
+    GrantState,
+    LedgerAccount,
+    LedgerAttachment,
+    LedgerKeyAttempt,
+)
 from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.ledger.keys import KeyRing
 from cloudrun_identity.ledger.model import Ledger, entry_of
@@ -82,3 +89,15 @@ def test_grants_are_found_by_owner_key_without_uid() -> None:
     assert ledger.held_by("IAMBinding/payments/one") == {GRANT, SHARED}
     assert ledger.held_by("IAMBinding/payments/other") == {SHARED}
     assert ledger.held_by("CloudRunIdentity/payments/one") == frozenset()
+
+
+def test_namespaces_hold_a_target_by_grants_that_were_made_and_by_an_attachment() -> None:
+    web = "IAMBinding/shop/web/uid-9"
+    entries = {
+        GRANT: entry_of(GRANT, [ONE], GrantState.GRANTED),
+        SHARED: entry_of(SHARED, [web], GrantState.PENDING),
+    }
+    ledger = Ledger.of(TARGET, entries)
+    assert ledger.namespaces == {"payments"}
+    attachment = LedgerAttachment(owner="bank/web", owner_uid="u", workload_uid="w", service_account="a@b")
+    assert ledger.replace(attachment=attachment).namespaces == {"payments", "bank"}

@@ -22,6 +22,8 @@ from cloudrun_identity.api import (
     LedgerKey,
     LedgerKeyAttempt,
     LedgerRole,
+    LedgerUsage,
+    LedgerWrite,
     PolicyLedger,
     RoleState,
     TargetKind,
@@ -142,6 +144,11 @@ attachments = records(
 )
 
 
+counts = st.integers(0, 1600)
+usages = records(LedgerUsage, principals=counts, exempted=counts, groups=counts)
+writes = records(LedgerWrite, etag=words, digest=words)
+
+
 @st.composite
 def ledgers(draw: st.DrawFn) -> Ledger:
     target = draw(targets)
@@ -156,6 +163,8 @@ def ledgers(draw: st.DrawFn) -> Ledger:
         unmanaged_members=draw(st.integers(0, 5)),
         attachment=draw(st.none() | attachments),
         last_write_time=draw(moments),
+        usage=draw(st.none() | usages),
+        pending_write=draw(st.none() | writes),
     )
 
 

@@ -22,7 +22,7 @@ INVALID = {**VALID, "driftInterval": "often"}
 @pytest.fixture
 def cache() -> Cache:
     none: Any = None
-    project = ManagedProjectController(none, none, none, none, str, none, none)
+    project = ManagedProjectController(none, none, none, none, str, none, none, none, none)
     kinds: Any = {"ManagedProject": unconnected(project)}
     return Cache(kinds, Ledgers(none, "operator"), lambda keys: None)
 

@@ -75,6 +75,9 @@ class FakePolicies:
     after_set: list[Callable[[], None]]
     """Edits of other clients, one right after each successful write."""
 
+    after_get: Callable[[Target], None]
+    """Called after each read."""
+
     unique_ids: dict[str, str]
     """Unique ids of the existing accounts, by member."""
 
@@ -94,6 +97,7 @@ class FakePolicies:
         self.offered: frozenset[Grant] = frozenset()
         self.before_set: list[Callable[[], None]] = []
         self.after_set: list[Callable[[], None]] = []
+        self.after_get: Callable[[Target], None] = lambda _: None
         self.unique_ids: dict[str, str] = {}
         self.aliases: dict[str, str] = {}
         self._meant: dict[Grant, str] = {}
@@ -179,6 +183,9 @@ class FakePolicies:
         """Return whether the policy has the maximum number of members."""
         return sum(len(each.members) for each in self._policies[target].bindings) >= self.most_members
 
+    def etag(self, target: Target) -> bytes:
+        return bytes(self._policies[target].etag)
+
     def present(self, target: Target) -> frozenset[Grant]:
         return grants_in(self._policies[target], target)
 
@@ -186,7 +193,9 @@ class FakePolicies:
         self.reads += 1
         await asyncio.sleep(self.latency)
         self._fail()
-        return self._copy(target)
+        policy = self._copy(target)
+        self.after_get(target)
+        return policy
 
     async def set(self, target: Target, policy: Policy) -> Policy:
         self.sets += 1

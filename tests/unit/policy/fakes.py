@@ -11,8 +11,8 @@ from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.ledger.model import Ledger, entry_of
 from cloudrun_identity.ledger.objects import LedgerInvalid
 from cloudrun_identity.ledger.owners import Owner
-from cloudrun_identity.policy.exclusive import RemovalRateLimiter
 from cloudrun_identity.policy.ports import SyncerPorts, SyncerSettings
+from cloudrun_identity.policy.removal_limit import RemovalRateLimiter
 
 from .fake_policies import FakePolicies, Journal
 
@@ -28,6 +28,7 @@ class FakeLedgers:
         self.unreadable: Exception | None = None
         self.invalid: set[Target] = set()
         self.stored: dict[Target, Ledger] = {}
+        self.after_update: list[Callable[[], None]] = []
 
     def ledger(self, target: Target) -> Ledger:
         return self.stored.get(target, Ledger.of(target))
@@ -38,6 +39,8 @@ class FakeLedgers:
             raise self.failing
         self.journal.step("ledger")
         self.stored[target] = change(self.ledger(target))
+        if self.after_update:
+            self.after_update.pop(0)()
         return self.stored[target]
 
     def held_by(self, owner_key: str) -> frozenset[Target]:

@@ -14,8 +14,8 @@ class GrantOrigins:
     unmanaged: dict[Grant, Counter[str]] = field(default_factory=dict)
     """Grants of other writers, with the spellings of their members. They must be present in this form."""
     uncertain: set[Grant] = field(default_factory=set)
-    """Grants that may be present or absent. The process crashed between a write and its record while another
-    writer made the same grant, or an object is about to exclude the grant from a binding."""
+    """Grants that may be present or absent. A write of the operator has an unknown outcome while another
+    writer edits the policy, or an object is about to exclude the grant from a binding."""
 
     def add(self, grant: Grant, spellings: Counter[str]) -> None:
         """Add a grant of another writer, unless its origin is uncertain."""

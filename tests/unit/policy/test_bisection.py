@@ -234,3 +234,39 @@ async def test_refused_removal_refuses_no_desired_grant() -> None:
     refused = await write_with_bisection(policy, [desired(1), desired(2)], [Removal(desired(9).grant)])
     assert (policy.written, refused) == ({desired(1), desired(2)}, {})
     assert policy.unremoved == {Removal(desired(9).grant)}
+
+
+class LimitedPolicy(Policy):
+    """A policy that accepts a number of grants, and says by how much a batch exceeds it."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(set())
+        self.limit = limit
+
+    async def write(self, desired_grants: Sequence[DesiredGrant], removals: Sequence[Removal]) -> None:
+        total = len(self.present | {each.grant for each in desired_grants})
+        if total > self.limit:
+            self.attempts.append(len(desired_grants))
+            raise fault(
+                Fault.INVALID_ARGUMENT,
+                f"The number of members in the policy ({total:,}) is larger than the maximum allowed size "
+                f"{self.limit:,}.",
+            )
+        await super().write(desired_grants, removals)
+        self.present |= {each.grant for each in desired_grants}
+
+
+@pytest.mark.parametrize(("limit", "grants"), [(1000, 1003), (1000, 1001), (2, 40), (0, 3)])
+async def test_grants_beyond_a_stated_limit_cost_one_refused_write(limit: int, grants: int) -> None:
+    policy = LimitedPolicy(limit)
+    wanted = [desired(number) for number in range(grants)]
+    refused = await write_with_bisection(policy, wanted, ())
+    assert list(refused) == [each.grant for each in wanted[limit:]]
+    assert policy.attempts == ([grants, limit] if limit else [grants])
+
+
+async def test_present_grants_are_not_refused_for_a_stated_limit() -> None:
+    policy = LimitedPolicy(2)
+    wanted = [desired(number) for number in range(3)]
+    await policy.write(wanted[1:], ())
+    assert set(await write_with_bisection(policy, wanted, ())) == {wanted[0].grant}

@@ -16,11 +16,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from cloudrun_identity.api import GrantState, LedgerEntry
 from cloudrun_identity.gcp.errors import Fault
-from cloudrun_identity.iam.grants import Grant
+from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.principals import Tombstone, email
 from cloudrun_identity.ledger.owners import Owner
-from cloudrun_identity.policy import planning, sync
+from cloudrun_identity.policy import capacity, planning
 from cloudrun_identity.policy.desired_grants import DesiredGrant, DesiredGrants
+from cloudrun_identity.policy.pending_write import is_alone, replaces
 from cloudrun_identity.policy.syncers import PolicySyncers
 from tests.unit.policy.fake_policies import Crash, fault, unsent
 from tests.unit.policy.fakes import SyncerEnvironment
@@ -69,6 +70,7 @@ class InterferenceMachine(RuleBasedStateMachine):
         self.grant_results: dict[Grant, GrantState] = {}
         self.unique_ids = ["1001"]
         self.env.policies.unique_ids[ACCOUNT] = "1001"
+        self.env.policies.after_get = self.policy_is_read
         self.interferences: list[Interference] = []
         self.points: Counter[SyncPoint] = Counter()
         self.begin_sync(running=False)
@@ -159,8 +161,8 @@ class InterferenceMachine(RuleBasedStateMachine):
     @invariant()
     def earlier_unmanaged_grants_are_recorded_as_present_before(self) -> None:
         recorded = self.recorded()
-        maybe_managed = self.maybe_made() & self.origins.unmanaged.keys()
-        assert all(recorded[grant].present_before for grant in maybe_managed)
+        made = self.made() & self.origins.unmanaged.keys()
+        assert all(recorded[grant].present_before for grant in made)
 
     @invariant()
     def managed_grants_are_in_a_ledger(self) -> None:
@@ -218,9 +220,8 @@ class InterferenceMachine(RuleBasedStateMachine):
 
     def begin_sync(self, *, running: bool) -> None:
         self.running = running
-        self.uncertain = False
-        self.made_before = self.maybe_made() if running else set()
-        self.taken: set[Grant] = set()
+        self.made_before = self.made() if running else set()
+        self.missing_before = self.made_before - self.present()
         self.revoked: set[Grant] = set()
 
     def sync(self, owner: Owner, interferences: list[Interference]) -> bool:
@@ -241,9 +242,8 @@ class InterferenceMachine(RuleBasedStateMachine):
         except Crash:
             done = False
             self.process_restarts()
-        if self.uncertain:
-            self.origins.mark_uncertain(self.taken)
         self.begin_sync(running=False)
+        self.origins.mark_uncertain(self.left_to_another_account())
         return done
 
     def sync_all(self) -> None:
@@ -265,12 +265,10 @@ class InterferenceMachine(RuleBasedStateMachine):
             case DesiredGrantEdit(number, adds):
                 self.edit_desired_grant(number, adds)
             case ProcessCrash():
-                self.uncertain = True
                 raise Crash(interference.point)
             case UnsentWrite():
                 raise unsent()
             case Fault() as kind:
-                self.uncertain = self.uncertain or kind is Fault.UNAVAILABLE
                 raise fault(kind)
 
     def edit_desired_grant(self, number: int, adds: bool) -> None:
@@ -296,11 +294,11 @@ class InterferenceMachine(RuleBasedStateMachine):
         if was_present:
             if grant in self.origins.unmanaged:
                 self.add_unmanaged(grant)
-        elif grant not in self.maybe_made() or (entry and entry.present_before):
+        elif entry is None or entry.present_before or not entry.is_made:
             self.add_unmanaged(grant)
         elif self.running and (
             # An observing object desires nothing, so the grant may be in release.
-            grant in self.revoked
+            grant in self.revoked | self.missing_before
             or not any(
                 grant in declaration.grants
                 for declaration in self.declarations.values()
@@ -325,8 +323,20 @@ class InterferenceMachine(RuleBasedStateMachine):
         if any(declaration.excludes(grant) for declaration in self.declarations.values()):
             self.origins.mark_uncertain([grant])
         self.origins.add(grant, self.env.policies.spellings(grant))
-        if self.running:
-            self.taken.add(grant)
+
+    def policy_is_read(self, target: Target) -> None:
+        """Allow for a write with an unknown outcome: only the etag and the content show who made a grant.
+
+        If another writer made exactly the same change, its grants count as managed. If it made another
+        change, too, the operator cannot prove that it made its own grants.
+        """
+        ledger, policies = self.env.ledgers.ledger(target), self.env.policies
+        write, etag, present = ledger.pending_write, policies.etag(target), policies.present(target)
+        if write is None or replaces(write, etag):
+            return
+        unsettled = {grant for grant, entry in ledger.entries.items() if not entry.is_made} & present
+        foreign = unsettled & self.origins.unmanaged.keys()
+        self.origins.mark_uncertain(foreign if is_alone(write, etag, present) else unsettled - foreign)
 
     def redeclare(self, owner: Owner) -> None:
         self.late.discard(owner)
@@ -372,9 +382,9 @@ class InterferenceMachine(RuleBasedStateMachine):
             for grant, entry in ledger.entries.items()
         }
 
-    def maybe_made(self) -> set[Grant]:
-        """Return the recorded grants that the operator may have made: Google Cloud has not refused them."""
-        return {grant for grant, entry in self.recorded().items() if entry.state is not GrantState.REJECTED}
+    def made(self) -> set[Grant]:
+        """Return the grants that the ledgers record as present."""
+        return {grant for grant, entry in self.recorded().items() if entry.is_made}
 
     def observed(self, recorded: dict[Grant, LedgerEntry]) -> set[Grant]:
         """Return the recorded grants of objects that may change nothing."""
@@ -382,6 +392,14 @@ class InterferenceMachine(RuleBasedStateMachine):
             owner.owner_key for owner, declaration in self.declarations.items() if not declaration.writable
         }
         return {grant for grant, entry in recorded.items() if entry.owner_keys & owner_keys}
+
+    def left_to_another_account(self) -> set[Grant]:
+        """Return the released grants that the policy shows as grants of a later account of the e-mail."""
+        return {
+            grant
+            for grant in self.present() - self.recorded().keys()
+            if grant.member == ACCOUNT and self.env.policies.meant(grant) != self.unique_ids[-1]
+        }
 
     def tombstones_of(self, grants: set[Grant]) -> set[Grant]:
         return {
@@ -400,7 +418,7 @@ class LimitedCapacityMachine(InterferenceMachine):
     @initialize()
     def start(self) -> None:
         self.bounds = ExitStack()
-        self.bounds.enter_context(patch.object(sync, "MAX_POLICY_MEMBERS", 6))
+        self.bounds.enter_context(patch.object(capacity, "MAX_PRINCIPALS", 6))
         self.bounds.enter_context(patch.object(planning, "MAX_MEMBERS", 4))
         super().start()
         self.env.policies.most_members = 6

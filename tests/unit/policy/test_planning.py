@@ -15,6 +15,7 @@ from cloudrun_identity.ledger.model import Ledger, entry_of
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy.desired_grants import RETAIN_ALL, DesiredGrant, DesiredGrants
 from cloudrun_identity.policy.merge import grants_in, merge
+from cloudrun_identity.policy.pending_write import is_alone, write_of
 from cloudrun_identity.policy.planning import PolicyPlan, plan_policy
 from cloudrun_identity.policy.settlement import settle
 from tests.unit.policy import strategies
@@ -36,6 +37,21 @@ class State:
     def present(self) -> frozenset[Grant]:
         return grants_in(self.policy, TARGET)
 
+    @property
+    def shows_recorded_write(self) -> bool:
+        record = self.ledger.pending_write
+        return record is not None and is_alone(record, self.policy.etag, self.present)
+
+
+def with_new_etag(policy: Policy, before: Policy) -> Policy:
+    """Return the policy as Google Cloud stores it: a write changes the etag."""
+    if policy is before:
+        return policy
+    written = Policy()
+    written.CopyFrom(policy)
+    written.etag = before.etag + b"+"
+    return written
+
 
 def run_sync(
     state: State,
@@ -52,16 +68,19 @@ def run_sync(
         state.present,
         may_release=may_release,
         may_return=lambda *_: may_return,
+        write_found=state.shows_recorded_write,
     )
     freed = merge(state.policy, (), planned.replaced)
     written = merge(freed.policy, planned.desired_grants, planned.released)
+    record = write_of(state.policy.etag, grants_in(written.policy, TARGET)) if written.added else None
+    ahead = planned.ledger.replace(pending_write=record or planned.ledger.pending_write)
     match steps:
         case 0:
             return state
         case 1:
-            return State(state.policy, planned.ledger)
+            return State(state.policy, ahead)
         case 2:
-            return State(written.policy, planned.ledger)
+            return State(with_new_etag(written.policy, state.policy), ahead)
         case _:
             settled = settle(
                 planned,
@@ -70,7 +89,7 @@ def run_sync(
                 refused=(),
                 written_at=NOON if written.policy is not state.policy else None,
             )
-            return State(written.policy, settled)
+            return State(with_new_etag(written.policy, state.policy), settled)
 
 
 def members(policy: Policy) -> list[tuple[str, bytes, str]]:

@@ -69,7 +69,7 @@ async def test_unrecorded_write_leaves_no_tombstone(
 ) -> None:
     await sync(env, GRANT)
     env.policies.recreate(MEMBER, "1002", as_tombstone=as_tombstone)
-    written = len(env.journal.steps) + (2 if as_tombstone else 3)
+    written = len(env.journal.steps) + (2 if as_tombstone else 4)
     env.journal.crash_before = written
     with pytest.raises(Crash):
         await sync(env, GRANT)

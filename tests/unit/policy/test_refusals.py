@@ -5,7 +5,7 @@ import pytest
 from cloudrun_identity.api import GrantState
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.iam.grants import Grant
-from cloudrun_identity.policy import sync
+from cloudrun_identity.policy import capacity
 from cloudrun_identity.policy.bisection import PolicyUnwritable
 from cloudrun_identity.policy.syncers import PolicySyncers
 from tests.unit.policy.fake_policies import fault
@@ -111,7 +111,7 @@ async def test_grant_of_a_fresh_account_is_propagating_and_retried_soon(
 async def test_grant_without_room_is_written_once_there_is_room(
     env: SyncerEnvironment, syncers: PolicySyncers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sync, "MAX_POLICY_MEMBERS", 2)
+    monkeypatch.setattr(capacity, "MAX_PRINCIPALS", 2)
     env.policies.most_members = 2
     many = [Grant(TARGET, ROLE, f"user:u{number:02}@acme.example") for number in range(20)]
     env.policies.grant(EVE)

@@ -250,6 +250,14 @@ class WorkspaceMachine(AddressesMachine):
         self.sync(owner)
         self.env.journal.crash_before = None
 
+    @rule(steps=st.integers(0, 4), owner=owners, desired=st.frozensets(grants, max_size=4))
+    def process_crashes_while_it_adds(self, steps: int, owner: Owner, desired: frozenset[Grant]) -> None:
+        """No other writer changes the policy before the next process syncs: its grants would be uncertain."""
+        self.env.journal.crash_before = len(self.env.journal.steps) + steps
+        self.declare(owner, desired)
+        self.env.journal.crash_before = None
+        self.sync_all()
+
     def ours(self) -> list[str]:
         """Return the members of the policy that exist and have no grant of another writer."""
         shown = {grant.member for grant in self.present()}

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from cloudrun_identity.api import CloudRunIdentity, Reason, TargetKind
 from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.policy.desired_grants import Retain
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey
 from cloudrun_identity.reconcile.grants.members import GrantMember
-from cloudrun_identity.reconcile.grants.resolver import RequestedGrant
+from cloudrun_identity.reconcile.grants.resolver import RequestedGrant, declared_grant
 from cloudrun_identity.reconcile.interfaces import Executed, Summary
 from cloudrun_identity.reconcile.outcomes import InSync, Outcome
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
@@ -52,6 +53,9 @@ class ScriptedKind:
     in_use: bool
     """True if a deletion has to wait."""
 
+    abandoning: bool
+    """True if a deletion leaves the declared grants in place."""
+
     hangs: bool
     """True if a read does not return."""
 
@@ -67,6 +71,7 @@ class ScriptedKind:
         self.requested = (ANN,)
         self.error = None
         self.in_use = False
+        self.abandoning = False
         self.hangs = False
         self.reads = []
         self.executions = 0
@@ -123,4 +128,7 @@ class ScriptedKind:
         return Want(obj, deletes=True, abandon=abandon)
 
     def abandons(self, obj: CloudRunIdentity) -> bool:
-        return False
+        return self.abandoning
+
+    def declared_grants(self, obj: CloudRunIdentity, cluster: ClusterState) -> tuple[Retain, ...]:
+        return tuple(map(declared_grant, self.requested_grants(Want(obj), cluster)))

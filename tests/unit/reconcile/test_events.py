@@ -126,3 +126,12 @@ def test_note_records_a_normal_event(recorder: Recorder) -> None:
 def test_warn_records_a_warning(recorder: Recorder) -> None:
     EventReporter(recorder, recorder).warn(identity(), "Abandoned", "the account is left")
     assert recorder.events == [(EventType.WARNING, "Abandoned", "the account is left")]
+
+
+def test_notice_is_reported_once_for_as_long_as_it_is_an_issue(recorder: Recorder) -> None:
+    reporter = EventReporter(recorder, recorder)
+    notices = {"GuardrailsAmbiguous": "x" * 300}
+    reporter.report_notices(RAW, ManagedProjectStatus(), notices)
+    known = ManagedProjectStatus.model_validate({"issues": ["x" * 300]})
+    reporter.report_notices(RAW, known, notices)
+    assert recorder.reasons == ["GuardrailsAmbiguous"]

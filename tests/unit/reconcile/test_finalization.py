@@ -46,6 +46,16 @@ async def test_deletion_waits_while_a_ledger_cannot_be_read(stage: Stage, uninst
     assert stage.present == {ANN}
 
 
+async def test_grant_revoked_by_an_unseen_edit_is_released_although_abandoned(stage: Stage) -> None:
+    stage.kind.requested = (ANN, BOB)
+    await stage.reconcile()
+    stage.kind.requested, stage.kind.abandoning = (BOB,), True
+    stage.api_server.delete()
+    assert await stage.reconcile() == NoRequeue()
+    assert stage.present == {BOB}
+    assert stage.env.ledgers.ledger(HOME).is_empty
+
+
 async def test_failed_release_keeps_the_finalizer(stage: Stage) -> None:
     await stage.reconcile()
     stage.api_server.delete()

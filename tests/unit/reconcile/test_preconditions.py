@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -277,3 +277,20 @@ def test_second_project_with_the_same_id_is_a_conflict() -> None:
     cluster.declarers = {ObjectKey.of(younger): [elder], ObjectKey.of(elder): [younger]}
     assert isinstance(blocked(younger, cluster).outcome, Refused)
     assert isinstance(check_preconditions(elder, cluster), Allowed)
+
+
+@pytest.mark.parametrize("adoption", ["Fail", "Adopt"])
+def test_object_takes_back_what_it_left_before_an_older_one(adoption: str) -> None:
+    """Neither the age of a waiting object nor a missing guardrail entry gives away what was left."""
+    returning = identity(adoption=adoption)
+    older = IDENTITY.replace("payments, ", 'shop, creationTimestamp: "2020-01-01T00:00:00Z", ')
+    waiting = cast("CloudRunIdentity", parsed(older))
+    cluster = FakeClusterState(project(), returning, waiting)
+    cluster.declarers = {ObjectKey.of(returning): [waiting], ObjectKey.of(waiting): [returning]}
+    cluster.left_accounts = [record(owner="", left_by="payments/checkout")]
+
+    assert isinstance(check_preconditions(returning, cluster), Allowed)
+    refused = blocked(waiting, cluster).outcome
+    assert isinstance(refused, Refused)
+    assert refused.reason is Reason.CONFLICT
+    assert "payments" not in refused.message.replace("payments-prod", "")

@@ -1,5 +1,6 @@
 """A service account as declared and as seen, and the actions that the operator may take for it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, TypeAlias
@@ -13,6 +14,7 @@ from cloudrun_identity.api import (
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
 from cloudrun_identity.iam.admission import Admitted, Decision
 from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.iam.shares import Budget
 from cloudrun_identity.kube.event_recorder import EventType
 from cloudrun_identity.reconcile.outcomes import Refused
 from cloudrun_identity.reconcile.steps import Action, StepEvent
@@ -84,6 +86,8 @@ class AccountSeen:
     """The account; None if Google does not show it."""
     record: LedgerAccount | None = None
     """Record of the object's account in the ledger of the account's policy."""
+    left: LedgerAccount | None = None
+    """Record of an account of the e-mail that an object left; None if there is none."""
     owned_by: str = ""
     """Another object that the ledger records as the owner of the e-mail, with a remedy; empty if none."""
     good_reads: int = 0
@@ -104,6 +108,8 @@ class AccountSeen:
     """True if Google did not find the account when this reconcile deleted it."""
     misses: int = 0
     """Deletes in a row that did not find the account, without a read that showed it in between."""
+    budget: Callable[[], Budget] | None = None
+    """Returns who has how many accounts of the project, for an account that may be created; live."""
 
     @property
     def known_account(self) -> ServiceAccount:
@@ -111,6 +117,13 @@ class AccountSeen:
         if self.account is None:
             raise ValueError("the action needs an account")
         return self.account
+
+    @property
+    def known_left(self) -> LedgerAccount:
+        """The record of the left account, for an action on it; raises ValueError if there is none."""
+        if self.left is None:
+            raise ValueError("the action needs the record of a left account")
+        return self.left
 
     @property
     def known_record(self) -> LedgerAccount:
@@ -164,6 +177,14 @@ class AdoptAccount(Action):
     """Record an account that exists already as managed."""
 
     verb: ClassVar[str] = "adopt"
+    only_records: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class TakeBackAccount(Action):
+    """Record an account that an object of the same namespace and name left as managed again."""
+
+    verb: ClassVar[str] = "take back"
     only_records: ClassVar[bool] = True
 
 
@@ -264,15 +285,17 @@ class ForgetAccount(Action):
 
 @dataclass(frozen=True, slots=True)
 class LeaveBehind(Action):
-    """Keep the record of an account in use that a forced deletion leaves, without an owner."""
+    """Keep the record of an account that a deletion leaves, without an owner."""
 
     email: str = ""
     reason: str = ""
-    """Reason for the status of the ManagedProject."""
+    """Reason for the status of the ManagedProject; empty if the spec asks to leave the account."""
 
     @property
     def event(self) -> StepEvent | None:
-        """Event about the account that is left."""
+        """Event about an account in use that a forced deletion leaves."""
+        if not self.reason:
+            return None
         message = f"Service account {self.email} is {self.reason}"
         return StepEvent("Abandoned", message, EventType.WARNING)
 
@@ -280,6 +303,7 @@ class LeaveBehind(Action):
 RecordAction: TypeAlias = (
     WithdrawCreate
     | AdoptAccount
+    | TakeBackAccount
     | TakeOverAccount
     | SettleAccount
     | RecordLoss

@@ -23,6 +23,7 @@ from .account import (
     RecordLoss,
     RecordSwitch,
     SettleAccount,
+    TakeBackAccount,
     TakeOverAccount,
     WithdrawCreate,
 )
@@ -61,6 +62,28 @@ def adopted(want: AccountWant, account: ServiceAccount) -> LedgerAccount:
     return settled(record, account)
 
 
+def may_take_back(want: AccountWant, seen: AccountSeen) -> bool:
+    """Return whether the account is the one that an object of the same namespace and name left."""
+    return (
+        seen.account is not None
+        and seen.left is not None
+        and seen.left.left_by == want.owner
+        and seen.left.unique_id == seen.account.unique_id
+    )
+
+
+def taken_back(want: AccountWant, left: LedgerAccount, account: ServiceAccount) -> LedgerAccount:
+    """Return the record of an account that an object of the same namespace and name left."""
+    record = left.replace(
+        owner=want.owner,
+        owner_uid=want.obj.metadata.uid,
+        left_by="",
+        abandoned=None,
+        disabled=account.disabled,
+    )
+    return settled(record, account)
+
+
 def taken_over(record: LedgerAccount, account: ServiceAccount) -> LedgerAccount:
     """Return the record of an account that replaced the recorded one and is managed from now on."""
     return settled(record.replace(origin=Origin.ADOPTED, disabled=account.disabled), account)
@@ -88,6 +111,8 @@ def recorded(action: RecordAction, want: AccountWant, seen: AccountSeen) -> Ledg
     match action:
         case AdoptAccount():
             return adopted(want, seen.known_account)
+        case TakeBackAccount():
+            return taken_back(want, seen.known_left, seen.known_account)
         case WithdrawCreate():
             return withdrawn(seen.known_record)
         case TakeOverAccount():
@@ -116,7 +141,12 @@ class AccountRecords:
     def at(self, target: Target) -> LedgerAccount | None:
         """Return the record of an account, whichever object owns it; None for one that was left behind."""
         record = self._ledgers.ledger(target).account
-        return None if record is None or record.abandoned else record
+        return None if record is None or record.is_left else record
+
+    def left_at(self, target: Target) -> LedgerAccount | None:
+        """Return the record of an account that was left behind."""
+        record = self._ledgers.ledger(target).account
+        return record if record and record.is_left else None
 
     def of(self, owner: str) -> LedgerAccount | None:
         """Return the record of the account that this object (`namespace/name`) owns."""
@@ -137,7 +167,7 @@ class AccountRecords:
         await self._replace(project_id, record, None, is_deleted=is_deleted)
 
     async def leave_behind(self, project_id: str, record: LedgerAccount, reason: str) -> None:
-        """Record that the account was left without an owner, for the project's status."""
+        """Record that the account was left without an owner; a reason is for the project's status."""
         left = LedgerAccount(
             email=record.email,
             owner="",
@@ -145,7 +175,8 @@ class AccountRecords:
             origin=record.origin,
             unique_id=record.unique_id,
             unique_ids=record.unique_ids,
-            abandoned=Abandonment(reason=reason, time=self.now()),
+            abandoned=Abandonment(reason=reason, time=self.now()) if reason else None,
+            left_by=record.owner if record.origin is Origin.CREATED else "",
         )
         await self._replace(project_id, record, left)
 

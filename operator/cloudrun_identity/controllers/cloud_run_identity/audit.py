@@ -4,13 +4,14 @@ The audit is advisory and may be as old as the project's interval allows. Worklo
 identities share; only keys are listed for each account.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from cloudrun_identity.api import (
     AttachedWorkload,
     CloudRunIdentity,
     IdentityAttachment,
+    IdentityKey,
     KeyState,
     ManagedProject,
     UnmanagedKey,
@@ -113,15 +114,26 @@ class IdentityAuditor:
             listed = await self._keys.list(account.project_id, unique_id, max_age)
         except GoogleError as error:
             return error
-        return unmanaged_keys(listed, cluster.ledger(account).key_ring)
+        return unmanaged_keys(
+            listed,
+            cluster.ledger(account).key_ring,
+            lambda owner: cluster.exists(ObjectKey(IdentityKey.__name__, *owner.split("/", 1))),
+        )
 
 
-def unmanaged_keys(listed: Mapping[str, ListedKey], ring: KeyRing) -> tuple[UnmanagedKey, ...]:
-    """Return the keys that the ledger does not record as managed, the oldest first.
+def unmanaged_keys(
+    listed: Mapping[str, ListedKey], ring: KeyRing, exists: Callable[[str], bool]
+) -> tuple[UnmanagedKey, ...]:
+    """Return the keys that no IdentityKey manages according to the ledger, the oldest first.
 
-    A key that appeared while the operator creates one may be that one.
+    `exists(owner)` returns whether an IdentityKey, given as `namespace/name`, exists: without it, its keys
+    are neither rotated nor deleted. A key that appeared while the operator creates one may be that one.
     """
-    managed = {key_id for key_id, record in ring.records.items() if record.state is not KeyState.UNCLEAR}
+    managed = {
+        key_id
+        for key_id, record in ring.records.items()
+        if record.state is not KeyState.UNCLEAR and exists(record.owner)
+    }
     if ring.attempt:
         managed |= listed.keys() - ring.attempt.known
     unmanaged = sorted((each for each in listed.values() if each.key_id not in managed), key=_by_age)

@@ -20,14 +20,21 @@ from cloudrun_identity.gcp.service_accounts import expected_email
 from cloudrun_identity.iam.admission import may_adopt
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.principals import service_account_member
+from cloudrun_identity.policy.desired_grants import RETAIN_ALL, Retain
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey
 from cloudrun_identity.reconcile.conditions import Finding
 from cloudrun_identity.reconcile.executor import ASSUMED_UNIQUE_ID
 from cloudrun_identity.reconcile.grants.public_services import invoked_services
-from cloudrun_identity.reconcile.grants.resolver import RequestedGrant
+from cloudrun_identity.reconcile.grants.resolver import RequestedGrant, declared_grant
 from cloudrun_identity.reconcile.interfaces import Executed, Summary
 from cloudrun_identity.reconcile.outcomes import Refused
-from cloudrun_identity.reconcile.preconditions import Allowed, Blocked, denied_account, guardrail_facts
+from cloudrun_identity.reconcile.preconditions import (
+    Allowed,
+    Blocked,
+    denied_account,
+    guardrail_facts,
+    project_of,
+)
 from cloudrun_identity.reconcile.steps import Plan
 
 from .account import AccountAction, AccountDeletion, AccountSeen, AccountWant
@@ -37,6 +44,7 @@ from .execution import AccountExecutor
 from .grants import identity_grants, identity_references
 from .observation import AccountObserver
 from .plan import plan
+from .revoked import kept_by_others
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +172,14 @@ class CloudRunIdentityController:
         """Return whether the deletion policy leaves the account and its grants in place."""
         return obj.spec.deletion_policy is IdentityDeletionPolicy.ABANDON
 
+    def declared_grants(self, obj: CloudRunIdentity, cluster: ClusterState) -> tuple[Retain, ...]:
+        """Return the patterns of the identity's roles, and of the roles on its account."""
+        project, record = project_of(obj, cluster), cluster.account(obj)
+        if project is None:
+            return (RETAIN_ALL,)
+        email = record.email if record else expected_email(project.project_id, obj.account_id)
+        return tuple(map(declared_grant, identity_grants(obj, project, email, cluster)))
+
     def summarize(self, want: IdentityWant, seen: IdentitySeen) -> Summary:
         """Return the account once it is settled, and the advisory conditions."""
         record = seen.account.record
@@ -190,7 +206,8 @@ class CloudRunIdentityController:
             conditions[ConditionType.KEYS_AUDITED] = keys_audited(audit.keys, record.email)
         fields["attached_to"] = audit.attached_to
         fields["unmanaged_keys"] = audit.keys if isinstance(audit.keys, tuple) else ()
-        return Summary(fields, conditions, audit.issues)
+        kept = kept_by_others(want.obj, record.email, want.cluster)
+        return Summary(fields, conditions, (*kept, *audit.issues))
 
 
 def _as_before(obj: CloudRunIdentity) -> dict[ConditionType, Finding]:

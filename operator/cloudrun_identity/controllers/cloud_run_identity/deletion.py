@@ -66,7 +66,8 @@ def _steps(
     resource, account = want.target.full_name, seen.account
     if deletion.abandon:
         yield ReleaseGrants(resource, abandon=True)
-        yield ForgetAccount(resource)
+        made = record.origin is Origin.CREATED and record.unique_id
+        yield LeaveBehind(resource, email=record.email) if made else ForgetAccount(resource)
     elif account and not _is_managed(record, account, seen):
         if record.lost is not AccountLoss.REPLACED:  # its policy is left as it is when grants are released
             yield RecordLoss(resource, loss=AccountLoss.REPLACED)

@@ -140,9 +140,14 @@ class AccountExecutor:
     async def _create(self, want: AccountWant, seen: AccountSeen) -> Executed[AccountSeen]:
         """Record the intent, then create; an account that exists already is looked at and planned for."""
         former = seen.record
-        record = await self._deps.records.put(
-            want.project_id, creating(want, former, self._deps.records.now())
-        )
+        # Counted before the first await, so that other plans cannot take the same room in the share.
+        self._deps.about_to_create[want.email] = want.obj.metadata.namespace
+        try:
+            record = await self._deps.records.put(
+                want.project_id, creating(want, former, self._deps.records.now())
+            )
+        finally:
+            del self._deps.about_to_create[want.email]
         self._deps.checkpoint("intent recorded")
         try:
             return await self._created(want, record)

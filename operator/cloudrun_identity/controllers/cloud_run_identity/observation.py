@@ -1,7 +1,7 @@
 """Observation of an account: the account as Google shows it, its record, and the workloads that run as it."""
 
 from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from cloudrun_identity.api import (
     CloudRunIdentity,
@@ -17,6 +17,7 @@ from cloudrun_identity.gcp.service_accounts import ServiceAccount, ServiceAccoun
 from cloudrun_identity.iam.admission import Admitted, may_use_project
 from cloudrun_identity.iam.principals import lower_email
 from cloudrun_identity.reconcile.advice import advised
+from cloudrun_identity.reconcile.budgets import accounts_of
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey, account_key, identity_key
 from cloudrun_identity.reconcile.preconditions import belongs_to, guardrail_facts
 
@@ -27,6 +28,9 @@ from .propagation import PropagationTracker, RecentWrites, is_fresh
 
 SHARED = 2.0
 """Seconds for which lists of workloads are shared while deletions wait, so that many cost one list."""
+
+_SHARING = 2
+"""Number of namespaces from which on a limit is shared."""
 
 _LONG = SHARED + 3.0  # seconds since a deletion, with some for clocks that differ
 
@@ -47,6 +51,8 @@ class AccountDependencies:
     """Writes of this process that reads may not show yet."""
     checkpoint: Callable[[str], None]
     """Called with the name of every step that a crash could follow."""
+    about_to_create: dict[str, str] = field(default_factory=dict)
+    """E-mails of accounts before their creation is recorded, each with the namespace of the object."""
 
 
 class AccountObserver:
@@ -74,7 +80,21 @@ class AccountObserver:
         if seen.record is None and record and record.owner != want.owner:
             owner = identity_key(*record.owner.split("/", 1))
             return replace(seen, owned_by=belongs_to(owner, want.obj.metadata.namespace, cluster))
+        if seen.account is None and seen.record is None and want.deletion is None:
+            return await self._with_budget(seen, want, cluster)
         return seen
+
+    async def _with_budget(self, seen: AccountSeen, want: AccountWant, cluster: ClusterState) -> AccountSeen:
+        """Add who has how many accounts of the project, if several namespaces share them."""
+        project = cluster.project(want.obj.spec.project_ref.name)
+        if project is None or len(accounts_of(project, cluster, ()).namespaces) < _SHARING:
+            return seen
+        interval = project.spec.drift_interval.timedelta.total_seconds()
+        try:
+            emails = await self._deps.inventory.account_emails(project.project_id, interval)
+        except GoogleError:  # the operator may not list them: those that it does not manage are unknown
+            emails = frozenset()
+        return replace(seen, budget=lambda: accounts_of(project, cluster, emails, self._deps.about_to_create))
 
     async def _read(self, want: AccountWant, max_age: float) -> AccountSeen:
         """Read the account; only a read of age 0 counts as a good read."""
@@ -89,6 +109,7 @@ class AccountObserver:
         return AccountSeen(
             account,
             record,
+            left=self._deps.records.left_at(want.target),
             good_reads=propagation.good_reads(want.email),
             followed=followed,
             made=propagation.made(want.email),

@@ -37,20 +37,25 @@ from .account import (
     RetryCreate,
     SettleAccount,
     SwitchAccount,
+    TakeBackAccount,
     TakeOverAccount,
     UndeleteAccount,
     UpdateAccount,
     WithdrawCreate,
 )
-from .account_records import adopted, lost, settled, taken_over, withdrawn
+from .account_records import adopted, lost, may_take_back, settled, taken_back, taken_over, withdrawn
 from .deletion import plan_deletion
 from .propagation import BETWEEN_READS, GOOD_READS, is_fresh
 
 Step: TypeAlias = AccountAction | Wait | Refuse | Leave
 
+QUOTA_RECHECK = 300.0
+"""Seconds until an account without room in its namespace's share is tried again."""
+
 CREATED = Change("account", "absent", "created")
 RECREATED = Change("account", "deleted", "recreated")
 UNDELETED = Change("account", "deleted", "present")
+TAKEN_BACK = Change("account", "left by a deleted object of this name", "taken back")
 ADOPTED = Change("account", "exists already", "adopted")
 
 
@@ -87,13 +92,31 @@ def _begin(want: AccountWant, seen: AccountSeen) -> Iterator[Step]:
     if seen.owned_by:
         message = f"Service account {want.email} is {seen.owned_by}"
         yield Refuse(Reason.CONFLICT, message, (ADOPTED if account else CREATED,))
+    elif account and may_take_back(want, seen):
+        yield TakeBackAccount(want.target.full_name, (TAKEN_BACK,))
+        yield from _keep(want, taken_back(want, seen.known_left, account), account)
     elif account:
         yield from _adopt(want, account)
     elif seen.taken:
         yield _taken(want, CREATED)
+    elif _exceeds_share(want, seen):
+        yield Wait(Reason.QUOTA_EXCEEDED, _share_message(want), QUOTA_RECHECK, (CREATED,))
     else:
         yield CreateAccount(want.target.full_name, (CREATED,))
         yield from _then_switch(want, disabled=False)
+
+
+def _exceeds_share(want: AccountWant, seen: AccountSeen) -> bool:
+    """Return whether the account would take what is set aside for other namespaces."""
+    return seen.budget is not None and not seen.budget().admits(want.obj.metadata.namespace)
+
+
+def _share_message(want: AccountWant) -> str:
+    return (
+        f"Service account {want.email} is not created: namespace {want.obj.metadata.namespace} has its share "
+        "of the service accounts of the project; delete identities that are not in use, or ask the "
+        "administrators of the project (guardrails.maxAccounts and guardrails.sharing)"
+    )
 
 
 def _adopt(want: AccountWant, account: ServiceAccount) -> Iterator[Step]:

@@ -5,10 +5,11 @@ that the identity manages blocks a move. Answers are shared and cached, so that 
 calls.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeVar
 
 from cloudrun_identity.api import ConditionType, PreflightCheck, PreflightState, TargetKind
+from cloudrun_identity.api.predefined_roles import SECRET_ACCESSOR
 from cloudrun_identity.controllers.cross_project import (
     CROSS_PROJECT_CHECKS,
     CrossProjectUse,
@@ -27,10 +28,13 @@ from cloudrun_identity.gcp.permission_checks import ADVISORY_MAX_AGE, AccessStat
 from cloudrun_identity.gcp.projects import cloud_run_service_agent
 from cloudrun_identity.gcp.workload_dependencies import ResourceRef, WorkloadDependencies, dependencies_of
 from cloudrun_identity.gcp.workloads import WorkloadState
+from cloudrun_identity.iam.admission import Admitted
+from cloudrun_identity.iam.grant_matching import GrantRequest
 from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.iam.guardrails import decide
 from cloudrun_identity.iam.principals import service_account_member
 from cloudrun_identity.reconcile.conditions import Finding
-from cloudrun_identity.reconcile.preconditions import is_delegated
+from cloudrun_identity.reconcile.preconditions import delegated_project, guardrail_facts, is_delegated
 
 from . import remedies
 from .attachment import AttachmentWant
@@ -41,6 +45,8 @@ SECRETS: Final = "Secrets"
 CLOUD_SQL: Final = "CloudSQL"
 BUCKETS: Final = "Buckets"
 TOPICS: Final = "Topics"
+
+_ACCESS: Final = "secretmanager.versions.access"
 
 
 class Preflight:
@@ -131,16 +137,32 @@ class Preflight:
         ]
 
     async def _secrets(self, want: AttachmentWant, secrets: Iterable[ResourceRef]) -> PreflightCheck | None:
-        hints = [
-            (secret, await self._may(want, "secretmanager.versions.access", *_places(secret)))
-            for secret in secrets
-        ]
+        """Return whether the account may access the secrets.
+
+        A template can name any secret. The author learns about those alone that the guardrails let the
+        namespace grant access to.
+        """
+        hints: list[tuple[ResourceRef, AccessState]] = []
+        remedy: dict[ResourceRef, str] = {}
+        for secret in secrets:
+            target, home = _secret(secret), _project(secret.project)
+            if not may_name_secret(want, secret):
+                # The policy of the project shows nothing about single secrets.
+                hints.append((secret, _unknown_if_no(await self._may(want, _ACCESS, home))))
+                remedy[secret] = remedies.ask_for_secret(secret)
+                continue
+            hint = await self._may(want, _ACCESS, target, home)
+            missing = hint is not AccessState.GRANTED and await self._access.is_missing(target)
+            hints.append((secret, AccessState.NOT_GRANTED if missing else hint))
+            remedy[secret] = (
+                remedies.create_secret(secret) if missing else remedies.let_access_secret(want, secret)
+            )
         return _summed(
             SECRETS,
-            f"{want.email} appears to lack roles/secretmanager.secretAccessor on",
+            f"{want.email} appears to lack {SECRET_ACCESSOR} on",
             hints,
             lambda secret: secret.name,
-            lambda secret: remedies.let_access_secret(want, secret),
+            remedy.__getitem__,
         )
 
     async def _sql_instances(
@@ -237,9 +259,24 @@ def _account_target(want: AttachmentWant) -> Target:
     return Target(TargetKind.SERVICE_ACCOUNT, want.account.project_id or "-", name=want.email)
 
 
-def _places(secret: ResourceRef) -> Iterator[Target]:
-    yield Target(TargetKind.SECRET, secret.project, name=secret.name)
-    yield _project(secret.project)
+def may_name_secret(want: AttachmentWant, secret: ResourceRef) -> bool:
+    """Return whether an IAMBinding of the attachment's namespace could grant the account access to it."""
+    namespace = want.obj.metadata.namespace
+    project = delegated_project(secret.project, namespace, want.cluster)
+    if project is None:
+        return False
+    request = GrantRequest(
+        namespace=namespace,
+        target=Target(TargetKind.SECRET, project.project_id, name=secret.name),
+        role=SECRET_ACCESSOR,
+        member=want.account.identity or service_account_member(want.email),
+        permissions=frozenset({_ACCESS}),
+    )
+    return isinstance(decide(request, project, guardrail_facts(project, want.cluster)), Admitted)
+
+
+def _secret(secret: ResourceRef) -> Target:
+    return Target(TargetKind.SECRET, secret.project, name=secret.name)
 
 
 def _project(project_id: str) -> Target:

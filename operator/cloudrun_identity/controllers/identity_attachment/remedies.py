@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from cloudrun_identity.api.predefined_roles import SECRET_ACCESSOR
 from cloudrun_identity.controllers.cross_project import gcloud, identity_text, manifest, operator_member
 from cloudrun_identity.gcp.workload_dependencies import ResourceRef
 from cloudrun_identity.iam.principals import service_account_member
@@ -29,7 +30,7 @@ def let_operator_read_images(want: AttachmentWant, project: str) -> str:
 
 def let_access_secret(want: AttachmentWant, secret: ResourceRef) -> str:
     """Return the remedy for a secret that the template references."""
-    role = "roles/secretmanager.secretAccessor"
+    role = SECRET_ACCESSOR
     if secret.project != want.workload.project_id:
         member = service_account_member(want.email)
         command = f"secrets add-iam-policy-binding {secret.name} --member={member} --role={role}"
@@ -41,6 +42,20 @@ def let_access_secret(want: AttachmentWant, secret: ResourceRef) -> str:
         "members": [_member(want)],
     }
     return manifest("an IAMBinding", spec)
+
+
+def create_secret(secret: ResourceRef) -> str:
+    """Return the remedy for a secret that does not exist."""
+    command = gcloud(f"secrets create {secret.name}", secret.project)
+    return f"secret {secret.name} does not exist in project {secret.project}; {command}"
+
+
+def ask_for_secret(secret: ResourceRef) -> str:
+    """Return the remedy for a secret about which the guardrails let the namespace learn nothing."""
+    return (
+        f"guardrails.grants of a ManagedProject for {secret.project} must admit {SECRET_ACCESSOR} on the "
+        "secret for this namespace; ask the administrators of the project"
+    )
 
 
 def grant_role(want: AttachmentWant, role: str, project: str) -> str:

@@ -23,8 +23,6 @@ NEXT_KEY_WAITS = (
 
 ATTEMPT_WAITS = "The creation of a key was interrupted; waiting until Google Cloud shows its result"
 
-_PERMISSIONS = "let it get, create, patch and delete Secrets (keys.enabled of the chart)"
-
 
 def account_full(listed: Iterable[str]) -> Failing:
     """Return the outcome for an account that can have no further key."""
@@ -54,7 +52,7 @@ def key_not_shown(want: KeyWant, key_id: str) -> Waiting:
 
 def secret_forbidden(want: KeyWant) -> Failing:
     """Return the outcome for a Secret that the operator may not read."""
-    message = f"spec.secretName: the operator may not read {_secret(want)}; {_PERMISSIONS}"
+    message = f"spec.secretName: the operator may not read {_secret(want)}; {_permissions(want)}"
     return Failing(Reason.PERMISSION_DENIED, message)
 
 
@@ -70,8 +68,8 @@ def secret_refused(want: KeyWant, error: KubeError) -> Outcome:
     """Return the outcome for a Secret that the API server does not accept; raises if a retry may help."""
     if error.is_forbidden:
         message = (
-            f"spec.secretName: the operator may not write {_secret(want)}; {_PERMISSIONS}, and check the "
-            "quotas of the namespace"
+            f"spec.secretName: the operator may not write {_secret(want)}; {_permissions(want)}, and "
+            "check the quotas of the namespace"
         )
         return Failing(Reason.PERMISSION_DENIED, message)
     if error.is_invalid:
@@ -88,6 +86,15 @@ def stray_deleted(want: KeyWant, key_id: str) -> str:
     return (
         f"key {key_id} of {want.home.name} is deleted: it was created while the operator was interrupted in "
         "creating one, so that its private key is lost; a user who created it has to create another"
+    )
+
+
+def _permissions(want: KeyWant) -> str:
+    """Return the values of the chart with which the operator may use the Secret."""
+    namespace = want.obj.metadata.namespace
+    return (
+        f"in the values of the chart, set keys.enabled to true and add {namespace} to keys.namespaces, which "
+        "permits it to get, create, patch and delete the Secrets of that namespace"
     )
 
 

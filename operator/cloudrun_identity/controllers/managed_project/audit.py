@@ -1,13 +1,10 @@
 """Findings about a delegated project for the platform team: default identities, orphans, shared limits."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 from cloudrun_identity.api import (
-    MAX_MEMBERS,
-    MAX_ROLES,
     ConditionStatus,
     IAMBinding,
     IdentityAttachment,
@@ -22,8 +19,6 @@ from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.projects import cloud_run_service_agent
 from cloudrun_identity.gcp.workloads import Workload
 from cloudrun_identity.iam.principals import is_default_account
-from cloudrun_identity.ledger.model import Ledger
-from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey
 from cloudrun_identity.reconcile.conditions import Finding
 
@@ -139,31 +134,3 @@ def orphans(project: ManagedProject, cluster: ClusterState, now: datetime) -> tu
         for resource, reason in sorted(found)
     ]
     return (*sorted(left, key=lambda orphan: orphan.resource), *ownerless)
-
-
-def capacity_warnings(ledgers: Iterable[Ledger]) -> Iterator[str]:
-    """Return the shared limits that are nearly reached, with the share of each namespace.
-
-    Namespaces have no quota of their own: the newest request is refused when a limit is reached. Only the
-    ManagedProject shows the shares, because a namespace may not see the others.
-    """
-    for ledger in sorted(ledgers, key=lambda ledger: ledger.target):
-        full = len(ledger.entries) + ledger.unmanaged_members
-        if full >= _NEARLY * MAX_MEMBERS:
-            granted = Counter(
-                Owner.parse(min(entry.owners)).namespace for entry in ledger.entries.values() if entry.owners
-            )
-            others = f"{ledger.unmanaged_members} unmanaged"
-            yield f"{ledger.target} has {full} of {MAX_MEMBERS} grants: {_shares(granted)}, {others}"
-        if len(ledger.roles) >= _NEARLY * MAX_ROLES:
-            defined = Counter(role.owner.partition("/")[0] for role in ledger.roles)
-            yield f"{ledger.target} has {len(ledger.roles)} of {MAX_ROLES} custom roles: {_shares(defined)}"
-
-
-_NEARLY = 0.9  # of a limit
-
-_SHOWN = 5  # namespaces that a warning names
-
-
-def _shares(counted: Counter[str]) -> str:
-    return ", ".join(f"{count} of namespace {name}" for name, count in counted.most_common(_SHOWN))

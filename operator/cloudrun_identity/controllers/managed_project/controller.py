@@ -5,10 +5,10 @@ Allow`. Everything else is only read.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import assert_never
+from typing import Final, assert_never
 
 from cloudrun_identity.api import (
     MAX_SPEC_BYTES,
@@ -21,11 +21,13 @@ from cloudrun_identity.api import (
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.org_policies import CROSS_PROJECT_USAGE, OrgPolicies
-from cloudrun_identity.gcp.permissions import FEATURES
+from cloudrun_identity.gcp.permissions import ACCOUNT_PERMISSIONS, FEATURES
 from cloudrun_identity.gcp.policies import Policies
 from cloudrun_identity.gcp.projects import Projects, cloud_run_service_agent
+from cloudrun_identity.iam.admission import are_workloads_ambiguous
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.guardrail_entries import invalid_entries
+from cloudrun_identity.iam.shares import Budget
 from cloudrun_identity.reconcile.advice import advised
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey
 from cloudrun_identity.reconcile.interfaces import Executed, Summary
@@ -35,14 +37,20 @@ from cloudrun_identity.reconcile.steps import Plan
 
 from .audit import (
     audit_workloads,
-    capacity_warnings,
     locations_of,
     on_default_identity,
     orphans,
     service_agent_ready,
 )
+from .limits import limit_issues
 from .orphans import OrphanReleaser
 from .plan import AllowCrossProjectUsage, ProjectAction, ProjectSeen, ProjectWant, ReleaseOrphans, plan
+from .powerful_accounts import PowerfulAccounts, takeover_warnings
+
+AMBIGUOUS: Final = "GuardrailsAmbiguous"
+"""Reason of the Event for guardrails that do not say which namespace may use which workload."""
+
+_NAMED: Final = 5  # namespaces that an issue names before it counts the rest
 
 
 class ManagedProjectController:
@@ -59,8 +67,15 @@ class ManagedProjectController:
         identity: Callable[[str], str],
         orphan_releaser: OrphanReleaser,
         wall_clock: Callable[[], datetime],
+        powerful_accounts: PowerfulAccounts,
+        removals: Callable[[str], Budget],
     ) -> None:
-        """`identity(project_id)` is the e-mail that the operator acts as in a project; empty if unknown."""
+        """Initialize the kind.
+
+        `identity(project_id)` is the e-mail that the operator acts as in a project; empty if unknown.
+        `removals(project_id)` returns who had unmanaged members removed in the last hour.
+        """
+        self._removals = removals
         self._projects = projects
         self._policies = policies
         self._org_policies = org_policies
@@ -68,6 +83,7 @@ class ManagedProjectController:
         self._identity = identity
         self._orphan_releaser = orphan_releaser
         self._wall_clock = wall_clock
+        self._powerful_accounts = powerful_accounts
 
     def references(self, obj: ManagedProject) -> frozenset[ObjectKey]:
         """Return nothing: a project names no object."""
@@ -118,7 +134,16 @@ class ManagedProjectController:
             await audit_workloads(
                 self._inventory, want.project_id, locations_of(want.obj, want.cluster), max_age
             ),
+            await self._powerful_accounts.of(project, held),
+            await self._accounts(want.project_id, max_age),
         )
+
+    async def _accounts(self, project_id: str, max_age: float) -> frozenset[str]:
+        """Return the e-mails of all accounts; none if the operator may not list them."""
+        try:
+            return await self._inventory.account_emails(project_id, max_age)
+        except GoogleError:
+            return frozenset()
 
     def plan(self, want: ProjectWant, seen: ProjectSeen, now: datetime) -> Plan[ProjectAction]:
         """Return why the project cannot be used, or the orphans to release and the policy to lift."""
@@ -176,8 +201,16 @@ class ManagedProjectController:
             "orphans": orphans(want.obj, want.cluster, self._wall_clock()),
         }
         agent = service_agent_ready(want.project_id, project.number, seen.audit)
+        notices = _notices(want)
         return Summary(
-            fields, conditions={ConditionType.SERVICE_AGENT_READY: agent}, issues=tuple(_issues(want, seen))
+            fields,
+            conditions={ConditionType.SERVICE_AGENT_READY: agent},
+            issues=(
+                *notices.values(),
+                *_issues(want, seen),
+                *limit_issues(want.obj, want.cluster, seen.accounts, self._removals(want.project_id)),
+            ),
+            notices=notices,
         )
 
     def resolve_deletion(
@@ -197,6 +230,20 @@ class ManagedProjectController:
         return EffectiveCrossProjectUsage.ALLOWED if allowed else EffectiveCrossProjectUsage.DENIED
 
 
+def _notices(want: ProjectWant) -> Mapping[str, str]:
+    """Return the issues that are also recorded as an Event."""
+    namespaces = want.cluster.admitted_namespaces(want.obj)
+    if not are_workloads_ambiguous(want.obj, namespaces):
+        return {}
+    named, hidden = sorted(namespaces)[:_NAMED], len(namespaces) - _NAMED
+    more = f" and {hidden} more" if hidden > 0 else ""
+    message = (
+        f"guardrails.workloads is unset while {len(namespaces)} namespaces are admitted: each keeps the "
+        f"workloads that it holds and may use no others; list the workloads of each: {', '.join(named)}{more}"
+    )
+    return {AMBIGUOUS: message}
+
+
 def _issues(want: ProjectWant, seen: ProjectSeen) -> list[str]:
     """Return the issues for the status."""
     issues = [
@@ -213,16 +260,22 @@ def _issues(want: ProjectWant, seen: ProjectSeen) -> list[str]:
             f"spec has {size // 1024} KiB; above 256 KiB the API server refuses it from kubectl apply: "
             "combine entries of spec.guardrails with patterns"
         )
-    return [*issues, *capacity_warnings(want.cluster.ledgers(want.project_id))]
+    return [*issues, *takeover_warnings(seen.powerful, want.cluster.credential_accounts())]
 
 
 def _missing(held: frozenset[str]) -> tuple[MissingPermission, ...]:
     return tuple(
-        MissingPermission(permission=permission, feature=feature)
+        MissingPermission(permission=permission, feature=_shown(feature, permission))
         for feature, permissions in FEATURES.items()
         for permission in permissions
         if permission not in held
     )
+
+
+def _shown(feature: str, permission: str) -> str:
+    """Return the feature that needs the permission; some can be granted on single accounts instead."""
+    unless = ", unless it is granted on the accounts" if permission in ACCOUNT_PERMISSIONS else ""
+    return f"{feature}{unless}"
 
 
 def _not_permitted(project_id: str) -> str:

@@ -12,6 +12,7 @@ from cloudrun_identity.api import (
 )
 from cloudrun_identity.gcp.org_policies import CROSS_PROJECT_USAGE
 from cloudrun_identity.gcp.projects import Project
+from cloudrun_identity.iam.powerful_accounts import PowerfulAccount
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey
 from cloudrun_identity.reconcile.outcomes import Failing, InSync
 from cloudrun_identity.reconcile.preconditions import still_used
@@ -53,6 +54,10 @@ class ProjectSeen:
     """Effective setting for workloads of other projects that run as its accounts."""
     audit: WorkloadAudit = NOT_LOOKED
     """Workloads that run as a default account."""
+    powerful: tuple[PowerfulAccount, ...] = ()
+    """Accounts with escalating roles in the project that the operator may act as."""
+    accounts: frozenset[str] = frozenset()
+    """E-mails of its service accounts."""
     lifted: bool = False
     """True if this reconcile has lifted the organization policy."""
     released: bool = False

@@ -21,7 +21,9 @@ def claimed_grants(owner: Owner, targets: Iterable[Target], cluster: ClusterStat
         grant
         for target in targets
         for grant, entry in cluster.ledger(target).entries.items()
-        if entry.present_before and owner.owner_key in entry.owner_keys and _may_claim(owner, grant, cluster)
+        if (entry.present_before or not entry.is_made)  # one that is not recorded as made may exist
+        and owner.owner_key in entry.owner_keys
+        and _may_claim(owner, grant, cluster)
     )
 
 

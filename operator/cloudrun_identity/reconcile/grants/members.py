@@ -1,5 +1,6 @@
 """Resolve the members that a spec names: principals, declared identities and service agents."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -64,6 +65,10 @@ class Members:
         principal = normalise(member.principal or "")
         if project := _project_of_service_agent(principal, self._cluster):
             return self.service_agent(project, path)
+        if project := _project_of_gke_workload(principal, self._cluster):
+            admitted = other_project(project, self._namespace, self._cluster, path)
+            if not isinstance(admitted, ManagedProject):
+                return Unresolved(principal, admitted)
         record = self._cluster.owner_of(email(principal))
         if record:
             namespace, _, name = record.owner.partition("/")
@@ -154,3 +159,18 @@ def _project_of_service_agent(principal: str, cluster: ClusterState) -> str:
         ),
         "",
     )
+
+
+def _project_of_gke_workload(principal: str, cluster: ClusterState) -> str:
+    """Return the ManagedProject of the workload identity pool of GKE clusters; empty if there is none.
+
+    A workload has several forms: https://cloud.google.com/iam/docs/principal-identifiers (GKE workloads).
+    """
+    found = _GKE_POOL.search(principal)
+    project = cluster.project_on(found["project"]) if found else None
+    return project.metadata.name if project else ""
+
+
+_GKE_POOL = re.compile(
+    r"^(?:serviceAccount:|principal(?:Set)?://.*/workloadIdentityPools/)(?P<project>[^/\[]+)\.svc\.id\.goog\b"
+)

@@ -50,12 +50,20 @@ class Releaser:
             return frozenset()
         return claimed_grants(owner, self._syncers.held_by(owner), self._cluster)
 
-    async def release(self, obj: ProjectScopedResource, *, abandon: bool) -> Outcome:
+    async def release(self, obj: ProjectScopedResource, *, abandoned: tuple[Retain, ...] = ()) -> Outcome:
         """Release the grants of an object; InSync once it holds none.
 
-        `abandon` leaves the grants in place and only removes the object from the ledger.
+        The `abandoned` grants stay in place; the object is only removed from the ledger.
         """
-        return await self.release_all(ledger_owner(obj), abandon=abandon, claims=self.claims_of(obj))
+        return await self._release(
+            DesiredGrants(
+                ledger_owner(obj),
+                abandon=bool(abandoned),
+                abandoned=abandoned,
+                claims=self.claims_of(obj),
+                ending=True,
+            )
+        )
 
     async def release_all(
         self,
@@ -67,11 +75,15 @@ class Releaser:
     ) -> Outcome:
         """Release the grants of an object that is known by its name alone, except those in `retains`.
 
-        `claims` are grants to remove although they existed before the object.
+        `abandon` leaves all in place. `claims` are grants to remove although they existed before the object.
         """
-        self._syncers.declare(
+        return await self._release(
             DesiredGrants(owner, retains=retains, abandon=abandon, claims=claims, ending=True)
         )
+
+    async def _release(self, desired: DesiredGrants) -> Outcome:
+        owner = desired.owner
+        self._syncers.declare(desired)
         async with self._slot_released():
             synced = await self._syncers.sync(owner)
         if synced.halted:

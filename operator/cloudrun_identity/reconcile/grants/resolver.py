@@ -6,7 +6,7 @@ request does not resolve or is not admitted, so that existing grants stay and no
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cloudrun_identity.api import (
     BindingCondition,
@@ -290,6 +290,11 @@ def _exclusive_bindings(requested: Iterable[RequestedGrant]) -> frozenset[Bindin
         for each in requested
         if each.exclusive and isinstance(each.role, str) and isinstance(each.target, Target)
     )
+
+
+def declared_grant(requested: RequestedGrant) -> Retain:
+    """Return the pattern of the grant that is requested now, even if a reference does not resolve."""
+    return replace(_retain_of(requested), any_condition=False, condition=requested.condition)
 
 
 def _retain_of(requested: RequestedGrant) -> Retain:

@@ -6,7 +6,7 @@ from cloudrun_identity.api import CustomRoleRef, Reason, RoleState
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.role_permissions import home_of
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey, custom_role_key, role_key
-from cloudrun_identity.reconcile.outcomes import Refused
+from cloudrun_identity.reconcile.outcomes import Refused, Waiting
 from cloudrun_identity.reconcile.preconditions import missing, not_ready
 from cloudrun_identity.reconcile.references import Resolved, Unresolved
 
@@ -24,7 +24,7 @@ def resolve_role(
     `path` is the field of the object of `namespace` that names the role.
     """
     if ref is None:
-        return role or ""
+        return _named_role(role or "", cluster, path)
     custom = cluster.custom_role(namespace, ref.name)
     text = f"CustomRole {namespace}/{ref.name}"
     if custom is None:
@@ -45,11 +45,21 @@ def resolve_role(
     return name
 
 
+def _named_role(role: str, cluster: ClusterState, path: str) -> Resolved[str]:
+    """Return a role that is written in full, unless the operator has deleted it."""
+    home = home_of(role)
+    record = cluster.role(*home) if home else None
+    if record is None or record.state is not RoleState.DELETED:
+        return role
+    message = f"{path}.role: {role} is deleted, and its grants have no effect; name another role"
+    return Unresolved(role, Waiting(Reason.DEPENDENCY_NOT_FOUND, message), role)
+
+
 def declared_permissions(role: str, cluster: ClusterState) -> frozenset[str]:
     """Return the permissions that the CustomRole with this full name declares; none if there is none."""
     home = home_of(role)
     record = cluster.role(*home) if home else None
-    if record is None or record.state is RoleState.DELETED:
+    if record is None or not record.is_managed:
         return frozenset()
     namespace, _, name = record.owner.partition("/")
     owner = cluster.custom_role(namespace, name)

@@ -89,14 +89,16 @@ class Policies:
         mask = _mask(request)
         _check_etag(request.policy, current)
         _check_version(request.policy, current)
-        bindings = current.bindings
-        if "bindings" in mask:
-            bindings = self._bindings(request.policy.bindings, current)
-            if self._checking:
-                self._check(bindings, kind, resource, current)
         audit_configs = (
             list(request.policy.audit_configs) if "audit_configs" in mask else current.audit_configs
         )
+        bindings = current.bindings
+        if "bindings" in mask:
+            bindings = self._bindings(request.policy.bindings, current)
+        if self._checking:
+            check_limits(bindings, self._named, audit_configs)
+            if "bindings" in mask:
+                self._check(bindings, kind, resource, current)
         written = _Policy(self._stamp(), bindings, audit_configs)
         self._policies[resource] = written
         return self._view(written, 3)
@@ -189,7 +191,6 @@ class Policies:
     def _check(
         self, bindings: Sequence[Binding], kind: ResourceKind, resource: str, current: _Policy
     ) -> None:
-        check_limits(bindings, self._named)
         present = {binding.role for binding in current.bindings}
         for binding in bindings:
             check_binding(binding, kind)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, TypeGuard
 
 from cloudrun_identity_playground.emulator.errors import invalid
 
@@ -74,17 +74,35 @@ class Binding:
         return self.role, condition
 
 
-def check_limits(bindings: Sequence[Binding], named: Callable[[Member], Member]) -> None:
-    """Check the numbers of principals, groups and conditions in a policy.
+def check_limits(
+    bindings: Sequence[Binding], named: Callable[[Member], Member], audit_configs: Iterable[Any] = ()
+) -> None:
+    """Check the numbers of principals, groups and conditions in a policy, counted as Google Cloud counts.
+
+    A principal counts once for each of its role bindings, and also if it is exempted from audit logging. A
+    group counts once, and a domain once for each of its role bindings:
+    https://cloud.google.com/iam/docs/allow-policies#limits-all-principals. The message about principals is
+    that of terraform-provider-google issue 25093.
 
     `named` returns a known user or group by its address.
 
     Raises GoogleError: INVALID_ARGUMENT.
     """
     members = [named(member) for binding in bindings for member in binding.members]
-    if len(members) > MAX_PRINCIPALS:
-        raise invalid(f"Policy members must be at most {MAX_PRINCIPALS}; the policy has {len(members)}.")
-    groups = sum(isinstance(member, str) and member.startswith("group:") for member in members)
+    exempted = [
+        member
+        for config in audit_configs
+        for log in config.audit_log_configs
+        for member in log.exempted_members
+    ]
+    principals = len(members) + len(exempted)
+    if principals > MAX_PRINCIPALS:
+        raise invalid(
+            f"The number of members in the policy ({principals:,}) is larger than the maximum allowed size "
+            f"{MAX_PRINCIPALS:,}."
+        )
+    groups = len({member.lower() for member in members if _has_prefix(member, "group:")})
+    groups += sum(_has_prefix(member, "domain:") for member in members)
     if groups > MAX_GROUPS:
         raise invalid(f"Groups in a policy must be at most {MAX_GROUPS}; the policy has {groups}.")
     grants = Counter((binding.role, member) for binding in bindings for member in binding.members)
@@ -92,6 +110,10 @@ def check_limits(bindings: Sequence[Binding], named: Callable[[Member], Member])
         raise invalid(
             f"One role and member may be in at most {MAX_CONDITIONS_OF_ONE_GRANT} conditional bindings."
         )
+
+
+def _has_prefix(member: Member, prefix: str) -> TypeGuard[str]:
+    return isinstance(member, str) and member.startswith(prefix)
 
 
 def check_binding(binding: Binding, kind: ResourceKind) -> None:

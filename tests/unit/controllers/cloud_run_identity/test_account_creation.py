@@ -164,8 +164,31 @@ async def test_account_of_another_identity_is_refused(bench: AccountBench) -> No
     assert bench.ledgers.records[EMAIL].owner == "payments/other"
 
 
+async def test_left_account_is_taken_back_by_an_object_of_the_same_name(bench: AccountBench) -> None:
+    bench.ledgers.keep(record(unique_id="111", origin=Origin.CREATED))
+    bench.google.put(EMAIL, "111")
+    await bench.deps.records.leave_behind(PROJECT_ID, bench.record, "")
+    assert (bench.record.owner, bench.record.left_by) == ("", "payments/checkout")
+
+    assert isinstance((await bench.step()).outcome, InSync)
+    assert (bench.record.owner, bench.record.left_by) == ("payments/checkout", "")
+    assert bench.record.origin is Origin.CREATED
+
+
+@pytest.mark.parametrize("change", [{"left_by": "shop/checkout"}, {"unique_id": "7"}])
+async def test_left_account_of_another_object_or_unique_id_is_unmanaged(
+    bench: AccountBench, change: dict[str, str]
+) -> None:
+    bench.google.put(EMAIL, "111")
+    left = record(unique_id="111", origin=Origin.CREATED, owner="", left_by="payments/checkout")
+    bench.ledgers.keep(left.replace(**change))
+    outcome = (await bench.step()).outcome
+    assert isinstance(outcome, Refused)
+    assert "exists already" in outcome.message
+
+
 async def test_abandoned_account_is_unmanaged_until_it_is_adopted(bench: AccountBench) -> None:
-    bench.ledgers.keep(record(origin=Origin.CREATED))
+    bench.ledgers.keep(record(origin=Origin.ADOPTED))
     bench.google.put(EMAIL)
     await bench.deps.records.leave_behind(PROJECT_ID, bench.record, "in use")
     assert isinstance((await bench.step()).outcome, Refused)

@@ -108,13 +108,17 @@ def ring(state: KeyState = KeyState.ACTIVE, attempt: LedgerKeyAttempt | None = N
     )
 
 
-def ids(known: KeyRing) -> list[str]:
-    return [key.id for key in unmanaged_keys(LISTED, known)]
+def ids(known: KeyRing, existing: frozenset[str] = frozenset({"payments/checkout"})) -> list[str]:
+    return [key.id for key in unmanaged_keys(LISTED, known, existing.__contains__)]
 
 
 def test_keys_without_a_record_are_unmanaged_oldest_first() -> None:
     assert ids(KeyRing()) == ["old", "new"]
     assert ids(ring()) == ["old"]
+
+
+def test_key_of_an_object_that_was_removed_without_cleanup_is_unmanaged() -> None:
+    assert ids(ring(), existing=frozenset()) == ["old", "new"]
 
 
 def test_unclear_key_is_unmanaged() -> None:

@@ -141,14 +141,16 @@ async def test_forced_deletion_deletes_an_unused_account(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(("abandon", "spec"), [(True, {}), (False, {"deletionPolicy": "Abandon"})])
-async def test_abandoned_account_is_forgotten_without_a_call(
+async def test_abandoned_account_is_left_without_a_call(
     bench: Bench, abandon: bool, spec: dict[str, Any]
 ) -> None:
     bench.run.services = {("europe-west1", "web"): EMAIL}
     assert await bench.begin(abandon=abandon, **spec) == InSync()
     assert bench.google.calls == []
     assert bench.releases.abandoned == [True]
-    assert bench.ledgers.records == {}
+    assert (bench.record.owner, bench.record.left_by) == ("", "payments/checkout")
+    assert bench.own_record() is None
+    assert bench.events.reasons == []
 
 
 @pytest.mark.parametrize(

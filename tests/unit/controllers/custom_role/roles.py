@@ -8,7 +8,8 @@ from google.iam.v1.policy_pb2 import Binding, Policy
 
 from cloudrun_identity.api import CustomRole, LedgerRole, Origin, RoleState, TargetKind
 from cloudrun_identity.controllers.custom_role.controller import CustomRoleController
-from cloudrun_identity.controllers.custom_role.plan import RoleSeen, RoleWant
+from cloudrun_identity.controllers.custom_role.holders import RoleHolders
+from cloudrun_identity.controllers.custom_role.role import RoleSeen, RoleWant
 from cloudrun_identity.gcp.custom_roles import CustomRoleState, RoleFields
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.gcp.roles import Roles
@@ -48,10 +49,11 @@ CREATING = RECORD.replace(state=RoleState.CREATING)
 ADOPTED = RECORD.replace(origin=Origin.ADOPTED)
 DELETED = RECORD.replace(state=RoleState.DELETED, deleted_time=NOON)
 AS_DECLARED = CustomRoleState(NAME, "Runner", "", "GA", frozenset({"run.jobs.get", "run.jobs.run"}), b"1")
+NOT_HELD = RoleHolders()
 OTHER_NAMESPACE = DELETED.replace(owner="shop/runner")
 WIDE = AS_DECLARED.permissions | {"run.jobs.delete"}
 NARROW = frozenset({"run.jobs.run"})
-OPS = (Grant(TARGET, NAME, "group:ops@example.com"), "IAMBinding/shop/ops/u")
+OPS = (Grant(TARGET, NAME, "group:ops@example.com"), "IAMBinding/payments/ops/u")
 """A registered grant of the role that no guardrail of PROJECT admits."""
 
 
@@ -192,14 +194,26 @@ def declared(record: LedgerRole | None = RECORD, *, denied: bool = False, adopts
 def deletion(*users: str, abandon: bool = False) -> RoleWant:
     """Return the deletion of the role, whether or not the object manages it."""
     return RoleWant(
-        role(), TARGET.project_id, None, None, _no_holders, users=users, deletes=True, abandon=abandon
+        role(),
+        TARGET.project_id,
+        None,
+        None,
+        _no_holders,
+        _no_ledgers,
+        users=users,
+        deletes=True,
+        abandon=abandon,
     )
 
 
 def seen(*unsupported: str, record: LedgerRole | None = RECORD, **fields: Any) -> RoleSeen:
     """Return the role as read: as declared, but for these fields."""
-    return RoleSeen(replace(AS_DECLARED, **fields), record, frozenset(unsupported))
+    return RoleSeen(replace(AS_DECLARED, **fields), record, frozenset(unsupported), NOT_HELD)
 
 
 def _no_holders() -> Iterable[Any]:
+    return ()
+
+
+def _no_ledgers() -> Iterable[Ledger]:
     return ()

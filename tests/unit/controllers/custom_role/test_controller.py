@@ -32,10 +32,20 @@ def test_role_of_another_object_is_refused_with_a_remedy() -> None:
 
 
 def test_role_of_another_namespace_is_refused_without_naming_its_object() -> None:
-    assert refusal("shop/secret-name") == (
+    text = ROLE.replace("name: runner, namespace: payments", "name: secret-name, namespace: shop")
+    other = cast("CustomRole", parsed(text))
+    assert other.metadata.namespace == "shop"
+    assert refusal("shop/secret-name", other) == (
         "spec.roleID: role runner is managed for another namespace; ask the administrators of the project "
         "which one should have it, or choose another roleID"
     )
+
+
+def test_role_left_by_another_namespace_is_for_the_administrators_to_release() -> None:
+    message = refusal("shop/secret-name")
+    assert "ask the administrators of the project to release it" in message
+    assert "cloudrun-identity.dev/release-orphans" in message
+    assert "shop" not in message
 
 
 def refusal(owner: str, *others: CustomRole) -> str:
@@ -82,20 +92,30 @@ async def test_deletion_waits_for_objects_that_name_the_role() -> None:
     assert "used by CloudRunIdentity payments/web, IAMBinding payments/ops; remove it from these" in message
 
 
-async def test_deletion_waits_for_a_holder_in_another_namespace() -> None:
-    cluster = FakeClusterState(PROJECT, roles=[RECORD], entries=entries_of("IAMBinding/shop/ops/u"))
-    assert "used by IAMBinding shop/ops;" in await message_of_deletion(cluster)
+async def test_deletion_waits_for_a_holder() -> None:
+    cluster = FakeClusterState(PROJECT, roles=[RECORD], entries=entries_of("IAMBinding/payments/ops/u"))
+    assert "used by IAMBinding payments/ops;" in await message_of_deletion(cluster)
 
 
 async def test_deletion_waits_for_a_registered_grant_of_the_role() -> None:
-    registered = (Grant(TARGET, NAME, "group:ops@example.com"), "CloudRunIdentity/shop/web/u")
+    registered = (Grant(TARGET, NAME, "group:ops@example.com"), "CloudRunIdentity/payments/web/u")
     message = await message_of_deletion(FakeClusterState(PROJECT, roles=[RECORD]), registered)
-    assert "used by CloudRunIdentity shop/web;" in message
+    assert "used by CloudRunIdentity payments/web;" in message
+
+
+def test_objects_of_other_namespaces_do_not_block_the_deletion() -> None:
+    grant = Grant(TARGET, NAME, "group:ops@example.com")
+    cluster = FakeClusterState(PROJECT, roles=[RECORD], entries=entries_of("IAMBinding/shop/ops/u"))
+    cluster.references[role_key(NAME)] = {ObjectKey("IAMBinding", "shop", "web")}
+    kind = controller((grant, "CloudRunIdentity/shop/web/u"))
+    deletion = kind.resolve_deletion(role(), cluster, abandon=False)
+    assert deletion is not None
+    assert deletion.users == ()
 
 
 async def test_message_names_the_first_users_and_counts_the_others() -> None:
-    owners = (f"IAMBinding/shop/ops-{each}/u" for each in range(5))
+    owners = (f"IAMBinding/payments/ops-{each}/u" for each in range(5))
     message = await message_of_deletion(
         FakeClusterState(PROJECT, roles=[RECORD], entries=entries_of(*owners))
     )
-    assert "IAMBinding shop/ops-2 and 2 more; remove it from these objects, or delete them" in message
+    assert "IAMBinding payments/ops-2 and 2 more; remove it from these objects, or delete them" in message

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from cloudrun_identity.api import CustomRole, LedgerEntry, LedgerRole, Origin, RoleState, TargetKind
 from cloudrun_identity.controllers.custom_role.controller import CustomRoleController
-from cloudrun_identity.controllers.custom_role.plan import RoleWant
+from cloudrun_identity.controllers.custom_role.role import RoleWant
 from cloudrun_identity.gcp.custom_roles import CustomRoles
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.roles import Roles

@@ -22,6 +22,7 @@ from .roles import (
     DELETED,
     NAME,
     NARROW,
+    NOT_HELD,
     OTHER_NAMESPACE,
     RECORD,
     WIDE,
@@ -35,7 +36,7 @@ OTHER_OBJECT = DELETED.replace(owner="payments/former")
 
 
 def absent(record: LedgerRole | None = RECORD) -> RoleSeen:
-    return RoleSeen(None, record)
+    return RoleSeen(None, record, holders=NOT_HELD)
 
 
 CREATE = "role: absent → created"
@@ -202,11 +203,12 @@ PLANS: dict[str, tuple[RoleWant, RoleSeen, list[str]]] = {
     ),
     "deletion, in use": (deletion("IAMBinding payments/ops"), absent(), ["Wait InUse"]),
     "deletion, in use, no record": (deletion("IAMBinding payments/ops"), absent(None), []),
-    "deletion, abandoned": (deletion(abandon=True), absent(), ["ForgetRole"]),
+    "deletion, abandoned": (deletion(abandon=True), absent(), ["LeaveRole"]),
+    "deletion, abandoned, adopted": (deletion(abandon=True), absent(ADOPTED), ["ForgetRole"]),
     "deletion, abandoned, in use": (
         deletion("IAMBinding payments/ops", abandon=True),
         absent(),
-        ["ForgetRole"],
+        ["LeaveRole"],
     ),
 }
 
@@ -232,8 +234,8 @@ def test_every_plan_either_acts_or_refuses_and_names_one_resource() -> None:
     for record, adopts, denied in product(RECORDS, (False, True), (False, True)):
         wanted = declared(record, denied=denied, adopts=adopts)
         for found in ROLES:
-            made = plan(wanted, RoleSeen(found, record), NOON)
-            assert made == plan(wanted, RoleSeen(found, record), NOON)
+            made = plan(wanted, RoleSeen(found, record, holders=NOT_HELD), NOON)
+            assert made == plan(wanted, RoleSeen(found, record, holders=NOT_HELD), NOON)
             assert not made.actions or made.actions == made.steps
             assert {each.resource for each in made.actions} <= {f"//iam.googleapis.com/{NAME}"}
 

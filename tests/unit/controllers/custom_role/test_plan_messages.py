@@ -22,10 +22,13 @@ from .roles import (
     DELETED,
     NAME,
     NARROW,
+    OPS,
     OTHER_NAMESPACE,
+    RECORD,
     declared,
     role,
     seen,
+    want,
 )
 
 
@@ -37,7 +40,15 @@ def message(wanted: RoleWant, found: RoleSeen) -> str:
 
 def test_refused_expansion_names_the_object_that_grants_the_role() -> None:
     text = message(declared(denied=True), seen(permissions=NARROW))
-    assert text.startswith("spec.permissions: IAMBinding shop/ops grants the role already: guardrails.")
+    assert text.startswith("spec.permissions: IAMBinding payments/ops grants the role already: guardrails.")
+
+
+def test_refused_expansion_does_not_name_an_object_of_another_namespace() -> None:
+    foreign = (OPS[0], "IAMBinding/shop/ops/u")
+    assert message(want(RECORD, foreign), seen(permissions=NARROW)) == (
+        "spec.permissions: an object of another namespace grants the role to group:ops@example.com already, "
+        "and the guardrails do not admit the new permissions for it; ask the administrators of the project"
+    )
 
 
 def test_refused_adoption_names_the_field_that_permits_it() -> None:
@@ -65,7 +76,7 @@ def test_refused_permissions_of_an_existing_role_name_the_field(
 def test_deleted_role_of_another_namespace_is_free_after_its_retention() -> None:
     text = message(declared(OTHER_NAMESPACE), seen(record=OTHER_NAMESPACE, deleted=True))
     assert text == (
-        "spec.roleID: role runner belonged to CustomRole shop/runner and is deleted; choose another roleID "
+        "spec.roleID: role runner belonged to another namespace and is deleted; choose another roleID "
         f"until {NOON + ID_TAKEN_FOR:%Y-%m-%d}"
     )
 

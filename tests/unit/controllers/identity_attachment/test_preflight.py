@@ -64,7 +64,21 @@ metadata: {name: shop, uid: u-shop}
 spec: {projectID: shop-1234, namespaces: {names: [payments]}}
 status: {projectNumber: "42"}
 """
-DELEGATED = FakeClusterState(project(), project(SHOP), identity(), accounts=[record()])
+SECRETS = {
+    "guardrails": {
+        "grants": [
+            {
+                "roles": ["roles/secretmanager.secretAccessor"],
+                "targetKinds": ["Secret"],
+                "names": ["stripe-key", "tls-key"],
+                "members": ["*"],
+                "namespaces": ["payments"],
+            }
+        ]
+    }
+}
+"""Guardrails with which the namespace may grant access to the secrets of the template."""
+DELEGATED = FakeClusterState(project(**SECRETS), project(SHOP, **SECRETS), identity(), accounts=[record()])
 
 
 class FakeCloud:
@@ -74,6 +88,10 @@ class FakeCloud:
         self._account = account
         self._hints = hints
         self.asked: list[tuple[str, str, tuple[Target, ...]]] = []
+        self.missing: set[str] = set()
+
+    async def is_missing(self, target: Target) -> bool:
+        return target.name in self.missing
 
     async def service_account(self, project_id: str, email: str, max_age: float) -> ServiceAccount | None:
         if isinstance(self._account, GoogleError):
@@ -274,6 +292,33 @@ async def test_a_template_discloses_nothing_about_undelegated_projects(shop: Man
         target.project_id for who, _, targets in cloud.asked if who != "operator" for target in targets
     }
     assert policies == {HOME}
+
+
+@pytest.mark.parametrize("granted", [AccessState.NOT_GRANTED, AccessState.UNKNOWN])
+async def test_a_template_discloses_nothing_about_secrets_of_others(granted: AccessState) -> None:
+    """The author of the template would learn which secrets exist, and who may access them."""
+    cluster = FakeClusterState(project(), identity(), accounts=[record()])
+    cloud = FakeCloud(access=granted)
+    cloud.missing = {"stripe-key"}
+    secrets = (await checks(cloud, operated(cluster=cluster)))["Secrets"]
+    assert secrets.state is PreflightState.UNKNOWN
+    assert "ask the administrators of the project" in (secrets.message or "")
+    assert "IAMBinding" not in (secrets.message or "")
+    assert TargetKind.SECRET not in {target.kind for _, _, targets in cloud.asked for target in targets}
+
+
+async def test_access_to_all_secrets_of_the_project_counts_for_secrets_of_others() -> None:
+    cluster = FakeClusterState(project(), identity(), accounts=[record()])
+    assert (await checks(FakeCloud(), operated(cluster=cluster)))["Secrets"].state is PreflightState.PASSED
+
+
+async def test_no_binding_is_proposed_for_a_secret_that_does_not_exist() -> None:
+    cloud = FakeCloud(access=AccessState.UNKNOWN)
+    cloud.missing = {"stripe-key"}
+    secrets = (await checks(cloud))["Secrets"]
+    assert secrets.state is PreflightState.FAILED
+    assert f"gcloud secrets create stripe-key --project={HOME}" in (secrets.message or "")
+    assert "IAMBinding" not in (secrets.message or "")
 
 
 async def test_a_project_is_also_delegated_by_its_number() -> None:

@@ -67,7 +67,9 @@ def test_an_unmanaged_or_unreadable_secret_has_its_own_reason() -> None:
     reason, message = secret_taken(WANT)
     assert (reason, SECRET in message) == (Reason.CONFLICT, True)
     forbidden = secret_forbidden(WANT)
-    assert (forbidden.reason, "keys.enabled" in forbidden.message) == (Reason.PERMISSION_DENIED, True)
+    assert forbidden.reason is Reason.PERMISSION_DENIED
+    for named in ("keys.enabled", f"add {WANT.obj.metadata.namespace} to keys.namespaces"):
+        assert named in forbidden.message
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """A Google Cloud project in memory, as the kind ManagedProject reads and writes it."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +9,8 @@ from cloudrun_identity.controllers.managed_project.plan import ProjectWant
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.gcp.projects import Project
 from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.iam.powerful_accounts import PowerfulAccount
+from cloudrun_identity.iam.shares import Budget
 from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.reconcile.cluster_state import identity_key, project_key
 from cloudrun_identity.reconcile.outcomes import InSync, Outcome
@@ -36,6 +38,8 @@ class FakeProject:
     """Error of writing the own policy."""
     orphan_releaser: "FakeOrphanReleaser" = field(default_factory=lambda: FakeOrphanReleaser())
     """Receives the orphans to release."""
+    powerful: tuple[PowerfulAccount, ...] = ()
+    """Accounts that hold escalating roles."""
     writes: int = field(default=0, init=False)
     """Number of changes of the own policy."""
 
@@ -46,6 +50,9 @@ class FakeProject:
 
     async def test_permissions(self, target: Target, permissions: Iterable[str]) -> frozenset[str]:
         return frozenset(permissions)
+
+    async def of(self, project: Project, held: Collection[str]) -> tuple[PowerfulAccount, ...]:
+        return self.powerful
 
     async def allows_cross_project_usage(self, project_id: str) -> bool:
         if self.unreadable_policy:
@@ -65,7 +72,15 @@ class FakeProject:
         releaser: Any = self.orphan_releaser
         workloads = inventory(FakeServiceAccounts(), FakeRun(), lambda: 1.0)
         return ManagedProjectController(
-            google, google, google, workloads, lambda _: "", releaser, lambda: NOON
+            google,
+            google,
+            google,
+            workloads,
+            lambda _: "",
+            releaser,
+            lambda: NOON,
+            google,
+            lambda _: Budget(100),
         )
 
 

@@ -1,4 +1,3 @@
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -19,7 +18,6 @@ from cloudrun_identity.controllers.managed_project.audit import (
     NOT_LOOKED,
     WorkloadAudit,
     audit_workloads,
-    capacity_warnings,
     locations_of,
     orphans,
     service_agent_ready,
@@ -189,35 +187,3 @@ def test_orphan_keeps_the_time_of_its_detection() -> None:
     first = orphans(delegated, cluster, NOW)
     known = delegated.model_copy(update={"status": delegated.status.model_copy(update={"orphans": first})})
     assert orphans(known, cluster, NOW + timedelta(hours=1)) == first
-
-
-def ledger_with(grants: int, *, unmanaged: int = 0, roles: int = 0) -> Ledger:
-    """Return the ledger of the project, with two thirds of the grants for one namespace."""
-    namespaces = ("payments", "payments", "shop")
-    members = [replace(SQL, member=f"user:u{number}@example.com") for number in range(grants)]
-    entries = {
-        grant: entry_of(grant, [f"IAMBinding/{namespaces[number % 3]}/b{number}/u"])
-        for number, grant in enumerate(members)
-    }
-    role = LedgerRole(
-        role_id="r", owner="shop/r", owner_uid="u", origin=Origin.CREATED, state=RoleState.PRESENT
-    )
-    return Ledger.of(HOME, entries).replace(
-        roles=tuple(role.replace(role_id=f"r{number}") for number in range(roles)),
-        unmanaged_members=unmanaged,
-    )
-
-
-def test_warning_about_a_full_policy_lists_grants_per_namespace() -> None:
-    assert list(capacity_warnings([ledger_with(1200, unmanaged=149)])) == []
-    assert list(capacity_warnings([ledger_with(1200, unmanaged=150)])) == [
-        "Project payments-prod-1234 has 1350 of 1500 grants: "
-        "800 of namespace payments, 400 of namespace shop, 150 unmanaged"
-    ]
-
-
-def test_warning_about_too_many_custom_roles_lists_the_namespaces() -> None:
-    assert list(capacity_warnings([ledger_with(0, roles=269)])) == []
-    assert list(capacity_warnings([ledger_with(0, roles=270)])) == [
-        "Project payments-prod-1234 has 270 of 300 custom roles: 270 of namespace shop"
-    ]

@@ -3,6 +3,7 @@
 from cloudrun_identity.api import EffectiveCrossProjectUsage, MissingPermission, Reason
 from cloudrun_identity.controllers.managed_project.plan import ProjectSeen
 from cloudrun_identity.gcp.errors import Fault
+from cloudrun_identity.iam.powerful_accounts import PowerfulAccount
 from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, Waiting
 from tests.unit.controllers.carry_out import carried_out
 from tests.unit.controllers.cluster_state import FakeClusterState, project
@@ -38,6 +39,18 @@ def test_status_shows_number_service_agent_and_missing_permissions() -> None:
 def test_unset_locations_are_an_issue() -> None:
     (issue,) = CONTROLLER.summarize(want(), ProjectSeen(ACTIVE)).issues
     assert issue.startswith("spec.locations ")
+
+
+def test_accounts_that_the_operator_can_take_over_are_an_issue_with_the_remedy() -> None:
+    legacy = PowerfulAccount("legacy@payments-prod-1234.iam.gserviceaccount.com", ("roles/owner",))
+    own = PowerfulAccount("operator@ops.iam.gserviceaccount.com", ("roles/owner",))
+    declared = want(locations=["europe-west1"])
+
+    (issue,) = CONTROLLER.summarize(declared, ProjectSeen(ACTIVE, powerful=(legacy, own))).issues
+    assert "legacy@payments-prod-1234.iam.gserviceaccount.com (roles/owner)" in issue
+    assert "permissions --own-accounts-only" in issue
+    assert own.email not in issue
+    assert CONTROLLER.summarize(declared, ProjectSeen(ACTIVE, powerful=(own,))).issues == ()
 
 
 def test_status_keeps_the_number_of_an_invisible_project() -> None:

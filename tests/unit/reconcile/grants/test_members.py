@@ -119,6 +119,28 @@ def test_principal_of_a_workload_identity_pool_is_unchanged() -> None:
     assert workload_identity_user({"principal": pool}, FakeClusterState()) == GrantMember(pool)
 
 
+@pytest.mark.parametrize(
+    "principal",
+    [
+        "serviceAccount:payments-prod-1234.svc.id.goog[jobs/prefect]",
+        "serviceAccount:PAYMENTS-prod-1234.svc.id.goog[jobs/prefect]",
+        "principal://iam.googleapis.com/projects/42/locations/global/workloadIdentityPools/"
+        "payments-prod-1234.svc.id.goog/subject/ns/jobs/sa/prefect",
+        "principalSet://iam.googleapis.com/projects/42/locations/global/workloadIdentityPools/"
+        "payments-prod-1234.svc.id.goog/namespace/jobs",
+    ],
+)
+def test_gke_workload_requires_a_project_that_admits_the_namespace(principal: str) -> None:
+    user = {"principal": principal}
+    assert isinstance(workload_identity_user(user, FakeClusterState(project())), GrantMember)
+    other = workload_identity_user(user, FakeClusterState(project()), "other")
+    assert isinstance(other, Unresolved)
+    assert isinstance(other.outcome, Refused)
+    assert other.outcome.reason is Reason.DENIED_BY_GUARDRAIL
+    foreign = workload_identity_user(user, FakeClusterState(), "other")
+    assert isinstance(foreign, GrantMember), "no ManagedProject decides about the pool"
+
+
 def test_service_agent_of_a_suspended_project_is_waited_for() -> None:
     member = {"cloudRunServiceAgentOf": {"projectRef": {"name": "payments-prod"}}}
     outcome = unresolved(member, FakeClusterState(project(suspend=True)))

@@ -1,0 +1,90 @@
+"""Service accounts of a project with more rights than its guardrails: advice for the platform team.
+
+The operator may act as every service account of a project if it holds the permissions on the project. Google
+then does not hold it to the guardrails: an attacker who takes over the operator gets the rights of all
+accounts.
+"""
+
+from collections.abc import Collection, Iterator
+
+from google.iam.v1 import policy_pb2
+
+from cloudrun_identity.gcp.errors import GoogleError
+from cloudrun_identity.gcp.permissions import ACCOUNT_PERMISSIONS
+from cloudrun_identity.gcp.policies import Policies
+from cloudrun_identity.gcp.projects import Project, default_compute_account
+from cloudrun_identity.gcp.roles import Roles
+from cloudrun_identity.gcp.service_accounts import expected_email
+from cloudrun_identity.gcp.single_flight_cache import Clock, KeyedSingleFlightCache
+from cloudrun_identity.iam.escalation import escalating
+from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.iam.powerful_accounts import PowerfulAccount, accounts_with
+from cloudrun_identity.iam.role_catalog import role_catalog
+
+MAX_AGE = 3600.0
+"""Age in seconds up to which a reading of a project is used."""
+
+CACHE_SIZE = 1000
+"""Maximum number of projects whose accounts are cached."""
+
+
+class PowerfulAccounts:
+    """Accounts that hold escalating roles on the policy of their project, read once per `MAX_AGE`."""
+
+    def __init__(self, policies: Policies, roles: Roles, clock: Clock) -> None:
+        self._policies = policies
+        self._roles = roles
+        self._cache: KeyedSingleFlightCache[str, tuple[PowerfulAccount, ...]] = KeyedSingleFlightCache(
+            clock, CACHE_SIZE
+        )
+
+    async def of(self, project: Project, held: Collection[str]) -> tuple[PowerfulAccount, ...]:
+        """Return the powerful accounts that an operator with these permissions on the project can act as.
+
+        They are advice, so an error is no error of the project: it is cached like an answer, and means that
+        none is known.
+        """
+        if ACCOUNT_PERMISSIONS.isdisjoint(held):
+            return ()
+        return await self._cache.get(project.project_id, lambda: self._read(project), MAX_AGE)
+
+    async def _read(self, project: Project) -> tuple[PowerfulAccount, ...]:
+        try:
+            policy = await self._policies.get(Target.project(project.project_id))
+        except GoogleError:
+            return ()
+        roles = [
+            (binding.role, binding.members)
+            for binding in policy.bindings
+            if await self._escalates(binding, project.project_id)
+        ]
+        return accounts_with(
+            roles,
+            expected_email(project.project_id, "").removeprefix("@"),
+            {default_compute_account(project.number), f"{project.project_id}@appspot.gserviceaccount.com"},
+        )
+
+    async def _escalates(self, binding: policy_pb2.Binding, project_id: str) -> bool:
+        """Return whether the role escalates, by the catalog if it has the role: that costs no call."""
+        role = role_catalog().get(binding.role)
+        if role:
+            return bool(escalating(role.permissions))
+        try:
+            return bool(escalating(await self._roles.permissions(binding.role, project_id, MAX_AGE)))
+        except GoogleError:  # the role does not exist or cannot be read: no evidence
+            return False
+
+
+def takeover_warnings(
+    accounts: Collection[PowerfulAccount], credential_accounts: Collection[str]
+) -> Iterator[str]:
+    """Yield the issue about accounts whose rights an attacker on the operator would get.
+
+    The accounts that the operator acts as are no issue: the attacker has them anyway.
+    """
+    found = [account for account in accounts if account.email not in credential_accounts]
+    if found:
+        yield (
+            "An attacker who takes over the operator gets the rights of other accounts, too; remove their "
+            f"roles, or use `cloudrun-identity permissions --own-accounts-only`: {', '.join(map(str, found))}"
+        )

@@ -1,0 +1,67 @@
+"""The hourly limit on removals of unmanaged members, shared by the namespaces of a project."""
+
+import asyncio
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable
+from typing import Final
+
+from cloudrun_identity.iam.shares import Budget
+
+HOUR: Final = 3600.0
+
+
+def _no_shares(_: str) -> frozenset[str]:
+    return frozenset()
+
+
+class RemovalRateLimiter:
+    """Limit on removals of unmanaged members, per project in a sliding hour. A restart resets it.
+
+    Each namespace that the guardrails allow to have exclusive bindings has a share. A removal counts from its
+    admission, so that concurrent syncs of a project share the limit. A removal that did not happen is
+    refunded.
+    """
+
+    def __init__(
+        self, limit_of: Callable[[str], int], namespaces_of: Callable[[str], frozenset[str]] = _no_shares
+    ) -> None:
+        """Initialize the limiter.
+
+        `limit_of(project_id)` returns the removals allowed in an hour, `namespaces_of(project_id)` the
+        namespaces that have a share; none if the first namespace to ask may have all.
+        """
+        self._limit_of = limit_of
+        self._namespaces_of = namespaces_of
+        self._removed: defaultdict[str, deque[tuple[float, str]]] = defaultdict(deque)
+
+    def admit(self, project_id: str, namespace: str, wanted: int = 1) -> int:
+        """Count as many of the `wanted` removals for objects of a namespace as it may have now.
+
+        Return their number.
+        """
+        admitted = max(0, min(wanted, self.budget(project_id).room_for(namespace)))
+        self._removed[project_id].extend([(_now(), namespace)] * admitted)
+        return admitted
+
+    def refund(self, project_id: str, namespace: str, admitted: int = 1) -> None:
+        """Uncount the latest admitted removals of a namespace, which did not happen."""
+        recent = self._recent(project_id)
+        for index in range(len(recent) - 1, -1, -1):
+            if admitted and recent[index][1] == namespace:
+                del recent[index]
+                admitted -= 1
+
+    def budget(self, project_id: str) -> Budget:
+        """Return the limit of a project, and the removals of each namespace in the last hour."""
+        used = Counter(namespace for _, namespace in self._recent(project_id))
+        return Budget(self._limit_of(project_id), used, namespaces=self._namespaces_of(project_id))
+
+    def _recent(self, project_id: str) -> "deque[tuple[float, str]]":
+        recent = self._removed[project_id]
+        while recent and recent[0][0] < _now() - HOUR:
+            recent.popleft()
+        return recent
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

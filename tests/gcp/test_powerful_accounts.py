@@ -1,0 +1,100 @@
+"""Accounts of a project that an operator with permissions on the project could take over."""
+
+import pytest
+
+from cloudrun_identity.controllers.managed_project.powerful_accounts import MAX_AGE, PowerfulAccounts
+from cloudrun_identity.gcp.clients import GoogleClients
+from cloudrun_identity.gcp.permissions import ACCOUNT_PERMISSIONS
+from cloudrun_identity.gcp.policies import Policies
+from cloudrun_identity.gcp.projects import Project
+from cloudrun_identity.gcp.roles import Roles
+from cloudrun_identity_playground.emulator.emulator import Emulator
+
+SHOP = Project("shop-1234", "42", "Shop", active=True)
+DOMAIN = "shop-1234.iam.gserviceaccount.com"
+READ = "google.cloud.resourcemanager.v3.Projects/GetIamPolicy"
+
+
+class Clock:
+    """A clock that tests set."""
+
+    def __init__(self) -> None:
+        self.now = 1.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def accounts(clients: GoogleClients, clock: Clock) -> PowerfulAccounts:
+    return PowerfulAccounts(Policies(clients), Roles(clients), clock)
+
+
+def grant(emulator: Emulator, role: str, member: str) -> None:
+    name = "//cloudresourcemanager.googleapis.com/projects/shop-1234"
+    emulator.edit({"policy": name, "add": [{"role": role, "member": member}], "unchecked": True})
+
+
+async def found(accounts: PowerfulAccounts) -> list[str]:
+    return [str(account) for account in await accounts.of(SHOP, ACCOUNT_PERMISSIONS)]
+
+
+async def test_accounts_with_escalating_roles_are_found_owners_first(
+    accounts: PowerfulAccounts, emulator: Emulator
+) -> None:
+    for role, account in (
+        ("roles/iam.serviceAccountUser", f"ci@{DOMAIN}"),
+        ("roles/editor", "42-compute@developer.gserviceaccount.com"),
+        ("roles/owner", f"legacy@{DOMAIN}"),
+        ("roles/cloudsql.client", f"harmless@{DOMAIN}"),
+        ("roles/owner", "visitor@elsewhere-1234.iam.gserviceaccount.com"),
+        ("roles/run.serviceAgent", "service-42@serverless-robot-prod.iam.gserviceaccount.com"),
+    ):
+        grant(emulator, role, f"serviceAccount:{account}")
+    grant(emulator, "roles/owner", "user:ann@example.com")
+
+    assert await found(accounts) == [
+        f"legacy@{DOMAIN} (roles/owner)",
+        "42-compute@developer.gserviceaccount.com (roles/editor)",
+        f"ci@{DOMAIN} (roles/iam.serviceAccountUser)",
+    ]
+
+
+async def test_policy_is_read_once_an_hour(
+    accounts: PowerfulAccounts, emulator: Emulator, clock: Clock
+) -> None:
+    emulator.calls.reset()
+    for _ in range(3):
+        await found(accounts)
+    assert dict(emulator.calls) == {READ: 1}
+
+    grant(emulator, "roles/owner", f"serviceAccount:legacy@{DOMAIN}")
+    assert await found(accounts) == []
+    clock.now += MAX_AGE + 1
+    assert await found(accounts) == [f"legacy@{DOMAIN} (roles/owner)"]
+    assert dict(emulator.calls) == {READ: 2}
+
+
+async def test_operator_with_rights_on_its_own_accounts_only_reads_nothing(
+    accounts: PowerfulAccounts, emulator: Emulator
+) -> None:
+    grant(emulator, "roles/owner", f"serviceAccount:legacy@{DOMAIN}")
+    emulator.calls.reset()
+    assert await accounts.of(SHOP, {"iam.serviceAccounts.create"}) == ()
+    assert dict(emulator.calls) == {}
+
+
+async def test_unreadable_policy_is_no_error_and_not_read_again(
+    clients: GoogleClients, clock: Clock, emulator: Emulator
+) -> None:
+    accounts = PowerfulAccounts(Policies(clients), Roles(clients), clock)
+    missing = Project("missing-1234", "43", "Missing", active=True)
+    emulator.calls.reset()
+    for _ in range(2):
+        assert await accounts.of(missing, ACCOUNT_PERMISSIONS) == ()
+    assert dict(emulator.calls) == {READ: 1}
