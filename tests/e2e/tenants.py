@@ -110,6 +110,7 @@ CARE_OF_AN_ACCOUNT = (
     "IAM/DeleteServiceAccount",
     "IAM/GetServiceAccount",
     "IAM/ListServiceAccountKeys",
+    "IAM/ListServiceAccounts",
     "Jobs/ListJobs",
     "Services/ListServices",
     "WorkerPools/ListWorkerPools",
