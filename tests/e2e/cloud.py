@@ -127,6 +127,11 @@ class Cloud:
         """Delete a constraint of a project, so that the inherited one applies."""
         self._request("DELETE", f"/v2/{project}/policies/{constraint}")
 
+    def roles(self, project: str) -> list[dict[str, Any]]:
+        """Return the custom roles of a project, deleted or not."""
+        found: list[dict[str, Any]] = self._state(f"projects/{project}")["roles"]
+        return found
+
     def role(self, name: str) -> dict[str, Any] | None:
         """Return a custom role by its full name, deleted or not."""
         project = name.partition("/roles/")[0]

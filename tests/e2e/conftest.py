@@ -122,7 +122,8 @@ def tenants(shared_stage: Stage) -> Iterator[Tenants]:
     scene = Scene(shared_stage, f"team-{uuid.uuid4().hex[:8]}")
     tenants = Tenants(scene)
     scene.apply(tenants.text(DELEGATED))
-    scene.ready(f"ManagedProject/{tenants.vault}", "CloudRunIdentity/checkout")
-    scene.ready("CloudRunIdentity/mallory", namespace=tenants.mallory)
+    scene.ready(f"ManagedProject/{tenants.vault}", f"ManagedProject/{tenants.careless}")
+    scene.ready("CloudRunIdentity/checkout")
+    scene.ready("CloudRunIdentity/mallory", "CloudRunIdentity/careless", namespace=tenants.mallory)
     yield tenants
     scene.end()

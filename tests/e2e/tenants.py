@@ -31,13 +31,23 @@ spec:
     restoreToDefaultAccount: true
     workloads:
     - {namespaces: [$scene], names: ["checkout*"]}
-    - {namespaces: [$mallory], names: ["mallory*"]}
+    - {namespaces: [$mallory], names: ["mallory*"], locations: [europe-west1]}
     grants:
     - roles: ["roles/run.*", roles/cloudsql.client]
       targetKinds: [Project, Service]
       members: ["*"]
       namespaces: ["*"]
     - {roles: ["projects/*/roles/*"], targetKinds: [Project], members: ["*"], namespaces: ["*"]}
+    - roles: [roles/logging.viewer]
+      targetKinds: [Project]
+      members: ["*"]
+      namespaces: ["*"]
+      conditions: ["$condition"]
+    - roles: [roles/secretmanager.secretAccessor]
+      targetKinds: [Secret]
+      names: ["mallory-*"]
+      members: ["identity:$mallory/mallory"]
+      namespaces: [$mallory]
 ---
 kind: ManagedProject
 metadata: {name: $vault}
@@ -45,6 +55,22 @@ spec:
   driftInterval: 1h
   locations: [europe-west1]
   namespaces: {names: [$scene]}
+---
+kind: ManagedProject
+metadata: {name: $careless}
+spec:
+  driftInterval: 1h
+  locations: [europe-west1]
+  namespaces: {names: [$scene, $mallory]}
+  guardrails:
+    customRoles: {permissions: ["*"], namespaces: ["*"]}
+    workloads: [{namespaces: ["*"]}]
+    grants:
+    - roles: ["*"]
+      targetKinds: [Project, ServiceAccount, Service, Job, WorkerPool, Secret]
+      names: ["*"]
+      members: ["*"]
+      namespaces: ["*"]
 ---
 kind: ManagedProject
 metadata: {name: $vault-ops}
@@ -57,6 +83,10 @@ metadata: {name: checkout}
 ---
 kind: CloudRunIdentity
 metadata: {name: mallory, namespace: $mallory}
+---
+kind: CloudRunIdentity
+metadata: {name: careless, namespace: $mallory}
+spec: {projectRef: {name: $careless}}
 """
 
 ON_PROJECT = "{target: {kind: Project}, role: %s, members: [{principal: 'user:mallory@example.com'}]}"
@@ -73,6 +103,20 @@ RUN_AS = "{workload: {kind: Service, location: europe-west1, name: mallory-web},
 READING_A_ROLE = "IAM/GetRole"
 """The operator must read a role to decide whether it escalates, and to propose an entry that admits it."""
 
+CARE_OF_AN_ACCOUNT = (
+    READING_A_ROLE,
+    "Executions/ListExecutions",
+    "IAM/CreateServiceAccount",
+    "IAM/DeleteServiceAccount",
+    "IAM/GetServiceAccount",
+    "IAM/ListServiceAccountKeys",
+    "IAM/ListServiceAccounts",
+    "Jobs/ListJobs",
+    "Services/ListServices",
+    "WorkerPools/ListWorkerPools",
+)
+"""The operator creates and deletes the account of an identity, although it refuses roles of the identity."""
+
 
 @dataclass(frozen=True)
 class Attempt:
@@ -83,11 +127,16 @@ class Attempt:
     kind: str = "IAMBinding"
     reason: str = "DeniedByGuardrail"
     may_call: tuple[str, ...] = ()
+    is_final: bool = True
+    """True if only an edit can help: Stalled."""
 
 
 @dataclass(frozen=True)
 class Names:
-    """Names that attempts use: of the shared project, and of the project of the other team alone."""
+    """Names that attempts use: of the shared projects, and of the project of the other team alone.
+
+    `careless` is a shared project that admits everything which needs no flag.
+    """
 
     mallory: str
     scene: str
@@ -96,7 +145,10 @@ class Names:
     powerful: str
     credential: str
     legacy: str
+    vault_number: str
     vault_agent: str
+    careless: str
+    condition: str = "request.time < timestamp('2030-01-01T00:00:00Z')"
 
 
 class Tenants:
@@ -106,10 +158,12 @@ class Tenants:
         self.scene = scene
         self.mallory = scene.add_namespace(f"{scene.name}-mal")
         self.vault = f"{scene.name}-v"
+        self.careless = f"{scene.name}-c"
         scene.cloud.add(f"projects/{self.vault}", "roles/viewer", "user:ann@example.com")
         scene.cloud.add(scene.project, "roles/run.invoker", "user:ann@example.com")
         scene.cloud.deploy("services", scene.name, "checkout")
         self.service = scene.cloud.deploy("services", scene.name, "mallory-web")
+        scene.cloud.add(f"projects/{self.careless}", "roles/viewer", "user:ann@example.com")
         for account_id in ("powerful", "credential", "legacy"):
             scene.cloud.create_account(scene.name, account_id)
         scene.cloud.create_role(scene.name, "harmless", ["resourcemanager.projects.setIamPolicy"])
@@ -124,15 +178,22 @@ class Tenants:
             powerful=scene.email("powerful"),
             credential=scene.email("credential"),
             legacy=scene.email("legacy"),
+            vault_number=numbers[self.vault],
             vault_agent=f"service-{numbers[self.vault]}@serverless-robot-prod.iam.gserviceaccount.com",
+            careless=self.careless,
         )
 
     def text(self, template: str) -> str:
         return Template(template).substitute(vars(self._names))
 
+    def parsed(self, template: str) -> Object:
+        """Return YAML with names replaced."""
+        parsed: Object = yaml.safe_load(self.text(template))
+        return parsed
+
     def manifest(self, kind: str, spec: str, name: str = "attempt") -> Object:
         """Return an object in Mallory's namespace, ready to apply."""
-        parsed = {"projectRef": {"name": self.scene.name}} | yaml.safe_load(self.text(spec))
+        parsed = {"projectRef": {"name": self.scene.name}} | self.parsed(spec)
         return {"kind": kind, "metadata": {"name": name, "namespace": self.mallory}, "spec": parsed}
 
     def apply(self, kind: str, spec: str, name: str = "attempt") -> str:
@@ -147,9 +208,21 @@ class Tenants:
             cloud.policies(),
             cloud.accounts(scene.name),
             cloud.accounts(self.vault),
+            cloud.accounts(self.careless),
+            cloud.roles(scene.name),
+            cloud.roles(self.careless),
             cloud.runs_as(scene.service("checkout")),
             cloud.runs_as(self.service),
         )
+
+    def asked_for(self, name: str) -> set[str]:
+        """Return the RPCs that the operator called for an object of Mallory, by service and name."""
+        _, _, plain = name.partition("/")
+        return {
+            "/".join(call["rpc"].rsplit(".", 1)[-1].split("/")[-2:])
+            for call in self.scene.cloud.log()
+            if f"/{self.mallory}/{plain}@" in f"/{call['reason']}"
+        }
 
     def called(self, before: Counter[str]) -> Counter[str]:
         return self.scene.cloud.calls() - before
@@ -157,7 +230,7 @@ class Tenants:
     def refuse(self, attempt: Attempt) -> None:
         """Make an attempt, and check that it is refused with no effect and no further calls."""
         scene = self.scene
-        calls, cloud = scene.cloud.calls(), self.cloud()
+        cloud, calls = self.cloud(), scene.cloud.calls()
 
         name = self.apply(attempt.kind, attempt.spec)
         message = scene.fails(name, attempt.reason, namespace=self.mallory)

@@ -41,6 +41,8 @@ class Account:
     """Name of the ManagedProject for `project_id`; empty if there is none."""
     cross_project_usage: EffectiveCrossProjectUsage = EffectiveCrossProjectUsage.UNKNOWN
     """Permission of other projects' workloads to run as the accounts of `project_id`."""
+    unique_id: str = ""
+    """Unique id of the account of the identity; empty if no object declares the account."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ delete an account that the ledger records as managed: guardrails that were tight
 revoke nothing. Where a request concerns two projects, each decides for itself.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from cloudrun_identity.api import TARGET_KINDS, GrantAdmission, ManagedProject, TargetKind, WorkloadKind
@@ -160,7 +161,9 @@ def _incomplete_entry(case: GrantCase) -> str:
 def _refusal(case: GrantCase, lacking: frozenset[str]) -> str:
     """Return the denial. `lacking` are the flags of an entry that would otherwise admit the grant."""
     request = case.request
-    when = f" under the condition {request.condition.expression}" if request.condition else ""
+    # In quotes, because the author of the grant could write an instruction to the reader into it.
+    expression = json.dumps(request.condition.expression, ensure_ascii=False) if request.condition else ""
+    when = f" under the condition {expression}" if expression else ""
     whys = {
         "allowEscalation": f"allowEscalation, because {_why_it_escalates(case)}",
         "exclusive": "exclusive, because spec.authority is Exclusive",

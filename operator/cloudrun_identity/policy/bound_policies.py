@@ -68,11 +68,15 @@ class BoundPolicies:
         self._is_verified = True
 
     async def _read(self, ledger: Ledger) -> str:
-        if ledger.target_uid and self._ports.is_fresh(ledger.target.name):
-            return ledger.target_uid
         try:
             return await self._ports.target_id(ledger.target)
         except GoogleError as error:
+            if error.fault in _LAG and ledger.target_uid and self._ports.is_fresh(ledger.target.name):
+                return ledger.target_uid
             if error.fault is Fault.PERMISSION_DENIED and not ledger.target_uid:
                 return ""
             raise
+
+
+_LAG = frozenset({Fault.NOT_FOUND, Fault.PERMISSION_DENIED})
+"""Answers of Google Cloud about an account that was created moments ago; another unique ID is not one."""

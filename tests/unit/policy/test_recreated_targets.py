@@ -222,7 +222,14 @@ async def test_fresh_account_is_the_recorded_one(env: SyncerEnvironment) -> None
     env.target_ids[ACCOUNT] = fault(Fault.NOT_FOUND)
     (result,) = await sync(env, desiring(WEB, ACTOR))
     assert state_of(result, ACTOR) is GrantState.GRANTED
-    assert env.id_reads == []
+
+
+async def test_fresh_account_that_was_created_again_is_not_written(env: SyncerEnvironment) -> None:
+    record_account(env)
+    env.fresh.add(ACCOUNT.name)
+    env.target_ids[ACCOUNT] = "of another person"
+    await sync(env, desiring(WEB, ACTOR))
+    assert env.policies.sets == 0
 
 
 @pytest.mark.parametrize("declared", [True, False])

@@ -220,12 +220,12 @@ def _account_of(
     match Members(cluster, namespace).identity(declared, path):
         case Unresolved(outcome=outcome):
             return Blocked(outcome, unresolved="" if isinstance(outcome, InSync) else outcome.message)
-        case GrantMember(member):
+        case GrantMember(member, unique_id):
             identity = cluster.identity(declared.namespace, declared.name)
             home = cluster.account_home(identity) if identity else None
             email = email_of(member)
             project_id = home.project_id if home else project_id_of_email(email)
-            return _with_project(Account(email, project_id, declared), cluster)
+            return _with_project(Account(email, project_id, declared, unique_id=unique_id), cluster)
 
 
 def _with_project(account: Account, cluster: ClusterState) -> Account:

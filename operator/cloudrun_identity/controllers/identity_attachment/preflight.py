@@ -1,7 +1,8 @@
 """Preflight checks: what Cloud Run, and then the workload, needs to run as the account.
 
-The checks are advice, not authorization. Only an account that does not exist or is disabled blocks a move,
-because no workload can run as it. Answers are shared and cached, so that many attachments cost few calls.
+The checks are advice, not authorization. Only an account that does not exist, is disabled, or is not the one
+that the identity manages blocks a move. Answers are shared and cached, so that many attachments cost few
+calls.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -67,20 +68,27 @@ class Preflight:
         return tuple(lines)
 
     async def _account(self, want: AttachmentWant) -> PreflightCheck:
-        """Return whether the account exists and is enabled.
+        """Return whether the account exists, is enabled and is the one of the identity.
 
-        A read shows it. A test of permissions can be wrong.
+        A read shows it. A test of permissions can be wrong. An account that another user created with the
+        e-mail of the identity's account is not the identity's: the workload must not run as it.
         """
         if not want.account.project_id:
             return unknown(ACCOUNT, f"the e-mail {want.email} does not name the account's project")
         try:
             account = await self._inventory.service_account(
-                want.account.project_id, want.email, ADVISORY_MAX_AGE
+                want.account.project_id, want.email, 0.0 if want.account.unique_id else ADVISORY_MAX_AGE
             )
         except GoogleError as error:
             return unknown(ACCOUNT, f"{want.email} cannot be read: {error.message}")
         if account is None:
             return failed(ACCOUNT, f"{want.email} does not exist; {remedies.create_account(want)}")
+        if want.account.unique_id not in ("", account.unique_id):
+            return failed(
+                ACCOUNT,
+                f"{want.email} was deleted and created again by another client; "
+                f"{want.account.identity} reports how to proceed",
+            )
         if account.disabled:
             return failed(ACCOUNT, f"{want.email} is disabled; {remedies.enable_account(want)}")
         return passed(ACCOUNT)

@@ -91,6 +91,7 @@ def test_a_cross_project_identity_carries_the_facts_about_its_project() -> None:
         DeclaredIdentity("shop", "pricing"),
         "shop",
         EffectiveCrossProjectUsage.DENIED,
+        "111",
     )
 
 

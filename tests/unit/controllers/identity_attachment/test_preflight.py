@@ -160,6 +160,13 @@ async def test_only_a_missing_or_disabled_account_blocks_the_move(
     assert bool(blocking_message(lines.values())) == (state is PreflightState.FAILED)
 
 
+async def test_account_that_was_created_again_blocks_the_move() -> None:
+    declared = Account(EMAIL, HOME, DeclaredIdentity("payments", "checkout"), unique_id="110")
+    lines = await checks(FakeCloud(EXISTS), operated(declared), BARE)
+    assert lines["Account"].state is PreflightState.FAILED
+    assert "was deleted and created again" in (blocking_message(lines.values()) or "")
+
+
 @pytest.mark.parametrize(
     ("permission", "check", "state", "remedy"),
     [

@@ -1,4 +1,4 @@
-"""Test that attempts to exceed the guardrails in several steps are refused."""
+"""Attack in several steps: each of them looks harmless, or comes before another user's change."""
 
 import json
 
@@ -6,7 +6,7 @@ import pytest
 
 from tests.e2e.eventually import becomes, eventually
 from tests.e2e.stage import OPERATOR_NAMESPACE
-from tests.e2e.tenants import ATTACH, ON_PROJECT, TO, Tenants
+from tests.e2e.tenants import ATTACH, ON_ACCOUNT, ON_PROJECT, RUN_AS, TO, Tenants
 
 READS = ("Get", "List", "Test")
 CLIENT = TO % "{principal: 'group:mallory@example.com'}"
@@ -123,6 +123,60 @@ def test_forged_history_does_not_attach_the_default_account(tenants: Tenants) ->
     scene.delete(name, namespace=tenants.mallory)
     scene.wait_until_deleted(name, namespace=tenants.mallory)
     assert scene.cloud.runs_as(tenants.service) == scene.email("mallory")
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "reason"),
+    [
+        ("IAMBinding", ON_ACCOUNT % "$powerful", "DeniedByGuardrail"),
+        ("IAMBinding", ON_ACCOUNT.replace("email: %s", "identityRef: {name: thief}"), "DependencyNotReady"),
+        ("IAMBinding", TO % "{identityRef: {name: thief}}", "DependencyNotReady"),
+        ("IdentityAttachment", ATTACH % ("mallory-web", "{name: thief}"), "DependencyNotReady"),
+        ("IdentityAttachment", RUN_AS % "$powerful", "DeniedByGuardrail"),
+    ],
+    ids=["target by e-mail", "target", "member", "attachment", "attachment by e-mail"],
+)
+def test_declaring_an_account_of_others_gives_no_use_of_it(
+    tenants: Tenants, kind: str, spec: str, reason: str
+) -> None:
+    scene, cloud = tenants.scene, tenants.cloud()
+    thief = tenants.apply("CloudRunIdentity", "{accountID: powerful}", "thief")
+    scene.fails(thief, "Conflict", namespace=tenants.mallory)
+    name = tenants.apply(kind, spec, "use")
+    scene.fails(name, reason, namespace=tenants.mallory)
+    for each in (name, thief):
+        scene.delete(each, namespace=tenants.mallory)
+        scene.wait_until_deleted(each, namespace=tenants.mallory)
+    assert tenants.cloud() == cloud
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "account_id"),
+    [
+        ("IAMBinding", ON_ACCOUNT.replace("email: %s", "identityRef: {name: swapped-a}"), "swapped-a"),
+        ("IdentityAttachment", ATTACH % ("mallory-web", "{name: swapped-b}"), "swapped-b"),
+    ],
+    ids=["target", "attachment"],
+)
+def test_account_that_others_made_anew_is_not_used_by_reference(
+    tenants: Tenants, kind: str, spec: str, account_id: str
+) -> None:
+    """Mallory's account is deleted, and the platform team creates one with the same e-mail."""
+    scene = tenants.scene
+    identity = tenants.apply("CloudRunIdentity", f"{{accountID: {account_id}}}", account_id)
+    scene.ready(identity, namespace=tenants.mallory)
+    scene.cloud.edit_account(scene.email(account_id), "delete")
+    scene.cloud.create_account(scene.name, account_id, "made by the platform team")
+    cloud = tenants.cloud()
+
+    name = tenants.apply(kind, spec, "swapped-use")  # before the operator looks at the account again
+    message = scene.fails(name, "DependencyNotReady", namespace=tenants.mallory)
+    assert "was deleted and created again by another client" in message
+    assert tenants.cloud() == cloud
+    for each in (name, identity):
+        scene.delete(each, namespace=tenants.mallory)
+        scene.wait_until_deleted(each, namespace=tenants.mallory)
+    assert tenants.cloud() == cloud
 
 
 def test_ledger_in_a_tenant_namespace_is_ignored(tenants: Tenants) -> None:
