@@ -166,13 +166,18 @@ class Scene:
         self.delete(*names)
         self.wait_until_deleted(*names)
 
-    def wait_for_event(self, name: str, reason: str) -> str:
-        """Wait for an Event about an object; return its message."""
+    def wait_for_event(self, name: str, reason: str, *, saying: str = "") -> str:
+        """Wait for an Event about an object with a text in its message; return the message."""
         kind, _, name = name.partition("/")
-        events = eventually(
-            lambda: dict(self.cluster.events(kind, name, self.name)), lambda events: reason in events
+        messages = eventually(
+            lambda: [
+                message
+                for each, message in self.cluster.events(kind, name, self.name)
+                if each == reason and saying in message
+            ],
+            bool,
         )
-        return events[reason]
+        return messages[-1]
 
     def ledger_targets(self) -> set[str]:
         """Return the full names of all targets in the project that have a ledger."""

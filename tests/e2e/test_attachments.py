@@ -270,7 +270,7 @@ def test_former_account_is_not_restored_if_guardrails_deny_it(scene: Scene, serv
     scene.ready(SHOP)
 
     scene.delete_and_wait(SHOP)
-    assert "guardrails.accounts" in scene.wait_for_event(SHOP, "Abandoned")
+    scene.wait_for_event(SHOP, "Abandoned", saying="guardrails.accounts")
     assert scene.cloud.runs_as(service) == scene.email("checkout")
 
 

@@ -52,7 +52,7 @@ def test_own_code_does_not_run_as_the_default_account(scene: Scene, kind: str, p
     before = updates(scene)
 
     scene.delete_and_wait(SHOP)
-    assert "its template was changed" in scene.wait_for_event(SHOP, "Abandoned")
+    scene.wait_for_event(SHOP, "Abandoned", saying="its template was changed")
     assert scene.cloud.runs_as(workload) == scene.email("mallory")
     assert updates(scene) == before
 
@@ -64,7 +64,7 @@ def test_default_account_is_not_restored_unless_permitted(scene: Scene, kind: st
     before = updates(scene)
 
     scene.delete_and_wait(SHOP)
-    assert "guardrails.restoreToDefaultAccount" in scene.wait_for_event(SHOP, "Abandoned")
+    scene.wait_for_event(SHOP, "Abandoned", saying="guardrails.restoreToDefaultAccount")
     assert scene.cloud.runs_as(workload) == scene.email("mallory")
     assert updates(scene) == before
 
@@ -78,7 +78,7 @@ def test_own_code_does_not_run_as_an_account_of_others(scene: Scene, kind: str) 
     before = updates(scene)
 
     scene.delete_and_wait(SHOP)
-    assert "its template was changed" in scene.wait_for_event(SHOP, "Abandoned")
+    scene.wait_for_event(SHOP, "Abandoned", saying="its template was changed")
     assert scene.cloud.runs_as(workload) == scene.email("mallory")
     assert updates(scene) == before
 

@@ -54,7 +54,8 @@ spec:
 CLAIMABLE = """
 spec:
   guardrails:
-    grants: [{roles: [roles/viewer], targetKinds: [Project], members: ["group:*"], claim: true}]
+    grants:
+    - {roles: [roles/viewer], targetKinds: [Project], members: ["group:*"], claim: true, allowEscalation: true}
 """
 
 

@@ -283,7 +283,7 @@ async def test_role_is_not_undeleted_for_another_namespace(life: Life) -> None:
     outcome = await life.declared(runner(namespace="shop"))
 
     assert isinstance(outcome, Refused)
-    assert "belonged to CustomRole payments/runner and is deleted" in outcome.message
+    assert "belonged to another namespace and is deleted" in outcome.message
 
 
 async def test_role_deleted_a_week_ago_is_refused_with_the_free_date() -> None:
