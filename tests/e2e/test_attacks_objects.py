@@ -185,7 +185,7 @@ def test_stripped_finalizer_does_not_hide_a_grant(tenants: Tenants) -> None:
 
     tenants.apply("IAMBinding", OWN_BINDING.replace("mallory@", "mallet@"), "stripped")
     scene.ready(name, namespace=tenants.mallory)
-    assert scene.policy()[role] == ["group:mallet@example.com"]
+    becomes(lambda: scene.policy()[role], expected=["group:mallet@example.com"])
     scene.delete(name, namespace=tenants.mallory)
     scene.wait_until_deleted(name, namespace=tenants.mallory)
 

@@ -55,7 +55,11 @@ CLAIMABLE = """
 spec:
   guardrails:
     grants:
-    - {roles: [roles/viewer], targetKinds: [Project], members: ["group:*"], claim: true, allowEscalation: true}
+    - roles: [roles/viewer]
+      targetKinds: [Project]
+      members: ["group:*"]
+      claim: true
+      allowEscalation: true
 """
 
 
