@@ -77,9 +77,9 @@ class DesiredGrants:
     """False for suspended and observed objects: their grants are neither repaired nor released."""
     abandon: bool = False
     """Leave a grant in the policy when this object releases it as its last owner."""
-    abandoned: tuple[Retain, ...] = (RETAIN_ALL,)
-    """The grants that `abandon` leaves. The object releases every other grant, such as one that an edit of it
-    revoked."""
+    declared: tuple[Retain, ...] = (RETAIN_ALL,)
+    """The grants that the spec of an ending object declares, in contrast to one that an edit of it revoked.
+    `abandon` leaves only these."""
     claims: frozenset[Grant] = frozenset()
     """The grants that are removed when the last owner releases them, even if they were present before."""
     ending: bool = False
@@ -97,7 +97,11 @@ class DesiredGrants:
 
     def leaves(self, grant: Grant) -> bool:
         """Return whether the object leaves a grant in the policy when it releases it as its last owner."""
-        return self.abandon and any(pattern.covers(grant) for pattern in self.abandoned)
+        return self.abandon and any(pattern.covers(grant) for pattern in self.declared)
+
+    def ends(self, grant: Grant) -> bool:
+        """Return whether the object declared the grant until its deletion."""
+        return self.ending and any(pattern.covers(grant) for pattern in self.declared)
 
     @property
     def retains_all(self) -> bool:

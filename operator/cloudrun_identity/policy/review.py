@@ -198,7 +198,7 @@ class EntryReview:
             return RetainReason.OPERATOR
         if any(each.leaves(grant) for each in leaving):
             return RetainReason.ABANDONED
-        if self.restored:
+        if self.restored and not any(each.ends(grant) for each in leaving):
             return RetainReason.RESTORED
         if entry.present_before and not any(grant in each.claims for each in leaving):
             return RetainReason.PRESENT_BEFORE

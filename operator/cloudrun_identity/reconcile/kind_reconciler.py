@@ -350,11 +350,11 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         if self._grants is None or not isinstance(obj, ProjectScopedResource):
             return InSync()
         if leave_all:
-            return await self._releaser.release(obj, abandoned=(RETAIN_ALL,))
-        if abandon or self._grants.abandons(obj):
-            declared = self._grants.declared_grants(obj, self._deps.store)
-            return await self._releaser.release(obj, abandoned=declared)
-        return await self._releaser.release(obj)
+            return await self._releaser.release(obj, declared=(RETAIN_ALL,), abandon=True)
+        declared = self._grants.declared_grants(obj, self._deps.store)
+        return await self._releaser.release(
+            obj, declared=declared, abandon=abandon or self._grants.abandons(obj)
+        )
 
     def _parsed(self, stored: StoredObject) -> Obj:
         return self._of_kind(stored.obj)

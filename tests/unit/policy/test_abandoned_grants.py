@@ -63,7 +63,7 @@ def test_predecessor_of_the_same_name_abandons_with_its_successor() -> None:
 
 def test_grant_that_an_edit_revoked_is_not_abandoned() -> None:
     ledger = Ledger.of(TARGET, {ANN: recorded(ANN, ONE), BOB: recorded(BOB, ONE)})
-    leaving = replace(LEAVING, abandoned=(Retain(TARGET, ANN.role, ANN.member),), ending=True)
+    leaving = replace(LEAVING, declared=(Retain(TARGET, ANN.role, ANN.member),), ending=True)
     assert without_abandoned(ledger, [leaving]).entries == {BOB: recorded(BOB, ONE)}
     plan = plan_policy(ledger, [leaving], {ANN, BOB}, may_release=True)
     assert [removal.grant for removal in plan.released] == [BOB]
@@ -73,7 +73,7 @@ def test_grant_that_an_edit_revoked_is_not_abandoned() -> None:
 def test_abandoned_grant_has_the_declared_condition() -> None:
     nightly = replace(ANN, condition=IAMCondition("nightly", "", "true"))
     declared = Retain(TARGET, ANN.role, ANN.member, any_condition=False)
-    leaving = DesiredGrants(ONE, abandon=True, abandoned=(declared,))
+    leaving = DesiredGrants(ONE, abandon=True, declared=(declared,))
     assert leaving.leaves(ANN)
     assert not leaving.leaves(nightly)
     assert Retain(TARGET, ANN.role, ANN.member).covers(nightly)

@@ -6,7 +6,7 @@ from cloudrun_identity.api import GrantState, TargetKind
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.ledger.model import Ledger, entry_of
 from cloudrun_identity.ledger.owners import Owner
-from cloudrun_identity.policy.desired_grants import DesiredGrant, DesiredGrants
+from cloudrun_identity.policy.desired_grants import DesiredGrant, DesiredGrants, Retain
 from cloudrun_identity.policy.planning import PolicyPlan, plan_policy
 from cloudrun_identity.policy.settlement import settle, settle_absent, without_abandoned
 from cloudrun_identity.policy.steps import RetainGrant, RetainReason
@@ -86,6 +86,14 @@ def test_restored_ledger_releases_nothing_and_is_then_trusted() -> None:
     assert plan.ledger.entries == {}
     assert plan.ledger.left == {CUSTOM: str(ONE)}
     assert not plan.ledger.restored
+
+
+def test_restored_ledger_releases_what_a_deleted_object_declared_to_the_end() -> None:
+    ledger = granted(CUSTOM, PREDEFINED).replace(restored=True)
+    ending = DesiredGrants(ONE, declared=(Retain(TARGET, PREDEFINED.role),), ending=True)
+    plan = planned(ledger, ending, present={CUSTOM, PREDEFINED})
+    assert [removal.grant for removal in plan.released] == [PREDEFINED]
+    assert plan.ledger.left == {CUSTOM: str(ONE)}
 
 
 @pytest.mark.parametrize("complete", [True, False])

@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from cloudrun_identity.api import ProjectScopedResource, Reason
 from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.ledger.owners import Owner
-from cloudrun_identity.policy.desired_grants import DesiredGrants, Retain
+from cloudrun_identity.policy.desired_grants import RETAIN_ALL, DesiredGrants, Retain
 from cloudrun_identity.policy.syncers import PolicySyncers
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ledger_owner
 from cloudrun_identity.reconcile.outcomes import InSync, Outcome, Waiting, outcome_of_undoing
@@ -50,16 +50,18 @@ class Releaser:
             return frozenset()
         return claimed_grants(owner, self._syncers.held_by(owner), self._cluster)
 
-    async def release(self, obj: ProjectScopedResource, *, abandoned: tuple[Retain, ...] = ()) -> Outcome:
+    async def release(
+        self, obj: ProjectScopedResource, *, declared: tuple[Retain, ...], abandon: bool
+    ) -> Outcome:
         """Release the grants of an object; InSync once it holds none.
 
-        The `abandoned` grants stay in place; the object is only removed from the ledger.
+        `abandon` leaves the `declared` grants in place; the object is only removed from the ledger.
         """
         return await self._release(
             DesiredGrants(
                 ledger_owner(obj),
-                abandon=bool(abandoned),
-                abandoned=abandoned,
+                abandon=abandon,
+                declared=declared,
                 claims=self.claims_of(obj),
                 ending=True,
             )
@@ -78,7 +80,14 @@ class Releaser:
         `abandon` leaves all in place. `claims` are grants to remove although they existed before the object.
         """
         return await self._release(
-            DesiredGrants(owner, retains=retains, abandon=abandon, claims=claims, ending=True)
+            DesiredGrants(
+                owner,
+                retains=retains,
+                abandon=abandon,
+                declared=(RETAIN_ALL,) if abandon else (),
+                claims=claims,
+                ending=True,
+            )
         )
 
     async def _release(self, desired: DesiredGrants) -> Outcome:

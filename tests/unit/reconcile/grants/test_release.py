@@ -11,7 +11,7 @@ from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.ledger.model import entry_of
 from cloudrun_identity.ledger.owners import Owner
-from cloudrun_identity.policy.desired_grants import RETAIN_ALL, DesiredGrants, Retain
+from cloudrun_identity.policy.desired_grants import DesiredGrants, Retain
 from cloudrun_identity.policy.syncers import GrantSyncResult
 from cloudrun_identity.reconcile.grants.release import Releaser
 from cloudrun_identity.reconcile.outcomes import Failing, InSync, Waiting
@@ -72,26 +72,26 @@ class FakeSyncers:
         self.slot_released = False
 
 
-async def released(syncers: FakeSyncers, *, abandoned: tuple[Retain, ...] = (), **spec: Any) -> object:
+DECLARED = (Retain(TARGET, STILL.role),)
+
+
+async def released(syncers: FakeSyncers, *, abandon: bool = False, **spec: Any) -> object:
     cluster = FakeClusterState(project(guardrails=CLAIMABLE), entries={STILL: EXISTING})
     releaser = Releaser(syncers, syncers.release_slot, cluster)
-    return await releaser.release(binding(BINDING, **spec), abandoned=abandoned)
+    return await releaser.release(binding(BINDING, **spec), declared=DECLARED, abandon=abandon)
 
 
-@pytest.mark.parametrize("abandoned", [(), (RETAIN_ALL,)])
+@pytest.mark.parametrize("abandon", [False, True])
 @pytest.mark.parametrize(("existing", "taken"), [("Keep", frozenset()), ("Claim", frozenset({STILL}))])
 async def test_release_declares_no_grants_and_how_to_treat_existing_ones(
-    abandoned: tuple[Retain, ...], existing: str, taken: frozenset[Grant]
+    abandon: bool, existing: str, taken: frozenset[Grant]
 ) -> None:
     syncers = FakeSyncers(GrantSyncResult())
-    assert await released(syncers, abandoned=abandoned, existingGrants=existing) == InSync()
+    assert await released(syncers, abandon=abandon, existingGrants=existing) == InSync()
     (desired,) = syncers.declared
     assert desired.owner == Owner("IAMBinding", "payments", "ann", "u-ann")
-    assert (desired.desired_grants, desired.abandon, desired.claims) == (
-        frozenset(),
-        bool(abandoned),
-        taken,
-    )
+    assert (desired.desired_grants, desired.declared) == (frozenset(), DECLARED)
+    assert (desired.abandon, desired.claims) == (abandon, taken)
 
 
 async def test_worker_slot_is_released_during_the_sync() -> None:
