@@ -34,10 +34,12 @@ from cloudrun_identity.reconcile.cluster_state import (
     project_key,
     role_key,
 )
+from cloudrun_identity.reconcile.guardrail_checks import guardrail_facts
 from cloudrun_identity.reconcile.interfaces import Executed, Summary
 from cloudrun_identity.reconcile.outcomes import Refused, Waiting
-from cloudrun_identity.reconcile.preconditions import Allowed, Blocked, belongs_to, guardrail_facts
+from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
 from cloudrun_identity.reconcile.refusals import refusal
+from cloudrun_identity.reconcile.rivals import belongs_to
 from cloudrun_identity.reconcile.steps import Plan
 
 from .execution import RoleExecution

@@ -33,8 +33,9 @@ from cloudrun_identity.iam.principals import email as email_of
 from cloudrun_identity.iam.principals import lower_email
 from cloudrun_identity.reconcile.cluster_state import ClusterState
 from cloudrun_identity.reconcile.grants.members import GrantMember, Members
+from cloudrun_identity.reconcile.guardrail_checks import guardrail_facts
 from cloudrun_identity.reconcile.outcomes import InSync
-from cloudrun_identity.reconcile.preconditions import Allowed, Blocked, guardrail_facts
+from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
 from cloudrun_identity.reconcile.references import Unresolved
 from cloudrun_identity.reconcile.refusals import is_denied, refusal
 

@@ -34,7 +34,7 @@ from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.guardrails import decide
 from cloudrun_identity.iam.principals import service_account_member
 from cloudrun_identity.reconcile.conditions import Finding
-from cloudrun_identity.reconcile.preconditions import delegated_project, guardrail_facts, is_delegated
+from cloudrun_identity.reconcile.guardrail_checks import delegated_project, guardrail_facts, is_delegated
 
 from . import remedies
 from .attachment import AttachmentWant

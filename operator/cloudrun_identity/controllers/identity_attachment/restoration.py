@@ -13,7 +13,7 @@ from cloudrun_identity.gcp.workloads import WorkloadState
 from cloudrun_identity.iam.admission import Denied
 from cloudrun_identity.kube.event_recorder import EventType
 from cloudrun_identity.reconcile.cluster_state import project_key
-from cloudrun_identity.reconcile.preconditions import missing
+from cloudrun_identity.reconcile.references import missing
 from cloudrun_identity.reconcile.steps import Action, Change, NoAction, StepEvent, Wait
 
 from .attachment import DetachmentWant, WorkloadSeen, account_text, may_attach, may_run_as, same_account
