@@ -55,7 +55,7 @@ def workload_of(attachment: IdentityAttachment, cluster: ClusterState) -> Target
 
 
 def runs_as(attachment: IdentityAttachment, cluster: ClusterState) -> str:
-    """Return the account that the attachment made its workload run as; empty if it moved none."""
+    """Return the account that the attachment made its workload run as; empty if it reassigned none."""
     workload = workload_of(attachment, cluster)
     record = cluster.ledger(workload).attachment if workload else None
     own = f"{attachment.metadata.namespace}/{attachment.metadata.name}"

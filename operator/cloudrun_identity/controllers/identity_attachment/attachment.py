@@ -85,7 +85,7 @@ class DetachmentWant:
     cluster: ClusterState
     """All other objects."""
     home: Target | None
-    """Workload that the attachment moved, by the ledgers; None if it moved none."""
+    """Workload that the attachment reassigned, by the ledgers; None if it reassigned none."""
     project: ManagedProject | None
     """ManagedProject of the workload; None if there is none."""
     workload: Workload | None
@@ -107,19 +107,19 @@ class WorkloadSeen:
     """Account of each serving revision."""
     operation: Operation | None = None
     """Operation that the operator started."""
-    move: Reassignment | None = None
-    """Last move of this very workload by the operator; None if there was none."""
+    last_reassignment: Reassignment | None = None
+    """Last reassignment of this very workload by the operator; None if there was none."""
     preflight: tuple[PreflightCheck, ...] | None = None
     """Preflight checks that were made now; None if none were."""
     record: LedgerAttachment | None = None
     """Record of the attachment in the ledger of the workload's policy."""
-    moved: bool = False
-    """True if this reconcile has moved the workload: it does not move it twice."""
+    reassigned: bool = False
+    """True if this reconcile has reassigned the workload: it does not do so twice."""
     forgotten: bool = False
     """True if the record was removed, so that nothing is left to undo."""
 
     @property
-    def is_moving(self) -> bool:
+    def is_being_reassigned(self) -> bool:
         """True while the operation that the operator started is under way."""
         return self.operation is not None and not self.operation.done
 

@@ -54,7 +54,7 @@ class IdentityAttachmentController(
         run: Run,
         inventory: Inventory,
         checks: Preflight,
-        moved: AttachmentRecords,
+        attachments: AttachmentRecords,
         records: Records,
         checkpoint: Callable[[str], None],
     ) -> None:
@@ -62,8 +62,8 @@ class IdentityAttachmentController(
         self._run = run
         self._inventory = inventory
         self._checks = checks
-        self._moved = moved
-        self._execution = AttachmentExecution(run, inventory, moved, records, checkpoint)
+        self._attachments = attachments
+        self._execution = AttachmentExecution(run, inventory, attachments, records, checkpoint)
 
     def references(self, obj: IdentityAttachment) -> frozenset[ObjectKey]:
         """Return its project, and its identity by name or by e-mail."""
@@ -88,7 +88,7 @@ class IdentityAttachmentController(
     ) -> Want | None:
         """Return the workload to restore, or the record to remove; None if there is neither."""
         abandon = abandon or obj.spec.deletion_policy is AttachmentDeletionPolicy.ABANDON
-        home = self._moved.home(obj)
+        home = self._attachments.home(obj)
         if home is None and (abandon or obj.status.last_reassignment is None):
             return None
         project = cluster.project(obj.spec.project_ref.name)
@@ -116,7 +116,7 @@ class IdentityAttachmentController(
         """
         if isinstance(want, DetachmentWant):
             state = await self._inventory.workload(want.workload, 0.0) if want.workload else None
-            return WorkloadSeen(state, record=self._moved.of(want.obj))
+            return WorkloadSeen(state, record=self._attachments.of(want.obj))
         operation = await self._operation(want)
         if operation and operation.state and not operation.error:
             seen = await self._after(operation, operation.state, want)
@@ -148,7 +148,7 @@ class IdentityAttachmentController(
         fields: dict[str, object] = {
             "workload": str(want.workload),
             "identity": identity_text(want.obj),
-            "operation": seen.operation.name if seen.operation and seen.is_moving else None,
+            "operation": seen.operation.name if seen.operation and seen.is_being_reassigned else None,
             "preflight": checks,
         }
         state, record = seen.state, seen.record
@@ -158,7 +158,7 @@ class IdentityAttachmentController(
                 "latest_ready_revision": state.latest_ready_revision or None,
                 "serving_revisions": state.serving_revisions,
                 "workload_uid": state.uid or None,
-                "last_reassignment": seen.move,
+                "last_reassignment": seen.last_reassignment,
                 "previous_service_account": (
                     record.previous_service_account if record and record.workload_uid == state.uid else None
                 ),
@@ -193,9 +193,12 @@ class IdentityAttachmentController(
     async def _after(self, operation: Operation, state: WorkloadState, want: AttachmentWant) -> WorkloadSeen:
         """Return the workload as an operation of the operator shows it."""
         if not operation.done:
-            record = self._moved.of(want.obj)
+            record = self._attachments.of(want.obj)
             return WorkloadSeen(
-                state, operation=operation, move=last_reassignment(want.obj, state), record=record
+                state,
+                operation=operation,
+                last_reassignment=last_reassignment(want.obj, state),
+                record=record,
             )
         self._inventory.update_workload(state)
         return await self._seen(state, operation, want)
@@ -203,7 +206,7 @@ class IdentityAttachmentController(
     async def _seen(
         self, state: WorkloadState | None, operation: Operation | None, want: AttachmentWant
     ) -> WorkloadSeen:
-        record = self._moved.of(want.obj)
+        record = self._attachments.of(want.obj)
         if state is None:
             return WorkloadSeen(None, operation=operation, record=record)
         serving = await self._inventory.serving_accounts(state)
@@ -212,7 +215,7 @@ class IdentityAttachmentController(
 
 def _needs_checks(want: AttachmentWant, seen: WorkloadSeen, max_age: float) -> bool:
     """Return whether the preflight checks matter now. An old read is no reason to change the workload."""
-    if seen.state is None or seen.state.managed_by or seen.is_moving:
+    if seen.state is None or seen.state.managed_by or seen.is_being_reassigned:
         return False
     is_about_to_change = max_age == 0 and not want.runs_in(seen.state)
     return is_about_to_change or not preflight.all_passed(want.obj.status.preflight)
