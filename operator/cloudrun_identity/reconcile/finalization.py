@@ -66,7 +66,7 @@ class Finalizer(Generic[Obj, Want, Seen, A]):
             return await self._finisher.finish(obj, raw, report)
         syncers.forget(owner)
         self._finisher.forget(ObjectKey.of(obj))
-        await self._deps.kube.remove_finalizer(raw)
+        await self._deps.kube.remove_finalizer(self._finisher.newest(obj, raw))
         return NoRequeue(), "deleted"
 
     def _held_up(self, obj: Obj) -> Outcome | None:

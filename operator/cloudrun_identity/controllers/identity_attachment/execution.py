@@ -54,8 +54,7 @@ class AttachmentExecution:
             case RestoreWorkload():
                 return await self._restore(action, seen)
             case ForgetAttachment():
-                await self._attachments.drop(want.obj)
-                return Executed(replace(seen, record=None, forgotten=True))
+                return await self._forget(want, seen)
             case _:
                 assert_never(action)
 
@@ -93,9 +92,7 @@ class AttachmentExecution:
             want.obj, {"workload_uid": state.uid, "last_reassignment": action.reassignment}
         ):
             await self._attachments.not_reassigned(state, former)
-            message = f"{ObjectKey.of(want.obj)} was edited at the same moment; looking at it again"
-            outcome = Waiting(Reason.UPDATING, message, poll_after(0.0))
-            return Executed(self._recorded(want, seen), outcome, written=False)
+            return Executed(self._recorded(want, seen), _edited(want), written=False)
         try:
             operation = await self._reassigned_or_found(state, action.email)
         except GoogleError as error:
@@ -154,6 +151,19 @@ class AttachmentExecution:
         self._checkpoint("account restored")
         return Executed(replace(seen, reassigned=True))
 
+    async def _forget(self, want: Want, seen: WorkloadSeen) -> Executed[WorkloadSeen]:
+        """Remove the reassignment from the status, then the record from the ledger.
+
+        A deletion that is planned again, because the finalizer could not be removed, finds neither: a status
+        that names a reassignment without a record was not left by a deletion.
+        """
+        if want.obj.status.last_reassignment is not None and not await self._records.record(
+            want.obj, {"last_reassignment": None}
+        ):
+            return Executed(seen, _edited(want), written=False)
+        await self._attachments.drop(want.obj)
+        return Executed(replace(seen, record=None, forgotten=True))
+
     def _recorded(self, want: Want, seen: WorkloadSeen) -> WorkloadSeen:
         return replace(seen, record=self._attachments.of(want.obj))
 
@@ -182,6 +192,11 @@ def _rolled_out(state: WorkloadState, email: str) -> WorkloadState:
         ready=True,
         latest_created_revision=state.latest_ready_revision,
     )
+
+
+def _edited(want: Want) -> Outcome:
+    message = f"{ObjectKey.of(want.obj)} was edited at the same moment; looking at it again"
+    return Waiting(Reason.UPDATING, message, poll_after(0.0))
 
 
 def _not_reassigned(action: ReassignWorkload, state: WorkloadState, error: GoogleError) -> Outcome:

@@ -31,6 +31,7 @@ class FakeCloud:
         self.serving: Mapping[str, str] | None = None
         self.records = attachment_records()
         self.recordable = True
+        self.recorded: dict[str, Any] = {}
         self.instant = False
         self.applies_lost_reassignments = False
 
@@ -101,6 +102,8 @@ class FakeCloud:
 
     async def record(self, obj: object, fields: dict[str, Any]) -> bool:
         self.calls.append("record")
+        if self.recordable:
+            self.recorded |= fields
         return self.recordable
 
     @property

@@ -7,6 +7,7 @@ from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.gcp.workloads import WorkloadState, workload_template
 from cloudrun_identity.reconcile.cluster_state import ObjectKey, project_key
 from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, Waiting
+from cloudrun_identity.reconcile.status import with_fields
 from tests.unit.controllers.attachments import ELSEWHERE, OLD, ROLLED_OUT, attachment
 from tests.unit.controllers.carry_out import Recorder, carried_out
 from tests.unit.controllers.cluster_state import EMAIL, FakeClusterState, admitted, identity, project, record
@@ -106,8 +107,27 @@ async def test_a_status_without_a_record_restores_nothing() -> None:
     assert deletion.warnings == [
         "Service europe-west1/checkout is left as it is: only its status says what ran before"
     ]
-    assert cloud.calls == []
+    assert cloud.calls == ["record"]
     assert (await deleted(cloud, OLD, obj=obj)).reassigned_to == [OLD]
+
+
+async def test_deletion_that_is_planned_again_does_not_warn_again() -> None:
+    """The finalizer could not be removed after the record was: another client edited the object."""
+    cloud, status = FakeCloud(ROLLED_OUT), {"workloadUID": "w-1", "lastReassignment": REASSIGNMENT}
+    obj = attachment(status, deletionPolicy="Restore")
+    assert len((await deleted(cloud, obj=obj, accounts=())).warnings) == 1
+
+    stored = obj.model_copy(update={"status": with_fields(obj.status, cloud.recorded)})
+    again = await deleted(cloud, None, obj=stored, accounts=())
+    assert (again.outcome, again.warnings) == (InSync(), [])
+
+
+async def test_record_is_kept_while_the_status_cannot_be_written() -> None:
+    cloud, status = FakeCloud(ROLLED_OUT), {"workloadUID": "w-1", "lastReassignment": REASSIGNMENT}
+    cloud.recordable = False
+    deletion = await deleted(cloud, obj=attachment(status, deletionPolicy="Restore"), accounts=())
+    assert isinstance(deletion.outcome, Waiting)
+    assert (deletion.is_recorded, deletion.warnings) == (True, [])
 
 
 async def test_a_deleted_workload_needs_no_restoration() -> None:
