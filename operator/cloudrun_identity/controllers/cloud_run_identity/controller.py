@@ -32,7 +32,8 @@ from cloudrun_identity.reconcile.outcomes import Refused
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked, project_of
 from cloudrun_identity.reconcile.steps import Plan
 
-from .account import AccountAction, AccountDeletion, AccountSeen, AccountWant
+from .account import AccountDeletion, AccountSeen, AccountWant
+from .actions import AccountAction
 from .advisory_conditions import cross_project, keys_audited, least_privilege, recommendations
 from .audit import Audit, IdentityAuditor
 from .execution import AccountExecutor

@@ -25,10 +25,10 @@ from cloudrun_identity.reconcile.outcomes import SHORTLY
 from cloudrun_identity.reconcile.refusals import refusal
 from cloudrun_identity.reconcile.steps import Change, Leave, Plan, Refuse, Wait
 
-from .account import (
+from .account import AccountSeen, AccountWant
+from .account_records import adopted, lost, may_take_back, settled, taken_back, taken_over, withdrawn
+from .actions import (
     AccountAction,
-    AccountSeen,
-    AccountWant,
     AdoptAccount,
     CreateAccount,
     RecordLoss,
@@ -43,7 +43,6 @@ from .account import (
     UpdateAccount,
     WithdrawCreate,
 )
-from .account_records import adopted, lost, may_take_back, settled, taken_back, taken_over, withdrawn
 from .deletion import plan_deletion
 from .propagation import BETWEEN_READS, GOOD_READS, is_fresh
 

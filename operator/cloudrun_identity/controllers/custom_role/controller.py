@@ -42,10 +42,11 @@ from cloudrun_identity.reconcile.refusals import refusal
 from cloudrun_identity.reconcile.rivals import belongs_to
 from cloudrun_identity.reconcile.steps import Plan
 
+from .actions import RoleAction
 from .execution import RoleExecution
 from .holders import read_holders
 from .plan import asks_for_holders, leaves_role, plan, shown
-from .role import RoleAction, RoleSeen, RoleWant
+from .role import RoleSeen, RoleWant
 from .role_records import RoleRecords
 
 

@@ -13,8 +13,7 @@ from cloudrun_identity.gcp.unknown_outcomes import written_or_found
 from cloudrun_identity.reconcile.interfaces import Executed
 from cloudrun_identity.reconcile.outcomes import Failing, Refused
 
-from .plan import deleted_role_refusal, is_as_declared
-from .role import (
+from .actions import (
     AdoptRole,
     ConfirmRole,
     CreateRole,
@@ -23,12 +22,12 @@ from .role import (
     LeaveRole,
     RecordDeletion,
     RoleAction,
-    RoleSeen,
-    RoleWant,
     TakeBackRole,
     UndeleteRole,
     UpdateRole,
 )
+from .plan import deleted_role_refusal, is_as_declared
+from .role import RoleSeen, RoleWant
 from .role_records import RoleRecords
 
 _MAX_CONFLICTS = 3  # of a deletion, with other writers of the role

@@ -21,9 +21,7 @@ from cloudrun_identity.reconcile.outcomes import Outcome, Refused
 from cloudrun_identity.reconcile.refusals import refusal
 from cloudrun_identity.reconcile.steps import Change, Fail, Plan, Refuse, Wait
 
-from .expansion import expands, refusal_to_expand
-from .holders import RoleHolders, left_grants
-from .role import (
+from .actions import (
     AdoptRole,
     ConfirmRole,
     CreateRole,
@@ -32,12 +30,13 @@ from .role import (
     LeaveRole,
     RecordDeletion,
     RoleAction,
-    RoleSeen,
-    RoleWant,
     TakeBackRole,
     UndeleteRole,
     UpdateRole,
 )
+from .expansion import expands, refusal_to_expand
+from .holders import RoleHolders, left_grants
+from .role import RoleSeen, RoleWant
 
 IN_USE_RECHECK = 15.0
 """Seconds until a role in use is looked at again: an object that stops using it does not wake its role."""

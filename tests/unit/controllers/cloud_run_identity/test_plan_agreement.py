@@ -25,8 +25,8 @@ from cloudrun_identity.api import (
     WhenDisabled,
     WhenReplaced,
 )
-from cloudrun_identity.controllers.cloud_run_identity.account import ForgetAccount
 from cloudrun_identity.controllers.cloud_run_identity.account_records import creating, lost
+from cloudrun_identity.controllers.cloud_run_identity.actions import ForgetAccount
 from cloudrun_identity.controllers.cloud_run_identity.controller import IdentityWant
 from cloudrun_identity.controllers.cloud_run_identity.propagation import GOOD_READS
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
