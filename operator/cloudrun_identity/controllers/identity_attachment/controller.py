@@ -3,7 +3,6 @@
 The operator owns one field of the workload, the service account of its template.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
@@ -21,7 +20,6 @@ from cloudrun_identity.reconcile.cluster_state import (
 )
 from cloudrun_identity.reconcile.interfaces import Executed, ExternalResource, Summary
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
-from cloudrun_identity.reconcile.status_records import Records
 from cloudrun_identity.reconcile.steps import Plan
 
 from . import preflight
@@ -55,15 +53,13 @@ class IdentityAttachmentController(
         inventory: Inventory,
         checks: Preflight,
         attachments: AttachmentRecords,
-        records: Records,
-        checkpoint: Callable[[str], None],
+        execution: AttachmentExecution,
     ) -> None:
-        """`checkpoint(step)` is called after every step that a crash could follow."""
         self._run = run
         self._inventory = inventory
         self._checks = checks
         self._attachments = attachments
-        self._execution = AttachmentExecution(run, inventory, attachments, records, checkpoint)
+        self._execution = execution
 
     def references(self, obj: IdentityAttachment) -> frozenset[ObjectKey]:
         """Return its project, and its identity by name or by e-mail."""

@@ -8,8 +8,10 @@ from google.iam.v1.policy_pb2 import Binding, Policy
 
 from cloudrun_identity.api import CustomRole, LedgerRole, Origin, RoleState, TargetKind
 from cloudrun_identity.controllers.custom_role.controller import CustomRoleController
+from cloudrun_identity.controllers.custom_role.execution import RoleExecution
 from cloudrun_identity.controllers.custom_role.holders import RoleHolders
 from cloudrun_identity.controllers.custom_role.role import RoleSeen, RoleWant
+from cloudrun_identity.controllers.custom_role.role_records import RoleRecords
 from cloudrun_identity.gcp.custom_roles import CustomRoleState, RoleFields
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.gcp.roles import Roles
@@ -154,15 +156,10 @@ def controller(
     """Return the kind CustomRole with these registered grants and this record of the role."""
     no_clients: Any = None
     fake: Any = roles or FakeCustomRoles(None)
-    return CustomRoleController(
-        fake,
-        Roles(no_clients, lambda: 0.0),
-        ledgers_with(record),
-        RegisteredGrants(*grants),
-        policies or OnePolicy(),
-        lambda: NOON,
-        lambda _: None,
-    )
+    records = RoleRecords(ledgers_with(record), lambda: NOON)
+    execution = RoleExecution(fake, Roles(no_clients, lambda: 0.0), records, lambda: NOON, lambda _: None)
+    registered = RegisteredGrants(*grants)
+    return CustomRoleController(fake, records, execution, registered, policies or OnePolicy(), lambda: NOON)
 
 
 def role(**spec: Any) -> CustomRole:

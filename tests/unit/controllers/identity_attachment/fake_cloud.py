@@ -7,6 +7,7 @@ from typing import Any
 
 from cloudrun_identity.api import IdentityAttachment, LedgerAttachment, PreflightCheck, PreflightState
 from cloudrun_identity.controllers.identity_attachment.controller import IdentityAttachmentController
+from cloudrun_identity.controllers.identity_attachment.execution import AttachmentExecution
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.gcp.run import Operation
 from cloudrun_identity.gcp.workloads import Workload, WorkloadState
@@ -37,7 +38,8 @@ class FakeCloud:
 
     def controller(self) -> IdentityAttachmentController:
         cloud: Any = self
-        return IdentityAttachmentController(cloud, cloud, cloud, cloud, cloud, lambda step: None)
+        execution = AttachmentExecution(cloud, cloud, cloud, cloud, lambda step: None)
+        return IdentityAttachmentController(cloud, cloud, cloud, cloud, execution)
 
     async def workload(self, workload: Workload, max_age: float) -> WorkloadState | None:
         self.calls.append("get")
