@@ -49,6 +49,7 @@ RECORD = LedgerRole(
 )
 CREATING = RECORD.replace(state=RoleState.CREATING)
 ADOPTED = RECORD.replace(origin=Origin.ADOPTED)
+LEFT = RECORD.replace(state=RoleState.ABANDONED)
 DELETED = RECORD.replace(state=RoleState.DELETED, deleted_time=NOON)
 AS_DECLARED = CustomRoleState(NAME, "Runner", "", "GA", frozenset({"run.jobs.get", "run.jobs.run"}), b"1")
 NOT_HELD = RoleHolders()
@@ -69,9 +70,6 @@ class OnePolicy:
     async def get(self, target: Target) -> Policy:
         self.reads += 1
         return Policy(bindings=[Binding(role=NAME, members=self._members)])
-
-    async def set(self, target: Target, policy: Policy) -> Policy:
-        raise AssertionError("a custom role writes no policy")
 
 
 class RegisteredGrants:

@@ -134,12 +134,18 @@ async def test_observe_reports_why_manage_would_not_act(
 async def test_a_deletion_does_what_its_plan_says(state: str, accounts: list[str]) -> None:
     guardrails = {"workloads": [{"names": ["checkout"], "namespaces": ["*"]}], "accounts": admitted(accounts)}
     cluster = FakeClusterState(project(guardrails=guardrails), identity(), accounts=[record()])
-    for policy, abandon in itertools.product(("Restore", "Abandon"), (True, False)):
-        obj = attachment(deletionPolicy=policy)
+    status = {"workloadUID": "w-1", "lastReassignment": RECENT.to_dict()}
+    for policy, recorded, abandon in itertools.product(("Restore", "Abandon"), (True, False), (True, False)):
+        if not recorded and (abandon or policy == "Abandon"):
+            continue  # nothing to undo
+        obj = attachment(status, deletionPolicy=policy)
 
-        async def scene(obj: IdentityAttachment = obj, abandon: bool = abandon) -> tuple[AnyResource, Any]:
+        async def scene(
+            obj: IdentityAttachment = obj, recorded: bool = recorded, abandon: bool = abandon
+        ) -> tuple[AnyResource, Any]:
             cloud = FakeCloud(STATES[state])
-            await cloud.records.reassigning(obj, ELSEWHERE, EMAIL)
+            if recorded:
+                await cloud.records.reassigning(obj, ELSEWHERE, EMAIL)
             kind = cloud.controller()
             return kind, kind.resolve_deletion(obj, cluster, abandon=abandon)
 
