@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
-from cloudrun_identity.api import Reason
+from cloudrun_identity.api import IdentityAttachment, Reason
+from cloudrun_identity.gcp.workloads import Workload
 
 from .cluster_state import ClusterState, ObjectKey
 from .outcomes import Outcome, Waiting
@@ -41,3 +42,9 @@ def missing(key: ObjectKey, cluster: ClusterState, path: str) -> Waiting:
 def not_ready(what: object, path: str) -> Waiting:
     """Return that the object in the field `path` is not ready."""
     return Waiting(Reason.DEPENDENCY_NOT_READY, f"{path}: {what} is not ready; see its conditions")
+
+
+def declared_workload(attachment: IdentityAttachment, project_id: str) -> Workload:
+    """Return the workload that the attachment names."""
+    spec = attachment.spec.workload
+    return Workload(spec.kind, project_id, spec.location, spec.name)

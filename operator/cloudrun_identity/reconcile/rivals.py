@@ -9,13 +9,12 @@ from cloudrun_identity.api import (
     ProjectScopedResource,
     Reason,
     ReconciledResource,
-    TargetKind,
 )
-from cloudrun_identity.iam.grants import Target
 
 from .cluster_state import ClusterState, ObjectKey, older_first
 from .guardrail_checks import denied_account, denied_namespace, may_take_back
 from .outcomes import Refused
+from .references import declared_workload
 
 
 def refusal_by_rival(
@@ -62,10 +61,9 @@ def _could_manage(obj: ReconciledResource, project: ManagedProject, cluster: Clu
 def _is_recorded(obj: ReconciledResource, project: ManagedProject, cluster: ClusterState) -> bool:
     """Return whether a ledger records that the object manages what it declares, or left it."""
     match obj:
-        case IdentityAttachment(spec=spec):
-            workload = spec.workload
-            target = Target(TargetKind(workload.kind), project.project_id, workload.location, workload.name)
-            attachment = cluster.ledger(target).attachment
+        case IdentityAttachment():
+            workload = declared_workload(obj, project.project_id)
+            attachment = cluster.ledger(workload.target).attachment
             return attachment is not None and attachment.owner_uid == obj.metadata.uid
         case CloudRunIdentity():
             return cluster.account(obj) is not None or may_take_back(obj, project, cluster)

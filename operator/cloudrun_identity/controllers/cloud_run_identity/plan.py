@@ -63,7 +63,7 @@ def plan(want: AccountWant, seen: AccountSeen, now: datetime) -> Plan[AccountAct
     if want.deletion is not None:
         return plan_deletion(want, want.deletion, seen, now)
     if want.denial:
-        return Plan((Refuse(want.denial.reason, want.denial.message, proposals=want.denial.proposals),))
+        return Plan((Refuse.of(want.denial),))
     return Plan(tuple(_steps(want, seen, now)))
 
 
@@ -127,7 +127,7 @@ def _adopt(want: AccountWant, account: ServiceAccount) -> Iterator[Step]:
         )
         yield Refuse(Reason.CONFLICT, message, (ADOPTED,))
     elif isinstance(want.adoption, Denied):
-        yield denied(want.adoption, "spec.adoption", ADOPTED)
+        yield Refuse.of(refusal(want.adoption, "spec.adoption"), ADOPTED)
     else:
         yield AdoptAccount(want.target.full_name, (ADOPTED,))
         yield from _keep(want, adopted(want, account), account)
@@ -213,7 +213,7 @@ def _replaced(
                 Reason.CONFLICT, message, (Change("unique ID", account.unique_id, record.unique_id),)
             )
         case WhenReplaced.REGRANT if isinstance(want.adoption, Denied):
-            yield denied(want.adoption, "spec.whenReplaced", change)
+            yield Refuse.of(refusal(want.adoption, "spec.whenReplaced"), change)
         case WhenReplaced.REGRANT:
             if seen.good_reads < GOOD_READS:
                 yield propagating(record.email, change)
@@ -269,12 +269,6 @@ def _switch(want: AccountWant, *, disabled: bool) -> tuple[Change, ...]:
     if declared == disabled:
         return ()
     return (Change("disabled", str(disabled).lower(), str(declared).lower()),)
-
-
-def denied(denial: Denied, path: str, *changes: Change) -> Refuse:
-    """Refuse what the guardrails deny; `path` is the field that requests it."""
-    refused = refusal(denial, path)
-    return Refuse(refused.reason, refused.message, changes, refused.proposals)
 
 
 def propagating(email: str, *changes: Change) -> Wait:

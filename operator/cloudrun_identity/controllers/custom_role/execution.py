@@ -11,7 +11,7 @@ from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.roles import Roles
 from cloudrun_identity.gcp.unknown_outcomes import written_or_found
 from cloudrun_identity.reconcile.interfaces import Executed
-from cloudrun_identity.reconcile.outcomes import Failing, Refused
+from cloudrun_identity.reconcile.outcomes import Failing
 
 from .actions import (
     AdoptRole,
@@ -152,7 +152,7 @@ class RoleExecution:
             seen = replace(seen, record=await self._records.keep(want, before))
             if error.fault is not Fault.FAILED_PRECONDITION:
                 raise
-            return Executed(seen, Refused(*deleted_role_refusal(want, before, self._wall_clock())))
+            return Executed(seen, deleted_role_refusal(want, before, self._wall_clock()))
         self._checkpoint("role created")
         seen = replace(seen, role=role)
         return Executed(await self._recorded(want, seen, Origin.CREATED, RoleState.PRESENT))
@@ -196,7 +196,7 @@ class RoleExecution:
             seen = replace(seen, record=await self._records.keep(want, before))
             if error.fault not in (Fault.FAILED_PRECONDITION, Fault.NOT_FOUND):
                 raise
-            return Executed(seen, Refused(*deleted_role_refusal(want, before, self._wall_clock())))
+            return Executed(seen, deleted_role_refusal(want, before, self._wall_clock()))
         self._checkpoint("role brought back")
         seen = replace(seen, role=undeleted)
         return Executed(await self._recorded(want, seen, origin, RoleState.PRESENT))

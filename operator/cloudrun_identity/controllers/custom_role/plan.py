@@ -76,7 +76,7 @@ def plan(want: RoleWant, seen: RoleSeen, now: datetime) -> Plan[RoleAction]:
     return _guarded(want, seen, changes, *update) if update else Plan()
 
 
-def deleted_role_refusal(want: RoleWant, record: LedgerRole | None, now: datetime) -> tuple[Reason, str]:
+def deleted_role_refusal(want: RoleWant, record: LedgerRole | None, now: datetime) -> Refused:
     """Return why a role id that belongs to a deleted role cannot be used, and until when.
 
     Google does not report when a role was deleted. A role that another user deleted is free at the latest so
@@ -85,18 +85,20 @@ def deleted_role_refusal(want: RoleWant, record: LedgerRole | None, now: datetim
     role_id = want.obj.spec.role_id
     if record and record.deleted_time:
         free = record.deleted_time + ID_TAKEN_FOR
-        return Reason.CONFLICT, (
+        return Refused(
+            Reason.CONFLICT,
             f"Role {want.name} was deleted on {record.deleted_time:%Y-%m-%d} and can no longer be "
             f"undeleted, which Google allows for {UNDELETE_WITHIN.days} days; choose another roleID until "
-            f"{free:%Y-%m-%d}"
+            f"{free:%Y-%m-%d}",
         )
     since = next((each for each in want.obj.status.conditions if each.type == "Stalled"), None)
     latest = (since.last_transition_time if since else now) + ID_TAKEN_FOR
-    return Reason.CONFLICT, (
+    return Refused(
+        Reason.CONFLICT,
         f"Role {want.name} was deleted by another user, and undeleting it would restore its old grants: "
         f"undelete it (gcloud iam roles undelete {role_id} --project {want.project_id}) and set "
         f"spec.adoption to Adopt, or choose another roleID; this one is free again on "
-        f"{latest:%Y-%m-%d} at the latest"
+        f"{latest:%Y-%m-%d} at the latest",
     )
 
 
@@ -171,7 +173,7 @@ def _guarded(
 
 def _refuse(outcome: Outcome, changes: tuple[Change, ...]) -> Refuse | Fail:
     if isinstance(outcome, Refused):
-        return Refuse(outcome.reason, outcome.message, changes, outcome.proposals)
+        return Refuse.of(outcome, *changes)
     return Fail(outcome, changes)
 
 
@@ -180,7 +182,7 @@ def _refusal_to_undelete(
 ) -> Refused | None:
     record = seen.record
     if record is None or record.state is RoleState.ABANDONED:
-        return Refused(*deleted_role_refusal(want, record, now))
+        return deleted_role_refusal(want, record, now)
     if record.owner.partition("/")[0] != want.obj.metadata.namespace:
         free = (record.deleted_time or now) + ID_TAKEN_FOR
         return Refused(

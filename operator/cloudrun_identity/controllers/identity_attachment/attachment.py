@@ -36,7 +36,7 @@ from cloudrun_identity.reconcile.grants.members import GrantMember, Members
 from cloudrun_identity.reconcile.guardrail_checks import guardrail_facts
 from cloudrun_identity.reconcile.outcomes import InSync
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
-from cloudrun_identity.reconcile.references import Unresolved
+from cloudrun_identity.reconcile.references import Unresolved, declared_workload
 from cloudrun_identity.reconcile.refusals import is_denied, refusal
 
 
@@ -126,7 +126,7 @@ class WorkloadSeen:
 
 def resolve(obj: IdentityAttachment, allowed: Allowed, cluster: ClusterState) -> AttachmentWant | Blocked:
     """Return the workload and the account, if the namespace may use the one and name the other."""
-    workload = workload_of(obj, allowed.project_id)
+    workload = declared_workload(obj, allowed.project_id)
     denied = may_attach(obj, workload, allowed.project, cluster)
     account = _account(obj, allowed.project, cluster)
     if isinstance(denied, Denied):
@@ -145,12 +145,6 @@ def resolve(obj: IdentityAttachment, allowed: Allowed, cluster: ClusterState) ->
         project_number=status.project_number or "",
         operator=status.operator_identity or "",
     )
-
-
-def workload_of(obj: IdentityAttachment, project_id: str) -> Workload:
-    """Return the workload that the attachment names."""
-    spec = obj.spec.workload
-    return Workload(spec.kind, project_id, spec.location, spec.name)
 
 
 def may_attach(

@@ -10,7 +10,7 @@ from cloudrun_identity.api import AttachmentDeletionPolicy, ConditionType, Ident
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.run import Operation, Run
-from cloudrun_identity.gcp.workloads import WorkloadState
+from cloudrun_identity.gcp.workloads import Workload, WorkloadState
 from cloudrun_identity.reconcile.cluster_state import (
     ClusterState,
     ObjectKey,
@@ -20,6 +20,7 @@ from cloudrun_identity.reconcile.cluster_state import (
 )
 from cloudrun_identity.reconcile.interfaces import Executed, ExternalResource, Summary
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
+from cloudrun_identity.reconcile.references import declared_workload
 from cloudrun_identity.reconcile.steps import Plan
 
 from . import preflight
@@ -30,7 +31,6 @@ from .attachment import (
     WorkloadSeen,
     identity_text,
     resolve,
-    workload_of,
 )
 from .attachment_records import AttachmentRecords
 from .execution import AttachmentExecution, present
@@ -88,13 +88,15 @@ class IdentityAttachmentController(
         if home is None and (abandon or obj.status.last_reassignment is None):
             return None
         project = cluster.project(obj.spec.project_ref.name)
-        is_at_home = project is not None and home is not None and home.project_id == project.project_id
+        workload: Workload | None = None
+        if project and home and home.project_id == project.project_id and not abandon:
+            workload = declared_workload(obj, project.project_id)
         return DetachmentWant(
             obj=obj,
             cluster=cluster,
             home=home,
             project=project,
-            workload=workload_of(obj, project.project_id) if project and is_at_home and not abandon else None,
+            workload=workload,
             abandon=abandon,
         )
 
