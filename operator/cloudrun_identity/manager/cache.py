@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from cloudrun_identity.api import CloudRunIdentity, ManagedProject
-from cloudrun_identity.iam.admission import admits_namespace
+from cloudrun_identity.iam.namespace_selection import admits_namespace
 from cloudrun_identity.iam.role_permissions import home_of
 from cloudrun_identity.kube.objects import compact
 from cloudrun_identity.kube.resources import Object

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from cloudrun_identity.api import ManagedProject
-from cloudrun_identity.iam.admission import admitted_namespaces
+from cloudrun_identity.iam.namespace_selection import admitted_namespaces
 from cloudrun_identity.kube.resources import Object
 
 Labels = Mapping[str, str]
