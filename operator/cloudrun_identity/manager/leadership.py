@@ -151,7 +151,7 @@ class Leadership:
             await self._until_lost(manager, monitor, watches)
         except WatchLost as error:
             self.metrics.watches_lost()
-            _log.warning("%s; restarting the watches", error)
+            _log.warning("%s; restarting the watches", error, exc_info=error.__cause__)
         finally:
             self.lease_versions.receiver = None
             self.liveness.starting()
