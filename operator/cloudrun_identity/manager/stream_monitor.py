@@ -1,4 +1,4 @@
-"""Monitor of the watches: each must deliver what a list shows.
+"""Monitor of the watches. A watch is lost if a list shows a change that it did not deliver.
 
 A watch can be silent for two reasons: nothing changed, or it is dead. Bookmarks would distinguish them, but
 kopf does not pass them on. A watch that kopf restarts with a new list does not report earlier deletions.
@@ -30,7 +30,7 @@ CHECK_INTERVAL = 45.0
 """Seconds between two checks of a watch."""
 
 GRACE = 10.0
-"""Seconds in which a watch must deliver what a list shows."""
+"""Seconds in which a watch must deliver a listed change."""
 
 _LEASE_CHECK_INTERVAL = 1.0
 
