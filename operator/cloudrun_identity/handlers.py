@@ -49,7 +49,7 @@ class KopfWatches:
             await self._thread.wait()
         except kopf_adapter.APIError as error:
             raise WatchLost(f"the API server refused a watch: {error.message or error.status}") from None
-        except Exception as error:  # whatever ends kopf, the remedy is the same
+        except Exception as error:  # kopf documents none; a restart is the remedy, and the log has the cause
             raise WatchLost(f"a watch failed: {type(error).__name__}: {error}") from error
         raise WatchLost("the watches ended")
 

@@ -11,10 +11,11 @@ from google.cloud.run_v2.services.services import ServicesAsyncClient
 from google.protobuf import duration_pb2
 from google.rpc import error_details_pb2
 
-from cloudrun_identity.gcp.clients import GoogleClients, request_reason
+from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.projects import Projects
 from cloudrun_identity.gcp.ratelimit import Api
+from cloudrun_identity.gcp.requests import request_reason
 from cloudrun_identity.gcp.token_file import TokenFile
 from cloudrun_identity_playground.emulator.emulator import Emulator
 from tests.gcp.conftest import Observer

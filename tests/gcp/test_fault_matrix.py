@@ -16,7 +16,8 @@ from google.protobuf import duration_pb2
 from google.rpc import error_details_pb2
 
 from cloudrun_identity.api import GrantState, Reason, TargetKind
-from cloudrun_identity.gcp.errors import Fault, fault_of
+from cloudrun_identity.gcp.error_classification import fault_of
+from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.policy.writer import MAX_REREADS
 from cloudrun_identity.reconcile.outcomes import LONGEST_RETRY, Failing, Outcome, Refused, Waiting

@@ -20,7 +20,6 @@ from cloudrun_identity.iam.admission import (
     Decision,
     Denied,
     GuardrailFacts,
-    admitted_namespaces,
     may_be_called,
     may_make_keys,
     may_use_project,
@@ -29,6 +28,7 @@ from cloudrun_identity.iam.admission import (
 from cloudrun_identity.iam.grant_matching import GrantRequest
 from cloudrun_identity.iam.grants import IAMCondition, Target
 from cloudrun_identity.iam.guardrails import decide
+from cloudrun_identity.iam.namespace_selection import admitted_namespaces
 from cloudrun_identity.iam.role_permissions import may_define
 
 Manifest = dict[str, Any]

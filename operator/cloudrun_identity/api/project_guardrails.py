@@ -5,7 +5,7 @@ project of one namespace may an entry omit them.
 """
 
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, ClassVar, Final
 
 from pydantic import Field, model_validator
 
@@ -147,7 +147,7 @@ class AccountAdmission(ApiModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _from_email(cls, raw: Any) -> Any:
+    def _from_email(cls, raw: object) -> object:
         return {"email": raw} if isinstance(raw, str) else raw
 
 

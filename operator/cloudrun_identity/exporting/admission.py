@@ -13,7 +13,6 @@ from cloudrun_identity.api import (
     ManagedProject,
     NamedBy,
     TargetKind,
-    WorkloadKind,
 )
 from cloudrun_identity.iam.admission import DeclaredIdentity, Denied, GuardrailFacts
 from cloudrun_identity.iam.escalation import Reach, escalating, reach_of
@@ -147,7 +146,7 @@ class Admission:
         names: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
         attached = (state.workload.target for state in self._selection.attached)
         for target in (*attached, *(grant.target for grant in self._selection.grants)):
-            if target.kind.value in _WORKLOADS:
+            if target.is_workload:
                 names[target.kind.value, target.location].add(target.name)
         entries = [
             {"namespaces": [self._namespace], "kinds": [kind], "locations": [location], "names": part}
@@ -221,4 +220,3 @@ def _reach(target: Target) -> Reach:
 
 
 _LISTS = ("roles", "names", "members")
-_WORKLOADS = frozenset(kind.value for kind in WorkloadKind)

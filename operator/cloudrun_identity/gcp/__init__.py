@@ -16,7 +16,9 @@ org_policies
 policies, permissions
     IAM policies of every target kind, and the permissions that the operator needs.
 permission_checks
-    Whether a principal seems to have a permission.
+    Access of a principal to a resource, as far as the operator can see.
+unique_ids
+    Unique ids of targets and accounts.
 
 What they share:
 
@@ -28,8 +30,14 @@ ratelimit
     Token buckets that keep the operator below Google's quotas.
 single_flight_cache, collection, inventory
     Cached reads that concurrent callers share.
-errors
-    Classify failed calls.
+requests
+    Properties of a request, and the object that it is sent for.
+errors, error_classification
+    Failed calls, by what the caller can do about them.
+unknown_outcomes
+    Look up whether a write without an answer took effect.
+locations
+    Regions that have no host.
 mutations
     Log every change of Google Cloud.
 """

@@ -5,7 +5,6 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any, Protocol, TypeVar
 
 import grpc
@@ -15,11 +14,10 @@ from google.api_core.gapic_v1 import method_async
 
 from .channels import Channels
 from .credentials import ApplicationDefaultTokens, TokenSource
-from .errors import ClientReadOnly, Fault, GoogleError, LeaseNotHeld, classify, location_not_found
+from .error_classification import classify, location_not_found
+from .errors import ClientReadOnly, Fault, GoogleError, LeaseNotHeld
 from .ratelimit import Api, BucketKey, CallKind, RateLimiter, call_priority
-
-request_reason: ContextVar[str] = ContextVar("request_reason", default="")
-"""Object of the current reconcile (`Kind/namespace/name@generation`). Google's audit logs show it."""
+from .requests import kind_of, reason_header, resource_in
 
 TIMEOUT = 30.0
 """Seconds for one attempt. Many generated methods have no default timeout and could hang forever."""
@@ -192,7 +190,7 @@ class GoogleClients:
             GoogleError: The call failed for another reason.
 
         """
-        kind = _kind(method)
+        kind = kind_of(method)
         if kind is CallKind.WRITE and self._read_only:
             raise ClientReadOnly(method)
         bucket = BucketKey(api, kind, self._charged_project, region)
@@ -214,7 +212,7 @@ class GoogleClients:
                         request,
                         timeout=timeout,
                         retry=None,
-                        metadata=self._plaintext_headers() + _reason() + metadata,
+                        metadata=self._plaintext_headers() + reason_header() + metadata,
                     )
             except GoogleError as error:
                 in_doubt = in_doubt or error.undecided or (error.fault is Fault.ABORTED and not has_etag)
@@ -268,29 +266,13 @@ class GoogleClients:
             code = grpc.StatusCode.CANCELLED.name
             raise
         except (api_exceptions.GoogleAPICallError, grpc.RpcError) as exception:
-            error = classify(exception, method, _resource_in(request), region)
+            error = classify(exception, method, resource_in(request), region)
             code = error.code
             if error.rate_limited:
                 self._limiter.drain(bucket, error.retry_after)
             raise error from None
         finally:
             self._observer.observed(method, code, time.monotonic() - started)
-
-
-def _kind(method: str) -> CallKind:
-    verb = method.rpartition("/")[2]
-    return CallKind.READ if verb.startswith(_READ_PREFIXES) else CallKind.WRITE
-
-
-def _resource_in(request: object) -> str:
-    """Return the name of the resource in a request; empty if it has none of the usual fields."""
-    named = (getattr(request, field, "") for field in ("resource", "name", "parent"))
-    return next((name for name in named if name and isinstance(name, str)), "")
-
-
-def _reason() -> tuple[tuple[str, str], ...]:
-    reason = request_reason.get()
-    return (("x-goog-request-reason", reason),) if reason else ()
 
 
 def _backoff(retry: int) -> float:
@@ -303,5 +285,3 @@ _QUOTA_PROJECT = "x-goog-user-project"
 _NO_ANSWER = frozenset({grpc.StatusCode.UNAVAILABLE.name, grpc.StatusCode.UNKNOWN.name})
 _RETRIES = 2
 _FIRST_BACKOFF = 0.2
-# GenerateAccessToken changes nothing, and reads need a token too.
-_READ_PREFIXES = ("Get", "List", "Query", "TestIamPermissions", "GenerateAccessToken")

@@ -14,7 +14,8 @@ from google.auth.credentials import TokenState
 
 from cloudrun_identity.iam.principals import lower_email
 
-from .errors import CredentialsError, GoogleError, classify, credentials_message
+from .error_classification import classify, credentials_message
+from .errors import CredentialsError, GoogleError
 from .ratelimit import start_shared_task
 
 _log = logging.getLogger(__name__)

@@ -2,8 +2,8 @@
 
 import logging
 
-from .clients import request_reason
 from .errors import one_line
+from .requests import request_reason
 
 _log = logging.getLogger("cloudrun_identity.mutations")
 

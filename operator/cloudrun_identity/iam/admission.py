@@ -11,10 +11,7 @@ from cloudrun_identity.api import (
     AccountAdmission,
     CloudRunIdentity,
     KeyAdmission,
-    LabelRequirement,
-    LabelSelector,
     ManagedProject,
-    SelectorOperator,
     WorkloadAdmission,
     WorkloadKind,
 )
@@ -46,7 +43,7 @@ class GuardrailFacts:
     """The state of the cluster that a decision depends on, besides the ManagedProject."""
 
     namespaces: frozenset[str]
-    """Existing namespaces that the project admits, as returned by `admitted_namespaces`."""
+    """Existing namespaces that the project admits, as returned by `namespace_selection`."""
     identities: Mapping[str, DeclaredIdentity] = field(default_factory=dict)
     """Every CloudRunIdentity of the cluster, by the e-mail of its account in lower case."""
     credential_accounts: frozenset[str] = frozenset()
@@ -73,17 +70,6 @@ class Denied:
 
 
 Decision = Admitted | Denied
-
-
-def admitted_namespaces(project: ManagedProject, existing: Mapping[str, Mapping[str, str]]) -> frozenset[str]:
-    """Return the existing namespaces, given with their labels, that the project admits."""
-    return frozenset(name for name, labels in existing.items() if admits_namespace(project, name, labels))
-
-
-def admits_namespace(project: ManagedProject, namespace: str, labels: Mapping[str, str]) -> bool:
-    """Return whether the project lists the namespace or selects its labels."""
-    admitted = project.spec.namespaces
-    return namespace in admitted.names or bool(admitted.selector and _selects(admitted.selector, labels))
 
 
 def may_use_project(project: ManagedProject, namespace: str, guardrail_facts: GuardrailFacts) -> Decision:
@@ -284,25 +270,3 @@ def _matches_account(pattern: str, account: str) -> bool:
     """Return whether a pattern matches the e-mail. A service agent of Google matches only literally."""
     pattern = lower_email(pattern)
     return pattern == account or (not is_google_managed(account) and matches(account, pattern))
-
-
-def _selects(selector: LabelSelector, labels: Mapping[str, str]) -> bool:
-    """Return whether all requirements hold. An empty selector selects nothing, unlike in Kubernetes."""
-    if not selector.match_labels and not selector.match_expressions:
-        return False
-    return all(labels.get(key) == value for key, value in selector.match_labels.items()) and all(
-        _holds(requirement, labels) for requirement in selector.match_expressions
-    )
-
-
-def _holds(requirement: LabelRequirement, labels: Mapping[str, str]) -> bool:
-    value = labels.get(requirement.key)
-    match requirement.operator:
-        case SelectorOperator.IN:
-            return value in requirement.values
-        case SelectorOperator.NOT_IN:
-            return value not in requirement.values
-        case SelectorOperator.EXISTS:
-            return value is not None
-        case SelectorOperator.DOES_NOT_EXIST:
-            return value is None

@@ -17,6 +17,7 @@ from cloudrun_identity.api import TARGET_KINDS, TargetKind
 from .escalation_table import TABLE, Escalation, Reach
 from .patterns import matches
 from .role_catalog import known_permissions
+from .wording import SHOWN
 
 __all__ = [
     "SERVICES",
@@ -28,6 +29,7 @@ __all__ = [
     "group_of",
     "reach_of",
     "reason_for",
+    "reasons_for",
 ]
 
 UNKNOWN: Final = "has a permission that this version of the operator does not know"
@@ -55,6 +57,11 @@ def reason_for(permission: str, reach: Reach = Reach.PROJECT) -> str:
     if group:
         return group.reason
     return UNKNOWN if _is_unknown(permission) else ""
+
+
+def reasons_for(permissions: Sequence[str], reach: Reach = Reach.PROJECT) -> str:
+    """Return why the permissions that `some` names escalate in that scope, to follow "its holder"."""
+    return ", ".join(dict.fromkeys(reason_for(each, reach) for each in permissions[:SHOWN]))
 
 
 def group_of(permission: str, reach: Reach = Reach.PROJECT) -> Escalation | None:

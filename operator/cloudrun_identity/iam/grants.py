@@ -2,7 +2,14 @@
 
 from dataclasses import dataclass, replace
 
-from cloudrun_identity.api import TARGET_KINDS, NamedBy, TargetKind, TargetKindDescriptor, target_text
+from cloudrun_identity.api import (
+    TARGET_KINDS,
+    NamedBy,
+    TargetKind,
+    TargetKindDescriptor,
+    WorkloadKind,
+    target_text,
+)
 
 from .principals import Tombstone, normalise
 
@@ -49,6 +56,11 @@ class Target:
     def is_service_account(self) -> bool:
         """True if the target is a service account."""
         return self.descriptor.named_by is NamedBy.IDENTITY
+
+    @property
+    def is_workload(self) -> bool:
+        """True if the target is a Cloud Run workload."""
+        return self.kind.value in _WORKLOADS
 
     @property
     def resource(self) -> str:
@@ -136,3 +148,6 @@ class Grant:
 def order(grant: Grant) -> tuple[str, str, str]:
     """Return the sort key of a grant, so that equal sets of grants are written in the same order."""
     return grant.role, grant.condition.title if grant.condition else "", grant.member
+
+
+_WORKLOADS = frozenset(kind.value for kind in WorkloadKind)

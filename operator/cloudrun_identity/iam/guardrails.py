@@ -9,7 +9,7 @@ revoke nothing. Where a request concerns two projects, each decides for itself.
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
-from cloudrun_identity.api import TARGET_KINDS, GrantAdmission, ManagedProject, TargetKind, WorkloadKind
+from cloudrun_identity.api import TARGET_KINDS, GrantAdmission, ManagedProject, TargetKind
 
 from .admission import (
     Admitted,
@@ -22,13 +22,14 @@ from .admission import (
     may_use_workload,
     named,
 )
-from .escalation import reason_for
+from .escalation import reasons_for
 from .grant_matching import GrantCase, GrantRequest, case_of, entry_matches, flags_of, needed_flags
 from .grants import Target
 from .guardrail_entries import entry_path, is_for
 from .principal_forms import documented_form
 from .principals import PrincipalKind, parse
 from .proposals import Proposal, Value, proposed_entry
+from .wording import some
 
 
 def decide(request: GrantRequest, project: ManagedProject, guardrail_facts: GuardrailFacts) -> Decision:
@@ -40,9 +41,8 @@ def decide(request: GrantRequest, project: ManagedProject, guardrail_facts: Guar
     if isinstance(entrance, Denied):
         return entrance
     case = case_of(request, project, guardrail_facts)
-    barred = _barred(case)
-    if barred:
-        return barred
+    if inadmissible := _inadmissible(case):
+        return inadmissible
     denials = [
         decision
         for decision in (_may_grant_there(case, guardrail_facts), _decide_by_entries(case))
@@ -75,16 +75,10 @@ def _decide_by_entries(case: GrantCase) -> Decision:
     return Denied(_refusal(case, fewest or frozenset()), proposals=(_admitting_entry(case),))
 
 
-def _barred(case: GrantCase) -> Denied | None:
-    """Return why no guardrail can admit such a role and member on such a target; None if one can."""
-    decision = _may_be_granted(case)
-    return decision if isinstance(decision, Denied) else None
-
-
 def _may_grant_there(case: GrantCase, guardrail_facts: GuardrailFacts) -> Decision:
     """Decide whether the namespace may change the target's policy, whatever the role and the member."""
     project, namespace, target = case.project, case.request.namespace, case.request.target
-    if target.kind.value in _WORKLOADS:
+    if target.is_workload:
         return may_use_workload(project, namespace, target, guardrail_facts)
     if case.owner:
         return _may_grant_on_account_of(case.owner, case)
@@ -102,8 +96,8 @@ def _may_grant_on_account_of(owner: DeclaredIdentity, case: GrantCase) -> Decisi
     )
 
 
-def _may_be_granted(case: GrantCase) -> Decision:
-    """Decide whether any guardrail can admit such a role and member on such a target."""
+def _inadmissible(case: GrantCase) -> Denied | None:
+    """Return why no guardrail can admit such a role and member on such a target; None if one can."""
     role, target = case.request.role, case.request.target
     if _is_of_another_project(role, target):
         return Denied(f"{role} belongs to another project than {target} and cannot be granted there")
@@ -118,7 +112,7 @@ def _may_be_granted(case: GrantCase) -> Decision:
             f"{grant}: no guardrail of {named(case.project)} admits public or type-wide members on a "
             f"{target.descriptor.display_name}; name each member"
         )
-    return Admitted()
+    return None
 
 
 def _is_of_another_project(role: str, target: Target) -> bool:
@@ -180,10 +174,7 @@ def _why_it_escalates(case: GrantCase) -> str:
     if case.escalating is None:
         return "the operator cannot read the permissions of the role"
     permissions = sorted(case.escalating)
-    shown, hidden = permissions[:_SHOWN], len(permissions) - _SHOWN
-    more = f" and {hidden} more" if hidden > 0 else ""
-    reasons = dict.fromkeys(reason_for(permission, case.reach) for permission in shown)
-    return f"its holder {', '.join(reasons)} ({', '.join(shown)}{more})"
+    return f"its holder {reasons_for(permissions, case.reach)} ({some(permissions)})"
 
 
 def _admitting_entry(case: GrantCase) -> Proposal:
@@ -202,9 +193,6 @@ def _admitting_entry(case: GrantCase) -> Proposal:
     flags = {flag: True for flag in ("allowEscalation", "exclusive", "claim") if flag in needed}
     return proposed_entry(case.project, "grants", entry | flags)
 
-
-_SHOWN = 3
-_WORKLOADS = frozenset(kind.value for kind in WorkloadKind)
 
 # Forms that Google itself writes into policies, and undocumented forms.
 _NOT_GRANTABLE = frozenset(

@@ -10,10 +10,11 @@ from typing import Final
 
 from cloudrun_identity.api.predefined_roles import ACTING_ROLES, BASIC_ROLES
 
-from .escalation import escalating, reach_of, reason_for
+from .escalation import escalating, reach_of, reasons_for
 from .grants import Target
 from .patterns import matches_any
 from .principals import email, is_default_account, is_service_account
+from .wording import some
 
 
 class AdviceKind(StrEnum):
@@ -143,13 +144,8 @@ def _escalation(declared: DeclaredGrant, grant: str, covered: list[str]) -> Iter
         each for each in escalating(declared.permissions or (), reach) if not matches_any(each, covered)
     )
     if left:
-        reasons = dict.fromkeys(reason_for(each, reach) for each in left[:_SHOWN])
-        more = f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
         yield Advice(
             AdviceKind.ESCALATION,
-            f"{grant}: its holder {', '.join(reasons)} ({', '.join(left[:_SHOWN])}{more}); "
+            f"{grant}: its holder {reasons_for(left, reach)} ({some(left)}); "
             "instead: a CustomRole without these permissions",
         )
-
-
-_SHOWN = 3

@@ -34,10 +34,12 @@ class RoleCatalog(Mapping[str, PredefinedRole]):
     """Predefined roles by name. A role is decoded when it is first read."""
 
     def __init__(self, text: str) -> None:
-        metadata, permissions, rows = _parts(text)
-        self.date: str = metadata["date"]
+        head, _, rows = text.partition("\n\n")
+        described, _, permissions = head.partition("\n")
+        metadata: Mapping[str, str] = json.loads(described)
+        self.date = metadata["date"]
         """Date at which Google described the roles, such as `2026-08-22`."""
-        self.source: str = metadata["source"]
+        self.source = metadata["source"]
         """Address of the descriptions."""
         self.permissions = tuple(permissions.split("\n"))
         """All permissions in the roles, sorted."""
@@ -65,22 +67,11 @@ class RoleCatalog(Mapping[str, PredefinedRole]):
 @lru_cache(maxsize=1)
 def role_catalog() -> RoleCatalog:
     """Return the catalog that the operator ships. It takes some milliseconds once, and 2 MB of memory."""
-    return RoleCatalog(_text())
+    packed = resources.files(__package__).joinpath(_FILE).read_bytes()
+    return RoleCatalog(gzip.decompress(packed).decode())
 
 
 @lru_cache(maxsize=1)
 def known_permissions() -> frozenset[str]:
     """Return all permissions of the catalog."""
-    return frozenset(_parts(_text())[1].split("\n"))
-
-
-def _text() -> str:
-    packed = resources.files(__package__).joinpath(_FILE).read_bytes()
-    return gzip.decompress(packed).decode()
-
-
-def _parts(text: str) -> tuple[Mapping[str, str], str, str]:
-    """Return metadata, permissions and rows of the roles."""
-    head, _, rows = text.partition("\n\n")
-    metadata, _, permissions = head.partition("\n")
-    return json.loads(metadata), permissions, rows
+    return frozenset(role_catalog().permissions)

@@ -5,12 +5,11 @@ from collections.abc import Collection
 from cloudrun_identity.api import ManagedProject
 
 from .admission import Admitted, Decision, Denied, GuardrailFacts, may_use_project, named
-from .escalation import escalating, reason_for
+from .escalation import escalating, reasons_for
 from .guardrail_entries import is_for
 from .patterns import matches_any
 from .proposals import Proposal, proposed_value
-
-_SHOWN = 3
+from .wording import some
 
 
 def home_of(role: str) -> tuple[str, str] | None:
@@ -50,22 +49,16 @@ def may_define(
         )
     unlisted = [each for each in sorted(permissions) if not matches_any(each, listed)]
     if unlisted:
-        lacking.append(f"does not admit {_some(unlisted)} in a custom role")
+        lacking.append(f"does not admit {some(unlisted)} in a custom role")
         proposals.append(proposed_value(project, f"{path}/permissions", (*listed, *unlisted)))
     climbing = sorted(escalating(permissions))
     if climbing and not admission.allow_escalation:
-        reasons = ", ".join(dict.fromkeys(reason_for(each) for each in climbing[:_SHOWN]))
         lacking.append(
-            f"does not admit {_some(climbing)} in a custom role without allowEscalation, because its holder "
-            f"{reasons}"
+            f"does not admit {some(climbing)} in a custom role without allowEscalation, because its holder "
+            f"{reasons_for(climbing)}"
         )
         proposals.append(proposed_value(project, f"{path}/allowEscalation", value=True))
     if not lacking:
         return Admitted()
     denial = f"guardrails.customRoles of {named(project)} {'; it '.join(lacking)}"
     return Denied(denial, proposals=tuple(proposals))
-
-
-def _some(permissions: list[str]) -> str:
-    more = f" and {len(permissions) - _SHOWN} more" if len(permissions) > _SHOWN else ""
-    return f"{', '.join(permissions[:_SHOWN])}{more}"

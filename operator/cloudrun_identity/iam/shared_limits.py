@@ -7,7 +7,7 @@ A share is set aside only for a namespace that the guardrails let use the limit 
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from cloudrun_identity.api import MAX_ROLES, GrantAdmission, ManagedProject, Sharing, WorkloadKind
+from cloudrun_identity.api import MAX_ROLES, GrantAdmission, ManagedProject, Sharing
 
 from .admission import Admitted, GuardrailFacts, may_use_workload
 from .grant_matching import covers_target
@@ -18,8 +18,6 @@ from .shares import Budget
 
 ACCOUNT_QUOTA: Final = 100
 """Service accounts that a project may have, unless Google Cloud raised the quota."""
-
-_WORKLOADS = frozenset(kind.value for kind in WorkloadKind)
 
 
 def accounts_budget(
@@ -56,7 +54,7 @@ def namespaces_on(project: ManagedProject, target: Target, facts: GuardrailFacts
     if owner:  # no other namespace sets the policy of an identity
         return _if_fair(project, frozenset({owner.namespace}))
     found = _admitted_by(project, facts.namespaces, lambda entry: covers_target(entry, target))
-    if target.kind.value in _WORKLOADS:
+    if target.is_workload:
         found |= {
             each
             for each in facts.namespaces

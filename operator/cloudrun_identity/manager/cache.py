@@ -4,13 +4,13 @@ A list fills it before the first reconcile. Then the watches and the replies to 
 it. A version that is older than the known one is dropped.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from pydantic import ValidationError
 
 from cloudrun_identity.api import CloudRunIdentity, ManagedProject
-from cloudrun_identity.iam.admission import admits_namespace
+from cloudrun_identity.iam.namespace_selection import admits_namespace
 from cloudrun_identity.iam.role_permissions import home_of
 from cloudrun_identity.kube.objects import compact
 from cloudrun_identity.kube.resources import Object
@@ -93,38 +93,6 @@ class Cache(ClusterView):
             return frozenset()
         own = {key for key in self._objects if key.namespace == name}
         return frozenset(own.union(*map(self.referrers, self._changed_admissions(name, before))))
-
-    def missing_namespaces(
-        self, listed: Collection[str], known: Mapping[str, Mapping[str, str]]
-    ) -> frozenset[ObjectKey]:
-        """Take in the namespaces of a list. Return the objects that deleted namespaces concern.
-
-        `known` are the namespaces that were known before the list. A watch that is restarted does not report
-        earlier deletions, and namespaces do not have the operator's finalizer.
-        """
-        deleted = self._namespaces.missing(listed, known)
-        raws = ({"metadata": {"name": name}} for name in deleted)
-        return frozenset[ObjectKey]().union(*(self.observe_namespace(raw, deleted=True) for raw in raws))
-
-    def versions_of(self, kind: str) -> Mapping[ObjectKey, Object]:
-        """Return the last version of every object of a kind."""
-        stored = ((key, self.stored(key)) for key in self.known() if key.kind == kind)
-        return {key: found.raw for key, found in stored if found}
-
-    def missing_objects(
-        self, listed: Collection[ObjectKey], known: Mapping[ObjectKey, Object]
-    ) -> frozenset[ObjectKey]:
-        """Take in the deletion of objects that a list lacks. Return the objects that this concerns.
-
-        `known` are the versions that were known before the list. A watch that is restarted does not report
-        earlier deletions. Usually the finalizer prevents them; a user may have removed it.
-        """
-        concerned: set[ObjectKey] = set()
-        for key, raw in known.items():
-            stored = self.stored(key)
-            if key not in listed and stored and stored.raw is raw:
-                concerned |= {key, *self.observe(raw, deleted=True).woken}
-        return frozenset(concerned)
 
     def absorb(self, raw: Object) -> None:
         """Take in the reply to a write of the operator.

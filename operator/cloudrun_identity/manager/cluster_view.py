@@ -157,10 +157,6 @@ class ClusterView(LedgerView):
 
     # Namespaces.
 
-    def namespaces(self) -> Mapping[str, Mapping[str, str]]:
-        """Return the labels of every namespace."""
-        return self._namespaces.labels()
-
     def admitted_namespaces(self, project: ManagedProject) -> frozenset[str]:
         """Return the existing namespaces that may use the project."""
         return self._namespaces.admitted_by(project)

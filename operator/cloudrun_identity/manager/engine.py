@@ -1,10 +1,10 @@
 """The engine: everything between the cache of objects and Google Cloud, built once per operator."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from cloudrun_identity.kube.objects import resource
-from cloudrun_identity.kube.resources import NAMESPACES, ObjectClient
+from cloudrun_identity.kube.resources import NAMESPACES, Object, ObjectClient, Resource
 from cloudrun_identity.ledger.store import Ledgers
 from cloudrun_identity.policy.ports import PolicyPort
 from cloudrun_identity.policy.syncers import PolicySyncers
@@ -36,15 +36,25 @@ class Engine:
     reconciler: Reconciler
     """The driver for every kind."""
 
-    async def fill(self, client: ObjectClient, kinds: Iterable[str]) -> None:
-        """List every object once, because no decision may rest on a partial cache. Raises KubeError."""
+    async def fill(
+        self,
+        client: ObjectClient,
+        kinds: Iterable[str],
+        listed: Callable[[Resource, Object], None] = lambda *_: None,
+    ) -> None:
+        """List every object once, because no decision may rest on a partial cache. Raises KubeError.
+
+        `listed` is called with each namespace and each object of a kind.
+        """
         await self.ledgers.fill()
         for raw in await client.list(NAMESPACES):
             self.cache.observe_namespace(raw, deleted=False)
+            listed(NAMESPACES, raw)
         for kind in kinds:
             if kind in self.kinds:
                 for raw in await client.list(resource(kind)):
                     self.cache.observe(raw, deleted=False)
+                    listed(resource(kind), raw)
                 self.cache.listed(kind)
         self.syncers.expect(self.cache.owners())
 

@@ -45,7 +45,7 @@ LOG_LEVELS: Mapping[str, int] = {
 """The least severe level that each logger of kopf may log at.
 
 `kopf` logs every event at INFO. The two private loggers log a lost watch at ERROR, with a traceback, before
-`APIError` is raised; `manager.process` logs the same fact in one line. kopf has no setting for this, and
+`APIError` is raised; `manager.leadership` logs the same fact in one line. kopf has no setting for this, and
 silencing all of `kopf` would hide warnings that are logged nowhere else.
 """
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cloudrun_identity.gcp.clients import GoogleClients
@@ -12,7 +13,7 @@ from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.kube.finalizers import remove_finalizers_of_deleted_kinds
 from cloudrun_identity.kube.lease import Lease
 from cloudrun_identity.kube.objects import resource, resource_of
-from cloudrun_identity.kube.resources import NAMESPACES, Object
+from cloudrun_identity.kube.resources import NAMESPACES, Object, Resource
 
 from .background import background, unless
 from .factory import build_manager
@@ -21,12 +22,13 @@ from .liveness import Liveness
 from .manager import Manager
 from .metrics import Metrics
 from .stream_monitor import StreamMonitor
+from .watched_versions import WatchedVersions
 from .watches import Watch, Watches, WatchLost
 
 _log = logging.getLogger(__name__)
 
 CHECK_INTERVAL = 60.0
-"""Seconds between checks for changed CRDs, and for deleted namespaces that no watch reported."""
+"""Seconds between checks for changed CRDs."""
 
 RESTART_DELAY = 1.0
 """Seconds before a manager restarts: the API server stops the watches of a CRD before it deletes the CRD."""
@@ -118,13 +120,16 @@ class Leadership:
             concurrency=self.concurrency,
             may_act=lambda: self.lease.is_holder,
         )
-        return await self._fill(manager) and await self._work(manager)
+        versions = {each: WatchedVersions() for each in (NAMESPACES, *map(resource, manager.kinds))}
+        return await self._fill(manager, versions) and await self._work(manager, versions)
 
-    async def _fill(self, manager: Manager) -> bool:
+    async def _fill(self, manager: Manager, versions: Mapping[Resource, WatchedVersions]) -> bool:
         """Return whether the cache was filled; drain the manager if it was not."""
         filled = False
         try:
-            filled = await unless(self.stop, manager.fill())
+            filled = await unless(
+                self.stop, manager.fill(lambda each, raw: versions[each].deliver(raw, deleted=False))
+            )
         except KubeError as error:
             if not error.is_not_found:
                 raise
@@ -134,10 +139,9 @@ class Leadership:
                 await manager.drain()
         return filled
 
-    async def _work(self, manager: Manager) -> bool:
+    async def _work(self, manager: Manager, versions: Mapping[Resource, WatchedVersions]) -> bool:
         """Reconcile until `stop` is set or the watches must restart."""
-        resources = [NAMESPACES, *map(resource, manager.kinds)]
-        monitor = StreamMonitor(self.client, resources, lease_duration=self.lease_duration)
+        monitor = StreamMonitor(self.client, versions, lease_duration=self.lease_duration)
         self.lease_versions.receiver = monitor
         watches = self.watch(MonitoredSink(manager, monitor), self.client, manager.kinds, self.namespace)
         manager.start()
@@ -147,7 +151,7 @@ class Leadership:
             await self._until_lost(manager, monitor, watches)
         except WatchLost as error:
             self.metrics.watches_lost()
-            _log.warning("%s; restarting the watches", error)
+            _log.warning("%s; restarting the watches", error, exc_info=error.__cause__)
         finally:
             self.lease_versions.receiver = None
             self.liveness.starting()
@@ -163,7 +167,7 @@ class Leadership:
         ended = asyncio.Event()
         async with (
             background(self.stop.wait(), ended),
-            background(_kinds_change(self.counted, manager), ended),
+            background(_kinds_change(self.counted, manager.kinds), ended) as raise_if_failed,
             background(monitor.run(), ended) as raise_if_silent,
             background(watches.wait(), ended) as raise_if_ended,
         ):
@@ -171,6 +175,7 @@ class Leadership:
             if not self.stop.is_set():
                 raise_if_ended()
                 raise_if_silent()
+                raise_if_failed()
 
 
 class LeaseVersions:
@@ -185,14 +190,12 @@ class LeaseVersions:
             self.receiver.lease_written(raw)
 
 
-async def _kinds_change(client: CountedClient, manager: Manager) -> None:
-    """Check periodically for changes that no watch reports. Return when the installed kinds have changed."""
+async def _kinds_change(client: CountedClient, kinds: list[str]) -> None:
+    """Return when the installed kinds have changed. No watch reports this."""
     while True:
         await asyncio.sleep(CHECK_INTERVAL)
         with contextlib.suppress(KubeError):  # an outage does not change the kinds
-            await manager.check_namespaces()
-            await manager.check_objects()
-            if await _served_kinds(client) != manager.kinds:
+            if await _served_kinds(client) != kinds:
                 _log.warning("the installed CRDs have changed; restarting the watches")
                 return
 

@@ -3,14 +3,12 @@
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from itertools import cycle
 
 from cloudrun_identity.api import KINDS, ManagedProject, PolicyLedger
 from cloudrun_identity.gcp.client_pool import credential_of
 from cloudrun_identity.gcp.ratelimit import Priority
 from cloudrun_identity.kube.event_recorder import EventRecorder
-from cloudrun_identity.kube.objects import resource
-from cloudrun_identity.kube.resources import NAMESPACES, Object
+from cloudrun_identity.kube.resources import Object, Resource
 from cloudrun_identity.reconcile.cluster_state import ObjectKey
 
 from .engine import Engine
@@ -20,8 +18,6 @@ from .work_queue import KeyedQueue
 from .workers import Workers
 
 _log = logging.getLogger(__name__)
-
-_PROJECT = ManagedProject.__name__
 
 DRAIN_TIMEOUT = 3.0
 """Seconds that in-flight reconciles get to end before they are cancelled."""
@@ -60,11 +56,10 @@ class Manager:
         self._events = events
         self._may_act = may_act
         self._tasks: list[asyncio.Task[None]] = []
-        self._other_kinds = cycle(kind for kind in self.kinds if kind in engine.kinds and kind != _PROJECT)
 
-    async def fill(self) -> None:
-        """Fill the cache. Raises KubeError."""
-        await self._engine.fill(self._client, self.kinds)
+    async def fill(self, listed: Callable[[Resource, Object], None]) -> None:
+        """Fill the cache, and call `listed` with each object. Raises KubeError."""
+        await self._engine.fill(self._client, self.kinds, listed)
         elsewhere = await self._engine.ledgers.namespaces_elsewhere()
         if elsewhere:
             _log.warning(
@@ -122,29 +117,6 @@ class Manager:
     def observe_namespace(self, raw: Object, *, deleted: bool) -> None:
         """Take in a new version of a namespace, or its deletion."""
         self._wake(self._cache.observe_namespace(raw, deleted=deleted))
-
-    async def check_namespaces(self) -> None:
-        """Take in deletions of namespaces that no watch reported. Raises KubeError."""
-        known = dict(self._cache.namespaces())
-        listed = {raw["metadata"]["name"] for raw in await self._client.list(NAMESPACES)}
-        self._wake(self._cache.missing_namespaces(listed, known))
-
-    async def check_objects(self) -> None:
-        """Take in deletions of objects that no watch reported. Raises KubeError.
-
-        Each call lists the ManagedProjects and one other kind, which is cheap for many objects, too.
-        """
-        for kind in {_PROJECT, next(self._other_kinds, _PROJECT)}:
-            known = self._cache.versions_of(kind)
-            listed = {
-                ObjectKey(kind, raw["metadata"].get("namespace", ""), raw["metadata"]["name"])
-                for raw in await self._client.list(resource(kind))
-            }
-            missing = self._cache.missing_objects(listed, known)
-            for key in missing:
-                if key.kind == _PROJECT:
-                    self._resync.follow(key.name)
-            self._wake(missing)
 
     def _observe_ledger(self, raw: Object, *, deleted: bool) -> None:
         """Take in a PolicyLedger, and reconcile the objects whose entries another writer removed."""

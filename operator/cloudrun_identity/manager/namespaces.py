@@ -1,9 +1,9 @@
 """Existing namespaces, and which of them a ManagedProject admits."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 from cloudrun_identity.api import ManagedProject
-from cloudrun_identity.iam.admission import admitted_namespaces
+from cloudrun_identity.iam.namespace_selection import admitted_namespaces
 from cloudrun_identity.kube.resources import Object
 
 Labels = Mapping[str, str]
@@ -45,12 +45,6 @@ class Namespaces:
     def is_terminating(self, name: str) -> bool:
         """Return whether the namespace is being deleted."""
         return name in self._terminating
-
-    def missing(self, listed: Collection[str], known: Mapping[str, Labels]) -> list[str]:
-        """Return the namespaces in `known` that a later list lacks, without those that were created again."""
-        return [
-            name for name, labels in known.items() if name not in listed and self._labels.get(name) is labels
-        ]
 
     def admitted_by(self, project: ManagedProject) -> frozenset[str]:
         """Return the namespaces that may use the project."""

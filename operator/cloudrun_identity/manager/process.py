@@ -1,6 +1,5 @@
 """The life of the process: connect, become the leader, run the manager, and shut down in order."""
 
-import contextlib
 import logging
 import os
 import secrets
@@ -115,7 +114,7 @@ async def _run(settings: Settings, watch: Watch, termination: Termination) -> No
         )
         if not await unless(stop, lease.acquire()):
             return
-        stack.push_async_callback(_release, lease)
+        stack.push_async_callback(lease.release)
         metrics.leading(True)
         async with background(lease.hold(liveness.problem), stop) as raise_if_lost:
             await Leadership(
@@ -133,11 +132,6 @@ async def _run(settings: Settings, watch: Watch, termination: Termination) -> No
                 stop=stop,
             ).run()
         raise_if_lost()
-
-
-async def _release(lease: Lease) -> None:
-    with contextlib.suppress(KubeError):  # the Lease then expires
-        await lease.release()
 
 
 def _pod() -> str:

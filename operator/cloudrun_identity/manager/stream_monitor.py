@@ -1,8 +1,9 @@
-"""Monitor of the watches: each must deliver, or a list must show that there was nothing to deliver.
+"""Monitor of the watches. A watch is lost if a list shows a change that it did not deliver.
 
 A watch can be silent for two reasons: nothing changed, or it is dead. Bookmarks would distinguish them, but
-kopf does not pass them on. So the monitor lists the metadata of a resource whose watch was silent, and gives
-the watch some time to deliver what the list shows.
+kopf does not pass them on. A watch that kopf restarts with a new list does not report earlier deletions.
+So the monitor lists the metadata of each resource periodically, and gives the watch some time to deliver what
+the list shows.
 
 The operator's own Lease is the fast signal. The leader writes it every few seconds, and each write must come
 back through its watch. A write whose resourceVersion is lower than an earlier one shows that the API server's
@@ -11,7 +12,7 @@ storage was restored from a backup: a watch may then be silent until the old ver
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import NoReturn, Protocol
 
 from cloudrun_identity.kube.errors import KubeError
@@ -25,13 +26,13 @@ _log = logging.getLogger(__name__)
 DELIVERS_WITHIN = 75.0
 """Seconds after which a dead watch is noticed."""
 
-SILENT_AFTER = 45.0
-"""Seconds without an event after which a watch is checked."""
+CHECK_INTERVAL = 45.0
+"""Seconds between two checks of a watch."""
 
 GRACE = 10.0
-"""Seconds in which a watch must deliver what a list shows."""
+"""Seconds in which a watch must deliver a listed change."""
 
-_CHECK_INTERVAL = 1.0
+_LEASE_CHECK_INTERVAL = 1.0
 
 
 class MetadataLister(Protocol):
@@ -46,12 +47,19 @@ class StreamMonitor:
     """Checks the watches of one manager."""
 
     def __init__(
-        self, lister: MetadataLister, resources: Iterable[Resource], *, lease_duration: float
+        self,
+        lister: MetadataLister,
+        versions: Mapping[Resource, WatchedVersions],
+        *,
+        lease_duration: float,
     ) -> None:
-        """`lease_duration` is the time in which a write of the Lease must come back through its watch."""
+        """`versions` are those that the cache was filled with, of each resource that is watched.
+
+        `lease_duration` is the time in which a write of the Lease must come back through its watch.
+        """
         self._lister = lister
         self._lease_duration = lease_duration
-        self._streams = {resource: _Stream() for resource in resources}
+        self._versions = versions
         self._lease_written: tuple[int, float] | None = None
         self._lease_due: tuple[int, float] | None = None
         self._watches_lease = False
@@ -61,9 +69,7 @@ class StreamMonitor:
 
     def delivered(self, resource: Resource, raw: Object, *, deleted: bool) -> None:
         """Note an event of a watch."""
-        stream = self._streams[resource]
-        stream.heard_at = _now()
-        stream.versions.deliver(raw, deleted=deleted)
+        self._versions[resource].deliver(raw, deleted=deleted)
 
     def lease_delivered(self, raw: Object) -> None:
         """Note an event of the watch of the Lease."""
@@ -83,13 +89,13 @@ class StreamMonitor:
 
     async def run(self) -> NoReturn:
         """Check the watches until one is lost. Raises WatchLost."""
-        checks = [asyncio.create_task(self._watch_over(resource)) for resource in self._streams]
+        checks = [asyncio.create_task(self._watch_over(*watch)) for watch in self._versions.items()]
         try:
             while True:
                 self.checked_at = _now()
                 self._check_lease()
                 done, _ = await asyncio.wait(
-                    checks, timeout=_CHECK_INTERVAL, return_when=asyncio.FIRST_COMPLETED
+                    checks, timeout=_LEASE_CHECK_INTERVAL, return_when=asyncio.FIRST_COMPLETED
                 )
                 for check in done:
                     check.result()
@@ -108,44 +114,31 @@ class StreamMonitor:
                     f"the watches deliver nothing: a renewal of the Lease is missing for {behind:.0f}s"
                 )
 
-    async def _watch_over(self, resource: Resource) -> NoReturn:
-        stream = self._streams[resource]
+    async def _watch_over(self, resource: Resource, versions: WatchedVersions) -> NoReturn:
         while True:
-            await asyncio.sleep(max(stream.heard_at + SILENT_AFTER - _now(), _CHECK_INTERVAL))
-            if _now() - stream.heard_at < SILENT_AFTER:
-                continue
+            await asyncio.sleep(CHECK_INTERVAL)
             try:
-                await self._probe(resource, stream)
+                await self._check(resource, versions)
             except KubeError as error:  # an outage says nothing about the watch; the Lease bounds it
                 _log.warning("the watch of %s cannot be checked: %s", resource.plural, error)
-                await asyncio.sleep(GRACE)
 
-    async def _probe(self, resource: Resource, stream: "_Stream") -> None:
-        before = stream.versions.snapshot()
+    async def _check(self, resource: Resource, versions: WatchedVersions) -> None:
+        before = versions.snapshot()
         listed = await self._lister.list_metadata(resource)
-        if older := list(stream.versions.ahead_of(listed, before)):
+        if older := list(versions.ahead_of(listed, before)):
             raise WatchLost(_RESTORED.format(what=f"{resource.plural} {_named(older)}"))
-        differences = stream.versions.undelivered(listed, before)
+        differences = versions.undelivered(listed, before)
         if differences:
             await asyncio.sleep(GRACE)
-            if missing := list(stream.versions.still_undelivered(differences)):
+            if missing := list(versions.still_undelivered(differences)):
                 raise WatchLost(
                     f"the watch of {resource.plural} is silent about changes of {_named(missing)}"
                 )
-        stream.heard_at = _now()
 
 
 _RESTORED = (
     "the API server shows {what} in an older version than before: its storage was restored from a backup"
 )
-
-
-class _Stream:
-    """The state of one watch."""
-
-    def __init__(self) -> None:
-        self.versions = WatchedVersions()
-        self.heard_at = _now()
 
 
 def _named(names: list[tuple[str, str]]) -> str:

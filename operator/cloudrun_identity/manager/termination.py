@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 
@@ -54,7 +55,7 @@ class Termination:
         self._loop.call_soon_threadsafe(self.requested.set)
 
     def _enforce(self) -> None:
-        threading.Event().wait(self._grace_period)
+        time.sleep(self._grace_period)
         message = "the process did not end within %g s: something hangs; ending it now"
         last_line = threading.Thread(target=_log.error, args=(message, self._grace_period), daemon=True)
         last_line.start()

@@ -49,7 +49,7 @@ class WatchedVersions:
         self._versions: dict[Name, Version] = {}
 
     def deliver(self, raw: Object, *, deleted: bool) -> None:
-        """Take in a delivered event."""
+        """Take in an event of the watch, or an object of the list before it."""
         if deleted:
             self._versions.pop(_name(raw), None)
         else:

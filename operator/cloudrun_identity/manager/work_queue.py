@@ -8,12 +8,14 @@ import asyncio
 import heapq
 import itertools
 import random
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from cloudrun_identity.gcp.ratelimit import Priority
+
+from .flows import Flows
 
 __all__ = ["KeyedQueue", "Priority", "QueueClosed"]
 
@@ -32,7 +34,7 @@ drift of all others from being repaired."""
 _RANDOM = random.SystemRandom()
 
 
-class QueueClosed(Exception):  # noqa: N818 - it names a state
+class QueueClosed(Exception):
     """The queue was shut down. The next process lists the remaining objects again."""
 
 
@@ -59,7 +61,7 @@ class KeyedQueue(Generic[K]):
         """
         self._jitter = jitter
         self.flow_of = flow_of
-        self._due: dict[Priority, _Flows[K]] = {priority: _Flows() for priority in Priority}
+        self._due: dict[Priority, Flows[K]] = {priority: Flows() for priority in Priority}
         self._changed = asyncio.Event()
         self._edits_in_a_row = 0
         self._processing: set[K] = set()
@@ -157,7 +159,7 @@ class KeyedQueue(Generic[K]):
 
     def oldest_age(self) -> float:
         """Return the seconds for which the oldest due key has been waiting; 0 without one."""
-        since = [since for flows in self._due.values() for since in flows.oldest()]
+        since = [since for flows in self._due.values() for since in flows.due_since()]
         since += [dirty.since for dirty in self._dirty.values()]
         return _now() - min(since) if since else 0.0
 
@@ -187,46 +189,6 @@ class KeyedQueue(Generic[K]):
         elif priority < queued:
             self._due[priority].put(flow, key, self._due[queued].remove(flow, key))  # the key keeps its age
             self.wake()
-
-
-class _Flows(Generic[K]):
-    """Due keys of one priority, by flow. Flows take turns."""
-
-    def __init__(self) -> None:
-        self._flows: OrderedDict[str, OrderedDict[K, float]] = OrderedDict()
-
-    def put(self, flow: str, key: K, since: float) -> None:
-        self._flows.setdefault(flow, OrderedDict())[key] = since
-
-    def contains(self, flow: str, key: K) -> bool:
-        return key in self._flows.get(flow, ())
-
-    def remove(self, flow: str, key: K) -> float:
-        """Remove the key; return the time since which it is due."""
-        keys = self._flows[flow]
-        since = keys.pop(key)
-        if not keys:
-            del self._flows[flow]
-        return since
-
-    def pop(self, admits: Callable[[str], bool]) -> K | None:
-        """Remove and return the oldest key of the next admitted flow; None if there is none."""
-        flow = next((flow for flow in self._flows if admits(flow)), None)
-        if flow is None:
-            return None
-        key = next(iter(self._flows[flow]))
-        self._flows.move_to_end(flow)
-        self.remove(flow, key)
-        return key
-
-    def depth(self) -> Mapping[str, int]:
-        return {flow: len(keys) for flow, keys in self._flows.items()}
-
-    def oldest(self) -> Iterable[float]:
-        return (since for keys in self._flows.values() for since in keys.values())
-
-    def __len__(self) -> int:
-        return sum(map(len, self._flows.values()))
 
 
 @dataclass(slots=True)

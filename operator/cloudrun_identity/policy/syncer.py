@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cloudrun_identity.gcp.clients import request_reason
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.ratelimit import Priority, call_priority, start_shared_task
+from cloudrun_identity.gcp.requests import request_reason
 from cloudrun_identity.iam.grants import Target
 
 from .ports import SyncerPorts

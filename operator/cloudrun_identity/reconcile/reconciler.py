@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from cloudrun_identity.api import Reason, ReconciledResource
-from cloudrun_identity.gcp.clients import request_reason
+from cloudrun_identity.gcp.requests import request_reason
 from cloudrun_identity.ledger.owners import Owner
 
 from .cluster_state import ClusterState, ObjectKey, StoredObject

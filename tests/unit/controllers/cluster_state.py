@@ -22,8 +22,9 @@ from cloudrun_identity.api import (
     RoleState,
     TargetKind,
 )
-from cloudrun_identity.iam.admission import DeclaredIdentity, admitted_namespaces
+from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.iam.namespace_selection import admitted_namespaces
 from cloudrun_identity.iam.principals import lower_email
 from cloudrun_identity.ledger.keys import KeyRing
 from cloudrun_identity.ledger.model import Ledger

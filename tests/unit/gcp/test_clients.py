@@ -10,9 +10,10 @@ from google.cloud.run_v2.services.services import ServicesAsyncClient
 from google.protobuf import duration_pb2
 from google.rpc import error_details_pb2
 
-from cloudrun_identity.gcp.clients import TIMEOUT, GoogleClients, request_reason
+from cloudrun_identity.gcp.clients import TIMEOUT, GoogleClients
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.ratelimit import Api, CallKind, Priority, Rate, RateLimiter, call_priority
+from cloudrun_identity.gcp.requests import request_reason
 from tests.unit.gcp.client_doubles import READ, WRITE, Method, NoTokens, Observer, unavailable
 
 pytestmark = pytest.mark.looptime(start=0)

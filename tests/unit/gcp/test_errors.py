@@ -8,7 +8,8 @@ from google.api_core import exceptions as api_exceptions
 from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 
-from cloudrun_identity.gcp.errors import Fault, classify, fault_of, one_line
+from cloudrun_identity.gcp.error_classification import classify, fault_of
+from cloudrun_identity.gcp.errors import Fault, one_line
 
 METHOD = "google.iam.admin.v1.IAM/CreateServiceAccount"
 

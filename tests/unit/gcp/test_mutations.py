@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
-from cloudrun_identity.gcp.clients import request_reason
 from cloudrun_identity.gcp.mutations import log_mutation
+from cloudrun_identity.gcp.requests import request_reason
 
 
 def test_mutation_is_one_line_with_the_reconciled_object(caplog: pytest.LogCaptureFixture) -> None:

@@ -10,8 +10,6 @@ from cloudrun_identity.iam.admission import (
     Decision,
     Denied,
     GuardrailFacts,
-    admits_namespace,
-    admitted_namespaces,
     are_workloads_ambiguous,
     may_adopt,
     may_adopt_role,
@@ -24,6 +22,7 @@ from cloudrun_identity.iam.admission import (
 )
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.guardrail_entries import invalid_entries
+from cloudrun_identity.iam.namespace_selection import admits_namespace, admitted_namespaces
 from tests.unit.iam.patches import patched
 
 CHECKOUT = Target(TargetKind.SERVICE, "payments-prod-1234", "europe-west1", "checkout")

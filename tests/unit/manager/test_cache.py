@@ -170,28 +170,10 @@ def test_resource_versions_are_compared_as_numbers(cached: Cached) -> None:
     assert cached.cache.observe(binding(version=9), deleted=False) == NO_CHANGE
 
 
-def test_object_that_a_list_lacks_is_deleted_and_wakes_its_referrers(cached: Cached) -> None:
-    cached.sees(project(), identity(), binding())
-    known = cached.cache.versions_of("ManagedProject")
-    assert cached.cache.missing_objects(known.keys(), known) == frozenset()
-
-    assert cached.cache.missing_objects((), known) == {PROJECT, CHECKOUT, WEB}
-
-    assert cached.cache.project("payments-prod") is None
-
-
 def test_deleted_object_with_an_account_on_record_wakes_its_project(cached: Cached) -> None:
     cached.sees(raw("{kind: ManagedProject, metadata: {name: payments-prod}, spec: {}}"), identity())
     cached.ledgers.record(RECORD)
     assert PROJECT in cached.cache.observe(identity(), deleted=True).woken
-
-
-def test_object_that_changed_since_the_list_is_kept(cached: Cached) -> None:
-    cached.sees(binding())
-    known = cached.cache.versions_of("IAMBinding")
-    cached.sees(binding(version=2, generation=2))
-    assert cached.cache.missing_objects((), known) == frozenset()
-    assert raw_of(cached, WEB) == binding(version=2, generation=2)
 
 
 def test_late_deletion_of_a_recreated_object_is_dropped(cached: Cached) -> None:
@@ -437,22 +419,6 @@ def test_owners_are_the_namespaced_objects(cached: Cached) -> None:
     }
 
 
-def test_unreported_deletion_of_a_namespace_is_found_by_a_list(cached: Cached) -> None:
-    def observe(name: str, **metadata: Any) -> None:
-        cached.cache.observe_namespace({"metadata": {"name": name, **metadata}}, deleted=False)
-
-    cached.sees(project(), identity())
-    for name in ("payments", "shop", "books"):
-        observe(name)
-    known = dict(cached.cache.namespaces())
-    observe("late")
-    observe("books", uid="recreated")
-    assert cached.cache.missing_namespaces({"shop"}, known) == {CHECKOUT}
-    assert not cached.cache.has_namespace("payments")
-    assert set(cached.cache.namespaces()) == {"shop", "late", "books"}
-    assert cached.cache.missing_namespaces({"shop"}, known) == frozenset()
-
-
 def test_changed_namespace_wakes_its_objects(cached: Cached) -> None:
     def namespace(**metadata: Any) -> Object:
         return {"kind": "Namespace", "metadata": {"name": "payments", **metadata}}
@@ -461,12 +427,11 @@ def test_changed_namespace_wakes_its_objects(cached: Cached) -> None:
     assert cached.cache.observe_namespace(namespace(), deleted=False) == {CHECKOUT}
     assert cached.cache.observe_namespace(namespace(resourceVersion="2"), deleted=False) == frozenset()
     assert cached.cache.observe_namespace(namespace(labels={"a": "b"}), deleted=False) == {CHECKOUT}
-    assert cached.cache.namespaces() == {"payments": {"a": "b"}}
     leaving = namespace(labels={"a": "b"}, deletionTimestamp="2026-01-01T00:00:00Z")
     assert cached.cache.observe_namespace(leaving, deleted=False) == {CHECKOUT}
     assert cached.cache.is_terminating("payments")
     assert cached.cache.observe_namespace(leaving, deleted=True) == {CHECKOUT}
-    assert "payments" not in cached.cache.namespaces()
+    assert not cached.cache.has_namespace("payments")
     assert not cached.cache.is_terminating("payments")
 
 

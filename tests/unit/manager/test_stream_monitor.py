@@ -1,4 +1,4 @@
-"""The monitor of the watches on a fake clock: silence, the Lease, and a restored API server."""
+"""The monitor of the watches on a fake clock: lists, the Lease, and a restored API server."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -8,7 +8,8 @@ import pytest
 
 from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.kube.resources import NAMESPACES, Object, Objects, Resource
-from cloudrun_identity.manager.stream_monitor import DELIVERS_WITHIN, SILENT_AFTER, StreamMonitor
+from cloudrun_identity.manager.stream_monitor import CHECK_INTERVAL, DELIVERS_WITHIN, StreamMonitor
+from cloudrun_identity.manager.watched_versions import WatchedVersions
 from cloudrun_identity.manager.watches import WatchLost
 
 pytestmark = pytest.mark.looptime(start=0)
@@ -50,7 +51,9 @@ def lease(version: int) -> Object:
 class Harness:
     def __init__(self) -> None:
         self.server = Server()
-        self.monitor = StreamMonitor(self.server, [NAMESPACES], lease_duration=LEASE_DURATION)
+        self.monitor = StreamMonitor(
+            self.server, {NAMESPACES: WatchedVersions()}, lease_duration=LEASE_DURATION
+        )
 
     def deliver(self, raw: Object, *, deleted: bool = False) -> None:
         self.monitor.delivered(NAMESPACES, raw, deleted=deleted)
@@ -83,12 +86,19 @@ async def test_silence_without_changes_is_accepted(harness: Harness) -> None:
     assert len(harness.server.lists) >= 10
 
 
-async def test_watch_that_delivers_is_not_checked(harness: Harness) -> None:
-    async with harness.running():
-        for version in range(20):
-            harness.deliver(harness.server.put("payments", version))
-            await asyncio.sleep(SILENT_AFTER / 2)
-    assert harness.server.lists == []
+async def test_missed_deletion_of_a_busy_watch_is_noticed(harness: Harness) -> None:
+    harness.deliver(harness.server.put("payments", 1))
+
+    async def deliver_others() -> None:
+        for version in range(2, 1000):
+            harness.deliver(harness.server.put("shop", version))
+            await asyncio.sleep(1.0)
+
+    others = asyncio.create_task(deliver_others())
+    harness.server.objects.clear()
+    assert "silent about changes of payments" in await harness.lost()
+    others.cancel()
+    assert clock() <= DELIVERS_WITHIN
 
 
 @pytest.mark.parametrize("change", ["new", "changed", "deleted", "recreated"])
@@ -115,7 +125,7 @@ async def test_change_that_is_delivered_after_the_list_is_accepted(harness: Harn
     changed = harness.server.put("payments", 3)
     gone = harness.server.objects.pop("shop")
     async with harness.running() as monitor:
-        await asyncio.sleep(SILENT_AFTER + 2)
+        await asyncio.sleep(CHECK_INTERVAL + 2)
         harness.deliver(changed)
         harness.deliver(gone, deleted=True)
         await asyncio.sleep(3 * DELIVERS_WITHIN)
@@ -127,7 +137,7 @@ async def test_event_that_overtakes_the_list_is_accepted(harness: Harness) -> No
     newer: Object = {"metadata": {"name": "payments", "uid": "payments-uid", "resourceVersion": "2"}}
     harness.server.before_reply = lambda: harness.deliver(newer)
     async with harness.running() as monitor:
-        await asyncio.sleep(SILENT_AFTER + 2)
+        await asyncio.sleep(CHECK_INTERVAL + 2)
         assert not monitor.done()
 
 

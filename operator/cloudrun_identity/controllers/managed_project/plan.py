@@ -12,7 +12,6 @@ from cloudrun_identity.api import (
 )
 from cloudrun_identity.gcp.org_policies import CROSS_PROJECT_USAGE
 from cloudrun_identity.gcp.projects import Project
-from cloudrun_identity.iam.powerful_accounts import PowerfulAccount
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey
 from cloudrun_identity.reconcile.outcomes import Failing, InSync
 from cloudrun_identity.reconcile.preconditions import still_used
@@ -20,6 +19,7 @@ from cloudrun_identity.reconcile.steps import Action, Change, Fail, Plan, StepEv
 
 from .audit import NOT_LOOKED, WorkloadAudit
 from .orphans import orphans_to_release
+from .powerful_accounts import PowerfulAccount
 
 EFFECT_RECHECK = 5.0
 """Seconds between looks whether a lifted organization policy is in effect; Google takes up to minutes."""

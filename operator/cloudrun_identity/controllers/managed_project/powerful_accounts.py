@@ -5,7 +5,9 @@ then does not hold it to the guardrails: an attacker who takes over the operator
 accounts.
 """
 
-from collections.abc import Collection, Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 
 from google.iam.v1 import policy_pb2
 
@@ -18,7 +20,7 @@ from cloudrun_identity.gcp.service_accounts import expected_email
 from cloudrun_identity.gcp.single_flight_cache import Clock, KeyedSingleFlightCache
 from cloudrun_identity.iam.escalation import escalating
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.iam.powerful_accounts import PowerfulAccount, accounts_with
+from cloudrun_identity.iam.principals import email, is_service_account, lower_email
 from cloudrun_identity.iam.role_catalog import role_catalog
 
 MAX_AGE = 3600.0
@@ -26,6 +28,17 @@ MAX_AGE = 3600.0
 
 CACHE_SIZE = 1000
 """Maximum number of projects whose accounts are cached."""
+
+
+@dataclass(frozen=True, slots=True)
+class PowerfulAccount:
+    """A service account with roles that escalate privileges in its project."""
+
+    email: str
+    roles: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.email} ({', '.join(self.roles)})"
 
 
 class PowerfulAccounts:
@@ -58,7 +71,7 @@ class PowerfulAccounts:
             for binding in policy.bindings
             if await self._escalates(binding, project.project_id)
         ]
-        return accounts_with(
+        return _accounts_with(
             roles,
             expected_email(project.project_id, "").removeprefix("@"),
             {default_compute_account(project.number), f"{project.project_id}@appspot.gserviceaccount.com"},
@@ -88,3 +101,28 @@ def takeover_warnings(
             "An attacker who takes over the operator gets the rights of other accounts, too; remove their "
             f"roles, or use `cloudrun-identity permissions --own-accounts-only`: {', '.join(map(str, found))}"
         )
+
+
+def _accounts_with(
+    roles: Iterable[tuple[str, Iterable[str]]], domain: str, default_accounts: Collection[str]
+) -> tuple[PowerfulAccount, ...]:
+    """Return the accounts of a project that hold any of the roles, given with their members.
+
+    `domain` is the part after the @ in the e-mails of its accounts. Accounts with a basic role come first.
+    """
+    held: defaultdict[str, set[str]] = defaultdict(set)
+    for role, members in roles:
+        for member in filter(is_service_account, members):
+            account = lower_email(email(member))
+            if account.endswith(f"@{domain}") or account in default_accounts:
+                held[account].add(role)
+    accounts = (PowerfulAccount(account, tuple(sorted(held[account], key=_rank))) for account in held)
+    return tuple(sorted(accounts, key=lambda account: (_rank(account.roles[0])[0], account.email)))
+
+
+def _rank(role: str) -> tuple[int, str]:
+    """Return the sort key of a role: basic roles by their power, then all others by name."""
+    return _BASIC_ROLES.index(role) if role in _BASIC_ROLES else len(_BASIC_ROLES), role
+
+
+_BASIC_ROLES = ("roles/owner", "roles/admin", "roles/editor", "roles/writer")

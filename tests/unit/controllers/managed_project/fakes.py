@@ -7,10 +7,10 @@ from typing import Any
 from cloudrun_identity.api import RELEASE_ORPHANS, ManagedProject
 from cloudrun_identity.controllers.managed_project.controller import ManagedProjectController
 from cloudrun_identity.controllers.managed_project.plan import ProjectWant
+from cloudrun_identity.controllers.managed_project.powerful_accounts import PowerfulAccount
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.gcp.projects import Project
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.iam.powerful_accounts import PowerfulAccount
 from cloudrun_identity.iam.shares import Budget
 from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.reconcile.cluster_state import identity_key, project_key

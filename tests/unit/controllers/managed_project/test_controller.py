@@ -2,8 +2,8 @@
 
 from cloudrun_identity.api import EffectiveCrossProjectUsage, MissingPermission, Reason
 from cloudrun_identity.controllers.managed_project.plan import ProjectSeen
+from cloudrun_identity.controllers.managed_project.powerful_accounts import PowerfulAccount
 from cloudrun_identity.gcp.errors import Fault
-from cloudrun_identity.iam.powerful_accounts import PowerfulAccount
 from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, Waiting
 from tests.unit.controllers.carry_out import carried_out
 from tests.unit.controllers.cluster_state import FakeClusterState, project
