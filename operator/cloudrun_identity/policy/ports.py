@@ -1,13 +1,13 @@
 """Ports of the policy engine: its settings, and the interfaces through which it reads and writes."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from google.iam.v1.policy_pb2 import Policy
 
-from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.ledger.interface import LedgerStore
 
 from .backoff import BackoffLimits
@@ -16,7 +16,7 @@ from .removal_limit import RemovalRateLimiter
 
 
 class PolicyPort(Protocol):
-    """Reads and writes IAM policies; both methods raise GoogleError. See `gcp.policies.Policies`."""
+    """Reads and writes IAM policies; `get` and `set` raise GoogleError. See `gcp.policies.Policies`."""
 
     async def get(self, target: Target) -> Policy:
         """Return the policy at version 3, with its etag."""
@@ -24,6 +24,10 @@ class PolicyPort(Protocol):
 
     async def set(self, target: Target, policy: Policy) -> Policy:
         """Write the policy, if its etag is current. Return the new policy."""
+        ...
+
+    def log_write(self, target: Target, *, removed: Collection[Grant], added: Collection[Grant]) -> None:
+        """Log a write that took effect, also one whose reply was lost. A dry run logs nothing."""
         ...
 
 

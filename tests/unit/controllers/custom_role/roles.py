@@ -1,6 +1,6 @@
 """A CustomRole, its project, the states of its role, and a fake of the roles of a project."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Any, cast
 
@@ -69,6 +69,9 @@ class OnePolicy:
         return Policy(bindings=[Binding(role=NAME, members=self._members)])
 
     async def set(self, target: Target, policy: Policy) -> Policy:
+        raise AssertionError("a custom role writes no policy")
+
+    def log_write(self, target: Target, *, removed: Collection[Grant], added: Collection[Grant]) -> None:
         raise AssertionError("a custom role writes no policy")
 
 

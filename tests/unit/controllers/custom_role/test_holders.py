@@ -1,5 +1,6 @@
 """Members that hold a role without an entry in a ledger."""
 
+from collections.abc import Collection
 from dataclasses import replace
 
 import pytest
@@ -98,6 +99,9 @@ class Policies:
         return policy
 
     async def set(self, target: Target, policy: Policy) -> Policy:
+        raise NotImplementedError
+
+    def log_write(self, target: Target, *, removed: Collection[Grant], added: Collection[Grant]) -> None:
         raise NotImplementedError
 
 
