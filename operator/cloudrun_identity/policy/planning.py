@@ -66,11 +66,6 @@ class PolicyPlan:
         return tuple(step for step in self.steps if isinstance(step, RemoveUnmanaged))
 
     @property
-    def removable(self) -> tuple[Grant, ...]:
-        """The unmanaged grants that the sync may remove, within the hourly limit."""
-        return tuple(step.grant for step in self.removals)
-
-    @property
     def depends_on_target(self) -> bool:
         """Return whether the sync records a grant, or writes the policy, so that it must know the target."""
         return bool(self.new) or not all(isinstance(step, RetainGrant) for step in self.steps)

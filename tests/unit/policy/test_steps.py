@@ -78,7 +78,7 @@ def test_steps_are_the_changes_that_the_writes_make(
     )
 
     first = merge(policy, (), plan.replaced)
-    removals = (*plan.released, *map(Removal, plan.removable))
+    removals = (*plan.released, *(Removal(step.grant) for step in plan.removals))
     second = merge(first.policy, plan.desired_grants, removals)
 
     added = [step.grant for step in plan.steps if isinstance(step, AddGrant)]
