@@ -28,7 +28,7 @@ from tests.unit.policy.fakes import FakeLedgers
 PROJECT_ID = "payments-prod-1234"
 
 
-class Killed(Exception):  # noqa: N818 - the name describes an event
+class Killed(Exception):
     """The process crashed."""
 
 

@@ -57,7 +57,7 @@ def runner(name: str = "runner", namespace: str = "payments", **spec: object) ->
     return CustomRole.model_validate({"kind": "CustomRole", "metadata": metadata, "spec": declared | spec})
 
 
-class Killed(Exception):  # noqa: N818 - the name describes an event
+class Killed(Exception):
     """The process crashed."""
 
 

@@ -38,7 +38,7 @@ def credential_of(project: ManagedProject) -> Credential:
     return Credential(declared.impersonate_service_account, declared.delegates, quota_project)
 
 
-class NoCredential(GoogleError):  # noqa: N818 - the name describes a state
+class NoCredential(GoogleError):
     """A call was not sent, because the credential of the project is not known."""
 
     def __init__(self, project_id: str, message: str) -> None:

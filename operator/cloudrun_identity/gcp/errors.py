@@ -121,7 +121,7 @@ class GoogleError(Exception):
         return f"{called}: {self.fault}: {self.message}"
 
 
-class NotSent(GoogleError):  # noqa: N818 - the name describes an event
+class NotSent(GoogleError):
     """A write that the client refused to send."""
 
     def __init__(self, method: str, message: str) -> None:

@@ -34,7 +34,7 @@ class CrdState(Enum):
 SERVED = frozenset({CrdState.ESTABLISHED, CrdState.DELETING})
 
 
-class CrdsUnsuitable(Exception):  # noqa: N818 - the name describes a state
+class CrdsUnsuitable(Exception):
     """The operator cannot run with the installed CRDs. The message is one line with the command to run."""
 
 

@@ -52,7 +52,7 @@ class KubeError(Exception):
         return self.status in (0, HTTPStatus.TOO_MANY_REQUESTS) or self.status >= 500
 
 
-class ClusterUnreachable(Exception):  # noqa: N818 - the name describes a state
+class ClusterUnreachable(Exception):
     """The operator cannot connect to the API server. The message is one line for the user."""
 
 

@@ -28,7 +28,7 @@ NO_ANSWER = "the API server did not answer"
 _log = logging.getLogger(__name__)
 
 
-class LeaseLost(Exception):  # noqa: N818 - the name describes an event
+class LeaseLost(Exception):
     """The replica lost the lease and must stop at once. The message is one line."""
 
 

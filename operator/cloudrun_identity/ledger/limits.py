@@ -10,7 +10,7 @@ from .model import Ledger
 MAX_BYTES = 1 << 20  # etcd refuses about 1.5 MB
 
 
-class LedgerFull(Exception):  # noqa: N818 - it names what is the case
+class LedgerFull(Exception):
     """The ledger has no room for a grant or a role. The message is one line."""
 
 

@@ -25,7 +25,7 @@ _NAME_LENGTH = 40
 _HASH_LENGTH = 10
 
 
-class LedgerInvalid(Exception):  # noqa: N818 - it names what is the case
+class LedgerInvalid(Exception):
     """A stored PolicyLedger does not fit the schema. The message is one line and names the field."""
 
 

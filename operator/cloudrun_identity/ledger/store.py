@@ -34,7 +34,7 @@ _RESOURCE = resource(PolicyLedger.__name__)
 _log = logging.getLogger(__name__)
 
 
-class LedgerPruned(Exception):  # noqa: N818 - it names what happened
+class LedgerPruned(Exception):
     """The API server dropped a part of the object. The message is one line."""
 
 

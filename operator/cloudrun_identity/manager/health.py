@@ -12,7 +12,7 @@ from .metrics import Metrics
 ALL_INTERFACES = "0.0.0.0"  # noqa: S104 - the kubelet and Prometheus connect from outside the pod
 
 
-class CannotListen(Exception):  # noqa: N818 - it names a state
+class CannotListen(Exception):
     """The port is not available. The message is one line with the port, the reason and the remedy."""
 
 

@@ -18,7 +18,7 @@ ENDS_WITHIN = 5.0
 """Seconds that the work of the thread gets to end."""
 
 
-class WatchesStuck(Exception):  # noqa: N818 - it names a state
+class WatchesStuck(Exception):
     """The watches did not end in time. Only the end of the process ends them. The message is one line."""
 
 

@@ -7,7 +7,7 @@ from cloudrun_identity.kube.connection import ClusterAccess
 from cloudrun_identity.kube.resources import Object
 
 
-class WatchLost(Exception):  # noqa: N818 - it names what happened
+class WatchLost(Exception):
     """A watch ended or delivers nothing. The message is one line."""
 
 

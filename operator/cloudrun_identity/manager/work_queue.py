@@ -32,7 +32,7 @@ drift of all others from being repaired."""
 _RANDOM = random.SystemRandom()
 
 
-class QueueClosed(Exception):  # noqa: N818 - it names a state
+class QueueClosed(Exception):
     """The queue was shut down. The next process lists the remaining objects again."""
 
 

@@ -15,7 +15,7 @@ REFUSALS = frozenset({Fault.INVALID_ARGUMENT, Fault.FAILED_PRECONDITION})
 """The faults with which Google Cloud refuses the content of a policy."""
 
 
-class PolicyUnwritable(GoogleError):  # noqa: N818 - it names what is the case
+class PolicyUnwritable(GoogleError):
     """Google Cloud refuses the policy even without a change. The message is one line."""
 
 

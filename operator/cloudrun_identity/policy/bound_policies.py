@@ -16,7 +16,7 @@ from cloudrun_identity.ledger.model import Ledger
 from .ports import PolicyPort, SyncerPorts
 
 
-class TargetReplaced(Exception):  # noqa: N818 - it names what happened
+class TargetReplaced(Exception):
     """Another resource has the name of the target since the sync was planned."""
 
 

@@ -5,7 +5,7 @@ from cloudrun_identity.ledger.interface import LedgerStore
 from cloudrun_identity.ledger.model import Ledger
 
 
-class LedgerChanged(Exception):  # noqa: N818 - it names what happened
+class LedgerChanged(Exception):
     """Another writer changed the entries on which a sync was planned: a user, or a former leader."""
 
 

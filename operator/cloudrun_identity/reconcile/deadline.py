@@ -14,7 +14,7 @@ RECONCILE_DEADLINE = 120.0
 """Seconds that one reconcile may hold a worker."""
 
 
-class DeadlineExceeded(Exception):  # noqa: N818 - the name that gRPC and Go's context use
+class DeadlineExceeded(Exception):
     """A reconcile did not end within its deadline."""
 
 

@@ -14,7 +14,7 @@ from cloudrun_identity.iam.principals import Tombstone, normalise
 from cloudrun_identity.policy.merge import grants_in
 
 
-class Crash(Exception):  # noqa: N818 - the name describes an event
+class Crash(Exception):
     """The process crashed."""
 
 

@@ -37,7 +37,7 @@ SPECS = st.fixed_dictionaries(
 )
 
 
-class Crash(Exception):  # noqa: N818 - the end of a process is not an error
+class Crash(Exception):
     """The process ends at a checkpoint."""
 
 

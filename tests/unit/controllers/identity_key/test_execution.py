@@ -30,7 +30,7 @@ QUEUE = timedelta(minutes=10)
 ASKED = {"generation": 1}
 
 
-class Killed(Exception):  # noqa: N818 - it names what happened
+class Killed(Exception):
     """The process ended."""
 
 
