@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from cloudrun_identity.api import GrantState, LedgerEntry
+from cloudrun_identity.api import GrantState
 from cloudrun_identity.iam.grants import BindingKey, Grant, IAMCondition
 from cloudrun_identity.iam.principals import email
 from cloudrun_identity.ledger.limits import MAX_BYTES
-from cloudrun_identity.ledger.model import Ledger, entry_of
+from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.ledger.objects import to_object
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy.desired_grants import DesiredGrant, DesiredGrants, Retain
@@ -19,6 +19,8 @@ from cloudrun_identity.policy.merge import Removal
 from cloudrun_identity.policy.planning import PolicyPlan, plan_policy
 from cloudrun_identity.policy.settlement import settle
 from tests.unit.policy.strategies import TARGET
+
+from .pure_sync import entry
 
 UID = "0a1b2c3d-0000-0000-0000-000000000000"
 
@@ -34,10 +36,6 @@ ACCOUNT, ANN, EVE = (
 AGENT = Grant(TARGET, ROLE, "serviceAccount:service-1@serverless-robot-prod.iam.gserviceaccount.com")
 ONE, TWO = (Owner("IAMBinding", "payments", name, "uid") for name in ("one", "two"))
 ALONE = frozenset({BindingKey(TARGET, ROLE)})
-
-
-def entry(grant: Grant, *owners: Owner, **fields: Any) -> LedgerEntry:
-    return entry_of(grant, [*map(str, owners)], **{"state": GrantState.GRANTED, **fields})
 
 
 def removable(plan: PolicyPlan) -> tuple[Grant, ...]:

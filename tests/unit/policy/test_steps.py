@@ -25,6 +25,7 @@ from cloudrun_identity.policy.steps import (
     RetainReason,
 )
 from tests.unit.policy import strategies
+from tests.unit.policy.one_policy import desiring
 from tests.unit.policy.strategies import ROLES, TARGET
 
 ONE, TWO = (Owner("IAMBinding", "payments", name, "uid-1") for name in ("one", "two"))
@@ -47,10 +48,6 @@ def recorded(*owners: Owner, present_before: bool = False, unique_id: str = "") 
         unique_id=unique_id,
     )
     return Ledger.of(TARGET, {ANN: entry})
-
-
-def desiring(owner: Owner, *grants: Grant, **fields: object) -> DesiredGrants:
-    return DesiredGrants(owner, frozenset(map(DesiredGrant, grants)), **fields)
 
 
 @given(
