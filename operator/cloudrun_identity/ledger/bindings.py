@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from cloudrun_identity.api import BindingCondition, LedgerBinding, LedgerEntry, LedgerLeftGrant
-from cloudrun_identity.iam.grants import Grant, IAMCondition, Target
+from cloudrun_identity.iam.grants import Grant, IAMCondition, Target, condition_of
 
 Entries = Mapping[Grant, LedgerEntry]
 """Ledger entries by their grants."""
@@ -15,7 +15,7 @@ def entries_in(bindings: Iterable[LedgerBinding], target: Target) -> dict[Grant,
     return {
         Grant(target, binding.role, entry.member, condition): entry
         for binding in bindings
-        for condition in (_iam_condition(binding.condition),)
+        for condition in (condition_of(binding.condition),)
         for entry in binding.members
     }
 
@@ -37,7 +37,7 @@ def bindings_of(entries: Entries) -> tuple[LedgerBinding, ...]:
 def left_in(records: Iterable[LedgerLeftGrant], target: Target) -> dict[Grant, str]:
     """Return the grants in records of the policy of `target`, each with the object that left it."""
     return {
-        Grant(target, each.role, each.member, _iam_condition(each.condition)): each.owner for each in records
+        Grant(target, each.role, each.member, condition_of(each.condition)): each.owner for each in records
     }
 
 
@@ -58,12 +58,6 @@ def _order(grant: Grant) -> tuple[str, bool, tuple[str, str, str], str]:
     condition = grant.condition
     text = (condition.title, condition.description, condition.expression) if condition else ("", "", "")
     return grant.role, condition is not None, text, grant.member
-
-
-def _iam_condition(condition: BindingCondition | None) -> IAMCondition | None:
-    if condition is None:
-        return None
-    return IAMCondition(condition.title, condition.description or "", condition.expression)
 
 
 def _binding_condition(condition: IAMCondition | None) -> BindingCondition | None:
