@@ -1,6 +1,5 @@
 """Members that hold a role without an entry in a ledger."""
 
-from collections.abc import Collection
 from dataclasses import replace
 
 import pytest
@@ -97,12 +96,6 @@ class Policies:
         policy.bindings.add(role=NAME, members=["user:ann@example.com"])
         policy.bindings.add(role="roles/viewer", members=["user:bob@example.com"])
         return policy
-
-    async def set(self, target: Target, policy: Policy) -> Policy:
-        raise NotImplementedError
-
-    def log_write(self, target: Target, *, removed: Collection[Grant], added: Collection[Grant]) -> None:
-        raise NotImplementedError
 
 
 async def test_holders_are_read_from_every_policy() -> None:
