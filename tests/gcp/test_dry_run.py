@@ -1,5 +1,6 @@
 """What applying manifests would change, worked out against the emulator, on which nothing is written."""
 
+import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -104,6 +105,22 @@ def _completed(obj: dict[str, Any]) -> dict[str, Any]:
         obj["metadata"].setdefault("namespace", "payments")
         obj["spec"].setdefault("projectRef", {"name": "shop"})
     return {"apiVersion": "cloudrun-identity.dev/v1alpha1", **obj}
+
+
+async def test_dry_run_adds_no_line_to_the_mutation_log(
+    emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "cloudrun_identity.mutations"):
+        plan = await planned(
+            emulator,
+            """
+kind: IAMBinding
+metadata: {name: viewers}
+spec: {target: {kind: Project}, role: roles/run.viewer, members: [{principal: "user:bob@example.com"}]}
+""",
+        )
+    assert steps(plan) == {"IAM policy of Project shop-1234": ["+ roles/run.viewer for user:bob@example.com"]}
+    assert caplog.messages == []
 
 
 async def test_what_is_created_is_taken_for_there_by_all_that_refer_to_it(emulator: Emulator) -> None:

@@ -1,13 +1,12 @@
 """Records in a PolicyLedger besides its grants: account, keys, custom roles and reassigned workload."""
 
-import operator
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, Field
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
 from .identity_key import KeyState
+from .ledger_fields import SORTED, ObjectOwner, OptionalOwner, Text, UniqueID, no_items, unset
 from .schema import SET, ApiModel, Clipped, Timestamp
 from .spec import Origin
 from .target_kinds import TargetKind, target_text
@@ -34,43 +33,7 @@ MAX_UNIQUE_IDS: Final = 8
 """Maximum number of unique IDs that a ledger records for one e-mail."""
 
 
-def of_form(form: str, *, optional: bool = False) -> AfterValidator:
-    """Require text with the same number of non-empty parts between slashes as `form`.
-
-    Only the model checks this: the API server refuses CEL rules on nested lists for their cost.
-    """
-
-    def check(text: str) -> str:
-        parts = text.split("/")
-        if not (optional and not text) and (len(parts) != form.count("/") + 1 or not all(parts)):
-            raise PydanticCustomError("form", "must be {form}", {"form": form})
-        return text
-
-    return AfterValidator(check)
-
-
-Text = Annotated[str, Field(max_length=512)]
-ObjectOwner = Annotated[str, Field(max_length=317), of_form("NAMESPACE/NAME")]
-OptionalOwner = Annotated[str, Field(max_length=317), of_form("NAMESPACE/NAME", optional=True)]
-UniqueID = Annotated[str, Field(max_length=64)]
 _Digest = Annotated[str, Field(min_length=1, max_length=16)]
-
-SORTED = AfterValidator(lambda values: tuple(sorted(set(values))))
-"""Sort a set of strings, so that equal sets are equal values and equal objects."""
-
-
-def _is_empty(text: str) -> bool:
-    return not text
-
-
-def unset() -> Any:
-    """Return the default of an optional text: empty, and left out of the object."""
-    return Field(default="", exclude_if=_is_empty)
-
-
-def no_items() -> Any:
-    """Return the default of an optional list: empty, and left out of the object."""
-    return Field(default=(), exclude_if=operator.not_)
 
 
 def _text_of(target: dict[str, Any]) -> str:

@@ -6,10 +6,10 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field, model_validator
 
+from .ledger_fields import SORTED, Text, UniqueID, no_items, of_form, unset
 from .ledger_records import (
     MAX_ROLES,
     MAX_UNIQUE_IDS,
-    SORTED,
     LedgerAccount,
     LedgerAttachment,
     LedgerKey,
@@ -18,11 +18,6 @@ from .ledger_records import (
     LedgerTarget,
     LedgerUsage,
     LedgerWrite,
-    Text,
-    UniqueID,
-    no_items,
-    of_form,
-    unset,
 )
 from .references import BindingCondition
 from .resource import Column, Resource

@@ -13,7 +13,7 @@ from cloudrun_identity.api import (
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.workloads import Workload
 from cloudrun_identity.iam.admission import DeclaredIdentity
-from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.iam.grants import Target, condition_of
 from cloudrun_identity.policy.desired_grants import RETAIN_ALL, Retain
 from cloudrun_identity.policy.exclusive import may_be_exclusive
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey, project_key
@@ -23,7 +23,7 @@ from cloudrun_identity.reconcile.grants.public_services import (
     invoked_services,
     public_services,
 )
-from cloudrun_identity.reconcile.grants.resolver import RequestedGrant, condition_of, declared_grant
+from cloudrun_identity.reconcile.grants.resolver import RequestedGrant, declared_grant
 from cloudrun_identity.reconcile.grants.roles import resolve_role, role_keys
 from cloudrun_identity.reconcile.grants.targets import resolve_target, target_key
 from cloudrun_identity.reconcile.interfaces import Summary

@@ -4,16 +4,17 @@ The policy methods of every Google service take and return google.iam.v1 message
 and the routing header differ: see `api.target_kinds`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 from google.iam.v1 import iam_policy_pb2, options_pb2, policy_pb2
 from google.protobuf import field_mask_pb2
 
-from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.iam.grants import Grant, Target
 
 from .clients import ProjectClients
+from .mutations import log_mutation
 from .ratelimit import Api
 
 _VERSION = 3
@@ -65,6 +66,13 @@ class Policies:
         )
         return await self._call(target, "SetIamPolicy", request, policy_pb2.Policy, target.project_id)
 
+    def log_write(self, target: Target, *, removed: Collection[Grant], added: Collection[Grant]) -> None:
+        """Write the line of the mutation log for a write that took effect.
+
+        Only the caller knows the changes, and whether a write without a reply took effect.
+        """
+        log_mutation("set policy of", target.full_name, before=_listed(removed), after=_listed(added))
+
     async def test_permissions(
         self, target: Target, permissions: Iterable[str], acting_in: str = ""
     ) -> frozenset[str]:
@@ -109,3 +117,7 @@ class Policies:
             has_etag=True,  # of the only write
             metadata=(("x-goog-request-params", routing),),
         )
+
+
+def _listed(grants: Collection[Grant]) -> str:
+    return ", ".join(sorted(f"{grant.role} {grant.member}" for grant in grants)) or "nothing"

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from cloudrun_identity.api import (
     TARGET_KINDS,
+    BindingCondition,
     NamedBy,
     TargetKind,
     TargetKindDescriptor,
@@ -143,6 +144,13 @@ class Grant:
         """Return the grant as one line: `roles/run.invoker for user:a@example.com on Service l/web`."""
         when = f" if {self.condition.title}" if self.condition else ""
         return f"{self.role} for {self.member} on {self.target}{when}"
+
+
+def condition_of(declared: BindingCondition | None) -> IAMCondition | None:
+    """Return the IAM condition in a spec or in a ledger."""
+    if declared is None:
+        return None
+    return IAMCondition(declared.title, declared.description or "", declared.expression)
 
 
 def order(grant: Grant) -> tuple[str, str, str]:

@@ -13,7 +13,6 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from cloudrun_identity.api import (
-    BindingCondition,
     CloudRunIdentity,
     CustomRole,
     GrantCounts,
@@ -22,19 +21,15 @@ from cloudrun_identity.api import (
     IdentityKey,
     LedgerAccount,
     LedgerAttachment,
-    LedgerBinding,
     LedgerEntry,
-    LedgerLeftGrant,
     LedgerRole,
     LedgerTarget,
     PolicyLedgerSpec,
 )
-from cloudrun_identity.iam.grants import Grant, IAMCondition, Target
+from cloudrun_identity.iam.grants import Grant, Target
 
+from .bindings import Entries, bindings_of, entries_in, left_in, left_records
 from .keys import KeyRing
-
-Entries = Mapping[Grant, LedgerEntry]
-"""Ledger entries by their grants."""
 
 _NO_ENTRIES: Entries = MappingProxyType({})
 _INDEXES = {
@@ -77,22 +72,12 @@ class Ledger(PolicyLedgerSpec):
     @cached_property
     def entries(self) -> Entries:
         """The entries by their grants, in the order of the object."""
-        return MappingProxyType(
-            {
-                Grant(self.target, binding.role, entry.member, condition): entry
-                for binding in self.bindings
-                for condition in (_iam_condition(binding.condition),)
-                for entry in binding.members
-            }
-        )
+        return MappingProxyType(entries_in(self.bindings, self.target))
 
     @property
     def left(self) -> Mapping[Grant, str]:
         """The grants of custom roles that objects left, each with the object as KIND/NAMESPACE/NAME/UID."""
-        return {
-            Grant(self.target, each.role, each.member, _iam_condition(each.condition)): each.owner
-            for each in self.left_grants
-        }
+        return left_in(self.left_grants, self.target)
 
     @property
     def key_ring(self) -> KeyRing:
@@ -151,23 +136,13 @@ class Ledger(PolicyLedgerSpec):
     def with_entries(self, entries: Entries) -> Self:
         """Return this ledger with other entries, which are known to be valid."""
         return self.replace(
-            bindings=tuple(_bindings(entries)),
+            bindings=bindings_of(entries),
             grant_counts=GrantCounts.of(entry.state for entry in entries.values()),
         )
 
     def with_left(self, left: Mapping[Grant, str]) -> Self:
         """Return this ledger with other grants that objects left."""
-        return self.replace(
-            left_grants=tuple(
-                LedgerLeftGrant(
-                    role=grant.role,
-                    condition=_binding_condition(grant.condition),
-                    member=grant.member,
-                    owner=left[grant],
-                )
-                for grant in sorted(left, key=_order)
-            )
-        )
+        return self.replace(left_grants=left_records(left))
 
     def with_sync(self, *, unmanaged_members: int, written_at: datetime | None) -> Self:
         """Return this ledger after a sync, which wrote the policy at a time or not at all."""
@@ -294,35 +269,3 @@ def _by_id(roles: Iterable[LedgerRole]) -> tuple[LedgerRole, ...]:
     """Return the last record of each role, in the order of their IDs."""
     last = {role.role_id: role for role in roles}
     return tuple(last[role_id] for role_id in sorted(last))
-
-
-def _bindings(entries: Entries) -> Iterable[LedgerBinding]:
-    """Group entries by role and condition, in canonical order."""
-    members: defaultdict[tuple[str, IAMCondition | None], list[LedgerEntry]] = defaultdict(list)
-    for grant in sorted(entries, key=_order):
-        members[grant.role, grant.condition].append(entries[grant])
-    for (role, condition), its_members in members.items():
-        # Constructing validated bindings would check each of their entries again.
-        yield LedgerBinding.model_construct(
-            role=role, condition=_binding_condition(condition), members=tuple(its_members)
-        )
-
-
-def _order(grant: Grant) -> tuple[str, bool, tuple[str, str, str], str]:
-    condition = grant.condition
-    text = (condition.title, condition.description, condition.expression) if condition else ("", "", "")
-    return grant.role, condition is not None, text, grant.member
-
-
-def _iam_condition(condition: BindingCondition | None) -> IAMCondition | None:
-    if condition is None:
-        return None
-    return IAMCondition(condition.title, condition.description or "", condition.expression)
-
-
-def _binding_condition(condition: IAMCondition | None) -> BindingCondition | None:
-    if condition is None:
-        return None
-    return BindingCondition.model_construct(
-        title=condition.title, description=condition.description or None, expression=condition.expression
-    )

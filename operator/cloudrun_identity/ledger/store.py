@@ -6,7 +6,6 @@ every entry.
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -25,9 +24,9 @@ from .invalid import InvalidLedgers
 from .limits import refuse_too_large, refuse_too_many
 from .model import Ledger
 from .objects import LedgerInvalid, from_object, object_name, to_object
+from .versions import SeenVersions
 
 TRIES = 5  # of one update, against other writers
-DELETED_KEPT = 512  # versions of deleted ledgers, by which late events are recognized
 
 OnChange = Callable[[Ledger, Ledger], None]
 
@@ -46,10 +45,6 @@ class _Stored:
     ledger: Ledger
     metadata: Object
 
-    @property
-    def version(self) -> int:
-        return int(self.metadata["resourceVersion"])
-
 
 class Ledgers:
     """All ledgers, read from memory and written through to the API server.
@@ -61,9 +56,8 @@ class Ledgers:
         self._client = client
         self._namespace = namespace
         self._stored: dict[Target, _Stored] = {}
-        self._versions: dict[str, int] = {}  # by name, the newest seen, also of some deleted objects
+        self._versions = SeenVersions()
         self._invalid = InvalidLedgers()
-        self._deleted: deque[Target] = deque()
         self._deleting: set[str] = set()  # by UID, objects that this process is deleting
         self._index = LedgerIndex()
         self._locks: WeakValueDictionary[Target, asyncio.Lock] = WeakValueDictionary()
@@ -154,7 +148,7 @@ class Ledgers:
 
         """
         metadata = raw["metadata"]
-        if metadata["namespace"] != self._namespace or self._is_known(metadata):
+        if metadata["namespace"] != self._namespace or self._versions.has(metadata):
             return frozenset()
         try:
             ledger = from_object(raw)
@@ -180,7 +174,7 @@ class Ledgers:
                 ledger.target.full_name,
             )
         stored = _Stored(ledger, _without_managed_fields(metadata))
-        self._versions[metadata["name"]] = stored.version
+        self._versions.add(metadata)
         known = self._stored.get(ledger.target)
         self._set(ledger.target, None if deleted else stored)
         is_lost = known and deleted and ledger.bindings and metadata["uid"] not in self._deleting
@@ -247,7 +241,11 @@ class Ledgers:
             self._deleting.add(uid)  # the watch event may precede the reply
             try:
                 await self._client.delete(
-                    _RESOURCE, name, self._namespace, uid=uid, resource_version=str(stored.version)
+                    _RESOURCE,
+                    name,
+                    self._namespace,
+                    uid=uid,
+                    resource_version=stored.metadata["resourceVersion"],
                 )
                 self._set(target, None)
             finally:
@@ -287,15 +285,11 @@ class Ledgers:
         )
         return ledger.owner_keys
 
-    def _is_known(self, metadata: Object) -> bool:
-        """Return whether this version or a newer one was seen. Most events echo writes of this process."""
-        return int(metadata["resourceVersion"]) <= self._versions.get(metadata["name"], 0)
-
     def _set(self, target: Target, stored: _Stored | None) -> None:
         old = self.ledger(target)
         if stored is None:
             self._stored.pop(target, None)
-            self._remember_deletion(target)
+            self._versions.note_deletion(object_name(target))
         else:
             self._stored[target] = stored
         new = self.ledger(target)
@@ -304,14 +298,6 @@ class Ledgers:
         self._index.change(old, new)
         for on_change in self._subscribers:
             on_change(old, new)
-
-    def _remember_deletion(self, target: Target) -> None:
-        """Keep the versions of the last deleted ledgers, so that a late event does not restore one."""
-        self._deleted.append(target)
-        while len(self._deleted) > DELETED_KEPT:
-            forgotten = self._deleted.popleft()
-            if forgotten not in self._stored and forgotten not in self._deleted:
-                self._versions.pop(object_name(forgotten), None)
 
     def _new_metadata(self, target: Target) -> Object:
         return {"name": object_name(target), "namespace": self._namespace}

@@ -1,6 +1,6 @@
 """IAM policies that are read from Google Cloud and written in memory."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from google.iam.v1.policy_pb2 import Policy
 
@@ -13,7 +13,7 @@ from .model import Sign
 
 
 class DryRunPolicies:
-    """A `policy.writer.PolicyPort` whose writes are kept in memory."""
+    """A `policy.ports.PolicyPort` whose writes are kept in memory."""
 
     def __init__(self, policies: PolicyPort, is_assumed: Callable[[Target], bool]) -> None:
         """`is_assumed(target)` is true of a resource that a step of the dry run would create."""
@@ -34,6 +34,9 @@ class DryRunPolicies:
         """Keep the policy in memory."""
         self._written[target] = policy
         return policy
+
+    def log_write(self, target: Target, *, removed: Collection[Grant], added: Collection[Grant]) -> None:
+        """Log nothing: Google Cloud is not changed."""
 
     def changes(self) -> Iterator[tuple[Target, Sign, Grant]]:
         """Return every grant that would be added or removed, policy by policy."""

@@ -44,6 +44,9 @@ class GrantBackoff:
     """The refusal; None if another writer keeps removing the grant."""
     propagating: bool = False
     """True if Google Cloud may not know the member everywhere yet."""
+    while_shown: frozenset[Grant] = frozenset()
+    """The grants that may be registered forms of the member: it is not written while the policy shows all of
+    them."""
 
     @property
     def wait(self) -> float:
@@ -87,13 +90,22 @@ class GrantBackoffs:
         )
         self._delayed[grant] = GrantBackoff(_now() + delay, failures, error, propagating)
 
-    def suspend(self, grant: Grant, error: GoogleError) -> None:
-        """Delay a grant until `resume`: another write of it would change nothing."""
-        self._delayed[grant] = GrantBackoff(math.inf, 1, error)
+    def suspend(self, grant: Grant, error: GoogleError, *, while_shown: frozenset[Grant]) -> None:
+        """Delay a grant that another write would not add while the policy shows all of these grants."""
+        self._delayed[grant] = GrantBackoff(math.inf, 1, error, while_shown=while_shown)
 
-    def resume(self, grant: Grant) -> None:
-        """End the delay of a grant."""
-        self._delayed.pop(grant, None)
+    def resume(self, shown: Collection[Grant]) -> None:
+        """End the delay of suspended grants, according to what the policy shows."""
+        self._delayed = {
+            grant: backoff
+            for grant, backoff in self._delayed.items()
+            if backoff.due < math.inf or backoff.while_shown.issubset(shown)
+        }
+
+    def is_resumed_without(self, grant: Grant, removed: Collection[Grant]) -> bool:
+        """Return whether the removal of these grants from the policy ends the suspension of a grant."""
+        backoff = self._delayed.get(grant)
+        return backoff is not None and not backoff.while_shown.isdisjoint(removed)
 
     def lose(self, grant: Grant) -> None:
         """Count the loss of a grant that another writer removed, and delay a grant that is lost too often."""

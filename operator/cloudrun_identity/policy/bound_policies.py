@@ -5,10 +5,12 @@ unique ID is compared with the one that the ledger records. The ID is read after
 resource takes the name between the two reads, the IDs differ; if it does so later, the etags differ.
 """
 
+from collections.abc import Collection
+
 from google.iam.v1.policy_pb2 import Policy
 
 from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.ledger.model import Ledger
 
 from .ports import PolicyPort, SyncerPorts
@@ -55,6 +57,10 @@ class BoundPolicies:
         if not self._is_verified:
             await self._verify(self._ports.ledgers.ledger(target))
         return await self._policies.set(target, policy)
+
+    def log_write(self, target: Target, *, removed: Collection[Grant], added: Collection[Grant]) -> None:
+        """Log a write that took effect."""
+        self._policies.log_write(target, removed=removed, added=added)
 
     async def _verify(self, ledger: Ledger) -> None:
         expected = self._expected or ledger.target_uid

@@ -1,7 +1,7 @@
 """The desired grants of one object, and the grants that it retains without declaring them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from cloudrun_identity.iam.grants import BindingKey, Grant, IAMCondition, Target
 from cloudrun_identity.ledger.owners import Owner
@@ -23,7 +23,7 @@ class DesiredGrant:
     @property
     def tombstones(self) -> frozenset[Grant]:
         """The `deleted:` forms of the grant for the former principals, which the grant replaces."""
-        former = (replace(self.grant, member=member) for member in self.former_members)
+        former = (self.grant.of(member) for member in self.former_members)
         return frozenset({*map(self.grant.deleted_form, self.former_unique_ids), *former})
 
 

@@ -7,7 +7,7 @@ has the same policy object, because even a write of identical content changes th
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from google.iam.v1.policy_pb2 import Binding, Policy
@@ -41,7 +41,7 @@ class Removal:
     def forms(self) -> frozenset[Grant]:
         """The grant as policies show it, also for accounts that were deleted since."""
         deleted = frozenset(map(self.grant.deleted_form, self.unique_ids))
-        others = frozenset(replace(self.grant, member=member) for member in self.members)
+        others = frozenset(self.grant.of(member) for member in self.members)
         plain = frozenset[Grant]() if self.only_deleted else frozenset({self.grant})
         return (plain | deleted | others) - self.retained
 

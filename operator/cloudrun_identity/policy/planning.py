@@ -66,11 +66,6 @@ class PolicyPlan:
         return tuple(step for step in self.steps if isinstance(step, RemoveUnmanaged))
 
     @property
-    def removable(self) -> tuple[Grant, ...]:
-        """The unmanaged grants that the sync may remove, within the hourly limit."""
-        return tuple(step.grant for step in self.removals)
-
-    @property
     def depends_on_target(self) -> bool:
         """Return whether the sync records a grant, or writes the policy, so that it must know the target."""
         return bool(self.new) or not all(isinstance(step, RetainGrant) for step in self.steps)
@@ -97,7 +92,6 @@ def plan_policy(
     write_found: bool = False,
     is_operator: Callable[[str], bool] = lambda _: False,
     account_ids: Mapping[str, str] = MappingProxyType({}),
-    rewritten: Collection[Grant] = (),
 ) -> PolicyPlan:
     """Plan a sync of the policy of `ledger.target`, in which these grants are present.
 
@@ -115,49 +109,40 @@ def plan_policy(
         write_found: True if the policy shows the write that the ledger records, and no other.
         is_operator: Returns whether no grant of a member is removed, because the operator acts as it.
         account_ids: By member, the unique ID of the account that has its e-mail now, as far as it is known.
-        rewritten: Grants to write again, although all objects only retain them.
 
     """
     declared = tuple(declared)
-    wanted = _wanted(ledger.target, declared)
     shown = frozenset(present)
     tombstones = index_tombstones(shown)
-    ledger = with_tombstones(ledger, tombstones, shown)
-    present = with_declared(shown, registered_grants(ledger.entries))
-    review = EntryReview(
-        wanted,
-        {each.owner.owner_key: each for each in declared},
-        present,
-        shown,
-        may_release=may_release,
-        observed=observed,
-        withheld=withheld,
-        may_return=may_return,
-        write_found=write_found,
-        is_operator=is_operator,
-        account_ids=account_ids,
-        restored=ledger.restored,
-    )
-    for grant, entry in ledger.entries.items():
-        review.review(grant, entry)
-    released = {removal.grant for removal in review.released}
-    if (apart := told_apart(ledger, released)) is not ledger:
-        return plan_policy(
-            apart,
-            declared,
+
+    def reviewed(ledger: Ledger) -> tuple[Ledger, EntryReview]:
+        """Return the ledger with the deleted forms in the policy, and the review of its entries."""
+        ledger = with_tombstones(ledger, tombstones, shown)
+        review = EntryReview(
+            _wanted(ledger.target, declared),
+            {each.owner.owner_key: each for each in declared},
+            with_declared(shown, registered_grants(ledger.entries)),
             shown,
             may_release=may_release,
             observed=observed,
             withheld=withheld,
-            protected=protected,
             may_return=may_return,
             write_found=write_found,
             is_operator=is_operator,
             account_ids=account_ids,
-            rewritten=[grant for grant, entry in apart.entries.items() if entry is not ledger.entries[grant]],
+            restored=ledger.restored,
         )
+        for grant, entry in ledger.entries.items():
+            review.review(grant, entry)
+        return ledger, review
+
+    ledger, review = reviewed(ledger)
+    rewritten: list[Grant] = []
+    if (apart := told_apart(ledger, review.leaving)) is not ledger:
+        rewritten = [grant for grant, entry in apart.entries.items() if entry is not ledger.entries[grant]]
+        ledger, review = reviewed(apart)
     review.settle_releases()
-    leaving = {removal.grant for removal in review.released}
+    wanted, present, leaving = review.wanted, review.present, review.leaving
     awaited = {grant for grant, desired in wanted.grants.items() if _is_in_deleted_form(desired, present)}
     begun = [grant for grant in wanted.grants if grant not in ledger.entries and grant not in awaited]
     owners = _record_owners(review.entries, begun, wanted.owners)
@@ -184,7 +169,7 @@ def plan_policy(
             if grant not in awaited and grant in entries  # the operator writes only grants in the ledger
         ),
         *(
-            DesiredGrant(grant)
+            DesiredGrant(grant)  # written again, although all its objects may only retain it
             for grant in rewritten
             if grant in entries and grant not in leaving and grant not in wanted.grants
         ),

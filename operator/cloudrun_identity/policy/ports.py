@@ -1,13 +1,13 @@
 """Ports of the policy engine: its settings, and the interfaces through which it reads and writes."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from google.iam.v1.policy_pb2 import Policy
 
-from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.ledger.interface import LedgerStore
 
 from .backoff import BackoffLimits
@@ -28,6 +28,10 @@ class PolicyPort(PolicyReader, Protocol):
 
     async def set(self, target: Target, policy: Policy) -> Policy:
         """Write the policy, if its etag is current. Return the new policy. Raises GoogleError."""
+        ...
+
+    def log_write(self, target: Target, *, removed: Collection[Grant], added: Collection[Grant]) -> None:
+        """Log a write that took effect, also one whose reply was lost. A dry run logs nothing."""
         ...
 
 

@@ -12,7 +12,7 @@ member that cannot be matched is reported, and not written again before the poli
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from cloudrun_identity.api import GrantState, LedgerEntry
 from cloudrun_identity.gcp.errors import Fault, GoogleError
@@ -146,7 +146,7 @@ def _absorbing(
     if len(candidates) == 1:
         return next(iter(candidates))
     recorded = {
-        replace(grant, member=member)
+        grant.of(member)
         for other, entry in entries.items()
         if other.member == grant.member and not entry.registered_together
         for member in entry.registered_members
@@ -229,7 +229,7 @@ def group_of(grant: Grant) -> _Group:
 
 
 def _forms_of(grant: Grant, entry: LedgerEntry) -> frozenset[Grant]:
-    return frozenset(replace(grant, member=member) for member in entry.registered_members)
+    return frozenset(grant.of(member) for member in entry.registered_members)
 
 
 def _by_member(grant: Grant) -> str:

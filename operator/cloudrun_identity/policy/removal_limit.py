@@ -34,22 +34,20 @@ class RemovalRateLimiter:
         self._namespaces_of = namespaces_of
         self._removed: defaultdict[str, deque[tuple[float, str]]] = defaultdict(deque)
 
-    def admit(self, project_id: str, namespace: str, wanted: int = 1) -> int:
-        """Count as many of the `wanted` removals for objects of a namespace as it may have now.
-
-        Return their number.
-        """
-        admitted = max(0, min(wanted, self.budget(project_id).room_for(namespace)))
-        self._removed[project_id].extend([(_now(), namespace)] * admitted)
+    def admit(self, project_id: str, namespace: str) -> bool:
+        """Return whether one more removal for a namespace is within the limit, and count it if so."""
+        admitted = self.budget(project_id).room_for(namespace) > 0
+        if admitted:
+            self._removed[project_id].append((_now(), namespace))
         return admitted
 
-    def refund(self, project_id: str, namespace: str, admitted: int = 1) -> None:
-        """Uncount the latest admitted removals of a namespace, which did not happen."""
+    def refund(self, project_id: str, namespace: str) -> None:
+        """Uncount the latest admitted removal of a namespace, which did not happen."""
         recent = self._recent(project_id)
         for index in range(len(recent) - 1, -1, -1):
-            if admitted and recent[index][1] == namespace:
+            if recent[index][1] == namespace:
                 del recent[index]
-                admitted -= 1
+                return
 
     def budget(self, project_id: str) -> Budget:
         """Return the limit of a project, and the removals of each namespace in the last hour."""

@@ -60,6 +60,11 @@ class EntryReview:
     steps: list[GrantStep] = field(default_factory=list)
     """The steps for these entries."""
 
+    @property
+    def leaving(self) -> frozenset[Grant]:
+        """The grants of the released entries."""
+        return frozenset(removal.grant for removal in self.released)
+
     def review(self, grant: Grant, known: LedgerEntry) -> None:
         """Keep, release or drop one entry."""
         entry = _after_read(known, present=grant in self.present, write_found=self.write_found)
@@ -149,7 +154,7 @@ class EntryReview:
 
         A form that is also one of an entry that stays is not removed.
         """
-        leaving = {removal.grant for removal in self.released}
+        leaving = self.leaving
         staying = {grant: entry for grant, entry in self.entries.items() if grant not in leaving}
         retained = retained_forms(staying)
         released, self.released = self.released, []

@@ -9,17 +9,16 @@ that its grant is absent, or after a write of it was certainly refused.
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from google.iam.v1.policy_pb2 import Policy
 
-from cloudrun_identity.api import MAX_PRINCIPALS, GrantState, LedgerWrite
+from cloudrun_identity.api import MAX_PRINCIPALS, LedgerWrite
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.principals import email
 from cloudrun_identity.ledger.model import Ledger
 
-from .backoff import GrantBackoff, GrantBackoffs
+from .backoff import GrantBackoffs
 from .bisection import REFUSALS, write_with_bisection
 from .bound_policies import BoundPolicies, TargetReplaced
 from .capacity import LEDGER_FULL, over_capacity
@@ -33,55 +32,12 @@ from .recording import LedgerChanged, LedgerRecord
 from .registered_forms import cannot_be_matched
 from .registrations import Registrations
 from .renames import renamed_owners, with_renames
+from .results import SyncResult
 from .settlement import made_by_others, progress, settle, settle_absent, without_abandoned
 from .shown_forms import ShownForms
 from .sync_planner import PlannedSync, SyncPlanner
 from .usage import PolicyUsage
 from .writer import PolicyWriter
-
-
-@dataclass(frozen=True, slots=True)
-class GrantResult:
-    """The result of one desired grant."""
-
-    grant: Grant
-    """The grant as it was declared."""
-    state: GrantState
-    """Its state."""
-    backoff: GrantBackoff | None = None
-    """The delay of the grant; None if it is present, or was not tried yet."""
-    registered_member: str | None = None
-    """The member as which Google Cloud registered it; None if the policy shows it as declared."""
-
-
-@dataclass(frozen=True, slots=True)
-class SyncResult:
-    """The result of one sync, or of the failed attempt at one."""
-
-    began: float
-    """The event loop time at which the sync began."""
-    present: frozenset[Grant] = frozenset()
-    """The grants in the policy after the sync."""
-    backoffs: Mapping[Grant, GrantBackoff] = field(default_factory=dict)
-    """The delayed grants."""
-    unmanaged: tuple[Grant, ...] = ()
-    """The unmanaged grants that remain in exclusive bindings."""
-    conflicting: Mapping[str, Grant] = field(default_factory=dict)
-    """By owner key, a grant of another object in an exclusive binding of the owner."""
-    missing: bool = False
-    """True if the target does not exist."""
-    replaced: bool = False
-    """True if the target is an account that another client created in the place of an identity's."""
-    fault: GoogleError | None = None
-    """The error that ended the sync."""
-
-    def grant_result(self, grant: Grant) -> GrantResult:
-        """Return the result of a desired grant."""
-        if grant in self.present:
-            return GrantResult(grant, GrantState.GRANTED)
-        backoff = self.backoffs.get(grant)
-        refused = backoff is not None and backoff.error is not None and not backoff.propagating
-        return GrantResult(grant, GrantState.REJECTED if refused else GrantState.PENDING, backoff)
 
 
 class PolicySync:
@@ -95,7 +51,6 @@ class PolicySync:
         self._undecided_removals: Mapping[Grant, str] = {}
         self._lost: frozenset[Grant] = frozenset()
         self._planner = SyncPlanner(ports, registrations, self._backoffs)
-        self._unmatched: dict[Grant, frozenset[Grant]] = {}
         self._last_policy = Policy()
 
     async def run(self) -> SyncResult:
@@ -124,7 +79,7 @@ class PolicySync:
                 self._settle_removals(self._undecided_removals, writer)
                 known = with_renames(before, self._last_policy, writer.policy)
                 self._registrations.note_renamed(renamed_owners(before, known))
-                self._resume_unmatched(writer.shown)
+                self._backoffs.resume(writer.shown)
                 planned = await self._planner.plan_for_target(
                     known, policies, writer.shown, write_found=_is_found(before, writer)
                 )
@@ -215,7 +170,12 @@ class PolicySync:
             step.grant: step.namespace for step in plan.removals if limiter.admit(project_id, step.namespace)
         }
         removals = plan.released + tuple(map(Removal, excluded))
-        prompt += self._resumed_by(removals, plan)
+        removed = {form for removal in removals for form in removal.forms}
+        prompt += [
+            desired
+            for desired in plan.desired_grants
+            if self._backoffs.is_resumed_without(desired.grant, removed)
+        ]
         try:
             refused = await self._write_batches(writer, plan, prompt, due, removals)
         finally:
@@ -227,8 +187,7 @@ class PolicySync:
                 propagating=error.fault in REFUSALS and self._ports.is_fresh(email(grant.member)),
             )
         for grant, candidates in writer.forms.unmatched.items():
-            self._backoffs.suspend(grant, cannot_be_matched(grant))
-            self._unmatched[grant] = candidates
+            self._backoffs.suspend(grant, cannot_be_matched(grant), while_shown=candidates)
         self._backoffs.succeed(
             [desired.grant for desired in (*prompt, *due) if desired.grant in writer.present]
         )
@@ -252,22 +211,6 @@ class PolicySync:
         if writer.contains_any(removals):
             await writer.write((), removals)
         return refused | dict.fromkeys(plan.unrecorded, LEDGER_FULL)
-
-    def _resume_unmatched(self, shown: frozenset[Grant]) -> None:
-        """Write a member again after one that may have been its registered form is absent."""
-        for grant, candidates in list(self._unmatched.items()):
-            if not candidates <= shown:
-                self._backoffs.resume(grant)
-                del self._unmatched[grant]
-
-    def _resumed_by(self, removals: Iterable[Removal], plan: PolicyPlan) -> list[DesiredGrant]:
-        """Return the unmatched members to write with the removals, which may end their registered forms."""
-        removed = {form for removal in removals for form in removal.forms}
-        return [
-            desired
-            for desired in plan.desired_grants
-            if not removed.isdisjoint(self._unmatched.get(desired.grant, ()))
-        ]
 
     def _over_share(
         self,

@@ -11,7 +11,8 @@ from cloudrun_identity.iam.grants import Target
 
 from .ports import SyncerPorts
 from .registrations import Registrations
-from .sync import PolicySync, SyncResult
+from .results import SyncResult
+from .sync import PolicySync
 
 
 @dataclass(frozen=True, slots=True)

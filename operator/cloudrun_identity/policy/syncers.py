@@ -2,46 +2,17 @@
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from cloudrun_identity.api import GrantState
-from cloudrun_identity.gcp.errors import GoogleError
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.ledger.owners import Owner
 
 from .desired_grants import RETAIN_ALL, DesiredGrant, DesiredGrants
 from .ports import SyncerPorts
 from .registrations import Registration, Registrations
-from .sync import GrantResult, SyncResult
+from .results import GrantResult, GrantSyncResult, SyncResult
 from .syncer import PolicySyncer
-
-
-@dataclass(frozen=True, slots=True)
-class GrantSyncResult:
-    """The result of syncing the grants of one object."""
-
-    grant_results: tuple[GrantResult, ...] = ()
-    """The result of each desired grant."""
-    drifted: tuple[Grant, ...] = ()
-    """Desired grants that another writer removed since the last report."""
-    removed_unmanaged: tuple[Grant, ...] = ()
-    """Unmanaged grants that were removed from exclusive bindings since the last report."""
-    made_by_others: tuple[Grant, ...] = ()
-    """Desired grants that another writer made while the operator was about to, since the last report."""
-    releasing: tuple[Grant, ...] = ()
-    """Released grants that are still present."""
-    halted: tuple[Grant, ...] = ()
-    """Released grants in suspended projects, whose policies are not read."""
-    unmanaged: tuple[Grant, ...] = ()
-    """Unmanaged grants that remain in exclusive bindings."""
-    conflicting: tuple[Grant, ...] = ()
-    """A grant of another object in an exclusive binding, for each policy with one."""
-    missing: tuple[Target, ...] = ()
-    """Targets that do not exist."""
-    replaced: tuple[Target, ...] = ()
-    """Accounts that another client created in the place of an identity's."""
-    faults: Mapping[Target, GoogleError] = field(default_factory=dict)
-    """Errors that ended the sync of a policy. The grants on it have their last known state."""
 
 
 class PolicySyncers:

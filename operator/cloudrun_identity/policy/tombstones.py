@@ -12,7 +12,6 @@ it was absent before the grant. Other tombstones stay.
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
 
 from cloudrun_identity.api import MAX_UNIQUE_IDS, GrantState, LedgerEntry
 from cloudrun_identity.iam.grants import BindingKey, Grant
@@ -61,7 +60,7 @@ def _with_tombstones(
     found = {member for each in addresses for member in index.get((grant.binding_key, each), ())}
     if not (found or entry.tombstones):
         return entry
-    present = any(replace(grant, member=address) in shown for address in addresses)
+    present = any(grant.of(address) in shown for address in addresses)
     remaining = without_removed_tombstones(grant, entry, shown)
     if present and remaining is not entry:
         return changed_entry(remaining, state=GrantState.GRANTED, present_before=False)
@@ -80,7 +79,7 @@ def unmanaged_tombstones(desired: DesiredGrant, index: TombstoneIndex) -> tuple[
 
 def without_removed_tombstones(grant: Grant, entry: LedgerEntry, shown: Collection[Grant]) -> LedgerEntry:
     """Return the entry without the deleted forms that the policy no longer shows."""
-    tombstones = tuple(member for member in entry.tombstones if replace(grant, member=member) in shown)
+    tombstones = tuple(member for member in entry.tombstones if grant.of(member) in shown)
     return changed_entry(entry, tombstones=tombstones)
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -10,7 +10,6 @@ from google.iam.v1.policy_pb2 import Policy
 
 from cloudrun_identity.api import LedgerWrite
 from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.gcp.mutations import log_mutation
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.ledger.model import Ledger
 
@@ -175,8 +174,7 @@ class PolicyWriter:
     def _confirm(self, merged: Merged) -> None:
         self.writes += 1
         self.added |= merged.added
-        before, after = _listed(merged.removed), _listed(merged.added)
-        log_mutation("set policy of", self._target.full_name, before=before, after=after)
+        self._policies.log_write(self._target, removed=merged.removed, added=merged.added)
 
     def _see(self, policy: Policy) -> None:
         self._policy = policy
@@ -191,8 +189,3 @@ _RETRIABLE = frozenset({Fault.ABORTED, Fault.UNAVAILABLE})
 
 _JITTER = 0.2
 """The longest delay after a conflict, in seconds, so that two writers do not collide again."""
-
-
-def _listed(grants: Collection[Grant]) -> str:
-    """Return grants for the mutation log: removed ones before the arrow, added ones after it."""
-    return ", ".join(sorted(f"{grant.role} {grant.member}" for grant in grants)) or "nothing"

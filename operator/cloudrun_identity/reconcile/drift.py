@@ -5,7 +5,7 @@ from datetime import datetime
 
 from cloudrun_identity.api import ConditionStatus, ConditionType, Drift, GrantState, ReconciledResource
 from cloudrun_identity.iam.grants import Grant
-from cloudrun_identity.policy.syncers import GrantSyncResult
+from cloudrun_identity.policy.results import GrantSyncResult
 
 from .outcomes import InSync, Outcome
 from .steps import Change

@@ -6,8 +6,7 @@ from cloudrun_identity.api import GrantState, GrantStatus, Reason
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.iam.grants import Grant, IAMCondition, Target
 from cloudrun_identity.policy.backoff import GrantBackoff
-from cloudrun_identity.policy.sync import GrantResult
-from cloudrun_identity.policy.syncers import GrantSyncResult
+from cloudrun_identity.policy.results import GrantResult, GrantSyncResult
 from cloudrun_identity.reconcile.references import Unresolved
 
 from .grants.release import waits_for_project

@@ -13,7 +13,7 @@ from cloudrun_identity.api import FINALIZER, ProjectScopedResource, ReconciledRe
 from cloudrun_identity.gcp.errors import GoogleError
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.policy.desired_grants import RETAIN_ALL, DesiredGrants
-from cloudrun_identity.policy.syncers import GrantSyncResult
+from cloudrun_identity.policy.results import GrantSyncResult
 
 from .cluster_state import ClusterState, ObjectKey, StoredObject, ledger_owner
 from .dependencies import Dependencies

@@ -1,7 +1,7 @@
 """The ledger store: reads of stored objects, updates, and writes to the API server."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -16,69 +16,31 @@ from cloudrun_identity.api import (
     TargetKind,
 )
 from cloudrun_identity.api.status import GrantState
-from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.kube.errors import KubeError
-from cloudrun_identity.kube.objects import resource
 from cloudrun_identity.kube.resources import Object
 from cloudrun_identity.ledger.limits import LedgerFull
-from cloudrun_identity.ledger.model import Ledger, entry_of
-from cloudrun_identity.ledger.objects import LedgerInvalid, object_name, to_object
+from cloudrun_identity.ledger.model import Ledger
+from cloudrun_identity.ledger.objects import object_name, to_object
 from cloudrun_identity.ledger.store import TRIES, LedgerPruned, Ledgers
 from tests.unit.kube.fake_api import FakeApi
 
-LEDGERS = resource("PolicyLedger")
-NAMESPACE = "cloudrun-identity"
-PROJECT = Target(TargetKind.PROJECT, "payments-prod-1234")
+from .stored_ledgers import (
+    LEDGERS,
+    NAMESPACE,
+    PROJECT,
+    by_another,
+    emptied,
+    entered,
+    grant,
+    stored,
+    stored_members,
+    with_owners,
+)
+
 OTHER = Target(TargetKind.PROJECT, "shared")
 ACCOUNT = Target(TargetKind.SERVICE_ACCOUNT, "payments", name="checkout@payments.iam.gserviceaccount.com")
 RECORD = LedgerAccount(email=ACCOUNT.name, owner="payments/checkout", owner_uid="uid-1")
-
-
-@pytest.fixture
-def ledgers(api: FakeApi) -> Ledgers:
-    return Ledgers(api, NAMESPACE)
-
-
-def grant(member: str, target: Target = PROJECT) -> Grant:
-    return Grant(target, "roles/run.invoker", f"user:{member}@example.com")
-
-
-def with_owners(ledger: Ledger, grants: Iterable[Grant], owners: list[str]) -> Ledger:
-    new = {each: entry_of(each, owners) for each in grants}
-    return ledger.with_entries({**ledger.entries, **new})
-
-
-def entered(*members: str) -> Callable[[Ledger], Ledger]:
-    """Add an entry for each member."""
-
-    def change(ledger: Ledger) -> Ledger:
-        grants = [grant(member, ledger.target) for member in members]
-        return with_owners(ledger, grants, ["IAMBinding/a/b/c"])
-
-    return change
-
-
-def emptied(ledger: Ledger) -> Ledger:
-    return Ledger.of(ledger.target)
-
-
-def stored(api: FakeApi, target: Target = PROJECT) -> Object:
-    return api.objects["policyledgers", NAMESPACE, object_name(target)]
-
-
-def stored_members(api: FakeApi, target: Target = PROJECT) -> set[str]:
-    bindings = stored(api, target)["spec"]["bindings"]
-    return {item["member"] for binding in bindings for item in binding["members"]}
-
-
-def by_another(api: FakeApi, *members: str) -> Callable[[], None]:
-    """Let another process write these members."""
-
-    def write() -> None:
-        metadata = {"name": object_name(PROJECT), "namespace": NAMESPACE}
-        api.put(LEDGERS, to_object(entered(*members)(Ledger.of(PROJECT)), metadata))
-
-    return write
 
 
 def test_policy_without_entries_has_an_empty_ledger(ledgers: Ledgers) -> None:
@@ -239,84 +201,6 @@ async def test_ledger_too_large_for_etcd_is_refused(ledgers: Ledgers) -> None:
         await ledgers.update(PROJECT, swollen)
 
 
-async def test_invalid_object_is_not_overwritten(
-    api: FakeApi, ledgers: Ledgers, caplog: pytest.LogCaptureFixture
-) -> None:
-    api.put(LEDGERS, {"metadata": {"name": object_name(PROJECT), "namespace": NAMESPACE}, "spec": {}})
-    await ledgers.fill()
-    assert "cannot be read" in caplog.text
-    with pytest.raises(LedgerInvalid):
-        await ledgers.update(PROJECT, entered("a"))
-    assert stored(api)["spec"] == {}
-
-
-async def test_invalid_edit_keeps_the_last_valid_ledger_and_stops_updates(
-    api: FakeApi, ledgers: Ledgers, caplog: pytest.LogCaptureFixture
-) -> None:
-    known = await ledgers.update(PROJECT, entered("a"))
-    edited = stored(api)
-    edited["spec"]["bindings"][0]["members"][0]["owners"] = ["web"]
-
-    ledgers.observed(api.put(LEDGERS, edited), deleted=False)
-
-    assert "owners[0]: 'web': must be KIND/NAMESPACE/NAME/UID" in caplog.text
-    assert ledgers.ledger(PROJECT) == known
-    with pytest.raises(LedgerInvalid):
-        await ledgers.update(PROJECT, entered("b"))
-    assert stored(api)["spec"] == edited["spec"]
-
-
-async def test_invalid_edit_concerns_its_owners_until_it_is_repaired(api: FakeApi, ledgers: Ledgers) -> None:
-    await ledgers.update(PROJECT, entered("a"))
-    valid = stored(api)
-    owners = ledgers.ledger(PROJECT).owner_keys
-    edited = {**valid, "spec": {**valid["spec"], "bindings": [{}]}}
-
-    assert ledgers.observed(api.put(LEDGERS, edited), deleted=False) == owners
-    with pytest.raises(LedgerInvalid):
-        ledgers.check(PROJECT)
-    for owner_key in owners:
-        assert object_name(PROJECT) in ledgers.invalid_ledger_of(owner_key)
-    assert ledgers.invalid_ledger_of("IAMBinding/payments/another") == ""
-
-    repaired = api.put(LEDGERS, {**stored(api), "spec": valid["spec"]})
-    assert ledgers.observed(repaired, deleted=False) == owners
-    ledgers.check(PROJECT)
-    assert not any(map(ledgers.invalid_ledger_of, owners))
-
-
-async def test_deleted_invalid_ledger_is_forgotten(api: FakeApi, ledgers: Ledgers) -> None:
-    await ledgers.update(PROJECT, entered("a"))
-    ledgers.observed(api.put(LEDGERS, {**stored(api), "spec": {}}), deleted=False)
-    ledgers.observed(api.put(LEDGERS, stored(api)), deleted=True)
-    ledgers.check(PROJECT)
-    assert ledgers.ledger(PROJECT).is_empty
-
-
-async def test_ledgers_are_incomplete_while_an_object_was_never_valid(api: FakeApi, ledgers: Ledgers) -> None:
-    await ledgers.update(PROJECT, entered("a"))
-    sound = stored(api)
-    broken = {**sound, "spec": {**sound["spec"], "bindings": [{}]}}
-    ledgers.observed(api.put(LEDGERS, broken), deleted=False)
-    ledgers.check_complete()  # the last valid version is kept
-
-    successor = Ledgers(api, NAMESPACE)
-    await successor.fill()
-    with pytest.raises(LedgerInvalid, match=f"PolicyLedger {NAMESPACE}/{object_name(PROJECT)} cannot"):
-        successor.check_complete()
-    successor.observed(api.put(LEDGERS, {**stored(api), "spec": sound["spec"]}), deleted=False)
-    successor.check_complete()
-
-
-async def test_ledgers_are_complete_after_an_invalid_object_is_deleted(
-    api: FakeApi, ledgers: Ledgers
-) -> None:
-    broken = {"metadata": {"name": object_name(PROJECT), "namespace": NAMESPACE}, "spec": {}}
-    ledgers.observed(api.put(LEDGERS, broken), deleted=False)
-    ledgers.observed(api.put(LEDGERS, stored(api)), deleted=True)
-    ledgers.check_complete()
-
-
 async def test_outage_is_raised_and_changes_nothing(api: FakeApi, ledgers: Ledgers) -> None:
     api.outage = KubeError(0, "Unreachable", "no route")
     with pytest.raises(KubeError, match="no route"):
@@ -337,35 +221,6 @@ async def test_older_events_are_dropped(api: FakeApi, ledgers: Ledgers) -> None:
     newest = await ledgers.update(PROJECT, entered("b"))
     ledgers.observed(old, deleted=False)
     assert ledgers.ledger(PROJECT) == newest
-
-
-async def test_versions_of_the_last_deleted_ledgers_are_kept(
-    api: FakeApi, ledgers: Ledgers, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("cloudrun_identity.ledger.store.DELETED_KEPT", 3)
-    for number in range(20):
-        target = Target(TargetKind.PROJECT, f"acme-{number}")
-        await ledgers.update(target, entered("a"))
-        late = stored(api, target)
-        await ledgers.update(target, emptied)
-    await ledgers.update(PROJECT, entered("a"))
-    assert len(ledgers._versions) == 3 + 1
-
-    ledgers.observed(late, deleted=False)
-    assert {ledger.target for ledger in ledgers.all()} == {PROJECT}
-
-
-async def test_version_of_a_recreated_ledger_is_kept(
-    api: FakeApi, ledgers: Ledgers, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("cloudrun_identity.ledger.store.DELETED_KEPT", 1)
-    for target in (PROJECT, OTHER):
-        await ledgers.update(target, entered("a"))
-        before = stored(api, PROJECT)
-        await ledgers.update(target, emptied)
-        await ledgers.update(PROJECT, entered("b"))
-    ledgers.observed(before, deleted=False)
-    assert grant("b") in ledgers.ledger(PROJECT).entries
 
 
 async def test_late_event_does_not_restore_a_deleted_ledger(api: FakeApi, ledgers: Ledgers) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass, field, replace
 
 from google.iam.v1.policy_pb2 import Binding, Policy
@@ -196,6 +196,9 @@ class FakePolicies:
         policy = self._copy(target)
         self.after_get(target)
         return policy
+
+    def log_write(self, target: Target, *, removed: Collection[Grant], added: Collection[Grant]) -> None:
+        """Log nothing."""
 
     async def set(self, target: Target, policy: Policy) -> Policy:
         self.sets += 1

@@ -10,7 +10,7 @@ from cloudrun_identity.policy.backoff import BackoffLimits, GrantBackoffs
 pytestmark = pytest.mark.looptime(start=0)
 
 PROJECT = Target(TargetKind.PROJECT, "payments-prod")
-ANN, BOB = (Grant(PROJECT, "roles/viewer", f"user:{name}@example.com") for name in ("ann", "bob"))
+ANN, BOB, EVE = (Grant(PROJECT, "roles/viewer", f"user:{name}@example.com") for name in ("ann", "bob", "eve"))
 NO = GoogleError(Fault.INVALID_ARGUMENT, "", "no")
 BACKOFFS = BackoffLimits(
     first_delay=10, max_delay=60, propagation_delay=2, losses=3, loss_window=100, loss_delay=20
@@ -95,3 +95,24 @@ async def test_losses_outside_the_window_do_not_count(backoffs: GrantBackoffs) -
     backoffs.lose(ANN)
 
     assert not backoffs.delayed
+
+
+async def test_suspended_grant_is_withheld_while_all_its_possible_forms_are_shown(
+    backoffs: GrantBackoffs,
+) -> None:
+    backoffs.suspend(ANN, NO, while_shown=frozenset({BOB, EVE}))
+
+    await asyncio.sleep(1_000_000)
+    backoffs.resume({BOB, EVE})
+    assert backoffs.withheld == {ANN}
+    assert backoffs.is_resumed_without(ANN, {EVE})
+    assert not backoffs.is_resumed_without(BOB, {EVE})
+
+    backoffs.resume({BOB})
+    assert not backoffs.delayed
+
+
+async def test_suspension_ends_when_no_object_desires_the_grant(backoffs: GrantBackoffs) -> None:
+    backoffs.suspend(ANN, NO, while_shown=frozenset({BOB}))
+    backoffs.keep_only(())
+    assert not backoffs.is_resumed_without(ANN, {BOB})

@@ -2,14 +2,21 @@
 
 import pytest
 
-from cloudrun_identity.api import GrantState, LedgerEntry
+from cloudrun_identity.api import GrantState
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.iam.grants import Grant
-from cloudrun_identity.policy.desired_grants import DesiredGrants
-from cloudrun_identity.policy.syncers import GrantSyncResult, PolicySyncers
 from tests.unit.policy.fake_policies import Crash, fault
 from tests.unit.policy.fakes import SyncerEnvironment
-from tests.unit.policy.one_policy import ANN, ROLE, TARGET, WEB, desiring, state_of, synced
+from tests.unit.policy.one_policy import (
+    ANN,
+    ROLE,
+    TARGET,
+    crashed,
+    recorded,
+    released,
+    resumed,
+    state_of,
+)
 
 pytestmark = pytest.mark.looptime(start=1000)
 
@@ -29,30 +36,6 @@ def env() -> SyncerEnvironment:
     env.policies.grant(ZOE)
     env.policies.aliases[ALIAS.member] = PRIMARY.member
     return env
-
-
-async def crashed(env: SyncerEnvironment, *grants: Grant, before: int) -> None:
-    """Sync in a process that crashes before the write with this number: ledger, policy, ledger, …"""
-    env.journal.crash_before = len(env.journal.steps) + before
-    with pytest.raises(Crash):
-        await synced(PolicySyncers(env.ports), desiring(WEB, *grants))
-    env.journal.crash_before = None
-
-
-async def resumed(env: SyncerEnvironment, *grants: Grant) -> GrantSyncResult:
-    """Sync in the next process."""
-    (result,) = await synced(PolicySyncers(env.ports), desiring(WEB, *grants))
-    return result
-
-
-async def released(env: SyncerEnvironment) -> frozenset[Grant]:
-    """Release all grants of the object. Return the grants that stay."""
-    await synced(PolicySyncers(env.ports), DesiredGrants(WEB, ending=True))
-    return env.policies.present(TARGET)
-
-
-def recorded(env: SyncerEnvironment, grant: Grant) -> LedgerEntry:
-    return env.ledgers.ledger(TARGET).entries[grant]
 
 
 async def test_alias_and_other_members_of_one_write_are_managed_after_a_crash(env: SyncerEnvironment) -> None:

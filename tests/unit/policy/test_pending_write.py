@@ -2,42 +2,17 @@
 
 import pytest
 
-from cloudrun_identity.api import GrantState, LedgerEntry
+from cloudrun_identity.api import GrantState
 from cloudrun_identity.gcp.errors import Fault
-from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.policy.desired_grants import DesiredGrants
 from cloudrun_identity.policy.pending_write import is_alone, replaces, write_of
-from cloudrun_identity.policy.syncers import GrantSyncResult, PolicySyncers
-from tests.unit.policy.fake_policies import Crash, fault
+from cloudrun_identity.policy.syncers import PolicySyncers
+from tests.unit.policy.fake_policies import fault
 from tests.unit.policy.fakes import SyncerEnvironment
 
-from .one_policy import ANN, BOB, EVE, TARGET, WEB, desiring, synced
+from .one_policy import ANN, BOB, EVE, TARGET, WEB, crashed, desiring, recorded, released, resumed, synced
 
 pytestmark = pytest.mark.looptime(start=1000)
-
-
-def recorded(env: SyncerEnvironment, grant: Grant) -> LedgerEntry:
-    return env.ledgers.ledger(TARGET).entries[grant]
-
-
-async def crashed(env: SyncerEnvironment, *grants: Grant, before: int) -> None:
-    """Sync in a process that crashes before the write with this number: ledger, policy, ledger, …"""
-    env.journal.crash_before = len(env.journal.steps) + before
-    with pytest.raises(Crash):
-        await synced(PolicySyncers(env.ports), desiring(WEB, *grants))
-    env.journal.crash_before = None
-
-
-async def resumed(env: SyncerEnvironment, *grants: Grant) -> GrantSyncResult:
-    """Sync in the next process."""
-    (result,) = await synced(PolicySyncers(env.ports), desiring(WEB, *grants))
-    return result
-
-
-async def released(env: SyncerEnvironment) -> frozenset[Grant]:
-    """Release all grants of the object. Return the grants that stay."""
-    await synced(PolicySyncers(env.ports), DesiredGrants(WEB, ending=True))
-    return env.policies.present(TARGET)
 
 
 # The evidence.

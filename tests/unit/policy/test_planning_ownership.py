@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from cloudrun_identity.api import GrantState, LedgerEntry
+from cloudrun_identity.api import GrantState
 from cloudrun_identity.iam.grants import BindingKey, Grant, IAMCondition
 from cloudrun_identity.iam.principals import email
 from cloudrun_identity.ledger.limits import MAX_BYTES
-from cloudrun_identity.ledger.model import Ledger, entry_of
+from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.ledger.objects import to_object
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy.desired_grants import DesiredGrant, DesiredGrants, Retain
@@ -19,6 +19,8 @@ from cloudrun_identity.policy.merge import Removal
 from cloudrun_identity.policy.planning import PolicyPlan, plan_policy
 from cloudrun_identity.policy.settlement import settle
 from tests.unit.policy.strategies import TARGET
+
+from .pure_sync import entry
 
 UID = "0a1b2c3d-0000-0000-0000-000000000000"
 
@@ -36,8 +38,8 @@ ONE, TWO = (Owner("IAMBinding", "payments", name, "uid") for name in ("one", "tw
 ALONE = frozenset({BindingKey(TARGET, ROLE)})
 
 
-def entry(grant: Grant, *owners: Owner, **fields: Any) -> LedgerEntry:
-    return entry_of(grant, [*map(str, owners)], **{"state": GrantState.GRANTED, **fields})
+def removable(plan: PolicyPlan) -> tuple[Grant, ...]:
+    return tuple(step.grant for step in plan.removals)
 
 
 def planned(ledger: Ledger, *declared: DesiredGrants, present: set[Grant]) -> PolicyPlan:
@@ -104,7 +106,7 @@ def test_exclusive_binding_keeps_only_protected_members() -> None:
 
     found = planned(Ledger.of(TARGET), wanted, present={ANN, EVE, AGENT})
 
-    assert found.unmanaged == found.removable == (EVE,)
+    assert found.unmanaged == removable(found) == (EVE,)
 
 
 def test_binding_with_another_condition_is_not_exclusive() -> None:
@@ -119,13 +121,13 @@ def test_observed_object_reports_unmanaged_members_and_keeps_them() -> None:
 
     found = planned(Ledger.of(TARGET), wanted, present={ANN, EVE})
 
-    assert (found.unmanaged, found.removable) == ((EVE,), ())
+    assert (found.unmanaged, removable(found)) == ((EVE,), ())
 
 
 def test_no_member_is_removed_until_all_objects_have_declared() -> None:
     alone = DesiredGrants(ONE, frozenset({DesiredGrant(ANN)}), exclusive=ALONE)
     found = plan_policy(Ledger.of(TARGET), [alone], {EVE}, may_release=False, protected=is_protected)
-    assert (found.unmanaged, found.removable) == ((EVE,), ())
+    assert (found.unmanaged, removable(found)) == ((EVE,), ())
 
 
 def test_grant_of_another_object_is_a_conflict_and_stays() -> None:
@@ -135,7 +137,7 @@ def test_grant_of_another_object_is_a_conflict_and_stays() -> None:
     found = planned(Ledger.of(TARGET), alone, other, present={ANN, EVE, ACCOUNT})
 
     assert found.conflicting == {ONE.owner_key: ACCOUNT}
-    assert found.removable == ()
+    assert removable(found) == ()
 
 
 def test_grant_of_a_missing_object_is_a_conflict() -> None:

@@ -7,7 +7,8 @@ from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy.desired_grants import RETAIN_ALL, DesiredGrants
-from cloudrun_identity.policy.syncers import GrantSyncResult, PolicySyncers
+from cloudrun_identity.policy.results import GrantSyncResult
+from cloudrun_identity.policy.syncers import PolicySyncers
 from tests.unit.policy.fake_policies import fault
 from tests.unit.policy.fakes import SyncerEnvironment
 

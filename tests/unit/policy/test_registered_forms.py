@@ -9,7 +9,8 @@ from cloudrun_identity.api import GrantState, LedgerEntry
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.policy.desired_grants import DesiredGrants
-from cloudrun_identity.policy.syncers import GrantSyncResult, PolicySyncers
+from cloudrun_identity.policy.results import GrantSyncResult
+from cloudrun_identity.policy.syncers import PolicySyncers
 from tests.unit.policy.fake_policies import Crash, fault
 from tests.unit.policy.fakes import SyncerEnvironment
 from tests.unit.policy.one_policy import OPS, ROLE, TARGET, WEB, desiring, state_of, synced

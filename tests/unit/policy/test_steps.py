@@ -25,6 +25,7 @@ from cloudrun_identity.policy.steps import (
     RetainReason,
 )
 from tests.unit.policy import strategies
+from tests.unit.policy.one_policy import desiring
 from tests.unit.policy.strategies import ROLES, TARGET
 
 ONE, TWO = (Owner("IAMBinding", "payments", name, "uid-1") for name in ("one", "two"))
@@ -47,10 +48,6 @@ def recorded(*owners: Owner, present_before: bool = False, unique_id: str = "") 
         unique_id=unique_id,
     )
     return Ledger.of(TARGET, {ANN: entry})
-
-
-def desiring(owner: Owner, *grants: Grant, **fields: object) -> DesiredGrants:
-    return DesiredGrants(owner, frozenset(map(DesiredGrant, grants)), **fields)
 
 
 @given(
@@ -78,7 +75,7 @@ def test_steps_are_the_changes_that_the_writes_make(
     )
 
     first = merge(policy, (), plan.replaced)
-    removals = (*plan.released, *map(Removal, plan.removable))
+    removals = (*plan.released, *(Removal(step.grant) for step in plan.removals))
     second = merge(first.policy, plan.desired_grants, removals)
 
     added = [step.grant for step in plan.steps if isinstance(step, AddGrant)]

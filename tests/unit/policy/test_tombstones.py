@@ -25,13 +25,6 @@ def tombstone(grant: Grant, unique_id: str) -> Grant:
     return grant_of(f"deleted:{grant.member}?uid={unique_id}")
 
 
-@pytest.fixture
-def env() -> SyncerEnvironment:
-    env = SyncerEnvironment()
-    env.policies.create(TARGET)
-    return env
-
-
 async def sync(env: SyncerEnvironment, *declared: DesiredGrants) -> None:
     """Sync in a new process."""
     syncers = PolicySyncers(env.ports)

@@ -6,8 +6,7 @@ import pytest
 
 from cloudrun_identity.api import Drift, GrantState, Reason
 from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.policy.sync import GrantResult
-from cloudrun_identity.policy.syncers import GrantSyncResult
+from cloudrun_identity.policy.results import GrantResult, GrantSyncResult
 from cloudrun_identity.reconcile.drift import drift_of, is_repaired, was_ready
 from cloudrun_identity.reconcile.outcomes import InSync, Waiting
 from cloudrun_identity.reconcile.steps import Change

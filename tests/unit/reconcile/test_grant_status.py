@@ -6,8 +6,7 @@ from cloudrun_identity.api import GrantState, Reason, TargetKind
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.policy.backoff import GrantBackoff
-from cloudrun_identity.policy.sync import GrantResult
-from cloudrun_identity.policy.syncers import GrantSyncResult
+from cloudrun_identity.policy.results import GrantResult, GrantSyncResult
 from cloudrun_identity.reconcile.grant_status import grant_statuses
 from cloudrun_identity.reconcile.grants.resolver import GrantFailure, ResolvedGrants
 from cloudrun_identity.reconcile.outcomes import Failing, Outcome, Paused, Refused, Waiting

@@ -21,10 +21,10 @@ from cloudrun_identity.api.predefined_roles import (
     WORKLOAD_IDENTITY_USER,
 )
 from cloudrun_identity.iam.admission import DeclaredIdentity
-from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.iam.grants import Target, condition_of
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey, project_key
 from cloudrun_identity.reconcile.grants.members import GrantMember, Members, member_keys, member_of_identity
-from cloudrun_identity.reconcile.grants.resolver import RequestedGrant, condition_of
+from cloudrun_identity.reconcile.grants.resolver import RequestedGrant
 from cloudrun_identity.reconcile.grants.roles import resolve_role, role_keys
 from cloudrun_identity.reconcile.grants.targets import ResolvedTarget, resolve_target, target_key
 from cloudrun_identity.reconcile.outcomes import Waiting

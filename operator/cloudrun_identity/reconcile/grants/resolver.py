@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from cloudrun_identity.api import (
-    BindingCondition,
     ExistingGrants,
     GrantState,
     ManagedProject,
@@ -82,13 +81,6 @@ class ResolvedGrants:
     desired: frozenset[DesiredGrant] = frozenset()
     retains: tuple[Retain, ...] = ()
     failures: tuple[GrantFailure, ...] = ()
-
-
-def condition_of(declared: BindingCondition | None) -> IAMCondition | None:
-    """Return the IAM condition that a spec declares."""
-    if declared is None:
-        return None
-    return IAMCondition(declared.title, declared.description or "", declared.expression)
 
 
 def desired_grants_of(

@@ -12,7 +12,7 @@ from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.ledger.model import entry_of
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy.desired_grants import DesiredGrants, Retain
-from cloudrun_identity.policy.syncers import GrantSyncResult
+from cloudrun_identity.policy.results import GrantSyncResult
 from cloudrun_identity.reconcile.grants.release import Releaser
 from cloudrun_identity.reconcile.outcomes import Failing, InSync, Waiting
 from tests.unit.controllers.cluster_state import FakeClusterState, binding, project
