@@ -1,4 +1,4 @@
-"""Service accounts of a project that hold roles with which their holder can gain further permissions.
+"""Service accounts of a project with roles that escalate privileges.
 
 An operator that may act as every service account of the project may act as these, too.
 """

@@ -1,4 +1,4 @@
-"""Monitor of the watches: each must deliver, or a list must show that there was nothing to deliver.
+"""Monitor of the watches. A watch is lost if a list shows a change that it did not deliver.
 
 A watch can be silent for two reasons: nothing changed, or it is dead. Bookmarks would distinguish them, but
 kopf does not pass them on. So the monitor lists the metadata of a resource whose watch was silent, and gives
@@ -29,7 +29,7 @@ SILENT_AFTER = 45.0
 """Seconds without an event after which a watch is checked."""
 
 GRACE = 10.0
-"""Seconds in which a watch must deliver what a list shows."""
+"""Seconds in which a watch must deliver a listed change."""
 
 _CHECK_INTERVAL = 1.0
 

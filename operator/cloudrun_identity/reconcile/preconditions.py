@@ -196,7 +196,7 @@ def belongs_to(owner: ObjectKey, namespace: str, cluster: ClusterState) -> str:
             f"{RELEASE_ORPHANS} releases it"
         )
     if owner.namespace not in ("", namespace):
-        return "managed for another namespace; ask the administrators of the project which one should have it"
+        return "managed for another namespace; ask the administrators of the project which one may manage it"
     if cluster.exists(owner):
         return f"owned by {owner}; delete that object first"
     return f"owned by {owner}, which is deleted; create that object again to manage it"
@@ -258,7 +258,7 @@ def _contested(obj: ReconciledResource, project: ManagedProject, cluster: Cluste
 def _rival(
     obj: ReconciledResource, project: ManagedProject, cluster: ClusterState
 ) -> ReconciledResource | None:
-    """Return the object that declares the same resource and has it instead of `obj`.
+    """Return the object that declares the same resource and manages it instead of `obj`.
 
     An object that a ledger records as the manager of the resource has it. Without one, it is the oldest
     object that could manage it: a suspended or refused one does not take it from others. A refused object
@@ -288,10 +288,10 @@ def _could_manage(obj: ReconciledResource, project: ManagedProject, cluster: Clu
 
 def _conflict(obj: ObjectKey, rival: ObjectKey) -> str:
     if rival.namespace == obj.namespace:
-        return f"{rival} declares the same resource and has it; delete one of the two"
+        return f"{rival} declares the same resource and manages it; delete one of the two"
     return (
-        "An object of another namespace declares the same resource and has it; ask the administrators of the "
-        "project which namespace should have it"
+        "An object of another namespace declares the same resource and manages it; ask the administrators of "
+        "the project which namespace may manage it"
     )
 
 

@@ -1,4 +1,4 @@
-"""A custom role as declared and as read, and the actions that take it from one to the other."""
+"""A custom role as declared and as read, and the actions that reconcile the two."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -75,7 +75,7 @@ class RoleSeen:
     holders: RoleHolders | None = None
     """Members that hold the role; None if the policies were not read."""
     conflicts: int = 0
-    """Attempts of this reconcile that lost against another writer."""
+    """Attempts of this reconcile that failed with a conflict."""
 
     @property
     def is_managed(self) -> bool:

@@ -46,7 +46,7 @@ class AttachmentRecords:
     async def moving(
         self, obj: IdentityAttachment, state: WorkloadState, email: str
     ) -> LedgerAttachment | None:
-        """Record that the workload is about to be moved, and before the first move, what it runs as whom.
+        """Record a reassignment ahead of its write. The first one also records the template and account.
 
         Returns the former record, for `not_moved`.
         """
