@@ -57,7 +57,7 @@ _PAGE = """\
 
 A role escalates if its holder can gain permissions that the role does not contain. An entry of `guardrails.grants` admits such a role only with `allowEscalation: true`, and `guardrails.customRoles` admits such permissions only with the same flag: [Multi-tenancy](tenancy.md).
 
-The operator judges the permissions in a role, not its name, and reads them from Google Cloud again at each resync. The decision depends on the table below. `cloudrun-identity role explain` prints it for a role:
+The operator evaluates the permissions in a role, not its name, and reads them from Google Cloud again at each resync. The decision depends on the table below. `cloudrun-identity role explain` prints it for a role:
 
 ```sh
 cloudrun-identity role explain roles/run.developer
@@ -81,7 +81,7 @@ Google adds permissions to roles. A permission escalates until it is classified 
 - neither the table nor [the catalog of predefined roles](dev/role-catalog.md) of {date} has it, and
 - it does more than read. Permissions with the verbs `get`, `list`, `getIamPolicy`, `listEffectiveTags` and `listTagBindings` only read. They escalate as well in services where the table lists a permission with such a verb, such as `container`.
 
-The message of the refused object says that this version of the operator does not know the permission. Upgrade the operator, or set `allowEscalation: true` for the role.
+The message of the refused object reports that this version of the operator does not know the permission. Upgrade the operator, or set `allowEscalation: true` for the role.
 
 To classify permissions, update the catalog, run `python -m tests.unit.iam.test_escalation_catalog`, and review the difference in `tests/unit/iam/escalating_roles.txt`. Add a permission to the table if its holder can gain further permissions with it.
 
