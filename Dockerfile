@@ -1,6 +1,6 @@
 # The operator alone, without the playground. `docker build -t REPOSITORY/cloudrun-identity .`
-# Every package is installed from requirements/, which names its version and its hashes (`make requirements`).
-# For an image that can be built again as it was, name the base by its digest, too:
+# Every package is installed from requirements/, which pins versions and hashes (`make requirements`).
+# For a reproducible image, pin the base image by its digest:
 # `--build-arg BASE=python@sha256:…`. `docker buildx imagetools inspect python:3.11-slim` prints the digest.
 ARG BASE=python:3.11-slim
 
@@ -14,7 +14,7 @@ RUN pip --python /opt/cloudrun-identity/bin/python install --no-cache-dir \
     --require-hashes --only-binary :all: --requirement requirements/image.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY operator/cloudrun_identity operator/cloudrun_identity
-# The build backend above builds the operator. An isolated build would download one without a hash.
+# Build the operator with the pinned build backend. An isolated build would download another one without a hash.
 RUN pip wheel --no-deps --no-build-isolation --no-index --wheel-dir /wheels .
 RUN pip --python /opt/cloudrun-identity/bin/python install --no-cache-dir --no-deps --no-index /wheels/*.whl
 

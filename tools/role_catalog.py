@@ -2,11 +2,11 @@
 
     python tools/role_catalog.py --roles DIR --listed FILE --date DATE --source URL
 
-`DIR` has one JSON file per role, as `roles.get` of the IAM API answers. `FILE` is the JSON array that
-`gcloud iam roles list` prints: the catalog has its roles and no retired ones. The output is the same for the
-same input. The script prints the roles and permissions that are new or removed since the last catalog.
+`DIR` contains one JSON file per role, as `roles.get` of the IAM API returns it. `FILE` is the JSON array that
+`gcloud iam roles list` prints. It excludes retired roles from the catalog. The output is reproducible. The
+script prints the roles and permissions that are new or removed since the last catalog.
 
-`docs/dev/role-catalog.md` names the source of the shipped catalog and says how to update it.
+`docs/dev/role-catalog.md` documents the source of the catalog and how to update it.
 """
 
 import argparse
@@ -18,9 +18,9 @@ from typing import Any
 
 CATALOG = Path(__file__).parents[1] / "operator/cloudrun_identity/iam/predefined_roles.txt.gz"
 SUCCESSORS = {"roles/admin": "roles/owner", "roles/writer": "roles/editor", "roles/reader": "roles/viewer"}
-"""Basic roles that `roles.get` of the crawls does not answer, by the legacy role that they succeed.
+"""Basic roles that the crawls do not contain, with the legacy role that they succeed.
 
-The catalog gives each the permissions of its predecessor.
+The catalog uses the permissions of the legacy role.
 """
 
 
@@ -55,8 +55,8 @@ def roles(folder: Path, listed: Path) -> Mapping[str, Mapping[str, Any]]:
 def text(found: Mapping[str, Mapping[str, Any]], date: str, source: str) -> str:
     """Return the catalog: metadata, a line per permission, an empty line, and a line per role.
 
-    A role has its name, stage and title, and its permissions as increasing line numbers of which each but the
-    first is the difference to the one before. Equal lines and small numbers compress well.
+    The line of a role contains its name, stage, title and permissions. The permissions are increasing line
+    numbers. Each is stored as the difference from the previous one, because small numbers compress well.
     """
     permissions = sorted({each for role in found.values() for each in role.get("includedPermissions", ())})
     numbers = {permission: number for number, permission in enumerate(permissions)}

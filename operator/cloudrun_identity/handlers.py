@@ -28,7 +28,7 @@ def watch(sink: EventSink, connector: Connector, kinds: Iterable[str], lease_nam
 
 
 class KopfWatches:
-    """Implements `manager.watches.Watches` with two operators of kopf, of which one watches a namespace."""
+    """Implement `manager.watches.Watches` with two kopf operators. One of them watches a single namespace."""
 
     def __init__(self, sink: EventSink, connector: Connector, kinds: list[str], lease_namespace: str) -> None:
         self._sink = sink

@@ -211,7 +211,7 @@ def test_role_is_not_widened_while_a_policy_cannot_be_read(role: Role) -> None:
     )
 
     message = role.refused("Service europe-west1/mallory-web", "PermissionDenied")
-    assert f"reading who holds {role.resource}" in message
+    assert f"reading the holders of {role.resource}" in message
     scene.cloud.recover()
     requested = "metadata: {annotations: {cloudrun-identity.dev/reconcile-requested-at: now}}"
     scene.patch(role.name, requested, namespace=role.tenants.mallory)

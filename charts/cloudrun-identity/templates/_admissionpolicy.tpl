@@ -2,8 +2,8 @@
 A ValidatingAdmissionPolicy and its binding, up to the variables that all policies share. Arguments:
 root       context of the chart
 name       last part of the policy's name
-resources  plurals of the kinds that it judges
-adds       CEL expression that is true if an edit adds something to judge; without it, no edit does
+resources  plurals of the kinds that it checks
+adds       CEL expression that is true if an edit adds something to check; if unset, edits are not checked
 */ -}}
 {{- define "cloudrun-identity.admissionPolicy" -}}
 {{- $name := printf "%s-%s" (include "cloudrun-identity.fullname" .root) .name }}
@@ -74,7 +74,7 @@ the pattern, as CEL. The regular expression quotes everything else with \Q and \
 {{ $text }}.matches(r'(?s)^\Q' + {{ $pattern }}.replace(r'\E', r'\E\\E\Q').replace('*', r'\E.*\Q') + r'\E$')
 {{- end -}}
 
-{{- /* CEL: an entry with these namespaces, given as a CEL optional, is for the object's namespace. */ -}}
+{{- /* CEL: the namespaces of an entry, given as a CEL optional, contain the object's namespace. */ -}}
 {{- define "cloudrun-identity.celIsFor" -}}
 {{ . }}.hasValue()
 ? {{ . }}.orValue([]).exists(pattern, {{ include "cloudrun-identity.celMatches" (list "variables.name" "pattern") }})

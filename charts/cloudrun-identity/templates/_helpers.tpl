@@ -37,15 +37,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
-{{- /* Not empty if the operator may use the Secrets of every namespace. */ -}}
+{{- /* Not empty if the operator has access to the Secrets of every namespace. */ -}}
 {{- define "cloudrun-identity.keysEverywhere" -}}
 {{- if and .Values.keys.enabled (has "*" .Values.keys.namespaces) -}}true{{- end -}}
 {{- end -}}
 
-{{- /* The namespaces of which the operator may use the Secrets, as a JSON array; empty if it is every one or none. */ -}}
+{{- /* Namespaces with access to Secrets, as a JSON array; empty for all namespaces and for none. */ -}}
 {{- define "cloudrun-identity.keyNamespaces" -}}
 {{- if and .Values.keys.enabled (not .Values.keys.namespaces) -}}
-{{- fail "keys.namespaces must list the namespaces of the IdentityKeys, because keys.enabled is true; [\"*\"] gives the operator the Secrets of every namespace" -}}
+{{- fail "keys.namespaces must list the namespaces of the IdentityKeys, because keys.enabled is true; [\"*\"] gives the operator access to the Secrets of every namespace" -}}
 {{- end -}}
 {{- if and .Values.keys.enabled (not (has "*" .Values.keys.namespaces)) -}}
 {{- .Values.keys.namespaces | uniq | toJson -}}

@@ -129,7 +129,7 @@ class LedgerAccount(ApiModel):
     """Set for an account in use that the operator abandoned when its CloudRunIdentity was deleted."""
     left_by: OptionalOwner = unset()
     """CloudRunIdentity that left the account when it was deleted, as NAMESPACE/NAME. Set for an account that
-    the operator created. Only an object of the same namespace and name takes it back unasked."""
+    the operator created. Only an object of the same namespace and name takes it back automatically."""
 
     @property
     def is_steady(self) -> bool:
@@ -165,7 +165,7 @@ class LedgerRole(ApiModel):
     state: RoleState
     """Progress of the role. Creating: its creation or undelete is in progress. Present: it exists. Deleted:
     the operator deleted it and may undelete it. Abandoned: the operator created it, and left it when its
-    CustomRole was deleted; only an object of the same namespace and name takes it back unasked."""
+    CustomRole was deleted; only an object of the same namespace and name takes it back automatically."""
     deleted_time: Timestamp | None = None
     """Time at which the operator deleted the role."""
 

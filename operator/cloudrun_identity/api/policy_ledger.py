@@ -62,8 +62,8 @@ class LedgerEntry(ApiModel):
     """Members as which Google Cloud registered the member, if it shows another address, such as the primary
     address of an alias. They are removed with the grant."""
     registered_together: Annotated[bool, Field(exclude_if=operator.not_)] = False
-    """Indicates that Google Cloud registered several members in one write, so that registeredMembers may
-    be those of another one of them. The operator distinguishes them when it releases one."""
+    """Indicates that Google Cloud registered several members in one write. registeredMembers may then belong
+    to another one of them. The operator distinguishes them when it releases one."""
     tombstones: Annotated[tuple[_Member, ...], Field(max_length=MAX_UNIQUE_IDS), SET, SORTED] = no_items()
     """Deleted forms of the member that the policy shows since the grant, if no CloudRunIdentity declares the
     member. They are removed with the grant."""
@@ -163,8 +163,8 @@ class PolicyLedgerSpec(ApiModel):
     """Grants of custom roles that objects left in the policy, in the order of role and member. A record ends
     when the grant is removed, or when an object declares it."""
     written_generation: Annotated[int, Field(ge=1)] | None = None
-    """metadata.generation that the operator's last write gave the object. If it is another one now, another
-    client wrote the ledger, for example to restore a backup."""
+    """metadata.generation after the operator's last write. If metadata.generation differs, another client
+    wrote the ledger, for example to restore a backup."""
     restored: Annotated[bool, Field(exclude_if=operator.not_)] = False
     """Indicates that another client wrote the ledger, and that the operator has not compared it with the
     policy since. A grant that no object declares is then left in the policy."""
@@ -184,7 +184,7 @@ class PolicyLedgerSpec(ApiModel):
     """Use of the limits of the policy, as of the last change of the ledger, and always if a limit is nearly
     reached."""
     pending_write: LedgerWrite | None = None
-    """Write of the policy that is in progress, or whose outcome is unknown."""
+    """Write of the policy that is in progress, or that ended without a known outcome."""
 
     @model_validator(mode="before")
     @classmethod

@@ -14,7 +14,7 @@ INVOKER: Final = "roles/run.invoker"
 """Role on a Cloud Run workload that lets its holder call a service or run a job."""
 
 SECRET_ACCESSOR: Final = "roles/secretmanager.secretAccessor"  # noqa: S105 - a role
-"""Role that lets its holder read the values of a secret."""
+"""Role to read the values of a secret."""
 
 LEGACY_BASIC_ROLES: Final = ("roles/owner", "roles/editor", "roles/viewer")
 """Basic roles that accept no IAM condition."""

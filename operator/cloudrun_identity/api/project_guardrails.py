@@ -1,7 +1,7 @@
 """The `guardrails` of a ManagedProject: what the admitted namespaces may do in the project.
 
-A project admits nothing that no field here admits. Every entry names the namespaces that it is for; only in a
-project of one namespace may an entry omit them.
+A project admits only what a field here admits. Every entry names its namespaces. An entry may omit them only
+if exactly one namespace may use the project.
 """
 
 from enum import StrEnum
@@ -30,7 +30,7 @@ Glob = Annotated[str, Field(min_length=1, max_length=512)]
 """A pattern. `*` matches any run of characters; every other character matches itself."""
 
 Globs = Annotated[tuple[Glob, ...], Field(min_length=1, max_length=MAX_PATTERNS), SET]
-"""Patterns, of which one must match."""
+"""Patterns. At least one must match."""
 
 EntryNamespaces = Annotated[
     tuple[Annotated[str, Field(min_length=1, max_length=63)], ...],
@@ -236,8 +236,8 @@ class Guardrails(ApiModel):
     """Rules for the names of service accounts and custom roles."""
     sharing: Sharing = Sharing.FAIR
     """Division of the limits that all namespaces use together: removals in an hour, service accounts, custom
-    roles, and the principals of a policy. Fair: each namespace that the guardrails admit may always use an
-    equal share, and others do not get what is set aside for it. FirstCome: no share is set aside."""
+    roles, and the principals of a policy. Fair: an equal share is set aside for each namespace that the
+    guardrails admit, and no other namespace can use it. FirstCome: no share is set aside."""
     max_accounts: Annotated[int, Field(ge=1, le=10000)] | None = None
     """Number of service accounts that the project may have, such as its quota if Google raised it. If unset,
     the shares are those of 100, which is the quota of a new project."""
@@ -252,12 +252,15 @@ _DEDICATED = (
 )
 _UNLESS_DEDICATED = (
     "unless spec.namespaces.names has exactly one entry and no selector is set: name the namespaces that the "
-    'entry is for; ["*"] stands for every admitted namespace'
+    'entry is for; ["*"] is every admitted namespace'
 )
 _ENTRY_LISTS: Final = ("grants", "workloads", "adoptableRoles")
-"""Lists whose entries a CEL rule checks. The operator checks `accounts` and `adoptableAccounts`, and reports
-InvalidSpec: an earlier version stored strings there, on which the rule fails, and the API server would refuse
-every later write of the object."""
+"""Lists with a CEL rule for each entry.
+
+The operator checks `accounts` and `adoptableAccounts`, and reports InvalidSpec. Earlier versions stored
+strings in these lists. A CEL rule would fail on them, and the API server would refuse every later write of
+the object.
+"""
 
 
 def _names_namespaces(holds: str, field_path: str, required: str) -> Rule:

@@ -57,7 +57,7 @@ _PAGE = """\
 
 A role escalates if its holder can gain permissions that the role does not contain. An entry of `guardrails.grants` admits such a role only with `allowEscalation: true`, and `guardrails.customRoles` admits such permissions only with the same flag: [Multi-tenancy](tenancy.md).
 
-The operator judges the permissions in a role, not its name, and reads them from Google Cloud again at each resync. One table decides. `cloudrun-identity role explain` prints the judgment of a role:
+The operator evaluates the permissions in a role, not its name, and reads them from Google Cloud again at each resync. The decision depends on the table below. `cloudrun-identity role explain` prints it for a role:
 
 ```sh
 cloudrun-identity role explain roles/run.developer
@@ -65,7 +65,7 @@ cloudrun-identity role explain projects/payments-prod-1234/roles/deployer    # r
 gcloud iam roles describe deployer --project=payments-prod-1234 | cloudrun-identity role explain --from-file -
 ```
 
-A permission is in the table if its holder gains more with it alone, or together with permissions that look harmless. Where Google asks the caller for `iam.serviceAccounts.actAs` on the account of each workload, the table has that permission and not those that deploy the workload: `run.services.create` does not escalate. Reading data does not escalate, except where the data are credentials.
+A permission is in the table if its holder can gain further permissions with it, alone or together with permissions that do not escalate. Some Google Cloud services require `iam.serviceAccounts.actAs` on the account of a workload that the caller deploys. For these, the table has `iam.serviceAccounts.actAs` and not the permissions to deploy: `run.services.create` does not escalate. Reading data does not escalate, unless the data are credentials.
 
 The catalog of {date} has {roles} predefined roles. {escalating} of them escalate when they are granted on a project.
 
@@ -79,17 +79,17 @@ Google adds permissions to roles. A permission escalates until it is classified 
 
 - the table covers its service,
 - neither the table nor [the catalog of predefined roles](dev/role-catalog.md) of {date} has it, and
-- it does more than read. The verbs `get`, `list`, `getIamPolicy`, `listEffectiveTags` and `listTagBindings` read. They count too in a service where the table has such a permission, such as `container`.
+- it does more than read. Permissions with the verbs `get`, `list`, `getIamPolicy`, `listEffectiveTags` and `listTagBindings` only read. They escalate as well in services where the table lists a permission with such a verb, such as `container`.
 
-The message then says that the role has a permission that this version of the operator does not know. Upgrade the operator, or set `allowEscalation: true` for the role.
+The message of the refused object reports that this version of the operator does not know the permission. Upgrade the operator, or set `allowEscalation: true` for the role.
 
-To classify permissions, update the catalog, run `python -m tests.unit.iam.test_escalation_catalog`, and review the difference in `tests/unit/iam/escalating_roles.txt`. Add a permission to the table if its holder gains more with it.
+To classify permissions, update the catalog, run `python -m tests.unit.iam.test_escalation_catalog`, and review the difference in `tests/unit/iam/escalating_roles.txt`. Add a permission to the table if its holder can gain further permissions with it.
 
 The table covers the services {services}.
 
 ## Sources
 
-The table follows these catalogs, in the version of the date, and the pages of Google's documentation that the groups name. `tests/unit/iam/public_escalations.txt` lists each permission of the catalogs, and why some of them are not in the table.
+The table is based on these catalogs, as of the date shown, and on the pages of Google's documentation that each group lists. `tests/unit/iam/public_escalations.txt` lists each permission of the catalogs, with the reason if it is not in the table.
 
 | catalog | date |
 |---|---|

@@ -44,8 +44,8 @@ def commands(project: ManagedProject, operator: str, own: OwnAccounts | None = N
     }
     if CUSTOM_ROLES in features:
         yield (
-            "# guardrails.customRoles: iam.roles.update lets its holder widen every custom role of the "
-            f"project, {ROLE} included; create {ROLE} in the organization to exclude that one"
+            "# guardrails.customRoles: iam.roles.update permits changes of every custom role of the project, "
+            f"{ROLE} included; to protect {ROLE}, create it in the organization"
         )
     yield from _role(project_id, ROLE, plain - ACCOUNT_PERMISSIONS if own else plain)
     yield from _binding(project_id, ROLE, member, "--condition=None")

@@ -40,7 +40,7 @@ The operator needs no `roles/owner`, no `roles/editor` and no key. It needs the 
 |---|---|
 {rows}
 
-`status.missingPermissions` of a `ManagedProject` lists the permissions that the operator seems to lack, by feature. The list relies on `testIamPermissions`, which Google documents as a hint, so it can be wrong.
+`status.missingPermissions` of a `ManagedProject` lists the permissions that appear to be missing, by feature. The list relies on `testIamPermissions`, which Google documents as a hint, so it can be wrong.
 
 Two permissions are not in the table, because they are granted elsewhere:
 
@@ -49,16 +49,16 @@ Two permissions are not in the table, because they are granted elsewhere:
 
 ## Guardrails enforced by Google Cloud
 
-`resourcemanager.projects.setIamPolicy` allows its holder to grant itself any role in the project. Grant it under a condition that names the roles which the guardrails admit on the project. Google Cloud then refuses every other grant **on the project**, even if the cluster or the operator is compromised.
+`resourcemanager.projects.setIamPolicy` allows its holder to grant itself any role in the project. Grant it with a condition that names the roles that the guardrails admit on the project. Google Cloud then refuses every other grant **on the project**, even if the cluster or the operator is compromised.
 
-The condition does not cover the other permissions. An attacker who takes over the operator can also
+The condition does not cover the other permissions. An attacker who compromises the operator can also:
 
-- become every service account of the project, through `iam.serviceAccounts.setIamPolicy`, `iam.serviceAccounts.actAs` or `iam.serviceAccountKeys.create`. If one of them is an owner, so is the attacker. [Grant these permissions on single accounts](#permissions-on-own-accounts-only) to prevent this;
-- run commands as the account of any job of the project: `run.jobs.setIamPolicy` lets its holder grant itself the role to execute a job with overrides;
-- disable and delete any service account of the project;
-- with custom roles admitted, add permissions to every custom role of the project (`iam.roles.update`), also to the operator's own role. Create that role in the organization to exclude it, and grant no custom role of the project to the operator.
+- act as every service account of the project, with `iam.serviceAccounts.setIamPolicy`, `iam.serviceAccounts.actAs` or `iam.serviceAccountKeys.create`. If one of them is an owner, the attacker has the permissions of an owner. [Grant these permissions on single accounts](#permissions-on-own-accounts-only) to prevent this.
+- run commands as the account of any job of the project. With `run.jobs.setIamPolicy`, the attacker can grant the role to execute a job with overrides.
+- disable and delete any service account of the project.
+- add permissions to every custom role of the project (`iam.roles.update`), if the guardrails admit custom roles. This includes a custom role of the project that the operator holds. Create the operator's role in the organization to prevent this.
 
-So keep accounts with more rights than the guardrails admit, and jobs that run as them, out of the projects that the operator manages. `status.issues` of a `ManagedProject` names the accounts of the project that hold `roles/owner`, `roles/editor` or another role that escalates privileges on the project's policy, as long as the operator may act as them. The operator reads the policy for it at most once an hour. Roles that are inherited from a folder or the organization, and roles on single resources, are not seen.
+Do not let the operator manage projects with accounts that have more permissions than the guardrails admit, or with jobs that run as such accounts. `status.issues` of a `ManagedProject` lists the accounts with `roles/owner`, `roles/editor` or another escalating role on the project, while the operator can act as them. The operator reads the project's policy for this list at most once an hour. The list does not include roles that are inherited from a folder or the organization, or roles on single resources.
 
 `cloudrun-identity permissions -f FILE` prints the commands for your `ManagedProject`s. They omit permissions that the guardrails make unnecessary. For this one
 
@@ -73,9 +73,15 @@ they are
 
 ## Permissions on own accounts only
 
-`cloudrun-identity permissions -f FILE --own-accounts-only` grants the operator `iam.serviceAccounts.actAs`, `iam.serviceAccounts.setIamPolicy` and the management of keys on the accounts of the `CloudRunIdentities` in the files, on the accounts that their workloads run as, and on those that `guardrails.accounts` names. On the project it grants none of them, so that Google Cloud refuses the operator every other account.
+`cloudrun-identity permissions -f FILE --own-accounts-only` grants the operator `iam.serviceAccounts.actAs`, `iam.serviceAccounts.setIamPolicy` and the management of keys on single accounts only:
 
-The price: the operator creates an account, but cannot grant itself permissions on it. Until you run the commands again, after the account was created, grants on it, attachments to it and its keys are `PermissionDenied`. Put the command into the pipeline that applies the manifests. `status.missingPermissions` continues to list these permissions, because it tests them on the project.
+- the accounts of the `CloudRunIdentities` in the files,
+- the accounts that their workloads run as,
+- the accounts in `guardrails.accounts`.
+
+It grants none of these permissions on the project, so Google Cloud refuses the operator access to every other account.
+
+The operator can create an account, but cannot grant itself permissions on it. Run the commands again after an account is created, for example in the pipeline that applies the manifests. Until then, grants on the account, attachments to it and its keys are `PermissionDenied`. `status.missingPermissions` continues to list these permissions, because it tests them on the project.
 
 ## Patterns and updates
 

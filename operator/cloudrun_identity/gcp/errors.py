@@ -24,10 +24,10 @@ class Fault(StrEnum):
     PERIMETER_VIOLATION = "PerimeterViolation"
     """A perimeter of VPC Service Controls blocks the call. No role changes that."""
     LOCATION_NOT_FOUND = "LocationNotFound"
-    """The location of the call does not exist, or the project may not use it. Google does not say which."""
+    """The location does not exist, or the project may not use it. Google does not distinguish the two."""
     UNAUTHENTICATED = "Unauthenticated"
     UNAVAILABLE = "Unavailable"
-    """There was no answer, or one that does not say what happened. A retry may succeed."""
+    """There was no answer, or an answer without a known outcome. A retry may succeed."""
     UNIMPLEMENTED = "Unimplemented"
 
 

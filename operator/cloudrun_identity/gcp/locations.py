@@ -1,4 +1,4 @@
-"""Regions without a host: a mistyped region looks like an API that does not answer."""
+"""Detection of regions without a host. Without it, a mistyped region appears as an unavailable API."""
 
 import asyncio
 import socket

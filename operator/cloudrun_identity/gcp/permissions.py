@@ -39,7 +39,7 @@ FEATURES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "iam.serviceAccounts.undelete",
             "iam.serviceAccounts.update",
         ),
-        "reporting accounts that are too powerful": ("resourcemanager.projects.getIamPolicy",),
+        "reporting service accounts that escalate privileges": ("resourcemanager.projects.getIamPolicy",),
         CUSTOM_ROLES: (
             "iam.roles.create",
             "iam.roles.delete",
@@ -91,7 +91,7 @@ ACCOUNT_PERMISSIONS: Final = frozenset(
         "iam.serviceAccountKeys.disable",
     }
 )
-"""Permissions in `FEATURES` that give their holder the rights of a service account, or its keys.
+"""Permissions in `FEATURES` that permit acting as a service account, or managing its keys.
 
 On a project they cover every service account in it, also accounts that the operator does not manage. They can
 be granted on single service accounts instead.

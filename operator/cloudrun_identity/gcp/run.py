@@ -83,8 +83,7 @@ class Run:
         message, paths = with_service_account(state, email)
         names = _API_NAMES[workload.kind]
         fields: dict[str, Any] = {names.item: message}
-        # UpdateJob has no mask. The whole message is sent back but for what acts, including fields that this
-        # client does not know.
+        # UpdateJob has no mask. The message keeps its unknown fields, and loses the imperative ones.
         if workload.kind is not WorkloadKind.JOB:
             fields["update_mask"] = field_mask_pb2.FieldMask(paths=paths)
         reply = await self._call_on(workload, "Update", fields)

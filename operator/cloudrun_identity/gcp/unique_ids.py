@@ -1,4 +1,4 @@
-"""Unique ids of resources, which distinguish a resource from a later one of the same name.
+"""Unique ids of resources. They distinguish a resource from a later one with the same name.
 
 The target kinds have no client library in common, so requests and replies are handled by field number. The
 numbers are in the table `api.target_kinds`.
@@ -32,9 +32,9 @@ class UniqueIDs:
         self._permanent: dict[Target, str] = {}
 
     async def of_target(self, target: Target) -> str:
-        """Return the unique id of the resource that has the target's name now.
+        """Return the unique id of the current resource with the target's name.
 
-        It is read at each call, except for a kind of resource whose names are never used again.
+        Each call reads it from Google Cloud. The result is cached only for kinds that never reuse a name.
 
         Raises:
             GoogleError: NOT_FOUND if the target does not exist, or another error of the API.
@@ -58,7 +58,7 @@ class UniqueIDs:
         return unique_id
 
     async def of_account(self, email: str) -> str:
-        """Return the unique id of the account that has this e-mail now; empty if it is not known.
+        """Return the unique id of the current account with this e-mail; empty if it is unknown.
 
         It is not known if the account does not exist or cannot be read, if no ManagedProject has its project,
         or if Google manages it.

@@ -1,4 +1,4 @@
-"""Writes with an unknown outcome: the one place that looks up whether a write took effect.
+"""Writes with an unknown outcome. Only this module looks up whether a write took effect.
 
 A create has no key by which Google recognizes a second one. If its answer is lost, or does not say what
 happened (UNKNOWN, DATA_LOSS, DEADLINE_EXCEEDED, or ABORTED without an etag), it may have taken effect. Every
@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 async def written_or_found(
     write: Callable[[], Awaitable[Result]], find: Callable[[], Awaitable[Result | None]]
 ) -> Result:
-    """Return the result of a write, looked up if the answer does not say whether it took effect.
+    """Return the result of a write. Look it up if the answer does not show whether the write took effect.
 
     `find` returns what the write would have brought about; None if Google does not show it. That proves
     nothing, because reads lag.

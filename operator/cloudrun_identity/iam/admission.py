@@ -49,7 +49,7 @@ class GuardrailFacts:
     credential_accounts: frozenset[str] = frozenset()
     """E-mails, in lower case, of all accounts that the operator acts as in any project, with delegates."""
     holders_of: Callable[[Target], frozenset[str]] = _no_holders
-    """Returns the namespaces whose objects hold a workload according to its ledger."""
+    """Returns the namespaces that use a workload according to its ledger."""
 
 
 @dataclass(frozen=True, slots=True)

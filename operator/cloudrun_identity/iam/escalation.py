@@ -1,11 +1,11 @@
-"""Privilege escalation: the judgment of permissions that let their holder gain further permissions.
+"""Privilege escalation: decide whether the holder of a permission can gain further permissions with it.
 
 Permissions decide whether a role escalates, never its name. Google adds permissions to predefined roles, and
 a custom role can contain any permission. Whether a permission escalates also depends on where it is granted:
 see `Reach`.
 
-The table names the permissions. A permission that neither the table nor the catalog of predefined roles has
-is newer than both. It counts as escalating if the table covers its service, unless it only reads.
+The table lists the permissions. A permission that is in neither the table nor the catalog of predefined roles
+is newer than both. It escalates if the table covers its service, unless it only reads.
 """
 
 from collections.abc import Iterable, Sequence

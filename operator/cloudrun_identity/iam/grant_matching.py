@@ -29,7 +29,7 @@ class GrantRequest:
     permissions: frozenset[str] | None
     """All permissions of the role; None if the operator cannot read the role."""
     owner: DeclaredIdentity | None = None
-    """CloudRunIdentity whose account is the target, while `GuardrailFacts.identities` lacks its e-mail."""
+    """CloudRunIdentity of the target account, if `GuardrailFacts.identities` does not contain its e-mail."""
     condition: IAMCondition | None = None
     """Condition of the grant; None for an unconditional grant."""
     exclusive: bool = False
@@ -49,7 +49,7 @@ class GrantCase:
     is_identity: bool
     """True if a CloudRunIdentity declares the member."""
     owner: DeclaredIdentity | None
-    """CloudRunIdentity whose account is the target."""
+    """CloudRunIdentity that declares the target account."""
     reach: Reach
     """Scope of the grant."""
     escalating: frozenset[str] | None

@@ -35,7 +35,7 @@ from .wording import some
 def decide(request: GrantRequest, project: ManagedProject, guardrail_facts: GuardrailFacts) -> Decision:
     """Decide whether the project admits the grant. One entry has to admit all of it.
 
-    A denial has everything that is lacking, unless no guardrail could admit the grant.
+    A denial lists everything that is missing, unless no guardrail could admit the grant.
     """
     entrance = may_use_project(project, request.namespace, guardrail_facts)
     if isinstance(entrance, Denied):

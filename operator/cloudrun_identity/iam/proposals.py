@@ -34,7 +34,7 @@ class Proposal:
 
     @property
     def escalates(self) -> bool:
-        """True if the change admits permissions with which their holder can gain others."""
+        """True if the change admits privilege escalation."""
         return ("allowEscalation", True) in self.entry or (
             self.path.endswith("/allowEscalation") and self.value is True
         )

@@ -103,13 +103,13 @@ _TABLE: Final = (
     ),
     _Row(
         AdviceKind.RUN_WITH_OVERRIDES,
-        "lets its holder run jobs with any command, as the job's identity",
+        "allows its holder to run jobs with any command, as the job's identity",
         "roles/run.invoker, which runs a job as it was deployed, on that job only",
         permissions=("run.jobs.runWithOverrides",),
     ),
     _Row(
         AdviceKind.SSH,
-        "lets its holder open shells in running workloads, as their identity",
+        "allows its holder to open shells in running workloads, as their identity",
         "a CustomRole with the permissions that its holder needs, or roles/run.viewer to look",
         permissions=("run.*.ssh*",),
     ),

@@ -1,4 +1,4 @@
-"""Limits that the namespaces of a project use together, and which namespaces have a share in each.
+"""Limits that the namespaces of a project share, and the namespaces with a share in each.
 
 A share is set aside only for a namespace that the guardrails let use the limit at all. With
 `guardrails.sharing: FirstCome` none is.

@@ -1,4 +1,4 @@
-"""Fair shares of a limit that all namespaces of a project use: a `Budget`.
+"""Fair shares of a limit that the namespaces of a project use together.
 
 Google Cloud and the guardrails limit a project as a whole: its accounts, custom roles, the principals of a
 policy, the removals in an hour. Without shares, one namespace could use a limit up, and all others would be
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """A limit, and who uses how much of it."""
+    """A limit, and its use by namespace."""
 
     limit: int
     """The limit for all namespaces together."""
@@ -38,7 +38,7 @@ class Budget:
     def room_for(self, namespace: str) -> int:
         """Return how much more the namespace may use now.
 
-        That is what is left of its share, and what remains after the shares of the others are set aside.
+        This is the unused rest of its share, and the part of the limit that no share sets aside.
         """
         free = max(0, self.limit - self.total)
         share = self.share if namespace in self.namespaces else 0

@@ -18,10 +18,10 @@ from .resources import LEASES, Object, ObjectClient
 NAME = "cloudrun-identity"
 
 MAX_RETRY_INTERVAL = 1.0
-"""The longest time in seconds between two looks of a standby, and between two tries of a failed renewal."""
+"""Maximum seconds between two reads by a standby, and between two attempts of a failed renewal."""
 
 RELEASES_WITHIN = 3.0
-"""Seconds for the release, so that an API server that hangs does not hold up the end of the process."""
+"""Seconds for the release, so that an API server that hangs does not delay the end of the process."""
 
 NO_ANSWER = "the API server did not answer"
 
@@ -50,9 +50,9 @@ class Lease:
         """Create a candidate that does not hold the lease yet.
 
         `identity` must be unique to this process: a process that reads its own identity in the record
-        considers itself the holder. `duration` is in seconds; the record contains it rounded up. A holder
-        whose identity starts with `predecessors` has certainly ended: its lease counts as expired. `on_write`
-        is called with each stored version that this process wrote.
+        considers itself the holder. `duration` is in seconds; the record contains it rounded up.
+        `predecessors` is the prefix of the identities of processes that have ended: a lease that one of them
+        holds counts as expired. `on_write` is called with each stored version that this process wrote.
         """
         self._client = client
         self._namespace = namespace

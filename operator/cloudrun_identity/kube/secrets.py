@@ -69,7 +69,7 @@ class KeySecret:
     """All annotations of the Secret."""
 
     owned_labels: frozenset[str] = frozenset()
-    """Names of the labels that the operator set last, by the record of the API server."""
+    """Names of the labels that the operator set last, according to `metadata.managedFields`."""
 
     owned_annotations: frozenset[str] = frozenset()
     """Names of the annotations that the operator set last."""

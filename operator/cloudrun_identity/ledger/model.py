@@ -115,7 +115,7 @@ class Ledger(PolicyLedgerSpec):
 
     @property
     def namespaces(self) -> frozenset[str]:
-        """The namespaces whose objects hold the target: by a grant that was made, or an attachment."""
+        """The namespaces with an attachment of the target, or with a grant on it that was made."""
         owners = {
             owner_key.split("/")[1]
             for owner_key, grants in self._by_owner_key.items()

@@ -96,7 +96,7 @@ _KIND_OF_RECORD = {
     "keyAttempt": IdentityKey.__name__,
     "attachment": IdentityAttachment.__name__,
 }
-"""The kind of the owner in each record, which names its owner as NAMESPACE/NAME."""
+"""The kind of the owner of each record. The record has the namespace and name only."""
 
 
 def _first_fault(error: ValidationError | KeyError) -> str:

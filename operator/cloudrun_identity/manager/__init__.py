@@ -16,7 +16,7 @@
 | `change_predicates` | whether a new version of an object requires reconciles |
 | `project_settings` | settings of projects: credentials, suspension, limits, resync interval |
 | `work_queue` | keys that wait for a reconcile, with priorities and backoff; namespaces take turns |
-| `slots` | slots for concurrent reconciles, of which a namespace has a share |
+| `slots` | slots for concurrent reconciles, with a maximum per namespace |
 | `workers` | concurrent reconciles |
 | `resync` | periodic drift detection |
 | `kubernetes` | counted writes to the Kubernetes API |

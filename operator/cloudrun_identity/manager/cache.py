@@ -130,7 +130,7 @@ class Cache(ClusterView):
         return frozenset(each for each in concerned if self.stored(each) is not None)
 
     def _projects_recording(self, key: ObjectKey) -> Iterable[ObjectKey]:
-        """Yield the projects whose ledgers still have grants or the account of an object, which list it."""
+        """Yield the ManagedProjects that list a deleted object as an orphan: their ledgers still name it."""
         targets = set(self._ledgers.held_by(f"{key.kind}/{key.namespace}/{key.name}"))
         if key.kind == CloudRunIdentity.__name__:
             home = self._ledgers.account_home(f"{key.namespace}/{key.name}")

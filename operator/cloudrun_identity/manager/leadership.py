@@ -81,7 +81,7 @@ class Leadership:
     watch: Watch
     """Starts the watches."""
     liveness: Liveness
-    """Learns which manager runs."""
+    """Receives the running manager."""
     stop: asyncio.Event
     """Ends the work."""
 

@@ -1,4 +1,4 @@
-"""Liveness: why the process cannot do the work of the leader, if it cannot.
+"""Liveness of the leader: the reason why it makes no progress.
 
 `/healthz` and the renewal of the Lease ask for it, so that the Lease is never held by a process that does not
 work. A standby is alive.

@@ -1,7 +1,7 @@
 """Slots for concurrent reconciles. No flow can occupy all of them.
 
-A flow is a namespace (`work_queue`). A namespace whose reconciles are slow, or that has very many, leaves a
-quarter of the slots to the others.
+A flow is a namespace (`work_queue`). One flow occupies at most three quarters of the slots, however slow or
+many its reconciles are. The rest is for other flows.
 """
 
 import asyncio

@@ -12,7 +12,7 @@ from types import FrameType
 _log = logging.getLogger(__name__)
 
 GRACE_PERIOD = 20.0
-"""Seconds that the process gets to end. The kubelet sends SIGKILL 30 s after SIGTERM."""
+"""Grace period in seconds. The kubelet sends SIGKILL 30 s after SIGTERM."""
 
 _LOGS_WITHIN = 1.0
 """Seconds for the last line of the log: a thread that hangs may hold the lock of the log."""

@@ -1,4 +1,4 @@
-"""A thread with an event loop of its own, in which kopf watches.
+"""The thread of the kopf watches, with a separate event loop.
 
 kopf shares no event loop with the operator, for three reasons:
 
@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 
 ENDS_WITHIN = 5.0
-"""Seconds that the work of the thread gets to end."""
+"""Seconds in which the work of the thread must end."""
 
 
 class WatchesStuck(Exception):

@@ -68,7 +68,7 @@ class WatchedVersions:
         )
 
     def still_undelivered(self, differences: Undelivered) -> Iterable[Name]:
-        """Yield the objects of which nothing has been delivered since."""
+        """Yield the objects without an event since the list."""
         yield from (name for name, version in differences.newer.items() if not self._has(name, version))
         for name, version in differences.deleted.items():
             if self._versions.get(name) == version:
@@ -77,7 +77,7 @@ class WatchedVersions:
     def ahead_of(self, listed: Iterable[Object], before: Mapping[Name, Version]) -> Iterable[Name]:
         """Yield the objects that a list shows in an older version than was delivered before the list.
 
-        Only an API server whose storage was restored from a backup does that.
+        Only an API server that was restored from a backup does that.
         """
         for raw in listed:
             name, version = _name(raw), Version.of(raw)

@@ -44,7 +44,7 @@ class Workers:
         slots.on_release(queue.wake)
 
     async def run(self) -> None:
-        """Start a reconcile for each due key whose flow may have a slot."""
+        """Start a reconcile for each due key with an available slot in its flow."""
         while True:
             try:
                 key, priority = await self._queue.get(self._slots.is_available)

@@ -131,7 +131,7 @@ def _split(batch: list[DesiredGrant], message: str) -> tuple[list[DesiredGrant],
 
 
 def _excess(message: str) -> int:
-    """Return by how much a batch exceeds a limit, as the error message says; 0 if it says nothing.
+    """Return the number by which a batch exceeds a limit, from the error message; 0 if it has none.
 
     The message is only a hint: the rest of the batch is written, and split if it is refused, too. Its wording
     is that of terraform-provider-google issue 25093 and kubeflow/pipelines issue 1146.

@@ -1,4 +1,4 @@
-"""Judge a write with an unknown outcome that the policy may show with other addresses of its members.
+"""Decide the outcome of an interrupted write that the policy may show with other addresses of its members.
 
 Google Cloud shows the primary address of an alias. So after a crash, or after a lost reply, the policy may
 not show what the write left (`pending_write`), although the write took effect. The next write sends the

@@ -13,7 +13,7 @@ from cloudrun_identity.iam.principals import PrincipalKind, parse
 
 
 def evidence_of(added: Iterable[Grant], shown: Iterable[Grant]) -> tuple[str, ...]:
-    """Return the evidence for a write that adds these grants to a policy that shows others."""
+    """Return the evidence for a write that adds these grants to a policy."""
     groups = {_group_of(grant) for grant in added if _is_tracked(grant)}
     if not groups:
         return ()

@@ -71,7 +71,7 @@ class PolicyPlan:
         return bool(self.new) or not all(isinstance(step, RetainGrant) for step in self.steps)
 
     def members_to_identify(self, present: Collection[Grant]) -> frozenset[str]:
-        """Return the members whose e-mail may be another account now than when they were granted a role."""
+        """Return the members with an e-mail that may belong to another account since the grant."""
         return frozenset(
             removal.grant.member
             for removal in self.released

@@ -66,7 +66,7 @@ def _share_used(namespace: str) -> GoogleError:
     return GoogleError(
         Fault.INVALID_ARGUMENT,
         "",
-        f"namespace {namespace} has its share of the principals of this policy, and the rest is set aside "
-        "for other namespaces; remove some, grant the role to a group instead of its members, or ask the "
-        "administrators of the project (guardrails.sharing)",
+        f"namespace {namespace} has used its share of the principals of this policy, and the rest is set "
+        "aside for other namespaces; remove some, grant the role to a group instead of its members, or ask "
+        "the administrators of the project (guardrails.sharing)",
     )

@@ -1,4 +1,4 @@
-"""Plan a sync for the resource that has the name of the target now, and not for a former one of the name."""
+"""Plan a sync for the current resource with the target's name, not for a former one with that name."""
 
 import asyncio
 import logging

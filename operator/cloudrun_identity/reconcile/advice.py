@@ -1,4 +1,4 @@
-"""Remedies for errors of Google Cloud whose message does not contain one."""
+"""Remedies for errors of Google Cloud. Google's message rarely contains one."""
 
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 

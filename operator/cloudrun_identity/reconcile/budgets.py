@@ -1,4 +1,4 @@
-"""The limits that the namespaces of a project use together, with what the ledgers record for each."""
+"""Limits that the namespaces of a project share, with their use according to the ledgers."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping

@@ -91,4 +91,4 @@ class Finisher:
 
 
 _DENIED = frozenset({Reason.PERMISSION_DENIED, Reason.PERIMETER_VIOLATION})
-"""Reasons that an administrator has to remove, although a retry may show that it is done."""
+"""Reasons that need an action by an administrator. The operator still retries, to notice the action."""

@@ -1,4 +1,4 @@
-"""Refusals by guardrails: one message with all of them, and the command that admits the object."""
+"""Refusals by guardrails, combined into one message with the command that admits the object."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace

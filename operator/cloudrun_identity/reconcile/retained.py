@@ -64,4 +64,4 @@ def runs_as(attachment: IdentityAttachment, cluster: ClusterState) -> str:
 def _running(obj: ProjectScopedResource, cluster: ClusterState) -> Iterator[str]:
     if isinstance(obj, IdentityAttachment) and (account := runs_as(obj, cluster)):
         workload = workload_target(obj, cluster)
-        yield f"{workload} still runs as {account}; deploy it with another account to end that"
+        yield f"{workload} still runs as {account}; deploy it with another account to change that"

@@ -30,11 +30,11 @@ def refusal_by_rival(
 def _rival(
     obj: ReconciledResource, project: ManagedProject, cluster: ClusterState
 ) -> ReconciledResource | None:
-    """Return the object that declares the same resource and has it instead of `obj`.
+    """Return the object that declares the same resource and manages it instead of `obj`.
 
-    An object that a ledger records as the manager of the resource has it. Without one, it is the oldest
-    object that could manage it: a suspended or refused one does not take it from others. A refused object
-    has no rival either, because its refusal must not depend on the objects of others.
+    The object that a ledger records manages the resource. Without a record, the oldest object that is neither
+    suspended nor refused manages it. A refused object has no rival, because its refusal must not depend on
+    objects of other namespaces.
     """
     others = list(cluster.other_declarers(ObjectKey.of(obj)))
     if not others or _is_recorded(obj, project, cluster) or not _could_manage(obj, project, cluster):
@@ -87,7 +87,7 @@ def belongs_to(owner: ObjectKey, namespace: str, cluster: ClusterState) -> str:
             f"{RELEASE_ORPHANS} releases it"
         )
     if owner.namespace not in ("", namespace):
-        return "managed for another namespace; ask the administrators of the project which one should have it"
+        return "managed for another namespace; ask the administrators of the project which one may manage it"
     if cluster.exists(owner):
         return f"owned by {owner}; delete that object first"
     return f"owned by {owner}, which is deleted; create that object again to manage it"
@@ -95,8 +95,8 @@ def belongs_to(owner: ObjectKey, namespace: str, cluster: ClusterState) -> str:
 
 def _conflict(obj: ObjectKey, rival: ObjectKey) -> str:
     if rival.namespace == obj.namespace:
-        return f"{rival} declares the same resource and has it; delete one of the two"
+        return f"{rival} declares the same resource and manages it; delete one of the two"
     return (
-        "An object of another namespace declares the same resource and has it; ask the administrators of the "
-        "project which namespace should have it"
+        "An object of another namespace declares the same resource and manages it; ask the administrators of "
+        "the project which namespace may manage it"
     )

@@ -151,7 +151,7 @@ def test_rival_of_the_same_namespace_is_named() -> None:
     outcome = blocked(mine, cluster).outcome
     assert isinstance(outcome, Refused)
     assert outcome.message == (
-        "CloudRunIdentity payments/elder declares the same resource and has it; delete one of the two"
+        "CloudRunIdentity payments/elder declares the same resource and manages it; delete one of the two"
     )
 
 

@@ -105,7 +105,7 @@ class AccountSeen:
     misses: int = 0
     """Deletes in a row that did not find the account, without a read that showed it in between."""
     budget: Callable[[], Budget] | None = None
-    """Returns who has how many accounts of the project, for an account that may be created; live."""
+    """Returns the current number of accounts per namespace, for an account that may be created."""
 
     @property
     def known_account(self) -> ServiceAccount:

@@ -124,7 +124,7 @@ def _disable(
 
 
 def _may_exist(seen: AccountSeen, now: datetime) -> bool:
-    """Return whether an account that is not shown may exist all the same.
+    """Return whether an account that Google Cloud does not show may still exist.
 
     For seconds, one replica of Google's API knows a fresh account while another answers 404, to a delete as
     to a read. Several deletes in a row that find nothing are an answer.

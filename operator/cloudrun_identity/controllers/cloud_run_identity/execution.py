@@ -139,7 +139,7 @@ class AccountExecutor:
     async def _create(self, want: AccountWant, seen: AccountSeen) -> Executed[AccountSeen]:
         """Record the intent, then create; an account that exists already is looked at and planned for."""
         former = seen.record
-        # Counted before the first await, so that other plans cannot take the same room in the share.
+        # Count before the first await, so that concurrent plans do not use the same part of the share.
         self._deps.about_to_create[want.email] = want.obj.metadata.namespace
         try:
             record = await self._deps.records.put(

@@ -31,7 +31,7 @@ SHARED = 2.0
 """Seconds for which lists of workloads are shared while deletions wait, so that many cost one list."""
 
 _SHARING = 2
-"""Number of namespaces from which on a limit is shared."""
+"""Minimum number of namespaces that share a limit."""
 
 _LONG = SHARED + 3.0  # seconds since a deletion, with some for clocks that differ
 
@@ -86,7 +86,7 @@ class AccountObserver:
         return seen
 
     async def _with_budget(self, seen: AccountSeen, want: AccountWant, cluster: ClusterState) -> AccountSeen:
-        """Add who has how many accounts of the project, if several namespaces share them."""
+        """Add the number of accounts per namespace, if several namespaces share the project."""
         project = cluster.project(want.obj.spec.project_ref.name)
         if project is None or len(accounts_of(project, cluster, ()).namespaces) < _SHARING:
             return seen

@@ -49,7 +49,7 @@ from .propagation import BETWEEN_READS, GOOD_READS, is_fresh
 Step: TypeAlias = AccountAction | Wait | Refuse | Leave
 
 QUOTA_RECHECK = 300.0
-"""Seconds until an account without room in its namespace's share is tried again."""
+"""Seconds until the operator tries again to create an account beyond its namespace's share."""
 
 CREATED = Change("account", "absent", "created")
 RECREATED = Change("account", "deleted", "recreated")
@@ -112,8 +112,8 @@ def _exceeds_share(want: AccountWant, seen: AccountSeen) -> bool:
 
 def _share_message(want: AccountWant) -> str:
     return (
-        f"Service account {want.email} is not created: namespace {want.obj.metadata.namespace} has its share "
-        "of the service accounts of the project; delete identities that are not in use, or ask the "
+        f"Service account {want.email} is not created: namespace {want.obj.metadata.namespace} has used its "
+        "share of the service accounts of the project; delete identities that are not in use, or ask the "
         "administrators of the project (guardrails.maxAccounts and guardrails.sharing)"
     )
 
@@ -207,7 +207,7 @@ def _replaced(
                 f"Service account {record.email} was deleted and created again by another client (unique ID "
                 f"{account.unique_id}, formerly {record.unique_id}); delete that account, set "
                 "spec.whenReplaced to Regrant to take it over, which guardrails.adoptableAccounts must "
-                "permit, or delete this object to give it up"
+                "permit, or delete this object to release the account"
             )
             yield Refuse(
                 Reason.CONFLICT, message, (Change("unique ID", account.unique_id, record.unique_id),)

@@ -9,7 +9,7 @@ from cloudrun_identity.reconcile.retained import granted_to, runs_as, workload_t
 
 
 def kept_by_others(obj: CloudRunIdentity, email: str, cluster: ClusterState) -> tuple[str, ...]:
-    """Return the workloads and grants that objects of namespaces without permission retain, in words."""
+    """Return descriptions of the workloads and grants that objects of unlisted namespaces retain."""
     referrers = {*cluster.referrers(ObjectKey.of(obj)), *cluster.referrers(account_key(email))}
     allowed = {obj.metadata.namespace, *obj.spec.allowed_namespaces}
     return tuple(

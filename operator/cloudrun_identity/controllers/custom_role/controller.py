@@ -57,7 +57,7 @@ class RegisteredGrants(Protocol):
 
 
 SHARE_RECHECK = 300.0
-"""Seconds until a role without room in its namespace's share is tried again."""
+"""Seconds until the operator tries again to create a role beyond its namespace's share."""
 
 
 class CustomRoleController:
@@ -259,7 +259,7 @@ def _users(
 
 def _share_message(obj: CustomRole) -> str:
     return (
-        f"spec.roleID: role {obj.spec.role_id} is not created: namespace {obj.metadata.namespace} has its "
-        "share of the custom roles of the project, deleted ones included; delete roles that are not in use, "
-        "or ask the administrators of the project (guardrails.sharing)"
+        f"spec.roleID: role {obj.spec.role_id} is not created: namespace {obj.metadata.namespace} has "
+        "used its share of the custom roles of the project, deleted ones included; delete roles that are not "
+        "in use, or ask the administrators of the project (guardrails.sharing)"
     )

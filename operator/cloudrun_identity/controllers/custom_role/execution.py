@@ -1,4 +1,4 @@
-"""Execute the actions of a role's plan, so that a crash at any point loses nothing."""
+"""Execute the actions of a role's plan. Each step is recorded, so that a crash loses nothing."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -35,7 +35,7 @@ _CONFLICTS = frozenset({Fault.ABORTED, Fault.FAILED_PRECONDITION, Fault.NOT_FOUN
 
 
 class RoleExecution:
-    """Carry out actions. The plan has decided them; this class only reports what a write ended with."""
+    """Execute the actions that the plan decided, and report the outcome of each write."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class RoleExecution:
         wall_clock: Callable[[], datetime],
         checkpoint: Callable[[str], None],
     ) -> None:
-        """`expansions` learns of every change of a role before it is written.
+        """Initialize the executor. `expansions` is notified of every change of a role before it is written.
 
         `checkpoint(step)` is called after every step that a crash could follow.
         """
@@ -162,7 +162,7 @@ class RoleExecution:
     ) -> Executed[RoleSeen]:
         """Plan again for a role that exists already: an earlier create made it, or another user did.
 
-        An earlier create whose outcome was unknown is still recorded.
+        The record shows an earlier create with an unknown outcome.
         """
         if before is None or before.state is not RoleState.CREATING:
             seen = replace(seen, record=await self._records.keep(want, before))

@@ -1,4 +1,4 @@
-"""Permission expansion: whether every member that holds a role may have the permissions that it gains.
+"""Permission expansion: check that every holder of a role may have the permissions that the role gains.
 
 Each holder must be admitted by the guardrails as if the role were granted to it with the new permissions: a
 managed grant for the namespace of its objects, any other for the namespace of the CustomRole.

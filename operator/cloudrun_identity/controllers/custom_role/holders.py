@@ -42,7 +42,7 @@ async def read_holders(policies: PolicyReader, ledgers: Iterable[Ledger], role: 
             except GoogleError as error:
                 if error.fault is Fault.NOT_FOUND:  # a deleted resource has no policy
                     return frozenset()
-                return outcome_of(error, f"reading who holds {role} on {target}, before it gains permissions")
+                return outcome_of(error, f"reading the holders of {role} on {target}")
         return frozenset(grant for grant in grants_in(policy, target) if grant.role == role)
 
     grants: set[Grant] = set()

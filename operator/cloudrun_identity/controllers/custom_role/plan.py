@@ -108,7 +108,7 @@ def is_as_declared(want: RoleWant, role: CustomRoleState, unsupported: frozenset
 
 
 def asks_for_holders(want: RoleWant, seen: RoleSeen, now: datetime) -> bool:
-    """Return whether the plan depends on who holds the role: before it is adopted or gains permissions.
+    """Return whether the plan depends on the holders of the role: before it is adopted or gains permissions.
 
     A plan that refuses the role in any case does not depend on the holders.
     """
@@ -194,7 +194,7 @@ def _refusal_to_undelete(
 
 
 def _refusal_to_adopt(want: RoleWant, role: CustomRoleState, *, takes_back: bool) -> Refused | None:
-    """Return why the object must not have a role that exists; it takes back one that its predecessor left."""
+    """Return why the object must not manage an existing role; None if it may adopt it or take it back."""
     if not takes_back and want.obj.spec.adoption is not Adoption.ADOPT:
         return Refused(
             Reason.CONFLICT,

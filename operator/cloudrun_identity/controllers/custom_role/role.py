@@ -73,7 +73,7 @@ class RoleSeen:
     holders: RoleHolders | None = None
     """Members that hold the role; None if the policies were not read."""
     conflicts: int = 0
-    """Attempts of this reconcile that lost against another writer."""
+    """Attempts of this reconcile that failed with a conflict."""
 
     @property
     def is_managed(self) -> bool:

@@ -139,8 +139,8 @@ class Preflight:
     async def _secrets(self, want: AttachmentWant, secrets: Iterable[ResourceRef]) -> PreflightCheck | None:
         """Return whether the account may access the secrets.
 
-        A template can name any secret. The author learns about those alone that the guardrails let the
-        namespace grant access to.
+        A template can name any secret. The result discloses only secrets on which the guardrails admit
+        grants of the namespace.
         """
         hints: list[tuple[ResourceRef, AccessState]] = []
         remedy: dict[ResourceRef, str] = {}

@@ -51,7 +51,7 @@ def create_secret(secret: ResourceRef) -> str:
 
 
 def ask_for_secret(secret: ResourceRef) -> str:
-    """Return the remedy for a secret about which the guardrails let the namespace learn nothing."""
+    """Return the remedy for a secret that the guardrails do not admit for the namespace."""
     return (
         f"guardrails.grants of a ManagedProject for {secret.project} must admit {SECRET_ACCESSOR} on the "
         "secret for this namespace; ask the administrators of the project"

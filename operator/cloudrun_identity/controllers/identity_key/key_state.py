@@ -114,7 +114,7 @@ LAG = timedelta(minutes=2)
 
 
 def is_fresh(seen: KeysSeen, key_id: str) -> bool:
-    """Return whether a recorded key is so young that Google may not know it everywhere."""
+    """Return whether a recorded key may still be propagating."""
     record = seen.ring.records.get(key_id)
     return record is not None and record.created_time - LAG < seen.now < record.created_time + LAG
 

@@ -14,7 +14,7 @@ RECHECK = 60.0
 """Seconds between looks at an account that has the maximum number of keys."""
 
 NOT_SHOWN_RECHECK = 5.0
-"""Seconds until a new key that Google did not find is looked for again."""
+"""Seconds until the operator reads a new key again that Google did not find."""
 
 NEXT_KEY_WAITS = (
     "The next key is created; the Secret gets it in about a minute, once Google Cloud knows the key "
@@ -45,7 +45,7 @@ def creation_refused(want: KeyWant, error: GoogleError) -> Refused:
 
 
 def key_not_shown(want: KeyWant, key_id: str) -> Waiting:
-    """Return the outcome for a new key that Google does not find: it may exist all the same."""
+    """Return the outcome for a new key that Google does not find. It may still exist."""
     message = f"Google Cloud does not show the new key {key_id} of {want.home.name} everywhere yet"
     return Waiting(Reason.PROPAGATION_PENDING, message, NOT_SHOWN_RECHECK)
 
@@ -90,7 +90,7 @@ def stray_deleted(want: KeyWant, key_id: str) -> str:
 
 
 def _permissions(want: KeyWant) -> str:
-    """Return the values of the chart with which the operator may use the Secret."""
+    """Return the chart values that give the operator access to the Secret."""
     namespace = want.obj.metadata.namespace
     return (
         f"in the values of the chart, set keys.enabled to true and add {namespace} to keys.namespaces, which "

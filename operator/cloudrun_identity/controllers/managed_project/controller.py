@@ -48,7 +48,7 @@ from .plan import AllowCrossProjectUsage, ProjectAction, ProjectSeen, ProjectWan
 from .powerful_accounts import PowerfulAccounts, takeover_warnings
 
 AMBIGUOUS: Final = "GuardrailsAmbiguous"
-"""Reason of the Event for guardrails that do not say which namespace may use which workload."""
+"""Reason of the Event for guardrails that do not assign the workloads to namespaces."""
 
 _NAMED: Final = 5  # namespaces that an issue names before it counts the rest
 
@@ -73,7 +73,7 @@ class ManagedProjectController:
         """Initialize the kind.
 
         `identity(project_id)` is the e-mail that the operator acts as in a project; empty if unknown.
-        `removals(project_id)` returns who had unmanaged members removed in the last hour.
+        `removals(project_id)` returns the removals of unmanaged members in the last hour, by namespace.
         """
         self._removals = removals
         self._projects = projects
@@ -239,7 +239,7 @@ def _notices(want: ProjectWant) -> Mapping[str, str]:
     more = f" and {hidden} more" if hidden > 0 else ""
     message = (
         f"guardrails.workloads is unset while {len(namespaces)} namespaces are admitted: each keeps the "
-        f"workloads that it holds and may use no others; list the workloads of each: {', '.join(named)}{more}"
+        f"workloads that it uses and may use no others; list the workloads of each: {', '.join(named)}{more}"
     )
     return {AMBIGUOUS: message}
 

@@ -1,4 +1,4 @@
-"""Limits of a project that its namespaces use together, for the platform team: who uses how much.
+"""Use of the shared limits of a project by namespace, for the platform team.
 
 Only the ManagedProject names the namespaces, because a namespace may not see the others.
 """
@@ -23,7 +23,7 @@ _SHOWN: Final = 5  # namespaces that an issue names
 def limit_issues(
     project: ManagedProject, cluster: ClusterState, emails: Collection[str], removals: Budget
 ) -> Iterator[str]:
-    """Return the limits that are nearly reached, or of which a namespace uses its share, with who uses them.
+    """Return the use of the limits that are nearly reached, or that have a namespace at its share.
 
     `emails` are those of the accounts that were listed in the project.
     """
@@ -45,7 +45,7 @@ def limit_issues(
 
 
 def is_short(budget: Budget) -> bool:
-    """Return whether a limit is nearly reached, or a namespace waits for room because of its share."""
+    """Return whether a limit is nearly reached, or a namespace has reached its share."""
     if not budget.total:
         return False
     waits = len(budget.namespaces) > 1 and any(not budget.room_for(each) for each in budget.used)
@@ -74,7 +74,7 @@ def _keys_of(ledger: Ledger) -> Budget:
 def _policy_issues(
     ledger: Ledger, usage: LedgerUsage, project: ManagedProject, cluster: ClusterState
 ) -> Iterator[str]:
-    """Return the limits of one policy that are nearly reached, or of which a namespace uses its share."""
+    """Yield the use of one policy's limits that are nearly reached, or have a namespace at its share."""
     if usage.groups >= NEARLY * MAX_GROUPS:
         yield f"{ledger.target} has {usage.groups} of {MAX_GROUPS} groups and domains"
     facts = guardrail_facts(project, cluster)

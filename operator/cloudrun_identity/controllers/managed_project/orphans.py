@@ -1,8 +1,7 @@
-"""Orphans: what ledgers record for objects that no longer exist, and its release.
+"""Orphans: records in ledgers for objects that no longer exist, and their release.
 
-An object is orphaned if a user removes its finalizer. The operator keeps what it recorded for the object, so
-that a new object of the same name takes it over. It releases that when an annotation of the ManagedProject
-requests it.
+Orphans result if a user removes the finalizer of an object. The operator keeps their records, so that a new
+object with the same name takes them over. An annotation of the ManagedProject releases them.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -52,7 +51,7 @@ def orphans_to_release(project: ManagedProject, cluster: ClusterState) -> tuple[
 
 
 class OrphanReleaser:
-    """Releases orphans: revokes their grants, and forgets accounts, roles, keys and workloads."""
+    """Release orphans: revoke their grants, and remove the records of accounts, roles, keys and workloads."""
 
     def __init__(
         self,

@@ -1,8 +1,8 @@
 """Service accounts of a project with more rights than its guardrails: advice for the platform team.
 
-The operator may act as every service account of a project if it holds the permissions on the project. Google
-then does not hold it to the guardrails: an attacker who takes over the operator gets the rights of all
-accounts.
+If the operator has its permissions on the whole project, it can act as every service account in it. Google
+Cloud does not enforce the guardrails on such access, so an attacker who compromises the operator gains the
+permissions of all accounts.
 """
 
 from collections import defaultdict
@@ -24,10 +24,10 @@ from cloudrun_identity.iam.principals import email, is_service_account, lower_em
 from cloudrun_identity.iam.role_catalog import role_catalog
 
 MAX_AGE = 3600.0
-"""Age in seconds up to which a reading of a project is used."""
+"""Maximum age in seconds of a cached result."""
 
 CACHE_SIZE = 1000
-"""Maximum number of projects whose accounts are cached."""
+"""Maximum number of projects in the cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +91,16 @@ class PowerfulAccounts:
 def takeover_warnings(
     accounts: Collection[PowerfulAccount], credential_accounts: Collection[str]
 ) -> Iterator[str]:
-    """Yield the issue about accounts whose rights an attacker on the operator would get.
+    """Yield the issue about accounts that an attacker who compromises the operator could act as.
 
-    The accounts that the operator acts as are no issue: the attacker has them anyway.
+    The accounts that the operator acts as are not reported: such an attacker can use them in any case.
     """
     found = [account for account in accounts if account.email not in credential_accounts]
     if found:
         yield (
-            "An attacker who takes over the operator gets the rights of other accounts, too; remove their "
-            f"roles, or use `cloudrun-identity permissions --own-accounts-only`: {', '.join(map(str, found))}"
+            "An attacker who compromises the operator could act as accounts with escalating roles; remove "
+            "these roles, or grant the operator its permissions on single accounts (`cloudrun-identity "
+            f"permissions --own-accounts-only`): {', '.join(map(str, found))}"
         )
 
 

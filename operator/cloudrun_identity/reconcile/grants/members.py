@@ -120,7 +120,7 @@ def member_of_identity(identity: CloudRunIdentity, cluster: ClusterState, path: 
 
 
 def expected_member(member: Resolved[GrantMember]) -> Resolved[GrantMember]:
-    """Return the member, or the identity whose account is not ready, for a check of the guardrails alone.
+    """Return the member for a check of the guardrails. The account of an identity need not be ready.
 
     Guardrails match an identity by its name. Its e-mail and unique id need not be known.
     """

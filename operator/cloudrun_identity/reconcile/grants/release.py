@@ -41,7 +41,7 @@ class Releaser:
         self._slot_released = slot_released
 
     def claims_of(self, obj: ProjectScopedResource) -> frozenset[Grant]:
-        """Return the grants that existed before the object, and that it removes all the same."""
+        """Return the grants that existed before the object and that it claims."""
         return self.claimed_by(ledger_owner(obj)) if claims_existing(obj) else frozenset()
 
     def claimed_by(self, owner: Owner) -> frozenset[Grant]:

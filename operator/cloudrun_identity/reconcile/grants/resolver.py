@@ -46,7 +46,7 @@ class RequestedGrant:
     role: Resolved[str]
     member: Resolved[GrantMember]
     owner: DeclaredIdentity | None = None
-    """Identity whose account is the target."""
+    """Identity that declares the target account."""
     condition: IAMCondition | None = None
     exclusive: bool = False
     """True if no other member may hold the role on the target."""

@@ -37,7 +37,7 @@ def test_role_of_another_namespace_is_refused_without_naming_its_object() -> Non
     assert other.metadata.namespace == "shop"
     assert refusal("shop/secret-name", other) == (
         "spec.roleID: role runner is managed for another namespace; ask the administrators of the project "
-        "which one should have it, or choose another roleID"
+        "which one may manage it, or choose another roleID"
     )
 
 

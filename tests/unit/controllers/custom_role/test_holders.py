@@ -21,7 +21,7 @@ from .roles import NAME, NARROW, OPS, RECORD, TARGET, WIDE, declared, seen, want
 
 ANN = Grant(TARGET, NAME, "user:ann@example.com")
 DELETED_ANN = Grant(TARGET, NAME, "deleted:user:ann@example.com?uid=1")
-UNREADABLE = Failing(Reason.PERMISSION_DENIED, "reading who holds the role: denied")
+UNREADABLE = Failing(Reason.PERMISSION_DENIED, "reading the holders of the role: denied")
 
 
 def held(*grants: Grant, found: RoleSeen | None = None, unreadable: Failing | None = None) -> RoleSeen:
@@ -105,7 +105,7 @@ async def test_holders_are_read_from_every_policy() -> None:
     found = await read_holders(Policies(), [ledger, unreadable], NAME)
     assert found.grants == {ANN}
     assert found.unreadable is not None
-    assert f"reading who holds {NAME} on Secret unreadable" in found.unreadable.message
+    assert f"reading the holders of {NAME} on Secret unreadable" in found.unreadable.message
 
 
 def test_grant_left_since_the_policies_were_read_refuses_the_expansion() -> None:
