@@ -48,12 +48,13 @@ class Fork:
             os.kill(self._process.pid, number)
 
 
-def _print_tasks(*_: object) -> None:
-    """Write the stacks of all asyncio tasks of all threads to the log."""
+def _abort_with_tasks(*_: object) -> None:
+    """Write the stacks of all asyncio tasks of all threads to the log, and end with those of the threads."""
     for task in list(asyncio.tasks._all_tasks):  # type: ignore[attr-defined]
         if not task.done():
             task.print_stack(limit=6, file=sys.stderr)
     sys.stderr.flush()
+    os.abort()
 
 
 def _run(arguments: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
@@ -62,7 +63,7 @@ def _run(arguments: Sequence[str], log: Path, environment: Mapping[str, str]) ->
         for stream in (1, 2):
             os.dup2(output.fileno(), stream)
     faulthandler.enable()  # SIGABRT writes the stacks of all threads to the log
-    signal.signal(signal.SIGUSR1, _print_tasks)
+    signal.signal(signal.SIGUSR1, _abort_with_tasks)
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = ["cloudrun-identity", *arguments]
