@@ -30,7 +30,12 @@ SAFE = """
 projectID: acme-safe
 secrets: [{name: paypal-key}]
 """
-"""Projects with secrets, which the emulator's API cannot create."""
+HIDDEN = """
+projectID: acme-hidden
+secrets: [{name: stripe-key}]
+"""
+"""Projects with secrets, which the emulator's API cannot create. Each is for the tests of one module: a scene
+leaves its ManagedProjects suspended, and a second one on the same project is a conflict."""
 
 FULL = """
 projectID: acme-full
@@ -83,7 +88,7 @@ def kube_api_name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="package")
 def shared_stage(kube_api_name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     run_dir = tmp_path_factory.mktemp(kube_api_name)
-    seeded = [*map(yaml.safe_load, (VAULT, SAFE, FULL)), *OUTSIDE]
+    seeded = [*map(yaml.safe_load, (VAULT, SAFE, HIDDEN, FULL)), *OUTSIDE]
     projects = [*yaml.safe_load(SEED.read_text())["projects"], *seeded]
     with set_stage(kube_api_name, run_dir, with_operator({"projects": projects})) as stage:
         yield stage

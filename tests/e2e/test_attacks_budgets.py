@@ -296,7 +296,7 @@ def test_template_shows_its_author_nothing_about_secrets_of_others(teams: Teams)
     teams.delegate()
     vault = f"{scene.name}-vault"
     scene.apply(
-        f"{{kind: ManagedProject, metadata: {{name: {vault}}}, spec: {{projectID: acme-vault, "
+        f"{{kind: ManagedProject, metadata: {{name: {vault}}}, spec: {{projectID: acme-hidden, "
         "namespaces: {names: [$scene, $scene-mal]}}}"
     )
     scene.ready(f"ManagedProject/{vault}")
@@ -305,7 +305,7 @@ def test_template_shows_its_author_nothing_about_secrets_of_others(teams: Teams)
     scene.ready("CloudRunIdentity/mallory", namespace=teams.mallory)
     seen = []
     for secret in ("stripe-key", "no-such-key"):
-        named = {"secret": f"projects/acme-vault/secrets/{secret}", "version": "latest"}
+        named = {"secret": f"projects/acme-hidden/secrets/{secret}", "version": "latest"}
         variable = {"name": "GUESS", "valueSource": {"secretKeyRef": named}}
         scene.cloud.update(service, template={"containers": [{**container, "env": [variable]}]})
         teams.attack(ATTACHED % ("web", "mallory-web", "{name: mallory}"))
