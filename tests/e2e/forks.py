@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 _FORKS = multiprocessing.get_context("forkserver")
@@ -52,7 +53,8 @@ def _abort_with_tasks(*_: object) -> None:
     """Write the stacks of all asyncio tasks of all threads to the log, and end with those of the threads."""
     for task in list(asyncio.tasks._all_tasks):  # type: ignore[attr-defined]
         if not task.done():
-            task.print_stack(limit=6, file=sys.stderr)
+            with suppress(TypeError):  # a frame without a line number
+                task.print_stack(limit=6, file=sys.stderr)
     sys.stderr.flush()
     os.abort()
 
