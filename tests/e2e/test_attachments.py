@@ -114,7 +114,7 @@ def test_rollout_is_followed_without_holding_a_worker(scene: Scene, service: str
         scene.apply(attachment())
         status = eventually(lambda: scene.status(SHOP), lambda status: "operation" in status)
         assert "/operations/" in status["operation"]
-        assert "being moved to" in scene.fails(SHOP, "Updating")
+        assert "being reassigned to" in scene.fails(SHOP, "Updating")
         scene.ready(SHOP)
     finally:
         scene.cloud.set_switches(operationTime="0s")
@@ -153,7 +153,7 @@ def test_attaching_survives_quotas_outages_and_lost_responses(scene: Scene, serv
     scene.apply(attachment())
     scene.ready(SHOP)
     assert scene.cloud.runs_as(service) == scene.email("checkout")
-    assert scene.cloud.workload(service)["generation"] == "2", "it was moved once"
+    assert scene.cloud.workload(service)["generation"] == "2", "it was reassigned once"
 
 
 @pytest.mark.parametrize("kind", REVISIONED)

@@ -19,7 +19,7 @@ from tests.servers.kube_apis import EMBEDDED, REAL
 OF_A_LANE = ("policy read", "ledger written ahead", "policy written", "ledger settled")
 WHEN_CREATING = (*OF_A_LANE, "intent recorded", "account created", "account settled")
 WHEN_DELETING = ("policy written", "grants released", "account deleted")
-WHEN_ATTACHING = ("move recorded", "status recorded", "workload moved")
+WHEN_ATTACHING = ("reassignment recorded", "status recorded", "workload reassigned")
 
 NAMES = ("CloudRunIdentity/checkout", "IAMBinding/viewers", "IAMBinding/deployers")
 MANIFESTS = """
@@ -187,7 +187,7 @@ spec:
 RESTORABLE = "spec: {guardrails: {restoreToDefaultAccount: true}}"
 
 
-@on_servers(WHEN_ATTACHING, real="workload moved")
+@on_servers(WHEN_ATTACHING, real="workload reassigned")
 def test_attachment_interrupted_by_a_kill_is_made_once_and_restorable(relay: Relay, scene: Scene) -> None:
     service = scene.cloud.deploy("services", scene.name, "shop")
     default = scene.cloud.runs_as(service)

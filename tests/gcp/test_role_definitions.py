@@ -8,7 +8,9 @@ import pytest
 
 from cloudrun_identity.api import CustomRole, LedgerRole, ManagedProject, Origin, RoleState, TargetKind
 from cloudrun_identity.controllers.custom_role.controller import CustomRoleController
+from cloudrun_identity.controllers.custom_role.execution import RoleExecution
 from cloudrun_identity.controllers.custom_role.role import RoleWant
+from cloudrun_identity.controllers.custom_role.role_records import RoleRecords
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.custom_roles import CustomRoles, CustomRoleState, RoleFields
 from cloudrun_identity.gcp.errors import GoogleError
@@ -71,8 +73,10 @@ class Life:
         self.die_at = ""
         self.admitted = ["run.*"]
         self.desired_grants: list[tuple[Grant, str]] = []
+        records = RoleRecords(self, lambda: self.clock)
+        execution = RoleExecution(self.roles, Roles(clients), records, lambda: self.clock, self._checkpoint)
         self.controller = CustomRoleController(
-            self.roles, Roles(clients), self, self, Policies(clients), lambda: self.clock, self._checkpoint
+            self.roles, records, execution, self, Policies(clients), lambda: self.clock
         )
 
     def ledger(self, target: Target) -> Ledger:

@@ -15,7 +15,7 @@ from google.api_core.gapic_v1 import method_async
 
 from .channels import Channels
 from .credentials import ApplicationDefaultTokens, TokenSource
-from .errors import Fault, GoogleError, LeaseNotHeld, ReadOnlyClient, classify, location_not_found
+from .errors import ClientReadOnly, Fault, GoogleError, LeaseNotHeld, classify, location_not_found
 from .ratelimit import Api, BucketKey, CallKind, RateLimiter, call_priority
 
 request_reason: ContextVar[str] = ContextVar("request_reason", default="")
@@ -67,7 +67,7 @@ class GoogleClients:
 
         `holds_lease()` is called before every write: a replica without the lease must not write.
         `quota_project` is charged for the calls instead of the project of the credential. With `read_only`,
-        every write raises `ReadOnlyClient`, because the caller must not attempt any.
+        every write raises `ClientReadOnly`, because the caller must not attempt any.
         """
         self._endpoint = endpoint
         self._observer = observer
@@ -188,13 +188,13 @@ class GoogleClients:
 
         Raises:
             LeaseNotHeld: A write was not sent, because this replica does not hold the lease.
-            ReadOnlyClient: A write was not sent, because these clients are read-only.
+            ClientReadOnly: A write was not sent, because these clients are read-only.
             GoogleError: The call failed for another reason.
 
         """
         kind = _kind(method)
         if kind is CallKind.WRITE and self._read_only:
-            raise ReadOnlyClient(method)
+            raise ClientReadOnly(method)
         bucket = BucketKey(api, kind, self._charged_project, region)
         retries = _RETRIES if repeatable or kind is CallKind.READ else 0
         retry, refused, in_doubt = 0, None, False

@@ -121,22 +121,22 @@ class GoogleError(Exception):
         return f"{called}: {self.fault}: {self.message}"
 
 
-class NotSent(GoogleError):  # noqa: N818 - the name describes an event
+class WriteNotSent(GoogleError):  # noqa: N818 - the name describes an event
     """A write that the client refused to send."""
 
     def __init__(self, method: str, message: str) -> None:
         super().__init__(Fault.UNAVAILABLE, method, f"not sent: {message}", sent=False)
 
 
-class LeaseNotHeld(NotSent):
-    """A write was not sent, because this replica does not hold the lease. Another replica may be writing."""
+class LeaseNotHeld(WriteNotSent):
+    """The replica does not hold the lease. Another one may be writing."""
 
     def __init__(self, method: str) -> None:
         super().__init__(method, "this replica does not hold the lease")
 
 
-class ReadOnlyClient(NotSent):
-    """A write was attempted with read-only clients. This is a bug of the caller."""
+class ClientReadOnly(WriteNotSent):
+    """The clients are read-only. The write is a bug of the caller."""
 
     def __init__(self, method: str) -> None:
         super().__init__(method, "these clients are read-only")

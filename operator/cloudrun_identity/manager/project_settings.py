@@ -7,8 +7,9 @@ from cloudrun_identity.iam.principals import email, lower_email
 from cloudrun_identity.iam.shared_limits import namespaces_on, namespaces_with_removals
 from cloudrun_identity.policy.exclusive import is_protected
 from cloudrun_identity.reconcile.cluster_state import ObjectKey
+from cloudrun_identity.reconcile.guardrail_checks import guardrail_facts
 from cloudrun_identity.reconcile.invalid_objects import project_named_by
-from cloudrun_identity.reconcile.preconditions import guardrail_facts, is_suspended, observes
+from cloudrun_identity.reconcile.preconditions import is_suspended, observes
 
 from .cache import Cache
 

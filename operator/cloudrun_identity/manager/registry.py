@@ -22,9 +22,12 @@ from cloudrun_identity.controllers.cloud_run_identity.execution import AccountEx
 from cloudrun_identity.controllers.cloud_run_identity.observation import AccountDependencies, AccountObserver
 from cloudrun_identity.controllers.cloud_run_identity.propagation import PropagationTracker, RecentWrites
 from cloudrun_identity.controllers.custom_role.controller import CustomRoleController
+from cloudrun_identity.controllers.custom_role.execution import RoleExecution
+from cloudrun_identity.controllers.custom_role.role_records import RoleRecords
 from cloudrun_identity.controllers.iam_binding import IAMBindingController
 from cloudrun_identity.controllers.identity_attachment.attachment_records import AttachmentRecords
 from cloudrun_identity.controllers.identity_attachment.controller import IdentityAttachmentController
+from cloudrun_identity.controllers.identity_attachment.execution import AttachmentExecution
 from cloudrun_identity.controllers.identity_attachment.preflight import Preflight
 from cloudrun_identity.controllers.identity_key.assumption import KeyAssumption
 from cloudrun_identity.controllers.identity_key.controller import IdentityKeyController
@@ -171,29 +174,21 @@ def iam_binding(parts: KindParts) -> AnyKindReconciler:
 def custom_role(parts: KindParts) -> AnyKindReconciler:
     """Build the reconciler of CustomRoles."""
     cloud = parts.cloud
-    kind = CustomRoleController(
-        CustomRoles(cloud.clients, time.monotonic),
-        cloud.roles,
-        parts.ledgers,
-        parts.deps.syncers,
-        cloud.policies,
-        now,
-        parts.checkpoint,
-    )
+    roles, records = CustomRoles(cloud.clients, time.monotonic), RoleRecords(parts.ledgers, now)
+    execution = RoleExecution(roles, cloud.roles, records, now, parts.checkpoint)
+    kind = CustomRoleController(roles, records, execution, parts.deps.syncers, cloud.policies, now)
     return KindReconciler(kind, parts.deps, parts.executor, parts.finisher, resource=kind)
 
 
 def identity_attachment(parts: KindParts) -> AnyKindReconciler:
     """Build the reconciler of IdentityAttachments."""
     cloud = parts.cloud
-    kind = IdentityAttachmentController(
-        cloud.run,
-        cloud.inventory,
-        Preflight(cloud.inventory, cloud.permission_checks),
+    attachments, checks = (
         AttachmentRecords(parts.ledgers),
-        parts.records,
-        parts.checkpoint,
+        Preflight(cloud.inventory, cloud.permission_checks),
     )
+    execution = AttachmentExecution(cloud.run, cloud.inventory, attachments, parts.records, parts.checkpoint)
+    kind = IdentityAttachmentController(cloud.run, cloud.inventory, checks, attachments, execution)
     return KindReconciler(kind, parts.deps, parts.executor, parts.finisher, resource=kind)
 
 

@@ -11,8 +11,7 @@ from cloudrun_identity.ledger.limits import LedgerFull
 from cloudrun_identity.ledger.objects import LedgerInvalid
 from cloudrun_identity.ledger.store import LedgerPruned
 from cloudrun_identity.reconcile.cluster_state import ObjectKey
-from cloudrun_identity.reconcile.kind_reconciler import internal_error
-from cloudrun_identity.reconcile.outcomes import Outcome, ledger_invalid
+from cloudrun_identity.reconcile.outcomes import Outcome, internal_error, ledger_invalid
 from cloudrun_identity.reconcile.reconciler import Reconciler
 from cloudrun_identity.reconcile.requeue import NoRequeue, Requeue, RequeueAfter
 

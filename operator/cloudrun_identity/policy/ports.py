@@ -15,15 +15,19 @@ from .exclusive import is_protected
 from .removal_limit import RemovalRateLimiter
 
 
-class PolicyPort(Protocol):
-    """Reads and writes IAM policies; both methods raise GoogleError. See `gcp.policies.Policies`."""
+class PolicyReader(Protocol):
+    """Reads IAM policies. See `gcp.policies.Policies`."""
 
     async def get(self, target: Target) -> Policy:
-        """Return the policy at version 3, with its etag."""
+        """Return the policy at version 3, with its etag. Raises GoogleError."""
         ...
 
+
+class PolicyPort(PolicyReader, Protocol):
+    """Reads and writes IAM policies."""
+
     async def set(self, target: Target, policy: Policy) -> Policy:
-        """Write the policy, if its etag is current. Return the new policy."""
+        """Write the policy, if its etag is current. Return the new policy. Raises GoogleError."""
         ...
 
 

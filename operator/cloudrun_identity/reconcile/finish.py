@@ -48,7 +48,7 @@ class Finisher:
         if report.drift:
             self._unreported[key] = report.drift
         after = status_of(obj, report, self._deps.wall_clock(), stalled=stalled)
-        raw, status = self._newest(obj, raw), status_object(after)
+        raw, status = self.newest(obj, raw), status_object(after)
         stored = await self._deps.kube.write_status(raw, status)
         word = "insync" if isinstance(report.outcome, InSync) else report.outcome.reason
         if stored is None:
@@ -74,7 +74,7 @@ class Finisher:
         self._denied_since.pop(key, None)
         self._unreported.pop(key, None)
 
-    def _newest(self, obj: ReconciledResource, raw: Object) -> Object:
+    def newest(self, obj: ReconciledResource, raw: Object) -> Object:
         """Return the stored object, whose status this reconcile may have written, unless a user edited it."""
         known = self._deps.store.stored(ObjectKey.of(obj))
         edited = known is None or any(

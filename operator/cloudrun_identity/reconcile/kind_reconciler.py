@@ -6,12 +6,12 @@ to do. It returns when to reconcile again.
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Generic
 
-from cloudrun_identity.api import FINALIZER, ProjectScopedResource, Reason, ReconciledResource
+from cloudrun_identity.api import FINALIZER, ProjectScopedResource, ReconciledResource
 from cloudrun_identity.gcp.errors import GoogleError
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.kube.resources import Object
 from cloudrun_identity.policy.desired_grants import RETAIN_ALL, DesiredGrants
 from cloudrun_identity.policy.syncers import GrantSyncResult
 
@@ -19,35 +19,15 @@ from .cluster_state import ClusterState, ObjectKey, StoredObject, ledger_owner
 from .dependencies import Dependencies
 from .drift import drift_of, was_ready
 from .executor import Executor
+from .finalization import Finalizer
 from .finish import Finisher
 from .grant_status import grant_statuses
 from .grants.members import expected_member
 from .grants.release import Releaser
 from .grants.resolver import RequestedGrant, ResolvedGrants, desired_grants_of
 from .interfaces import A, ExternalResource, GrantSource, Kind, Obj, Seen, Want
-from .outcomes import (
-    Failing,
-    InSync,
-    Outcome,
-    Paused,
-    Refused,
-    Waiting,
-    gravest,
-    ledger_invalid,
-    outcome_of,
-    outcome_of_undoing,
-)
-from .preconditions import (
-    DELETION_WAITS,
-    Allowed,
-    Blocked,
-    check_preconditions,
-    halted_elsewhere,
-    is_suspended,
-    observes,
-    project_of,
-    suspended_by,
-)
+from .outcomes import InSync, Outcome, Refused, Waiting, gravest, outcome_of
+from .preconditions import Allowed, Blocked, check_preconditions
 from .progress import Progress, carry_out
 from .refusals import is_denied, with_remedy
 from .requeue import NoRequeue, Requeue
@@ -78,6 +58,9 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         self._resource = resource
         self._grants = grants
         self._releaser = Releaser(deps.syncers, deps.slot_released, deps.store)
+        self._finalizer = Finalizer(
+            deps, executor, finisher, self._releaser, resource=resource, grants=grants
+        )
 
     @property
     def model(self) -> type[Obj]:
@@ -101,7 +84,7 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         """Do what is left to do for an object; return when to reconcile again, and a word for the metrics."""
         obj, raw = self._parsed(stored), stored.raw
         if obj.is_deleting:
-            return await self._finalize(obj, raw)
+            return await self._finalizer.finalize(obj, raw)
         if FINALIZER not in obj.metadata.finalizers:
             finalized = await self._deps.kube.add_finalizer(raw)
             if finalized is None:
@@ -195,18 +178,13 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
     def _plan(self, want: Want, seen: Seen) -> Plan[A]:
         return self._resource.plan(want, seen, self._deps.wall_clock()) if self._resource else Plan()
 
-    async def _carry_out(
-        self, obj: Obj, allowed: Allowed | None, want: Want, seen: Seen, *, leave_all: bool = False
-    ) -> Progress[Seen]:
+    async def _carry_out(self, obj: Obj, allowed: Allowed, want: Want, seen: Seen) -> Progress[Seen]:
         """Execute the plan, or only report it where the executor does not act on the object."""
         if self._resource is None:
             return Progress(seen, InSync())
-        if allowed is not None and not self._executor.acts_on(obj, allowed):
+        if not self._executor.acts_on(obj, allowed):
             return Progress.forecast(self._plan(want, seen), seen)
-
-        async def release(*, abandon: bool) -> Outcome:
-            return await self._release(obj, abandon=abandon, leave_all=leave_all)
-
+        release = partial(self._finalizer.release, obj)
         return await carry_out(
             self._resource, self._executor, obj, want, seen, release=release, now=self._deps.wall_clock
         )
@@ -293,69 +271,6 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
             DesiredGrants(ledger_owner(obj), retains=(RETAIN_ALL,), writable=False, upcoming=upcoming)
         )
 
-    # Deletion
-
-    async def _finalize(self, obj: Obj, raw: Object) -> tuple[Requeue, str]:
-        """Undo what was done for a deleted object, and remove its finalizer once nothing is left."""
-        syncers, owner = self._deps.syncers, ledger_owner(obj)
-        if FINALIZER not in obj.metadata.finalizers:
-            syncers.forget(owner)
-            return NoRequeue(), "gone"
-        uninstalled = await self._deps.kube.is_uninstalled(obj.kind)
-        outcome = self._held_up(obj)
-        if outcome is None or uninstalled:  # an uninstalled kind is not held up: nothing is undone for it
-            outcome = await self._undo(obj, uninstalled=uninstalled)
-        if not isinstance(outcome, InSync):
-            shown, _ = with_remedy(outcome)
-            report = Report(shown, unresolved=nothing_unresolved(obj))
-            return await self._finisher.finish(obj, raw, report)
-        syncers.forget(owner)
-        self._finisher.forget(ObjectKey.of(obj))
-        await self._deps.kube.remove_finalizer(raw)
-        return NoRequeue(), "deleted"
-
-    def _held_up(self, obj: Obj) -> Outcome | None:
-        """Return why nothing may be undone now: a suspended object or project, or an invalid ledger."""
-        syncers, store, owner = self._deps.syncers, self._deps.store, ledger_owner(obj)
-        project = project_of(obj, store)
-        if is_suspended(obj, project):
-            syncers.retain_all(owner)
-            return Paused(Reason.SUSPENDED, f"{suspended_by(obj, project)}: {DELETION_WAITS}")
-        syncers.retain(owner)
-        if invalid := store.invalid_ledger_of(owner.owner_key):
-            return ledger_invalid(invalid)
-        return halted_elsewhere(syncers.held_by(owner), store)
-
-    async def _undo(self, obj: Obj, *, uninstalled: bool) -> Outcome:
-        store = self._deps.store
-        # A ManagedProject has nothing to undo, and what it suspends stays suspended until it is deleted.
-        observed = isinstance(obj, ProjectScopedResource) and observes(obj, project_of(obj, store))
-        if not uninstalled:
-            self._deps.syncers.check_complete()
-        abandon = observed or uninstalled  # whatever the object says: nothing is written for it
-        try:
-            want = self._resource.resolve_deletion(obj, store, abandon=abandon) if self._resource else None
-            if want is None:
-                return await self._release(obj, leave_all=abandon)
-            seen = await self._kind.observe(want, 0.0)
-            return (await self._carry_out(obj, None, want, seen, leave_all=abandon)).outcome
-        except GoogleError as error:
-            return outcome_of_undoing(error, what(obj))
-
-    async def _release(self, obj: Obj, *, abandon: bool = False, leave_all: bool = False) -> Outcome:
-        """Release the grants of the object.
-
-        `abandon`, as the deletion policy, leaves those that the spec declares now. `leave_all` leaves all.
-        """
-        if self._grants is None or not isinstance(obj, ProjectScopedResource):
-            return InSync()
-        if leave_all:
-            return await self._releaser.release(obj, declared=(RETAIN_ALL,), abandon=True)
-        declared = self._grants.declared_grants(obj, self._deps.store)
-        return await self._releaser.release(
-            obj, declared=declared, abandon=abandon or self._grants.abandons(obj)
-        )
-
     def _parsed(self, stored: StoredObject) -> Obj:
         return self._of_kind(stored.obj)
 
@@ -363,11 +278,6 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         if not isinstance(obj, self._kind.kind):
             raise TypeError(f"{type(obj).__name__} is not a {self._kind.kind.__name__}")
         return obj
-
-
-def internal_error(message: str) -> Outcome:
-    """Return the outcome of a reconcile that ended with an unexpected error."""
-    return Failing(Reason.INTERNAL_ERROR, message, observed=False)
 
 
 def _unresolved(obj: ReconciledResource, resolved: ResolvedGrants) -> str | None:

@@ -108,6 +108,11 @@ def ledger_invalid(message: str) -> Refused:
     return Refused(Reason.LEDGER_INVALID, message)
 
 
+def internal_error(message: str) -> Outcome:
+    """Return the outcome of a reconcile that ended with an unexpected error."""
+    return Failing(Reason.INTERNAL_ERROR, message, observed=False)
+
+
 def gravest(*outcomes: Outcome) -> Outcome:
     """Return the outcome that decides: refused before failing before waiting before paused."""
     return min(outcomes, key=lambda outcome: _GRAVITY.index(type(outcome)), default=InSync())

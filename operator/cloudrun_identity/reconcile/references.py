@@ -3,7 +3,11 @@
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
-from .outcomes import Outcome
+from cloudrun_identity.api import IdentityAttachment, Reason
+from cloudrun_identity.gcp.workloads import Workload
+
+from .cluster_state import ClusterState, ObjectKey
+from .outcomes import Outcome, Waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,3 +29,22 @@ T = TypeVar("T")
 
 Resolved: TypeAlias = T | Unresolved
 """Value that a reference resolves to (a target, a role or a member), or `Unresolved`."""
+
+
+def missing(key: ObjectKey, cluster: ClusterState, path: str) -> Waiting:
+    """Return that the object in the field `path` does not exist, or does not fit its kind."""
+    if cluster.is_invalid(key):
+        message = f"{path}: {key} is invalid; correct it as its Ready condition says"
+        return Waiting(Reason.DEPENDENCY_NOT_READY, message)
+    return Waiting(Reason.DEPENDENCY_NOT_FOUND, f"{path}: {key} does not exist")
+
+
+def not_ready(what: object, path: str) -> Waiting:
+    """Return that the object in the field `path` is not ready."""
+    return Waiting(Reason.DEPENDENCY_NOT_READY, f"{path}: {what} is not ready; see its conditions")
+
+
+def declared_workload(attachment: IdentityAttachment, project_id: str) -> Workload:
+    """Return the workload that the attachment names."""
+    spec = attachment.spec.workload
+    return Workload(spec.kind, project_id, spec.location, spec.name)

@@ -7,11 +7,12 @@ status of the object says so.
 from collections.abc import Collection, Iterable, Iterator
 from typing import Final
 
-from cloudrun_identity.api import GrantState, IdentityAttachment, ProjectScopedResource, TargetKind
+from cloudrun_identity.api import GrantState, IdentityAttachment, ProjectScopedResource
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.ledger.model import Ledger
 
 from .cluster_state import ClusterState, ledger_owner
+from .references import declared_workload
 
 _SHOWN: Final = 3  # grants that the issues name before they count the rest
 
@@ -46,17 +47,15 @@ def granted_to(ledger: Ledger, owner_key: str) -> Iterator[Grant]:
             yield grant
 
 
-def workload_of(attachment: IdentityAttachment, cluster: ClusterState) -> Target | None:
+def workload_target(attachment: IdentityAttachment, cluster: ClusterState) -> Target | None:
     """Return the workload of an attachment; None if its project is unknown."""
-    project, spec = cluster.project(attachment.spec.project_ref.name), attachment.spec.workload
-    if project is None:
-        return None
-    return Target(TargetKind(spec.kind), project.project_id, spec.location, spec.name)
+    project = cluster.project(attachment.spec.project_ref.name)
+    return declared_workload(attachment, project.project_id).target if project else None
 
 
 def runs_as(attachment: IdentityAttachment, cluster: ClusterState) -> str:
-    """Return the account that the attachment made its workload run as; empty if it moved none."""
-    workload = workload_of(attachment, cluster)
+    """Return the account that the attachment made its workload run as; empty if it reassigned none."""
+    workload = workload_target(attachment, cluster)
     record = cluster.ledger(workload).attachment if workload else None
     own = f"{attachment.metadata.namespace}/{attachment.metadata.name}"
     return record.service_account if record and record.owner == own else ""
@@ -64,5 +63,5 @@ def runs_as(attachment: IdentityAttachment, cluster: ClusterState) -> str:
 
 def _running(obj: ProjectScopedResource, cluster: ClusterState) -> Iterator[str]:
     if isinstance(obj, IdentityAttachment) and (account := runs_as(obj, cluster)):
-        workload = workload_of(obj, cluster)
+        workload = workload_target(obj, cluster)
         yield f"{workload} still runs as {account}; deploy it with another account to end that"

@@ -98,6 +98,11 @@ class Refuse:
     proposals: tuple[Proposal, ...] = ()
     """Changes of ManagedProjects that would admit what is refused."""
 
+    @classmethod
+    def of(cls, refused: Refused, *changes: Change) -> "Refuse":
+        """Return the step for a refusal that leaves these differences."""
+        return cls(refused.reason, refused.message, changes, refused.proposals)
+
     @property
     def outcome(self) -> Outcome:
         """Outcome of a reconcile that ends with this step."""

@@ -8,7 +8,7 @@ import google.auth.exceptions
 import pytest
 
 from cloudrun_identity.gcp.clients import GoogleClients
-from cloudrun_identity.gcp.errors import Fault, GoogleError, LeaseNotHeld, ReadOnlyClient
+from cloudrun_identity.gcp.errors import ClientReadOnly, Fault, GoogleError, LeaseNotHeld
 from cloudrun_identity.gcp.ratelimit import Api
 from tests.unit.gcp.client_doubles import (
     READ,
@@ -117,7 +117,7 @@ async def test_read_only_clients_refuse_writes_and_send_reads(observer: Observer
 
     error = await failed_write(clients)
 
-    assert isinstance(error, ReadOnlyClient)
+    assert isinstance(error, ClientReadOnly)
     assert not error.undecided
     assert observer.calls == []
     assert await clients.call(Api.IAM, READ, Method("answer"), "request") == "answer"

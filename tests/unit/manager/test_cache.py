@@ -85,7 +85,7 @@ class Cached:
                 ),
                 "CloudRunIdentity": unconnected(CloudRunIdentityController(none, none, none, none)),
                 "IAMBinding": unconnected(IAMBindingController(none)),
-                "IdentityAttachment": unconnected(IdentityAttachmentController(*[none] * 6)),
+                "IdentityAttachment": unconnected(IdentityAttachmentController(*[none] * 5)),
             },
             self.ledgers,
             self.woken.extend,

@@ -7,8 +7,7 @@ from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.reconcile.cluster_state import ObjectKey, ledger_owner
-from cloudrun_identity.reconcile.kind_reconciler import internal_error
-from cloudrun_identity.reconcile.outcomes import InSync, Refused, Waiting
+from cloudrun_identity.reconcile.outcomes import InSync, Refused, Waiting, internal_error
 from cloudrun_identity.reconcile.requeue import NoRequeue, RequeueAfter
 from tests.unit.controllers.cluster_state import identity
 

@@ -13,9 +13,8 @@ from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.ledger.interface import LedgerStore
 from cloudrun_identity.ledger.model import Ledger
 
-from .account import (
-    AccountSeen,
-    AccountWant,
+from .account import AccountSeen, AccountWant
+from .actions import (
     AdoptAccount,
     ForgetAccount,
     LeaveBehind,

@@ -26,18 +26,14 @@ from cloudrun_identity.reconcile.conditions import Finding
 from cloudrun_identity.reconcile.executor import ASSUMED_UNIQUE_ID
 from cloudrun_identity.reconcile.grants.public_services import invoked_services
 from cloudrun_identity.reconcile.grants.resolver import RequestedGrant, declared_grant
+from cloudrun_identity.reconcile.guardrail_checks import denied_account, guardrail_facts
 from cloudrun_identity.reconcile.interfaces import Executed, Summary
 from cloudrun_identity.reconcile.outcomes import Refused
-from cloudrun_identity.reconcile.preconditions import (
-    Allowed,
-    Blocked,
-    denied_account,
-    guardrail_facts,
-    project_of,
-)
+from cloudrun_identity.reconcile.preconditions import Allowed, Blocked, project_of
 from cloudrun_identity.reconcile.steps import Plan
 
-from .account import AccountAction, AccountDeletion, AccountSeen, AccountWant
+from .account import AccountDeletion, AccountSeen, AccountWant
+from .actions import AccountAction
 from .advisory_conditions import cross_project, keys_audited, least_privilege, recommendations
 from .audit import Audit, IdentityAuditor
 from .execution import AccountExecutor

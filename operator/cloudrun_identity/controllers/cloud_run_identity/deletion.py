@@ -19,11 +19,9 @@ from cloudrun_identity.api import (
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
 from cloudrun_identity.reconcile.steps import Change, Plan, ReleaseGrants, Wait
 
-from .account import (
+from .account import AccountDeletion, AccountSeen, AccountWant
+from .actions import (
     AccountAction,
-    AccountDeletion,
-    AccountSeen,
-    AccountWant,
     DeleteAccount,
     DisableBeforeDelete,
     ForgetAccount,

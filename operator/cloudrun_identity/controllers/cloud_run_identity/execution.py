@@ -13,10 +13,10 @@ from cloudrun_identity.gcp.unknown_outcomes import written_or_found
 from cloudrun_identity.reconcile.executor import ASSUMED_UNIQUE_ID
 from cloudrun_identity.reconcile.interfaces import Executed
 
-from .account import (
+from .account import AccountSeen, AccountWant
+from .account_records import creating, recorded, settled
+from .actions import (
     AccountAction,
-    AccountSeen,
-    AccountWant,
     CreateAccount,
     DeleteAccount,
     DisableBeforeDelete,
@@ -33,7 +33,6 @@ from .account import (
     UndeleteAccount,
     UpdateAccount,
 )
-from .account_records import creating, recorded, settled
 from .observation import AccountDependencies
 from .propagation import GOOD_READS
 

@@ -19,7 +19,8 @@ from cloudrun_identity.iam.principals import lower_email
 from cloudrun_identity.reconcile.advice import advised
 from cloudrun_identity.reconcile.budgets import accounts_of
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey, account_key, identity_key
-from cloudrun_identity.reconcile.preconditions import belongs_to, guardrail_facts
+from cloudrun_identity.reconcile.guardrail_checks import guardrail_facts
+from cloudrun_identity.reconcile.rivals import belongs_to
 
 from .account import AccountSeen, AccountWant
 from .account_records import AccountRecords

@@ -25,10 +25,10 @@ from cloudrun_identity.reconcile.outcomes import SHORTLY
 from cloudrun_identity.reconcile.refusals import refusal
 from cloudrun_identity.reconcile.steps import Change, Leave, Plan, Refuse, Wait
 
-from .account import (
+from .account import AccountSeen, AccountWant
+from .account_records import adopted, lost, may_take_back, settled, taken_back, taken_over, withdrawn
+from .actions import (
     AccountAction,
-    AccountSeen,
-    AccountWant,
     AdoptAccount,
     CreateAccount,
     RecordLoss,
@@ -43,7 +43,6 @@ from .account import (
     UpdateAccount,
     WithdrawCreate,
 )
-from .account_records import adopted, lost, may_take_back, settled, taken_back, taken_over, withdrawn
 from .deletion import plan_deletion
 from .propagation import BETWEEN_READS, GOOD_READS, is_fresh
 
@@ -64,7 +63,7 @@ def plan(want: AccountWant, seen: AccountSeen, now: datetime) -> Plan[AccountAct
     if want.deletion is not None:
         return plan_deletion(want, want.deletion, seen, now)
     if want.denial:
-        return Plan((Refuse(want.denial.reason, want.denial.message, proposals=want.denial.proposals),))
+        return Plan((Refuse.of(want.denial),))
     return Plan(tuple(_steps(want, seen, now)))
 
 
@@ -128,7 +127,7 @@ def _adopt(want: AccountWant, account: ServiceAccount) -> Iterator[Step]:
         )
         yield Refuse(Reason.CONFLICT, message, (ADOPTED,))
     elif isinstance(want.adoption, Denied):
-        yield denied(want.adoption, "spec.adoption", ADOPTED)
+        yield Refuse.of(refusal(want.adoption, "spec.adoption"), ADOPTED)
     else:
         yield AdoptAccount(want.target.full_name, (ADOPTED,))
         yield from _keep(want, adopted(want, account), account)
@@ -214,7 +213,7 @@ def _replaced(
                 Reason.CONFLICT, message, (Change("unique ID", account.unique_id, record.unique_id),)
             )
         case WhenReplaced.REGRANT if isinstance(want.adoption, Denied):
-            yield denied(want.adoption, "spec.whenReplaced", change)
+            yield Refuse.of(refusal(want.adoption, "spec.whenReplaced"), change)
         case WhenReplaced.REGRANT:
             if seen.good_reads < GOOD_READS:
                 yield propagating(record.email, change)
@@ -270,12 +269,6 @@ def _switch(want: AccountWant, *, disabled: bool) -> tuple[Change, ...]:
     if declared == disabled:
         return ()
     return (Change("disabled", str(disabled).lower(), str(declared).lower()),)
-
-
-def denied(denial: Denied, path: str, *changes: Change) -> Refuse:
-    """Refuse what the guardrails deny; `path` is the field that requests it."""
-    refused = refusal(denial, path)
-    return Refuse(refused.reason, refused.message, changes, refused.proposals)
 
 
 def propagating(email: str, *changes: Change) -> Wait:

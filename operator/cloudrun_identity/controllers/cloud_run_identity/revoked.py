@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from cloudrun_identity.api import CloudRunIdentity, IdentityAttachment, ManagedProject
 from cloudrun_identity.iam.principals import same_member, service_account_member
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey, account_key
-from cloudrun_identity.reconcile.retained import granted_to, runs_as, workload_of
+from cloudrun_identity.reconcile.retained import granted_to, runs_as, workload_target
 
 
 def kept_by_others(obj: CloudRunIdentity, email: str, cluster: ClusterState) -> tuple[str, ...]:
@@ -25,7 +25,7 @@ def _kept(key: ObjectKey, email: str, cluster: ClusterState) -> Iterator[str]:
         attachment = cluster.attachment(key.namespace, key.name)
         member = service_account_member(runs_as(attachment, cluster)) if attachment else ""
         if attachment and same_member(member, service_account_member(email)):
-            yield f"{workload_of(attachment, cluster)} runs as the identity"
+            yield f"{workload_target(attachment, cluster)} runs as the identity"
         return
     owner_key = f"{key.kind}/{key.namespace}/{key.name}"
     for project in cluster.objects(ManagedProject):

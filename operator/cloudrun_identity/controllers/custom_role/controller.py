@@ -18,14 +18,12 @@ from cloudrun_identity.api import (
     RoleState,
 )
 from cloudrun_identity.gcp.custom_roles import CustomRoles
-from cloudrun_identity.gcp.roles import Roles
 from cloudrun_identity.iam.admission import Denied, may_adopt_role, may_have_role_id
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.role_permissions import may_define
-from cloudrun_identity.ledger.interface import LedgerStore
 from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.ledger.owners import Owner
-from cloudrun_identity.policy.ports import PolicyPort
+from cloudrun_identity.policy.ports import PolicyReader
 from cloudrun_identity.reconcile.budgets import roles_of
 from cloudrun_identity.reconcile.cluster_state import (
     ClusterState,
@@ -34,16 +32,19 @@ from cloudrun_identity.reconcile.cluster_state import (
     project_key,
     role_key,
 )
+from cloudrun_identity.reconcile.guardrail_checks import guardrail_facts
 from cloudrun_identity.reconcile.interfaces import Executed, Summary
 from cloudrun_identity.reconcile.outcomes import Refused, Waiting
-from cloudrun_identity.reconcile.preconditions import Allowed, Blocked, belongs_to, guardrail_facts
+from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
 from cloudrun_identity.reconcile.refusals import refusal
+from cloudrun_identity.reconcile.rivals import belongs_to
 from cloudrun_identity.reconcile.steps import Plan
 
+from .actions import RoleAction
 from .execution import RoleExecution
 from .holders import read_holders
 from .plan import asks_for_holders, leaves_role, plan, shown
-from .role import RoleAction, RoleSeen, RoleWant
+from .role import RoleSeen, RoleWant
 from .role_records import RoleRecords
 
 
@@ -67,23 +68,18 @@ class CustomRoleController:
     def __init__(
         self,
         roles: CustomRoles,
-        expansions: Roles,
-        ledgers: LedgerStore,
+        records: RoleRecords,
+        execution: RoleExecution,
         registered: RegisteredGrants,
-        policies: PolicyPort,
+        policies: PolicyReader,
         wall_clock: Callable[[], datetime],
-        checkpoint: Callable[[str], None],
     ) -> None:
-        """`expansions` learns of every change of a role before it is written.
-
-        `checkpoint(step)` is called after every step that a crash could follow.
-        """
         self._roles = roles
+        self._records = records
+        self._execution = execution
         self._registered = registered
         self._policies = policies
         self._wall_clock = wall_clock
-        self._records = RoleRecords(ledgers, wall_clock)
-        self._execution = RoleExecution(roles, expansions, self._records, wall_clock, checkpoint)
 
     def references(self, obj: CustomRole) -> frozenset[ObjectKey]:
         """Return its project."""

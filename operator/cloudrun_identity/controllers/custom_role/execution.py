@@ -11,10 +11,9 @@ from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.roles import Roles
 from cloudrun_identity.gcp.unknown_outcomes import written_or_found
 from cloudrun_identity.reconcile.interfaces import Executed
-from cloudrun_identity.reconcile.outcomes import Failing, Refused
+from cloudrun_identity.reconcile.outcomes import Failing
 
-from .plan import deleted_role_refusal, is_as_declared
-from .role import (
+from .actions import (
     AdoptRole,
     ConfirmRole,
     CreateRole,
@@ -23,12 +22,12 @@ from .role import (
     LeaveRole,
     RecordDeletion,
     RoleAction,
-    RoleSeen,
-    RoleWant,
     TakeBackRole,
     UndeleteRole,
     UpdateRole,
 )
+from .plan import deleted_role_refusal, is_as_declared
+from .role import RoleSeen, RoleWant
 from .role_records import RoleRecords
 
 _MAX_CONFLICTS = 3  # of a deletion, with other writers of the role
@@ -153,7 +152,7 @@ class RoleExecution:
             seen = replace(seen, record=await self._records.keep(want, before))
             if error.fault is not Fault.FAILED_PRECONDITION:
                 raise
-            return Executed(seen, Refused(*deleted_role_refusal(want, before, self._wall_clock())))
+            return Executed(seen, deleted_role_refusal(want, before, self._wall_clock()))
         self._checkpoint("role created")
         seen = replace(seen, role=role)
         return Executed(await self._recorded(want, seen, Origin.CREATED, RoleState.PRESENT))
@@ -197,7 +196,7 @@ class RoleExecution:
             seen = replace(seen, record=await self._records.keep(want, before))
             if error.fault not in (Fault.FAILED_PRECONDITION, Fault.NOT_FOUND):
                 raise
-            return Executed(seen, Refused(*deleted_role_refusal(want, before, self._wall_clock())))
+            return Executed(seen, deleted_role_refusal(want, before, self._wall_clock()))
         self._checkpoint("role brought back")
         seen = replace(seen, role=undeleted)
         return Executed(await self._recorded(want, seen, origin, RoleState.PRESENT))

@@ -12,7 +12,7 @@ from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.policy.merge import grants_in
-from cloudrun_identity.policy.ports import PolicyPort
+from cloudrun_identity.policy.ports import PolicyReader
 from cloudrun_identity.reconcile.outcomes import Outcome, outcome_of
 
 _AT_ONCE = 16  # reads in flight for one role
@@ -29,7 +29,7 @@ class RoleHolders:
     """Outcome of reading a policy that cannot be read, and may contain further grants; None if all were."""
 
 
-async def read_holders(policies: PolicyPort, ledgers: Iterable[Ledger], role: str) -> RoleHolders:
+async def read_holders(policies: PolicyReader, ledgers: Iterable[Ledger], role: str) -> RoleHolders:
     """Return the grants of the role (its full name) in the policies of these ledgers."""
     ledgers = tuple(ledgers)
     left = left_grants(ledgers, role)

@@ -21,9 +21,7 @@ from cloudrun_identity.reconcile.outcomes import Outcome, Refused
 from cloudrun_identity.reconcile.refusals import refusal
 from cloudrun_identity.reconcile.steps import Change, Fail, Plan, Refuse, Wait
 
-from .expansion import expands, refusal_to_expand
-from .holders import RoleHolders, left_grants
-from .role import (
+from .actions import (
     AdoptRole,
     ConfirmRole,
     CreateRole,
@@ -32,12 +30,13 @@ from .role import (
     LeaveRole,
     RecordDeletion,
     RoleAction,
-    RoleSeen,
-    RoleWant,
     TakeBackRole,
     UndeleteRole,
     UpdateRole,
 )
+from .expansion import expands, refusal_to_expand
+from .holders import RoleHolders, left_grants
+from .role import RoleSeen, RoleWant
 
 IN_USE_RECHECK = 15.0
 """Seconds until a role in use is looked at again: an object that stops using it does not wake its role."""
@@ -77,7 +76,7 @@ def plan(want: RoleWant, seen: RoleSeen, now: datetime) -> Plan[RoleAction]:
     return _guarded(want, seen, changes, *update) if update else Plan()
 
 
-def deleted_role_refusal(want: RoleWant, record: LedgerRole | None, now: datetime) -> tuple[Reason, str]:
+def deleted_role_refusal(want: RoleWant, record: LedgerRole | None, now: datetime) -> Refused:
     """Return why a role id that belongs to a deleted role cannot be used, and until when.
 
     Google does not report when a role was deleted. A role that another user deleted is free at the latest so
@@ -86,18 +85,20 @@ def deleted_role_refusal(want: RoleWant, record: LedgerRole | None, now: datetim
     role_id = want.obj.spec.role_id
     if record and record.deleted_time:
         free = record.deleted_time + ID_TAKEN_FOR
-        return Reason.CONFLICT, (
+        return Refused(
+            Reason.CONFLICT,
             f"Role {want.name} was deleted on {record.deleted_time:%Y-%m-%d} and can no longer be "
             f"undeleted, which Google allows for {UNDELETE_WITHIN.days} days; choose another roleID until "
-            f"{free:%Y-%m-%d}"
+            f"{free:%Y-%m-%d}",
         )
     since = next((each for each in want.obj.status.conditions if each.type == "Stalled"), None)
     latest = (since.last_transition_time if since else now) + ID_TAKEN_FOR
-    return Reason.CONFLICT, (
+    return Refused(
+        Reason.CONFLICT,
         f"Role {want.name} was deleted by another user, and undeleting it would restore its old grants: "
         f"undelete it (gcloud iam roles undelete {role_id} --project {want.project_id}) and set "
         f"spec.adoption to Adopt, or choose another roleID; this one is free again on "
-        f"{latest:%Y-%m-%d} at the latest"
+        f"{latest:%Y-%m-%d} at the latest",
     )
 
 
@@ -172,7 +173,7 @@ def _guarded(
 
 def _refuse(outcome: Outcome, changes: tuple[Change, ...]) -> Refuse | Fail:
     if isinstance(outcome, Refused):
-        return Refuse(outcome.reason, outcome.message, changes, outcome.proposals)
+        return Refuse.of(outcome, *changes)
     return Fail(outcome, changes)
 
 
@@ -181,7 +182,7 @@ def _refusal_to_undelete(
 ) -> Refused | None:
     record = seen.record
     if record is None or record.state is RoleState.ABANDONED:
-        return Refused(*deleted_role_refusal(want, record, now))
+        return deleted_role_refusal(want, record, now)
     if record.owner.partition("/")[0] != want.obj.metadata.namespace:
         free = (record.deleted_time or now) + ID_TAKEN_FOR
         return Refused(

@@ -1,8 +1,7 @@
-"""A custom role as declared and as read, and the actions that take it from one to the other."""
+"""A custom role as declared and as read."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
 
 from cloudrun_identity.api import CustomRole, LedgerRole, ManagedProject
 from cloudrun_identity.gcp.custom_roles import CustomRoleState, RoleFields
@@ -10,7 +9,6 @@ from cloudrun_identity.iam.admission import Admitted, Decision, GuardrailFacts
 from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.ledger.owners import Owner
-from cloudrun_identity.reconcile.steps import Action
 
 from .holders import RoleHolders
 
@@ -88,81 +86,3 @@ class RoleSeen:
         if self.holders is None:
             raise ValueError("the plan depends on the holders of the role")
         return self.holders
-
-
-@dataclass(frozen=True, slots=True)
-class CreateRole(Action):
-    """Create the role."""
-
-    verb: ClassVar[str] = "create"
-
-
-@dataclass(frozen=True, slots=True)
-class AdoptRole(Action):
-    """Record a role that exists already as managed."""
-
-    verb: ClassVar[str] = "adopt"
-    only_records: ClassVar[bool] = True
-
-
-@dataclass(frozen=True, slots=True)
-class TakeBackRole(Action):
-    """Record a role that an object of the same namespace and name left as managed again."""
-
-    verb: ClassVar[str] = "take back"
-    only_records: ClassVar[bool] = True
-
-
-@dataclass(frozen=True, slots=True)
-class ConfirmRole(Action):
-    """Record that the creation of the role took effect."""
-
-
-@dataclass(frozen=True, slots=True)
-class UndeleteRole(Action):
-    """Undelete a role that the operator deleted."""
-
-    verb: ClassVar[str] = "undelete"
-
-
-@dataclass(frozen=True, slots=True)
-class UpdateRole(Action):
-    """Write the fields that differ."""
-
-    verb: ClassVar[str] = "update"
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteRole(Action):
-    """Delete the role. Google keeps it for some days, in which it can be undeleted."""
-
-    verb: ClassVar[str] = "delete"
-
-
-@dataclass(frozen=True, slots=True)
-class RecordDeletion(Action):
-    """Record that the operator deleted the role, so that it may undelete it later."""
-
-
-@dataclass(frozen=True, slots=True)
-class LeaveRole(Action):
-    """Record that the role is left, and by which object."""
-
-
-@dataclass(frozen=True, slots=True)
-class ForgetRole(Action):
-    """Remove the record of the role."""
-
-
-RoleAction: TypeAlias = (
-    CreateRole
-    | AdoptRole
-    | TakeBackRole
-    | ConfirmRole
-    | UndeleteRole
-    | UpdateRole
-    | DeleteRole
-    | RecordDeletion
-    | LeaveRole
-    | ForgetRole
-)

@@ -1,1 +1,1 @@
-"""IdentityAttachment: a workload is moved to its identity, after a look at what it takes, and kept there."""
+"""IdentityAttachment: a workload is reassigned to its identity, after preflight checks, and kept there."""

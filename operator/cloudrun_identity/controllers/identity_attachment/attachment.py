@@ -33,9 +33,10 @@ from cloudrun_identity.iam.principals import email as email_of
 from cloudrun_identity.iam.principals import lower_email
 from cloudrun_identity.reconcile.cluster_state import ClusterState
 from cloudrun_identity.reconcile.grants.members import GrantMember, Members
+from cloudrun_identity.reconcile.guardrail_checks import guardrail_facts
 from cloudrun_identity.reconcile.outcomes import InSync
-from cloudrun_identity.reconcile.preconditions import Allowed, Blocked, guardrail_facts
-from cloudrun_identity.reconcile.references import Unresolved
+from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
+from cloudrun_identity.reconcile.references import Unresolved, declared_workload
 from cloudrun_identity.reconcile.refusals import is_denied, refusal
 
 
@@ -84,7 +85,7 @@ class DetachmentWant:
     cluster: ClusterState
     """All other objects."""
     home: Target | None
-    """Workload that the attachment moved, by the ledgers; None if it moved none."""
+    """Workload that the attachment reassigned, by the ledgers; None if it reassigned none."""
     project: ManagedProject | None
     """ManagedProject of the workload; None if there is none."""
     workload: Workload | None
@@ -106,26 +107,26 @@ class WorkloadSeen:
     """Account of each serving revision."""
     operation: Operation | None = None
     """Operation that the operator started."""
-    move: Reassignment | None = None
-    """Last move of this very workload by the operator; None if there was none."""
+    last_reassignment: Reassignment | None = None
+    """Last reassignment of this very workload by the operator; None if there was none."""
     preflight: tuple[PreflightCheck, ...] | None = None
     """Preflight checks that were made now; None if none were."""
     record: LedgerAttachment | None = None
     """Record of the attachment in the ledger of the workload's policy."""
-    moved: bool = False
-    """True if this reconcile has moved the workload: it does not move it twice."""
+    reassigned: bool = False
+    """True if this reconcile has reassigned the workload: it does not do so twice."""
     forgotten: bool = False
     """True if the record was removed, so that nothing is left to undo."""
 
     @property
-    def is_moving(self) -> bool:
+    def is_being_reassigned(self) -> bool:
         """True while the operation that the operator started is under way."""
         return self.operation is not None and not self.operation.done
 
 
 def resolve(obj: IdentityAttachment, allowed: Allowed, cluster: ClusterState) -> AttachmentWant | Blocked:
     """Return the workload and the account, if the namespace may use the one and name the other."""
-    workload = workload_of(obj, allowed.project_id)
+    workload = declared_workload(obj, allowed.project_id)
     denied = may_attach(obj, workload, allowed.project, cluster)
     account = _account(obj, allowed.project, cluster)
     if isinstance(denied, Denied):
@@ -144,12 +145,6 @@ def resolve(obj: IdentityAttachment, allowed: Allowed, cluster: ClusterState) ->
         project_number=status.project_number or "",
         operator=status.operator_identity or "",
     )
-
-
-def workload_of(obj: IdentityAttachment, project_id: str) -> Workload:
-    """Return the workload that the attachment names."""
-    spec = obj.spec.workload
-    return Workload(spec.kind, project_id, spec.location, spec.name)
 
 
 def may_attach(

@@ -1,4 +1,4 @@
-"""Records of moved workloads and the accounts that they ran as before, in the ledgers of their policies.
+"""Records of reassigned workloads and the accounts that they ran as before, in the ledgers of their policies.
 
 Every user with permission to write statuses can edit a status. Only the operator writes the ledgers.
 """
@@ -24,18 +24,18 @@ class AttachmentLedgers(Protocol):
         ...
 
     def attachment_home(self, owner: str) -> Target | None:
-        """Return the workload that the IdentityAttachment `namespace/name` moved."""
+        """Return the workload that the IdentityAttachment `namespace/name` reassigned."""
         ...
 
 
 class AttachmentRecords:
-    """Writes a record before the first move, and removes it once nothing is left to restore."""
+    """Writes a record before the first reassignment, and removes it once nothing is left to restore."""
 
     def __init__(self, ledgers: AttachmentLedgers) -> None:
         self._ledgers = ledgers
 
     def home(self, obj: IdentityAttachment) -> Target | None:
-        """Return the workload that the attachment, or an earlier one of the same name, has moved."""
+        """Return the workload that the attachment, or an earlier one of the same name, has reassigned."""
         return self._ledgers.attachment_home(_owner(obj))
 
     def of(self, obj: IdentityAttachment) -> LedgerAttachment | None:
@@ -43,18 +43,17 @@ class AttachmentRecords:
         home = self.home(obj)
         return self._ledgers.ledger(home).attachment if home else None
 
-    async def moving(
+    async def reassigning(
         self, obj: IdentityAttachment, state: WorkloadState, email: str
     ) -> LedgerAttachment | None:
-        """Record that the workload is about to be moved, and before the first move, what it runs as whom.
+        """Record the next reassignment. Before the first, record the workload's account and template, too.
 
-        Returns the former record, for `not_moved`.
+        Returns the former record, for `not_reassigned`.
         """
 
         def change(ledger: Ledger) -> Ledger:
             known = ledger.attachment
-            moved = known is not None and (known.owner, known.owner_uid, known.workload_uid) == mover
-            if known and moved:
+            if known and (known.owner, known.owner_uid, known.workload_uid) == own:
                 before, digest = known.previous_service_account, known.template_digest
             else:
                 before, digest = state.service_account, state.template_digest
@@ -70,7 +69,7 @@ class AttachmentRecords:
             )
 
         owner = _owner(obj)
-        mover = (owner, obj.metadata.uid, state.uid)
+        own = (owner, obj.metadata.uid, state.uid)
         if self.home(obj) not in (None, state.workload.target):
             await self.drop(obj)  # of an earlier attachment, to another workload
         target = state.workload.target
@@ -78,7 +77,7 @@ class AttachmentRecords:
         await self._ledgers.update(target, change)
         return former
 
-    async def not_moved(self, state: WorkloadState, former: LedgerAttachment | None) -> None:
+    async def not_reassigned(self, state: WorkloadState, former: LedgerAttachment | None) -> None:
         """Restore the former record: the account before the next attempt is the one to restore."""
         await self._ledgers.update(state.workload.target, lambda ledger: ledger.with_attachment(former))
 

@@ -3,7 +3,6 @@
 The operator owns one field of the workload, the service account of its template.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
@@ -11,7 +10,7 @@ from cloudrun_identity.api import AttachmentDeletionPolicy, ConditionType, Ident
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.run import Operation, Run
-from cloudrun_identity.gcp.workloads import WorkloadState
+from cloudrun_identity.gcp.workloads import Workload, WorkloadState
 from cloudrun_identity.reconcile.cluster_state import (
     ClusterState,
     ObjectKey,
@@ -21,7 +20,7 @@ from cloudrun_identity.reconcile.cluster_state import (
 )
 from cloudrun_identity.reconcile.interfaces import Executed, ExternalResource, Summary
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
-from cloudrun_identity.reconcile.status_records import Records
+from cloudrun_identity.reconcile.references import declared_workload
 from cloudrun_identity.reconcile.steps import Plan
 
 from . import preflight
@@ -32,7 +31,6 @@ from .attachment import (
     WorkloadSeen,
     identity_text,
     resolve,
-    workload_of,
 )
 from .attachment_records import AttachmentRecords
 from .execution import AttachmentExecution, present
@@ -54,16 +52,14 @@ class IdentityAttachmentController(
         run: Run,
         inventory: Inventory,
         checks: Preflight,
-        moved: AttachmentRecords,
-        records: Records,
-        checkpoint: Callable[[str], None],
+        attachments: AttachmentRecords,
+        execution: AttachmentExecution,
     ) -> None:
-        """`checkpoint(step)` is called after every step that a crash could follow."""
         self._run = run
         self._inventory = inventory
         self._checks = checks
-        self._moved = moved
-        self._execution = AttachmentExecution(run, inventory, moved, records, checkpoint)
+        self._attachments = attachments
+        self._execution = execution
 
     def references(self, obj: IdentityAttachment) -> frozenset[ObjectKey]:
         """Return its project, and its identity by name or by e-mail."""
@@ -88,17 +84,19 @@ class IdentityAttachmentController(
     ) -> Want | None:
         """Return the workload to restore, or the record to remove; None if there is neither."""
         abandon = abandon or obj.spec.deletion_policy is AttachmentDeletionPolicy.ABANDON
-        home = self._moved.home(obj)
+        home = self._attachments.home(obj)
         if home is None and (abandon or obj.status.last_reassignment is None):
             return None
         project = cluster.project(obj.spec.project_ref.name)
-        is_at_home = project is not None and home is not None and home.project_id == project.project_id
+        workload: Workload | None = None
+        if project and home and home.project_id == project.project_id and not abandon:
+            workload = declared_workload(obj, project.project_id)
         return DetachmentWant(
             obj=obj,
             cluster=cluster,
             home=home,
             project=project,
-            workload=workload_of(obj, project.project_id) if project and is_at_home and not abandon else None,
+            workload=workload,
             abandon=abandon,
         )
 
@@ -116,7 +114,7 @@ class IdentityAttachmentController(
         """
         if isinstance(want, DetachmentWant):
             state = await self._inventory.workload(want.workload, 0.0) if want.workload else None
-            return WorkloadSeen(state, record=self._moved.of(want.obj))
+            return WorkloadSeen(state, record=self._attachments.of(want.obj))
         operation = await self._operation(want)
         if operation and operation.state and not operation.error:
             seen = await self._after(operation, operation.state, want)
@@ -148,7 +146,7 @@ class IdentityAttachmentController(
         fields: dict[str, object] = {
             "workload": str(want.workload),
             "identity": identity_text(want.obj),
-            "operation": seen.operation.name if seen.operation and seen.is_moving else None,
+            "operation": seen.operation.name if seen.operation and seen.is_being_reassigned else None,
             "preflight": checks,
         }
         state, record = seen.state, seen.record
@@ -158,7 +156,7 @@ class IdentityAttachmentController(
                 "latest_ready_revision": state.latest_ready_revision or None,
                 "serving_revisions": state.serving_revisions,
                 "workload_uid": state.uid or None,
-                "last_reassignment": seen.move,
+                "last_reassignment": seen.last_reassignment,
                 "previous_service_account": (
                     record.previous_service_account if record and record.workload_uid == state.uid else None
                 ),
@@ -193,9 +191,12 @@ class IdentityAttachmentController(
     async def _after(self, operation: Operation, state: WorkloadState, want: AttachmentWant) -> WorkloadSeen:
         """Return the workload as an operation of the operator shows it."""
         if not operation.done:
-            record = self._moved.of(want.obj)
+            record = self._attachments.of(want.obj)
             return WorkloadSeen(
-                state, operation=operation, move=last_reassignment(want.obj, state), record=record
+                state,
+                operation=operation,
+                last_reassignment=last_reassignment(want.obj, state),
+                record=record,
             )
         self._inventory.update_workload(state)
         return await self._seen(state, operation, want)
@@ -203,7 +204,7 @@ class IdentityAttachmentController(
     async def _seen(
         self, state: WorkloadState | None, operation: Operation | None, want: AttachmentWant
     ) -> WorkloadSeen:
-        record = self._moved.of(want.obj)
+        record = self._attachments.of(want.obj)
         if state is None:
             return WorkloadSeen(None, operation=operation, record=record)
         serving = await self._inventory.serving_accounts(state)
@@ -212,7 +213,7 @@ class IdentityAttachmentController(
 
 def _needs_checks(want: AttachmentWant, seen: WorkloadSeen, max_age: float) -> bool:
     """Return whether the preflight checks matter now. An old read is no reason to change the workload."""
-    if seen.state is None or seen.state.managed_by or seen.is_moving:
+    if seen.state is None or seen.state.managed_by or seen.is_being_reassigned:
         return False
     is_about_to_change = max_age == 0 and not want.runs_in(seen.state)
     return is_about_to_change or not preflight.all_passed(want.obj.status.preflight)

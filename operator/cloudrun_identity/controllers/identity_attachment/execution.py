@@ -17,7 +17,7 @@ from cloudrun_identity.reconcile.status_records import Records
 
 from .attachment import Want, WorkloadSeen, same_account
 from .attachment_records import AttachmentRecords
-from .plan import AttachmentAction, MoveWorkload, RecordRejectedMove
+from .plan import AttachmentAction, ReassignWorkload, RecordRejectedReassignment
 from .restoration import ForgetAttachment, RestoreWorkload
 from .rollout import poll_after
 
@@ -29,14 +29,14 @@ class AttachmentExecution:
         self,
         run: Run,
         inventory: Inventory,
-        moved: AttachmentRecords,
+        attachments: AttachmentRecords,
         records: Records,
         checkpoint: Callable[[str], None],
     ) -> None:
         """`checkpoint(step)` is called after every step that a crash could follow."""
         self._run = run
         self._inventory = inventory
-        self._moved = moved
+        self._attachments = attachments
         self._records = records
         self._checkpoint = checkpoint
 
@@ -45,62 +45,66 @@ class AttachmentExecution:
     ) -> Executed[WorkloadSeen]:
         """Execute one action; raises GoogleError."""
         match action:
-            case MoveWorkload():
-                return await self._move(action, want, seen)
-            case RecordRejectedMove():
-                return Executed(replace(seen, move=action.move))  # the status is written with the outcome
+            case ReassignWorkload():
+                return await self._reassign(action, want, seen)
+            case RecordRejectedReassignment():
+                return Executed(
+                    replace(seen, last_reassignment=action.reassignment)
+                )  # the status is written with the outcome
             case RestoreWorkload():
                 return await self._restore(action, seen)
             case ForgetAttachment():
-                await self._moved.drop(want.obj)
-                return Executed(replace(seen, record=None, forgotten=True))
+                return await self._forget(want, seen)
             case _:
                 assert_never(action)
 
     async def assume(self, action: AttachmentAction, want: Want, seen: WorkloadSeen) -> WorkloadSeen:
         """Return the workload as `execute` and the rollout would leave it, without a call to Google Cloud."""
         match action:
-            case MoveWorkload():
+            case ReassignWorkload():
                 state = present(seen)
-                await self._moved.moving(want.obj, state, action.email)
-                moved = WorkloadSeen(
-                    _rolled_out(state, action.email), move=action.move, preflight=seen.preflight
+                await self._attachments.reassigning(want.obj, state, action.email)
+                reassigned = WorkloadSeen(
+                    _rolled_out(state, action.email),
+                    last_reassignment=action.reassignment,
+                    preflight=seen.preflight,
                 )
-                return self._recorded(want, moved)
+                return self._recorded(want, reassigned)
             case RestoreWorkload():
                 return replace(seen, state=_rolled_out(present(seen), action.email))
-            case RecordRejectedMove() | ForgetAttachment():
+            case RecordRejectedReassignment() | ForgetAttachment():
                 return (await self.execute(action, want, seen)).seen
             case _:
                 assert_never(action)
 
-    async def _move(self, action: MoveWorkload, want: Want, seen: WorkloadSeen) -> Executed[WorkloadSeen]:
-        """Record the move in the ledger and in the status, then write.
+    async def _reassign(
+        self, action: ReassignWorkload, want: Want, seen: WorkloadSeen
+    ) -> Executed[WorkloadSeen]:
+        """Record the reassignment in the ledger and in the status, then write.
 
-        After a crash in between, the ledger has the account to restore, and the status has the move.
+        After a crash in between, the ledger has the account to restore, and the status has the
+        reassignment.
         """
         state = present(seen)
-        former = await self._moved.moving(want.obj, state, action.email)
-        self._checkpoint("move recorded")
+        former = await self._attachments.reassigning(want.obj, state, action.email)
+        self._checkpoint("reassignment recorded")
         if not await self._records.record(
-            want.obj, {"workload_uid": state.uid, "last_reassignment": action.move}
+            want.obj, {"workload_uid": state.uid, "last_reassignment": action.reassignment}
         ):
-            await self._moved.not_moved(state, former)
-            message = f"{ObjectKey.of(want.obj)} was edited at the same moment; looking at it again"
-            outcome = Waiting(Reason.UPDATING, message, poll_after(0.0))
-            return Executed(self._recorded(want, seen), outcome, written=False)
+            await self._attachments.not_reassigned(state, former)
+            return Executed(self._recorded(want, seen), _edited(want), written=False)
         try:
-            operation = await self._moved_or_found(state, action.email)
+            operation = await self._reassigned_or_found(state, action.email)
         except GoogleError as error:
             if not error.sent:
                 raise
             self._inventory.invalidate_workload(state.workload)
             if error.undecided:
-                seen = replace(seen, move=action.move)
+                seen = replace(seen, last_reassignment=action.reassignment)
             else:
-                await self._moved.not_moved(state, former)
-            return Executed(self._recorded(want, seen), _not_moved(action, state, error))
-        self._checkpoint("workload moved")
+                await self._attachments.not_reassigned(state, former)
+            return Executed(self._recorded(want, seen), _not_reassigned(action, state, error))
+        self._checkpoint("workload reassigned")
         self._inventory.invalidate_workload(state.workload)
         shown = operation.state
         if shown is None and operation.done:
@@ -110,13 +114,20 @@ class AttachmentExecution:
         if operation.done:
             self._inventory.update_workload(shown)
             serving = dict(await self._inventory.serving_accounts(shown))
-        moved = replace(seen, state=shown, serving=serving, operation=operation, move=action.move, moved=True)
-        return Executed(self._recorded(want, moved))
+        seen = replace(
+            seen,
+            state=shown,
+            serving=serving,
+            operation=operation,
+            last_reassignment=action.reassignment,
+            reassigned=True,
+        )
+        return Executed(self._recorded(want, seen))
 
-    async def _moved_or_found(self, state: WorkloadState, email: str) -> Operation:
+    async def _reassigned_or_found(self, state: WorkloadState, email: str) -> Operation:
         """Write the account; if the answer does not say whether that took effect, read the workload."""
 
-        async def move() -> Operation:
+        async def reassign() -> Operation:
             return await self._run.set_service_account(state, email)
 
         async def find() -> Operation | None:
@@ -125,12 +136,12 @@ class AttachmentExecution:
                 return None
             return Operation("", done=True, state=found) if _runs_as(found, email) else None
 
-        return await written_or_found(move, find)
+        return await written_or_found(reassign, find)
 
     async def _restore(self, action: RestoreWorkload, seen: WorkloadSeen) -> Executed[WorkloadSeen]:
         state = present(seen)
         try:
-            await self._moved_or_found(state, action.email)
+            await self._reassigned_or_found(state, action.email)
         except GoogleError as error:
             if error.fault is not Fault.ABORTED:
                 raise
@@ -138,10 +149,23 @@ class AttachmentExecution:
             return Executed(seen, Failing(Reason.DELETING, message), written=False)
         self._inventory.invalidate_workload(state.workload)
         self._checkpoint("account restored")
-        return Executed(replace(seen, moved=True))
+        return Executed(replace(seen, reassigned=True))
+
+    async def _forget(self, want: Want, seen: WorkloadSeen) -> Executed[WorkloadSeen]:
+        """Remove the reassignment from the status, then the record from the ledger.
+
+        A deletion that is planned again, because the finalizer could not be removed, finds neither: a status
+        that names a reassignment without a record was not left by a deletion.
+        """
+        if want.obj.status.last_reassignment is not None and not await self._records.record(
+            want.obj, {"last_reassignment": None}
+        ):
+            return Executed(seen, _edited(want), written=False)
+        await self._attachments.drop(want.obj)
+        return Executed(replace(seen, record=None, forgotten=True))
 
     def _recorded(self, want: Want, seen: WorkloadSeen) -> WorkloadSeen:
-        return replace(seen, record=self._moved.of(want.obj))
+        return replace(seen, record=self._attachments.of(want.obj))
 
 
 def present(seen: WorkloadSeen) -> WorkloadState:
@@ -170,7 +194,12 @@ def _rolled_out(state: WorkloadState, email: str) -> WorkloadState:
     )
 
 
-def _not_moved(action: MoveWorkload, state: WorkloadState, error: GoogleError) -> Outcome:
+def _edited(want: Want) -> Outcome:
+    message = f"{ObjectKey.of(want.obj)} was edited at the same moment; looking at it again"
+    return Waiting(Reason.UPDATING, message, poll_after(0.0))
+
+
+def _not_reassigned(action: ReassignWorkload, state: WorkloadState, error: GoogleError) -> Outcome:
     if error.fault is Fault.ABORTED:
         return Failing(Reason.UPDATING, f"{state.workload} was deployed at the same moment; trying again")
-    return outcome_of(error, f"moving {state.workload} to {action.email}")
+    return outcome_of(error, f"reassigning {state.workload} to {action.email}")

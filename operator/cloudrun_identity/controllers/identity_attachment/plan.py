@@ -1,6 +1,6 @@
 """The plan for an attachment: pure, from the attachment as declared and the workload as seen.
 
-A workload whose template names another account is moved, unless something prevents it. After the move the
+A workload whose template names another account is reassigned, unless something prevents it. After that the
 plan only waits for the rollout.
 """
 
@@ -14,32 +14,34 @@ from cloudrun_identity.reconcile.steps import Action, Change, NoAction, Plan, Re
 
 from .attachment import AttachmentWant, DetachmentWant, Want, WorkloadSeen
 from .preflight import blocking_message
-from .reassignments import given_up, next_move
+from .reassignments import given_up, next_reassignment
 from .restoration import ForgetAttachment, RestoreWorkload, plan_detachment
 from .rollout import RECHECK, poll_after, rollout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MoveWorkload(Action):
+class ReassignWorkload(Action):
     """Set the service account of the workload's template."""
 
     verb: ClassVar[str] = "attach"
 
     email: str
     """E-mail of the account."""
-    move: Reassignment
-    """The move, as the status records it before the write."""
+    reassignment: Reassignment
+    """The reassignment, as the status records it before the write."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RecordRejectedMove(Action):
-    """Record that the platform undid the last move, so that it is not repeated before another deploy."""
+class RecordRejectedReassignment(Action):
+    """Record that the platform undid the last reassignment: it is repeated only after another deploy."""
 
-    move: Reassignment
-    """The last move, with the error of the platform."""
+    reassignment: Reassignment
+    """The last reassignment, with the error of the platform."""
 
 
-AttachmentAction: TypeAlias = MoveWorkload | RecordRejectedMove | RestoreWorkload | ForgetAttachment
+AttachmentAction: TypeAlias = (
+    ReassignWorkload | RecordRejectedReassignment | RestoreWorkload | ForgetAttachment
+)
 
 
 def plan(want: Want, seen: WorkloadSeen, now: datetime) -> Plan[AttachmentAction]:
@@ -63,29 +65,34 @@ def _plan_attachment(want: AttachmentWant, seen: WorkloadSeen, now: datetime) ->
             "set the account there"
         )
         return Plan((Refuse(Reason.REJECTED, message, _account_change(want, state)),))
-    if not want.runs_in(state) and not seen.is_moving:
-        return Plan(_plan_move(want, state, seen, now))
+    if not want.runs_in(state) and not seen.is_being_reassigned:
+        return Plan(_plan_reassignment(want, state, seen, now))
     step = rollout(want, state, seen, now)
     return Plan((step,)) if step else Plan()
 
 
-def _plan_move(
+def _plan_reassignment(
     want: AttachmentWant, state: WorkloadState, seen: WorkloadSeen, now: datetime
 ) -> tuple[AttachmentAction | NoAction, ...]:
-    """Return the move of a workload whose template names another account, or what prevents it."""
-    resource, change, last = want.workload.target.full_name, _account_change(want, state), seen.move
+    """Return the reassignment of a workload whose template names another account, or what prevents it."""
+    resource, change, last = (
+        want.workload.target.full_name,
+        _account_change(want, state),
+        seen.last_reassignment,
+    )
     if message := blocking_message(seen.preflight or ()):
         return (Wait(Reason.DEPENDENCY_NOT_READY, message, RECHECK, change),)
     records: tuple[AttachmentAction, ...] = ()
     if last and last.error is None and seen.operation and seen.operation.error:
         last = given_up(last, state, seen.operation.error)
-        records = (RecordRejectedMove(resource, move=last),)
-    match next_move(want, state, last, now):
-        case Reassignment() if seen.moved:
-            message = f"{want.workload} was just moved to {want.email} and does not run as it yet"
+        records = (RecordRejectedReassignment(resource, reassignment=last),)
+    match next_reassignment(want, state, last, now):
+        case Reassignment() if seen.reassigned:
+            message = f"{want.workload} was just reassigned to {want.email} and does not run as it yet"
             return (*records, Wait(Reason.UPDATING, message, poll_after(0.0), change))
-        case Reassignment() as move:
-            return (*records, MoveWorkload(resource, change, email=want.email, move=move))
+        case Reassignment() as reassignment:
+            action = ReassignWorkload(resource, change, email=want.email, reassignment=reassignment)
+            return (*records, action)
         case Wait(reason, message, after):
             return (*records, Wait(reason, message, after, change))
         case Refuse(reason, message):

@@ -1,8 +1,8 @@
 """Preflight checks: what Cloud Run, and then the workload, needs to run as the account.
 
 The checks are advice, not authorization. Only an account that does not exist, is disabled, or is not the one
-that the identity manages blocks a move. Answers are shared and cached, so that many attachments cost few
-calls.
+that the identity manages blocks a reassignment. Answers are shared and cached, so that many attachments cost
+few calls.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -34,7 +34,7 @@ from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.guardrails import decide
 from cloudrun_identity.iam.principals import service_account_member
 from cloudrun_identity.reconcile.conditions import Finding
-from cloudrun_identity.reconcile.preconditions import delegated_project, guardrail_facts, is_delegated
+from cloudrun_identity.reconcile.guardrail_checks import delegated_project, guardrail_facts, is_delegated
 
 from . import remedies
 from .attachment import AttachmentWant
@@ -233,7 +233,7 @@ class Preflight:
 
 
 def blocking_message(checks: Iterable[PreflightCheck]) -> str:
-    """Return why the workload must not be moved: the failed check of its account; empty if there is none."""
+    """Return why not to reassign the workload: the failed check of its account; empty if there is none."""
     failures = (
         each.message or "" for each in checks if each.check == ACCOUNT and each.state is PreflightState.FAILED
     )

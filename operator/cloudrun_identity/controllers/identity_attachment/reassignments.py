@@ -1,6 +1,6 @@
-"""Moves of a workload that another user deploys with another account.
+"""Reassignments of a workload that another user deploys with another account.
 
-The operator moves it back at once, then later and later while the deploys continue. After some rounds it
+The operator reassigns it at once, then later and later while the deploys continue. After some rounds it
 reports a conflict with another deployer, and a user has to end it.
 """
 
@@ -14,26 +14,26 @@ from cloudrun_identity.reconcile.steps import Refuse, Wait
 from .attachment import AttachmentWant, account_text, same_account
 
 FIRST_WAIT: Final = 2.0
-"""Seconds between a move that met one conflict and the next move. Each further round doubles them."""
+"""Seconds between a reassignment that met one conflict and the next one. Each further round doubles them."""
 
 ROUNDS: Final = 3
 """Rounds of a conflict, after which a user has to end it."""
 
 UNCONTESTED_AFTER: Final = timedelta(minutes=10)
-"""Time after which a move counts as uncontested. For as long, no one may deploy before the operator moves the
-workload again after a conflict."""
+"""Time after which a reassignment counts as uncontested. For as long, no one may deploy before the operator
+reassigns the workload again after a conflict."""
 
 
-def next_move(
+def next_reassignment(
     want: AttachmentWant, state: WorkloadState, last: Reassignment | None, now: datetime
 ) -> Reassignment | Wait | Refuse:
-    """Return the move to make now, of a workload whose template names another account, or why to make none.
+    """Return the reassignment to make now, of a workload whose template names another account, or why not.
 
-    `last` is the last move of this very workload.
+    `last` is the last reassignment of this very workload.
     """
-    move = Reassignment(service_account=want.email, generation=state.generation, time=now)
+    new = Reassignment(service_account=want.email, generation=state.generation, time=now)
     if last is None or not same_account(last.service_account, want.email) or is_asked(want.obj):
-        return move
+        return new
     if last.error is not None and state.generation <= last.generation:
         return Wait(
             Reason.REVISION_FAILED,
@@ -41,18 +41,18 @@ def next_move(
             "next deploy",
         )
     if state.generation == last.generation:  # the write was lost
-        return move.model_copy(update={"conflicts": last.conflicts})
-    return _contested_move(want, state, last, move)
+        return new.model_copy(update={"conflicts": last.conflicts})
+    return _contested_reassignment(want, state, last, new)
 
 
 def last_reassignment(obj: IdentityAttachment, state: WorkloadState) -> Reassignment | None:
-    """Return the last move of this very workload; None for a workload that was created again since."""
+    """Return the last reassignment of this very workload; None if the workload was created again since."""
     return obj.status.last_reassignment if obj.status.workload_uid == state.uid else None
 
 
-def given_up(move: Reassignment, state: WorkloadState, error: str) -> Reassignment:
-    """Return the move with the error of the platform, which left the workload as `state` shows it."""
-    return move.model_copy(update={"generation": state.generation, "error": error})
+def given_up(reassignment: Reassignment, state: WorkloadState, error: str) -> Reassignment:
+    """Return the reassignment with the error of the platform, which left the workload as `state` shows it."""
+    return reassignment.model_copy(update={"generation": state.generation, "error": error})
 
 
 def is_asked(obj: IdentityAttachment) -> bool:
@@ -62,27 +62,27 @@ def is_asked(obj: IdentityAttachment) -> bool:
     return asked or obj.metadata.generation != obj.status.observed_generation
 
 
-def _contested_move(
-    want: AttachmentWant, state: WorkloadState, last: Reassignment, move: Reassignment
+def _contested_reassignment(
+    want: AttachmentWant, state: WorkloadState, last: Reassignment, new: Reassignment
 ) -> Reassignment | Wait | Refuse:
-    """Return what to do after another user has deployed the workload since the last move."""
+    """Return what to do after another user has deployed the workload since the last reassignment."""
     changed = max(last.time, datetime.fromtimestamp(state.updated, last.time.tzinfo))
     if changed - last.time >= UNCONTESTED_AFTER:
-        return move
+        return new
     rounds = last.conflicts + 1
     deployer = f" by {state.last_modifier}" if state.last_modifier else ""
     deployed = f"{want.workload} was deployed as {account_text(state.service_account)}{deployer}"
     if rounds > ROUNDS:
-        if move.time - changed >= UNCONTESTED_AFTER:
-            return move.model_copy(update={"conflicts": last.conflicts})
+        if new.time - changed >= UNCONTESTED_AFTER:
+            return new.model_copy(update={"conflicts": last.conflicts})
         return Refuse(
             Reason.CONFLICT,
             f"{deployed}, again and again within minutes; deploy it with --service-account={want.email}, or "
             "delete this object",
         )
     longest = timedelta(seconds=FIRST_WAIT * 2**last.conflicts)
-    wait = last.time + longest - move.time
+    wait = last.time + longest - new.time
     if timedelta() < wait <= longest:  # a longer wait means that the clock was set back
-        message = f"{deployed}; the operator moves it back shortly"
+        message = f"{deployed}; the operator reassigns it shortly"
         return Wait(Reason.DRIFT_DETECTED, message, wait.total_seconds())
-    return move.model_copy(update={"conflicts": rounds})
+    return new.model_copy(update={"conflicts": rounds})

@@ -1,7 +1,7 @@
 """The plan for the deletion of an attachment: restore what the workload ran as before, or leave it.
 
 It is restored only if the object asks for it, the guardrails admit it, and the workload is what it was when
-the operator first moved it, apart from the account. Otherwise it is left, and an Event says why.
+the operator first reassigned it, apart from the account. Otherwise it is left, and an Event says why.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from cloudrun_identity.gcp.workloads import WorkloadState
 from cloudrun_identity.iam.admission import Denied
 from cloudrun_identity.kube.event_recorder import EventType
 from cloudrun_identity.reconcile.cluster_state import project_key
-from cloudrun_identity.reconcile.preconditions import missing
+from cloudrun_identity.reconcile.references import missing
 from cloudrun_identity.reconcile.steps import Action, Change, NoAction, StepEvent, Wait
 
 from .attachment import DetachmentWant, WorkloadSeen, account_text, may_attach, may_run_as, same_account
@@ -24,7 +24,7 @@ _ABANDON = "set spec.deletionPolicy to Abandon to leave the workload as it is"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreWorkload(Action):
-    """Set the service account of the workload's template to the one from before the first move."""
+    """Set the service account of the workload's template to the one from before the first reassignment."""
 
     verb: ClassVar[str] = "restore"
 
@@ -78,8 +78,8 @@ def _restore(
         raise ValueError("only an attachment with a record is restored")
     before = seen.record.previous_service_account
     default = default_compute_account(project.status.project_number or "")
-    if seen.moved:
-        message = f"{state.workload} is being moved back to {account_text(before)}"
+    if seen.reassigned:
+        message = f"{state.workload} is being reassigned to {account_text(before)}"
         return Wait(Reason.DELETING, message, poll_after(0.0))
     if same_account(state.service_account or default, before or default):
         return _follow(want, state)
@@ -131,7 +131,7 @@ def _follow(want: DetachmentWant, state: WorkloadState) -> DetachmentStep:
     if state.ready:
         return _forget(want)
     message = (
-        f"{state.workload} was moved back to {account_text(state.service_account)} and does not start: "
+        f"{state.workload} was reassigned to {account_text(state.service_account)} and does not start: "
         f"{state.ready_message}"
     )
     return _forget(want, StepEvent(Reason.REVISION_FAILED, message, EventType.WARNING))

@@ -1,4 +1,4 @@
-"""The rollout of a move: the platform creates a revision, starts it and sends traffic to it."""
+"""The rollout of a reassignment: the platform creates a revision, starts it and sends traffic to it."""
 
 from datetime import datetime
 from typing import Final
@@ -29,8 +29,12 @@ def rollout(
     The template of the workload names the account already.
     """
     newest, changes = state.latest_created_revision, revision_changes(want, state, seen)
-    if seen.is_moving or not state.is_settled:
-        doing = f"being moved to {want.email}" if seen.is_moving else f"rolling out {newest or 'a change'}"
+    if seen.is_being_reassigned or not state.is_settled:
+        doing = (
+            f"being reassigned to {want.email}"
+            if seen.is_being_reassigned
+            else f"rolling out {newest or 'a change'}"
+        )
         elapsed = now.timestamp() - _began(state, seen)
         return Wait(Reason.UPDATING, f"{want.workload} is {doing}", poll_after(elapsed), changes)
     if not state.ready or state.failed_revision:
@@ -70,7 +74,7 @@ def _serving_as_others(want: AttachmentWant, seen: WorkloadSeen) -> tuple[str, .
 
 
 def _began(state: WorkloadState, seen: WorkloadSeen) -> float:
-    return max(state.updated, seen.move.time.timestamp() if seen.move else 0.0)
+    return max(state.updated, seen.last_reassignment.time.timestamp() if seen.last_reassignment else 0.0)
 
 
 def _keeps_serving(state: WorkloadState, seen: WorkloadSeen) -> str:

@@ -6,16 +6,11 @@ from datetime import datetime
 from cloudrun_identity.api import IdentityKey, KeyDeletionPolicy, KeyState, KeyStatus, LedgerKey, Reason
 from cloudrun_identity.iam.admission import Denied, may_make_keys
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey, identity_key, project_key
+from cloudrun_identity.reconcile.guardrail_checks import guardrail_facts
 from cloudrun_identity.reconcile.interfaces import Executed, ExternalResource, Summary
 from cloudrun_identity.reconcile.outcomes import Refused, Waiting
-from cloudrun_identity.reconcile.preconditions import (
-    Allowed,
-    Blocked,
-    guardrail_facts,
-    missing,
-    not_ready,
-    unresolved,
-)
+from cloudrun_identity.reconcile.preconditions import Allowed, Blocked, unresolved
+from cloudrun_identity.reconcile.references import missing, not_ready
 from cloudrun_identity.reconcile.refusals import refusal
 from cloudrun_identity.reconcile.steps import Plan
 

@@ -15,7 +15,7 @@ from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.policy.policy_shares import policy_budget
 from cloudrun_identity.reconcile.budgets import accounts_of, roles_of
 from cloudrun_identity.reconcile.cluster_state import ClusterState
-from cloudrun_identity.reconcile.preconditions import guardrail_facts
+from cloudrun_identity.reconcile.guardrail_checks import guardrail_facts
 
 _SHOWN: Final = 5  # namespaces that an issue names
 

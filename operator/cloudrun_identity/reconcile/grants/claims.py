@@ -8,7 +8,7 @@ from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.guardrails import decide
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.reconcile.cluster_state import ClusterState
-from cloudrun_identity.reconcile.preconditions import guardrail_facts
+from cloudrun_identity.reconcile.guardrail_checks import guardrail_facts
 
 
 def claimed_grants(owner: Owner, targets: Iterable[Target], cluster: ClusterState) -> frozenset[Grant]:

@@ -29,8 +29,8 @@ from cloudrun_identity.reconcile.cluster_state import (
     project_key,
 )
 from cloudrun_identity.reconcile.outcomes import Refused
-from cloudrun_identity.reconcile.preconditions import missing, not_ready, other_project
-from cloudrun_identity.reconcile.references import Resolved, Unresolved
+from cloudrun_identity.reconcile.preconditions import other_project
+from cloudrun_identity.reconcile.references import Resolved, Unresolved, missing, not_ready
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from cloudrun_identity.gcp.workloads import Workload
 from cloudrun_identity.iam.admission import Admitted, may_use_workload
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.reconcile.cluster_state import ClusterState
-from cloudrun_identity.reconcile.preconditions import guardrail_facts
+from cloudrun_identity.reconcile.guardrail_checks import guardrail_facts
 from cloudrun_identity.reconcile.references import Resolved
 
 INVOKER: Final = "roles/run.invoker"

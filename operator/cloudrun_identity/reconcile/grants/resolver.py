@@ -25,8 +25,8 @@ from cloudrun_identity.iam.guardrails import decide
 from cloudrun_identity.iam.principals import service_account_member
 from cloudrun_identity.policy.desired_grants import DesiredGrant, DesiredGrants, Retain
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ledger_owner
+from cloudrun_identity.reconcile.guardrail_checks import guardrail_facts
 from cloudrun_identity.reconcile.outcomes import Outcome, Refused, outcome_of
-from cloudrun_identity.reconcile.preconditions import guardrail_facts
 from cloudrun_identity.reconcile.references import Resolved, Unresolved
 from cloudrun_identity.reconcile.refusals import refusal
 

@@ -7,8 +7,7 @@ from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.role_permissions import home_of
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey, custom_role_key, role_key
 from cloudrun_identity.reconcile.outcomes import Refused, Waiting
-from cloudrun_identity.reconcile.preconditions import missing, not_ready
-from cloudrun_identity.reconcile.references import Resolved, Unresolved
+from cloudrun_identity.reconcile.references import Resolved, Unresolved, missing, not_ready
 
 
 def resolve_role(

@@ -13,8 +13,7 @@ from cloudrun_identity.reconcile.cluster_state import (
     identity_key,
 )
 from cloudrun_identity.reconcile.outcomes import Refused
-from cloudrun_identity.reconcile.preconditions import missing, not_ready
-from cloudrun_identity.reconcile.references import Resolved, Unresolved
+from cloudrun_identity.reconcile.references import Resolved, Unresolved, missing, not_ready
 
 
 @dataclass(frozen=True, slots=True)

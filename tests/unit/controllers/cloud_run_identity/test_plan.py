@@ -7,14 +7,13 @@ from typing import Any
 import pytest
 
 from cloudrun_identity.api import AccountIntent, AccountLoss, AccountText, LedgerAccount, Origin, Reason
-from cloudrun_identity.controllers.cloud_run_identity.account import (
-    AccountSeen,
-    AccountWant,
+from cloudrun_identity.controllers.cloud_run_identity.account import AccountSeen, AccountWant
+from cloudrun_identity.controllers.cloud_run_identity.account_records import creating
+from cloudrun_identity.controllers.cloud_run_identity.actions import (
     ForgetAccount,
     LeaveBehind,
     UndeleteAccount,
 )
-from cloudrun_identity.controllers.cloud_run_identity.account_records import creating
 from cloudrun_identity.controllers.cloud_run_identity.plan import plan
 from cloudrun_identity.controllers.cloud_run_identity.propagation import GOOD_READS, GRACE
 from cloudrun_identity.gcp.service_accounts import ServiceAccount

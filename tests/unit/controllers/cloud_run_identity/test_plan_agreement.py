@@ -25,8 +25,8 @@ from cloudrun_identity.api import (
     WhenDisabled,
     WhenReplaced,
 )
-from cloudrun_identity.controllers.cloud_run_identity.account import ForgetAccount
 from cloudrun_identity.controllers.cloud_run_identity.account_records import creating, lost
+from cloudrun_identity.controllers.cloud_run_identity.actions import ForgetAccount
 from cloudrun_identity.controllers.cloud_run_identity.controller import IdentityWant
 from cloudrun_identity.controllers.cloud_run_identity.propagation import GOOD_READS
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
@@ -94,6 +94,8 @@ class Case:
     spec: dict[str, Any]
     in_use: bool = False
     forced: bool = False
+    full: bool = False
+    """True if the project has as many accounts as its guardrails permit."""
 
     def bench(self) -> AccountBench:
         """An operator that finds the state."""
@@ -104,11 +106,15 @@ class Case:
         ACCOUNTS[self.account](bench)
         if self.in_use:
             bench.run.services = {("europe-west1", "web"): EMAIL}
+        if self.full:
+            bench.google.put(EMAIL.replace("checkout", "ops"))
         return bench
 
     def want(self, bench: AccountBench) -> IdentityWant:
-        adoptable = {"guardrails": {"adoptableAccounts": admitted([EMAIL])}} if self.adoptable else {}
-        return bench.want(project(**adoptable), **self.spec)
+        guardrails: dict[str, Any] = {"adoptableAccounts": admitted([EMAIL])} if self.adoptable else {}
+        if self.full:
+            guardrails["maxAccounts"] = 1
+        return bench.want(project(guardrails=guardrails), **self.spec)
 
 
 @dataclass
@@ -269,6 +275,17 @@ async def test_observe_reports_what_the_spec_leaves_as_it_is(account: str, spec:
     observed, managed = await forecast_of(account, "settled", **spec)
     assert observed == managed
     assert isinstance(observed, Paused | Refused)
+
+
+async def test_observe_and_dry_run_wait_for_room_as_manage_does() -> None:
+    case = Case("none", "missing", adoptable=False, spec={"displayName": "Till"}, full=True)
+    observed = (await observe(case))[0].outcome
+    managed, _, changes, bench = await manage(case)
+    assumed, assumed_changes, _ = await dry_run(case)
+    assert observed == managed == assumed
+    assert isinstance(managed, Waiting)
+    assert managed.reason is Reason.QUOTA_EXCEEDED
+    assert (changes, assumed_changes, bench.writes()) == ([], [], [])
 
 
 async def test_observed_account_in_creation_is_never_settled() -> None:

@@ -97,9 +97,6 @@ class Policies:
         policy.bindings.add(role="roles/viewer", members=["user:bob@example.com"])
         return policy
 
-    async def set(self, target: Target, policy: Policy) -> Policy:
-        raise NotImplementedError
-
 
 async def test_holders_are_read_from_every_policy() -> None:
     ledger = Ledger.of(TARGET)

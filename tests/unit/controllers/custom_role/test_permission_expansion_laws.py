@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from cloudrun_identity.api import CustomRole, LedgerEntry, LedgerRole, Origin, RoleState, TargetKind
 from cloudrun_identity.controllers.custom_role.controller import CustomRoleController
+from cloudrun_identity.controllers.custom_role.execution import RoleExecution
 from cloudrun_identity.controllers.custom_role.role import RoleWant
+from cloudrun_identity.controllers.custom_role.role_records import RoleRecords
 from cloudrun_identity.gcp.custom_roles import CustomRoles
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.roles import Roles
@@ -107,14 +109,10 @@ class History:
         expansions = Roles(self.google, asyncio.get_running_loop().time)
         self.resolver = GrantResolver(expansions)
         custom_roles = CustomRoles(self.google, asyncio.get_running_loop().time)
+        records = RoleRecords(self.env.ledgers, lambda: NOON)
+        execution = RoleExecution(custom_roles, expansions, records, lambda: NOON, lambda _: None)
         self.controller = CustomRoleController(
-            custom_roles,
-            expansions,
-            self.env.ledgers,
-            self.syncers,
-            self.env.policies,
-            lambda: NOON,
-            lambda _: None,
+            custom_roles, records, execution, self.syncers, self.env.policies, lambda: NOON
         )
 
     def check(self) -> None:

@@ -21,12 +21,14 @@ from .roles import (
     AS_DECLARED,
     CREATING,
     DELETED,
+    LEFT,
     NARROW,
     OPS,
     OTHER_NAMESPACE,
     RECORD,
     WIDE,
     FakeCustomRoles,
+    OnePolicy,
     controller,
     deletion,
     want,
@@ -37,10 +39,12 @@ RECORDS = {
     "creating": CREATING,
     "created": RECORD,
     "adopted": ADOPTED,
+    "left": LEFT,
     "deleted before": DELETED,
     "deleted in another namespace": OTHER_NAMESPACE,
 }
 NOT_ADMITTED = AS_DECLARED.permissions | {"iam.roles.create"}
+HOLDERS = ("", "object", "by hand")
 PERMISSIONS = (AS_DECLARED.permissions, WIDE, NARROW, NOT_ADMITTED)
 
 
@@ -60,16 +64,18 @@ class Case:
     record: str
     role: CustomRoleState | None
     adoption: str = "Fail"
-    denied: bool = False
-    """True if the guardrails do not admit the grants of the role."""
+    holder: str = ""
+    """Who holds the role, by a grant that the guardrails do not admit: `object`, or `by hand`."""
     unsupported: frozenset[str] = frozenset()
     deletes: bool = False
     users: tuple[str, ...] = ()
     abandon: bool = False
 
     async def scene(self) -> tuple[AnyResource, Any]:
-        record, grants = RECORDS[self.record], [OPS] if self.denied else []
-        kind = controller(*grants, record=record, roles=FakeCustomRoles(self.role, self.unsupported))
+        record, grants = RECORDS[self.record], [OPS] if self.holder == "object" else []
+        policy = OnePolicy("user:ann@example.com") if self.holder == "by hand" else OnePolicy()
+        roles = FakeCustomRoles(self.role, self.unsupported)
+        kind = controller(*grants, record=record, roles=roles, policies=policy)
         if self.deletes:
             return kind, deletion(*self.users, abandon=self.abandon)
         return kind, want(record, *grants, adoption=self.adoption)
@@ -77,11 +83,11 @@ class Case:
 
 def declarations(record: str) -> Iterator[Case]:
     """Return a case for every combination of the options that matter for a record."""
-    for role, adoption, denied, unsupported in product(
-        roles(), ("Fail", "Adopt"), (False, True), (frozenset[str](), frozenset({"run.jobs.get"}))
+    for role, adoption, holder, unsupported in product(
+        roles(), ("Fail", "Adopt"), HOLDERS, (frozenset[str](), frozenset({"run.jobs.get"}))
     ):
         if not (role and unsupported & role.permissions):  # Google would not show such a role
-            yield Case(record, role, adoption, denied, unsupported)
+            yield Case(record, role, adoption, holder, unsupported)
 
 
 @pytest.mark.parametrize("record", RECORDS)
@@ -110,7 +116,9 @@ async def test_deletion_does_what_its_plan_says(record: str) -> None:
         (Case("no record", AS_DECLARED, "Adopt"), Paused, Reason.DRIFT_DETECTED),
         (Case("no record", AS_DECLARED), Refused, Reason.CONFLICT),
         (Case("no record", replace(AS_DECLARED, deleted=True)), Refused, Reason.CONFLICT),
-        (Case("created", None, denied=True), Refused, Reason.DENIED_BY_GUARDRAIL),
+        (Case("created", None, holder="object"), Refused, Reason.DENIED_BY_GUARDRAIL),
+        (Case("created", None, holder="by hand"), Refused, Reason.DENIED_BY_GUARDRAIL),
+        (Case("left", AS_DECLARED), Paused, Reason.DRIFT_DETECTED),
         (
             Case("no record", replace(AS_DECLARED, permissions=NOT_ADMITTED), "Adopt"),
             Refused,

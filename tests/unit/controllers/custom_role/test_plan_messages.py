@@ -83,10 +83,11 @@ def test_deleted_role_of_another_namespace_is_free_after_its_retention() -> None
 
 def test_own_deleted_role_that_cannot_be_undeleted_shows_both_dates() -> None:
     deleted = DELETED.replace(deleted_time=NOON - timedelta(days=8))
-    reason, text = deleted_role_refusal(declared(deleted), deleted, NOON)
-    assert reason is Reason.CONFLICT
-    assert f"was deleted on {NOON - timedelta(days=8):%Y-%m-%d} and can no longer be undeleted" in text
-    assert text.endswith(f"choose another roleID until {NOON - timedelta(days=8) + ID_TAKEN_FOR:%Y-%m-%d}")
+    refused = deleted_role_refusal(declared(deleted), deleted, NOON)
+    assert refused.reason is Reason.CONFLICT
+    on, free = NOON - timedelta(days=8), NOON - timedelta(days=8) + ID_TAKEN_FOR
+    assert f"was deleted on {on:%Y-%m-%d} and can no longer be undeleted" in refused.message
+    assert refused.message.endswith(f"choose another roleID until {free:%Y-%m-%d}")
 
 
 def test_role_deleted_by_another_user_is_free_counting_from_its_stall() -> None:
@@ -101,9 +102,10 @@ def test_role_deleted_by_another_user_is_free_counting_from_its_stall() -> None:
     obj = role()
     status = type(obj.status).model_validate({"conditions": [stalled]})
     before = replace(declared(None), obj=obj.model_copy(update={"status": status}))
-    assert "free again on 2026-03-10 at the latest" in deleted_role_refusal(before, None, NOON)[1]
+    assert "free again on 2026-03-10 at the latest" in deleted_role_refusal(before, None, NOON).message
     assert (
-        f"free again on {NOON + ID_TAKEN_FOR:%Y-%m-%d}" in deleted_role_refusal(declared(None), None, NOON)[1]
+        f"free again on {NOON + ID_TAKEN_FOR:%Y-%m-%d}"
+        in deleted_role_refusal(declared(None), None, NOON).message
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from cloudrun_identity.api import IdentityAttachment, LedgerAttachment, PreflightCheck, PreflightState
 from cloudrun_identity.controllers.identity_attachment.controller import IdentityAttachmentController
+from cloudrun_identity.controllers.identity_attachment.execution import AttachmentExecution
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.gcp.run import Operation
 from cloudrun_identity.gcp.workloads import Workload, WorkloadState
@@ -31,12 +32,14 @@ class FakeCloud:
         self.serving: Mapping[str, str] | None = None
         self.records = attachment_records()
         self.recordable = True
+        self.recorded: dict[str, Any] = {}
         self.instant = False
-        self.applies_lost_moves = False
+        self.applies_lost_reassignments = False
 
     def controller(self) -> IdentityAttachmentController:
         cloud: Any = self
-        return IdentityAttachmentController(cloud, cloud, cloud, cloud, cloud, lambda step: None)
+        execution = AttachmentExecution(cloud, cloud, cloud, cloud, lambda step: None)
+        return IdentityAttachmentController(cloud, cloud, cloud, cloud, execution)
 
     async def workload(self, workload: Workload, max_age: float) -> WorkloadState | None:
         self.calls.append("get")
@@ -58,17 +61,17 @@ class FakeCloud:
         self.calls.append("invalidate")
 
     async def set_service_account(self, state: WorkloadState, email: str) -> Operation:
-        self.calls.append(f"move to {email}")
+        self.calls.append(f"reassign to {email}")
         if self.faults:
-            if self.applies_lost_moves:
+            if self.applies_lost_reassignments:
                 self.state = replace(state, service_account=email, generation=state.generation + 1)
             raise fault(self.faults.pop(0))
-        moved = replace(state, service_account=email, generation=state.generation + 1)
+        reassigned = replace(state, service_account=email, generation=state.generation + 1)
         if self.instant:
-            settled = replace(moved, observed_generation=moved.generation)
+            settled = replace(reassigned, observed_generation=reassigned.generation)
             self.under_way = Operation(OPERATION, done=True, state=settled)
         else:
-            self.under_way = Operation(OPERATION, done=False, state=replace(moved, reconciling=True))
+            self.under_way = Operation(OPERATION, done=False, state=replace(reassigned, reconciling=True))
         return self.under_way
 
     async def operation(self, name: str, workload: Workload) -> Operation:
@@ -87,23 +90,25 @@ class FakeCloud:
     def of(self, obj: IdentityAttachment) -> LedgerAttachment | None:
         return self.records.of(obj)
 
-    async def moving(
+    async def reassigning(
         self, obj: IdentityAttachment, state: WorkloadState, email: str
     ) -> LedgerAttachment | None:
         self.calls.append("ledger")
-        return await self.records.moving(obj, state, email)
+        return await self.records.reassigning(obj, state, email)
 
-    async def not_moved(self, state: WorkloadState, former: LedgerAttachment | None) -> None:
-        await self.records.not_moved(state, former)
+    async def not_reassigned(self, state: WorkloadState, former: LedgerAttachment | None) -> None:
+        await self.records.not_reassigned(state, former)
 
     async def drop(self, obj: IdentityAttachment) -> None:
         await self.records.drop(obj)
 
     async def record(self, obj: object, fields: dict[str, Any]) -> bool:
         self.calls.append("record")
+        if self.recordable:
+            self.recorded |= fields
         return self.recordable
 
     @property
-    def moves(self) -> list[str]:
-        """The accounts that the workload was moved to."""
-        return [call.removeprefix("move to ") for call in self.calls if call.startswith("move to ")]
+    def reassigned_to(self) -> list[str]:
+        """The accounts that the workload was reassigned to."""
+        return [call.removeprefix("reassign to ") for call in self.calls if call.startswith("reassign to ")]

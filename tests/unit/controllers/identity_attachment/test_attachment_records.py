@@ -16,8 +16,8 @@ ANEW = replace(REDEPLOYED, uid="w-2")
 
 
 async def before(records: AttachmentRecords, obj: IdentityAttachment, state: WorkloadState) -> str:
-    """Return the recorded account once the workload is about to be moved."""
-    await records.moving(obj, state, EMAIL)
+    """Return the recorded account once the workload is about to be reassigned."""
+    await records.reassigning(obj, state, EMAIL)
     record = records.of(obj)
     assert record is not None
     assert record.service_account == EMAIL

@@ -73,7 +73,7 @@ async def test_a_move_is_recorded_first_and_takes_one_read_and_one_write() -> No
 
     outcome, summary = await reconciled(cloud)
 
-    assert cloud.calls == ["get", "preflight", "ledger", "record", f"move to {EMAIL}", "invalidate"]
+    assert cloud.calls == ["get", "preflight", "ledger", "record", f"reassign to {EMAIL}", "invalidate"]
     assert isinstance(outcome, Waiting)
     assert summary.fields["operation"] == OPERATION
     assert summary.fields["previous_service_account"] == OLD
@@ -126,11 +126,11 @@ async def test_a_first_move_without_an_answer_records_the_previous_account() -> 
 
 async def test_move_with_a_lost_answer_is_looked_up() -> None:
     cloud = FakeCloud(replace(ELSEWHERE, service_account="first@x"), Fault.UNAVAILABLE)
-    cloud.applies_lost_moves = True
+    cloud.applies_lost_reassignments = True
     outcome, summary = await reconciled(cloud)
     assert not isinstance(outcome, Failing)
     assert summary.fields["previous_service_account"] == "first@x"
-    assert len(cloud.moves) == 1
+    assert len(cloud.reassigned_to) == 1
 
 
 async def test_a_failed_later_move_keeps_the_previous_account() -> None:
@@ -158,7 +158,7 @@ async def test_a_forged_previous_account_in_the_status_is_corrected() -> None:
     assert summary.fields["previous_service_account"] is None
 
 
-async def test_a_workload_with_the_right_account_is_not_moved() -> None:
+async def test_a_workload_with_the_right_account_is_not_reassigned() -> None:
     cloud = FakeCloud(ROLLED_OUT)
     _, summary = await reconciled(cloud)
     assert cloud.calls == ["get"]
@@ -169,8 +169,8 @@ async def test_a_workload_with_the_right_account_is_not_moved() -> None:
 async def test_an_operation_shows_the_workload_until_it_is_done() -> None:
     cloud = FakeCloud(ELSEWHERE)
     obj = attachment({"workloadUID": "w-1", "operation": OPERATION})
-    moving = replace(ROLLED_OUT, reconciling=True)
-    cloud.under_way = Operation(OPERATION, done=False, state=moving)
+    reassigning = replace(ROLLED_OUT, reconciling=True)
+    cloud.under_way = Operation(OPERATION, done=False, state=reassigning)
     outcome, summary = await reconciled(cloud, obj)
     assert isinstance(outcome, Waiting)
     assert summary.fields["operation"] == OPERATION
@@ -200,7 +200,7 @@ async def test_a_move_that_the_platform_rejected_is_not_repeated() -> None:
     assert "no such image" in outcome.message
     kept = summary.fields["last_reassignment"]
     assert (kept.error, kept.generation) == ("no such image", 3)
-    assert "move" not in " ".join(cloud.calls)
+    assert "reassign" not in " ".join(cloud.calls)
 
 
 @pytest.mark.parametrize("error", [Fault.ABORTED, Fault.PERMISSION_DENIED, Fault.QUOTA_EXCEEDED])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cloudrun_identity.api import IdentityAttachment, PreflightCheck, PreflightState, Reason, Reassignment
-from cloudrun_identity.controllers.identity_attachment.plan import MoveWorkload
+from cloudrun_identity.controllers.identity_attachment.plan import ReassignWorkload
 from cloudrun_identity.controllers.identity_attachment.reassignments import ROUNDS
 from cloudrun_identity.gcp.run import Operation
 from cloudrun_identity.gcp.workloads import WorkloadState
@@ -39,9 +39,9 @@ OPERATIONS = {
     "operation failed": Operation(OPERATION, done=True, error="no such image"),
 }
 RECENT = Reassignment(service_account=EMAIL, generation=1, time=NOW - timedelta(seconds=1))
-MOVES = {
-    "never moved": None,
-    "moved": RECENT,
+REASSIGNMENTS = {
+    "never reassigned": None,
+    "reassigned": RECENT,
     "lost": RECENT.model_copy(update={"generation": ELSEWHERE.generation}),
     "conflicts": RECENT.model_copy(update={"conflicts": ROUNDS}),
     "rejected": RECENT.model_copy(update={"error": "no such image", "generation": 9}),
@@ -60,7 +60,7 @@ class Case:
     state: str
     serving: str = "as the template"
     operation: str = "no operation"
-    move: str = "never moved"
+    last: str = "never reassigned"
     checks: str = "checks passed"
     edited: bool = False
 
@@ -69,12 +69,12 @@ class Case:
         cloud.serving = SERVING[self.serving]
         cloud.under_way = OPERATIONS[self.operation]
         cloud.checks = CHECKS[self.checks]
-        move = MOVES[self.move]
+        last = REASSIGNMENTS[self.last]
         status = {
             "workloadUID": "w-1",
             "observedGeneration": 0 if self.edited else 1,
             **({"operation": OPERATION} if cloud.under_way else {}),
-            **({"lastReassignment": move.to_dict()} if move else {}),
+            **({"lastReassignment": last.to_dict()} if last else {}),
         }
         return cloud.controller(), want(attachment(status))
 
@@ -82,20 +82,20 @@ class Case:
     def all(cls, name: str) -> Iterator["Case"]:
         """Return the cases that matter for a state."""
         state = STATES[name]
-        moves = state is not None and state.service_account != EMAIL
-        for operation, move in itertools.product(OPERATIONS, MOVES):
-            if not moves:
-                yield from (cls(name, serving, operation, move) for serving in SERVING)
+        differs = state is not None and state.service_account != EMAIL
+        for operation, last in itertools.product(OPERATIONS, REASSIGNMENTS):
+            if not differs:
+                yield from (cls(name, serving, operation, last) for serving in SERVING)
                 continue
             for checks, edited in itertools.product(CHECKS, (False, True)):
-                yield cls(name, operation=operation, move=move, checks=checks, edited=edited)
+                yield cls(name, operation=operation, last=last, checks=checks, edited=edited)
 
 
 @pytest.mark.parametrize("state", STATES)
 async def test_manage_does_what_observe_and_the_dry_run_report(state: str) -> None:
     for case in Case.all(state):
         found = await agreement(case.scene, NOW)
-        assert sum(isinstance(action, MoveWorkload) for action in found.executed) <= 1, case
+        assert sum(isinstance(action, ReassignWorkload) for action in found.executed) <= 1, case
 
 
 @pytest.mark.parametrize(
@@ -108,10 +108,14 @@ async def test_manage_does_what_observe_and_the_dry_run_report(state: str) -> No
         (Case("other account"), Paused, Reason.DRIFT_DETECTED),
         (Case("other account", operation="operation under way"), Waiting, Reason.UPDATING),
         (Case("other account", checks="no account"), Waiting, Reason.DEPENDENCY_NOT_READY),
-        (Case("other account", move="moved"), Waiting, Reason.DRIFT_DETECTED),
-        (Case("other account", move="conflicts"), Refused, Reason.CONFLICT),
-        (Case("other account", move="rejected"), Waiting, Reason.REVISION_FAILED),
-        (Case("other account", move="moved", operation="operation failed"), Waiting, Reason.REVISION_FAILED),
+        (Case("other account", last="reassigned"), Waiting, Reason.DRIFT_DETECTED),
+        (Case("other account", last="conflicts"), Refused, Reason.CONFLICT),
+        (Case("other account", last="rejected"), Waiting, Reason.REVISION_FAILED),
+        (
+            Case("other account", last="reassigned", operation="operation failed"),
+            Waiting,
+            Reason.REVISION_FAILED,
+        ),
         (Case("other account, by a function"), Refused, Reason.REJECTED),
         (Case("right account, by a function"), Refused, Reason.REJECTED),
     ],
@@ -130,12 +134,18 @@ async def test_observe_reports_why_manage_would_not_act(
 async def test_a_deletion_does_what_its_plan_says(state: str, accounts: list[str]) -> None:
     guardrails = {"workloads": [{"names": ["checkout"], "namespaces": ["*"]}], "accounts": admitted(accounts)}
     cluster = FakeClusterState(project(guardrails=guardrails), identity(), accounts=[record()])
-    for policy, abandon in itertools.product(("Restore", "Abandon"), (True, False)):
-        obj = attachment(deletionPolicy=policy)
+    status = {"workloadUID": "w-1", "lastReassignment": RECENT.to_dict()}
+    for policy, recorded, abandon in itertools.product(("Restore", "Abandon"), (True, False), (True, False)):
+        if not recorded and (abandon or policy == "Abandon"):
+            continue  # nothing to undo
+        obj = attachment(status, deletionPolicy=policy)
 
-        async def scene(obj: IdentityAttachment = obj, abandon: bool = abandon) -> tuple[AnyResource, Any]:
+        async def scene(
+            obj: IdentityAttachment = obj, recorded: bool = recorded, abandon: bool = abandon
+        ) -> tuple[AnyResource, Any]:
             cloud = FakeCloud(STATES[state])
-            await cloud.records.moving(obj, ELSEWHERE, EMAIL)
+            if recorded:
+                await cloud.records.reassigning(obj, ELSEWHERE, EMAIL)
             kind = cloud.controller()
             return kind, kind.resolve_deletion(obj, cluster, abandon=abandon)
 

@@ -12,7 +12,7 @@ from cloudrun_identity.controllers.identity_attachment.reassignments import (
     given_up,
     is_asked,
     last_reassignment,
-    next_move,
+    next_reassignment,
 )
 from cloudrun_identity.reconcile.steps import Refuse, Wait
 from tests.unit.controllers.attachments import ELSEWHERE, OLD, attachment, want
@@ -22,8 +22,8 @@ NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LONG_AGO = NOW - timedelta(days=1)
 
 
-def moved(**fields: Any) -> Reassignment:
-    """Return the last move: from generation 1, a minute ago."""
+def reassigned(**fields: Any) -> Reassignment:
+    """Return the last reassignment: from generation 1, a minute ago."""
     return Reassignment(
         **{"service_account": EMAIL, "generation": 1, "time": NOW - timedelta(minutes=1)} | fields
     )
@@ -40,7 +40,7 @@ def decided(
     state = replace(
         ELSEWHERE, generation=generation, updated=changed.timestamp(), last_modifier="ci@example.com"
     )
-    return next_move(want(obj or attachment({"workloadUID": "w-1"})), state, last, NOW)
+    return next_reassignment(want(obj or attachment({"workloadUID": "w-1"})), state, last, NOW)
 
 
 def test_an_overlong_reconcile_request_counts_as_handled() -> None:
@@ -54,11 +54,11 @@ def test_the_first_move_is_made_at_once() -> None:
 
 
 def test_a_deploy_with_another_account_is_reverted_at_once_and_counted() -> None:
-    assert decided(moved()) == Reassignment(service_account=EMAIL, generation=3, time=NOW, conflicts=1)
+    assert decided(reassigned()) == Reassignment(service_account=EMAIL, generation=3, time=NOW, conflicts=1)
 
 
 def test_a_move_that_lasted_was_not_contested() -> None:
-    found = decided(moved(time=NOW - UNCONTESTED_AFTER, conflicts=ROUNDS))
+    found = decided(reassigned(time=NOW - UNCONTESTED_AFTER, conflicts=ROUNDS))
     assert isinstance(found, Reassignment)
     assert found.conflicts == 0
 
@@ -66,22 +66,22 @@ def test_a_move_that_lasted_was_not_contested() -> None:
 @pytest.mark.parametrize("conflicts", range(ROUNDS))
 def test_each_round_of_a_conflict_waits_twice_as_long(conflicts: int) -> None:
     wait = FIRST_WAIT * 2**conflicts
-    early = decided(moved(time=NOW - timedelta(seconds=wait - 1), conflicts=conflicts))
+    early = decided(reassigned(time=NOW - timedelta(seconds=wait - 1), conflicts=conflicts))
     assert isinstance(early, Wait)
     assert early.reason is Reason.DRIFT_DETECTED
     assert early.after == pytest.approx(1)
-    due = decided(moved(time=NOW - timedelta(seconds=wait), conflicts=conflicts))
+    due = decided(reassigned(time=NOW - timedelta(seconds=wait), conflicts=conflicts))
     assert isinstance(due, Reassignment)
     assert due.conflicts == conflicts + 1
 
 
 def test_a_clock_that_was_set_back_delays_nothing() -> None:
-    """The last move seems to be yet to come, and to wait for it would take as long as the clock was ahead."""
-    assert isinstance(decided(moved(time=NOW + timedelta(hours=2))), Reassignment)
+    """The last reassignment seems to lie ahead; waiting for it would take as long as the clock was ahead."""
+    assert isinstance(decided(reassigned(time=NOW + timedelta(hours=2))), Reassignment)
 
 
 def test_a_conflict_needs_a_user_and_names_the_deployer() -> None:
-    outcome = decided(moved(conflicts=ROUNDS))
+    outcome = decided(reassigned(conflicts=ROUNDS))
     assert isinstance(outcome, Refuse)
     assert outcome.reason is Reason.CONFLICT
     for word in (OLD, "ci@example.com", EMAIL):
@@ -89,7 +89,7 @@ def test_a_conflict_needs_a_user_and_names_the_deployer() -> None:
 
 
 def test_a_conflict_is_retried_after_a_long_time_without_deploys() -> None:
-    early = moved(conflicts=ROUNDS, time=LONG_AGO)
+    early = reassigned(conflicts=ROUNDS, time=LONG_AGO)
     again = decided(early, changed=LONG_AGO + timedelta(minutes=1))
     assert isinstance(again, Reassignment)
     assert again.conflicts == ROUNDS, "so that the next round ends it"
@@ -97,13 +97,13 @@ def test_a_conflict_is_retried_after_a_long_time_without_deploys() -> None:
 
 @pytest.mark.parametrize("conflicts", [0, ROUNDS])
 def test_a_lost_write_is_repeated_and_is_not_contested(conflicts: int) -> None:
-    again = decided(moved(generation=3, conflicts=conflicts))
+    again = decided(reassigned(generation=3, conflicts=conflicts))
     assert isinstance(again, Reassignment)
     assert again.conflicts == conflicts
 
 
 def test_a_rejected_move_is_retried_only_after_a_deploy() -> None:
-    last = given_up(moved(), replace(ELSEWHERE, generation=3), "image not found")
+    last = given_up(reassigned(), replace(ELSEWHERE, generation=3), "image not found")
     outcome = decided(last, generation=3)
     assert isinstance(outcome, Wait)
     assert outcome.reason is Reason.REVISION_FAILED
@@ -113,7 +113,7 @@ def test_a_rejected_move_is_retried_only_after_a_deploy() -> None:
 
 @pytest.mark.parametrize(
     "last",
-    [moved(conflicts=ROUNDS), moved(error="image not found", generation=3)],
+    [reassigned(conflicts=ROUNDS), reassigned(error="image not found", generation=3)],
     ids=["conflict", "failure"],
 )
 def test_another_account_or_a_user_request_resets_the_conflict(last: Reassignment) -> None:
@@ -125,8 +125,8 @@ def test_another_account_or_a_user_request_resets_the_conflict(last: Reassignmen
 
 
 def test_a_workload_created_again_has_no_last_move() -> None:
-    status = {"workloadUID": "w-1", "lastReassignment": moved().to_dict()}
-    assert last_reassignment(attachment(status), ELSEWHERE) == moved()
+    status = {"workloadUID": "w-1", "lastReassignment": reassigned().to_dict()}
+    assert last_reassignment(attachment(status), ELSEWHERE) == reassigned()
     assert last_reassignment(attachment(status), replace(ELSEWHERE, uid="w-2")) is None
 
 

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from cloudrun_identity.api import RELEASE_ORPHANS, ManagedProject
 from cloudrun_identity.controllers.managed_project.controller import ManagedProjectController
 from cloudrun_identity.controllers.managed_project.plan import ProjectWant
 from cloudrun_identity.gcp.errors import Fault
@@ -16,7 +17,7 @@ from cloudrun_identity.reconcile.cluster_state import identity_key, project_key
 from cloudrun_identity.reconcile.outcomes import InSync, Outcome
 from tests.unit.controllers.carry_out import NOON
 from tests.unit.controllers.cloud import FakeRun, FakeServiceAccounts, fault, inventory
-from tests.unit.controllers.cluster_state import FakeClusterState, project
+from tests.unit.controllers.cluster_state import EMAIL, FakeClusterState, project, record
 
 ACTIVE = Project("payments-prod-1234", "42", "Payments", active=True)
 DELETED = Project("payments-prod-1234", "42", "Payments", active=False)
@@ -100,6 +101,15 @@ def want(usage: str = "Verify", **spec: Any) -> ProjectWant:
     """Return the project as declared."""
     obj = project(crossProjectUsage=usage, **spec)
     return ProjectWant(obj, FakeClusterState(obj))
+
+
+def orphaned(obj: ManagedProject) -> ProjectWant:
+    """Return a project with an orphaned account, whose release it requests."""
+    metadata = obj.metadata.model_copy(update={"annotations": {RELEASE_ORPHANS: "*"}})
+    obj = obj.model_copy(update={"metadata": metadata})
+    cluster = FakeClusterState(obj)
+    cluster.stored_ledgers = [Ledger.of(Target.service_account(obj.project_id, EMAIL)).with_account(record())]
+    return ProjectWant(obj, cluster)
 
 
 def cluster_with(users: int) -> FakeClusterState:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from cloudrun_identity.api import Reason
+from cloudrun_identity.controllers.managed_project.plan import AllowCrossProjectUsage
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.projects import Project
 from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, Paused, Waiting
@@ -14,7 +15,7 @@ from tests.unit.controllers.agreement import AnyResource, agreement
 from tests.unit.controllers.carry_out import NOON
 from tests.unit.controllers.cluster_state import project
 
-from .fakes import ACTIVE, DELETED, FakeProject, cluster_with, want
+from .fakes import ACTIVE, DELETED, FakeProject, cluster_with, orphaned, want
 
 PROJECTS = {
     "active": ACTIVE,
@@ -33,21 +34,26 @@ class Case:
     own_allowed: bool = False
     propagates: bool = True
     unreadable_policy: Fault | None = None
+    orphaned: bool = False
+    """True if the release of an orphan is requested."""
 
     async def scene(self) -> tuple[AnyResource, Any]:
         fake = FakeProject(self.project, self.own_allowed, self.propagates, self.unreadable_policy)
-        return fake.controller(), want(self.declared)
+        wanted = want(self.declared)
+        return fake.controller(), orphaned(wanted.obj) if self.orphaned else wanted
 
 
 @pytest.mark.parametrize("state", PROJECTS)
 @pytest.mark.parametrize("declared", ["Verify", "Allow"])
 async def test_manage_does_what_observe_and_the_dry_run_report(state: str, declared: str) -> None:
     unreadable = (None, Fault.PERMISSION_DENIED, Fault.API_DISABLED, Fault.NOT_FOUND)
-    for allowed, propagates, error in product((False, True), (False, True), unreadable):
-        case = Case(PROJECTS[state], declared, allowed, propagates, error)
+    for allowed, propagates, error, orphan in product(
+        (False, True), (False, True), unreadable, (False, True)
+    ):
+        case = Case(PROJECTS[state], declared, allowed, propagates, error, orphan)
         found = await agreement(case.scene, NOON)
         found.check_exact()
-        if found.executed:
+        if any(isinstance(action, AllowCrossProjectUsage) for action in found.executed):
             assert isinstance(found.managed, Waiting), "the effect of the change is awaited"
 
 
@@ -57,6 +63,7 @@ async def test_manage_does_what_observe_and_the_dry_run_report(state: str, decla
         (Case(declared="Verify"), InSync, None),
         (Case(own_allowed=True), InSync, None),
         (Case(), Paused, Reason.DRIFT_DETECTED),
+        (Case(own_allowed=True, orphaned=True), Paused, Reason.DRIFT_DETECTED),
         (Case(unreadable_policy=Fault.PERMISSION_DENIED), Paused, Reason.DRIFT_DETECTED),
         (Case(Fault.PERMISSION_DENIED), Failing, Reason.PERMISSION_DENIED),
         (Case(DELETED), Failing, Reason.DEPENDENCY_NOT_FOUND),
