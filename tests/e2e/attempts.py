@@ -1,5 +1,6 @@
 """Attempts of one kind, made together (`Attempts`): the calls to Google, and the messages to the tenant."""
 
+import json
 from collections.abc import Mapping
 
 import pytest
@@ -55,9 +56,10 @@ class Attempts:
         assert not surplus, f"Google was asked {surplus} for: {title}"
 
 
-def refused_at_once(tenants: Tenants, manifest: Object) -> str:
-    """Check that the API server refuses an object of Mallory; return why."""
+def refused_at_once(tenants: Tenants, manifest: Object, field: str) -> None:
+    """Check that the API server refuses an object of Mallory because of a field."""
     with pytest.raises(ApiException) as raised:
         tenants.scene.cluster.create({"apiVersion": f"{GROUP}/{VERSION}", **manifest})
     assert raised.value.status == 422, raised.value.body
-    return str(raised.value.body)
+    causes = json.loads(str(raised.value.body))["details"]["causes"]
+    assert field in {cause.get("field") for cause in causes}, causes

@@ -124,6 +124,10 @@ class Cluster:
         else:
             self._objects.delete_namespaced_custom_object(GROUP, VERSION, namespace, PLURALS[kind], name)
 
+    def delete_all(self, kind: str, namespace: str) -> None:
+        """Delete every object of a kind in a namespace, without waiting."""
+        self._objects.delete_collection_namespaced_custom_object(GROUP, VERSION, namespace, PLURALS[kind])
+
     @contextmanager
     def admitting(self, kind: str, field: str, value: str) -> Iterator[None]:
         """Make the CRD accept this value of a field of the spec during the block."""

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 _FORKS = multiprocessing.get_context("forkserver")
@@ -49,13 +50,15 @@ class Fork:
             os.kill(self._process.pid, number)
 
 
-def _print_tasks(*_: object) -> None:
-    """Write the stacks of all asyncio tasks of all threads to the log."""
+def _abort_with_tasks(*_: object) -> None:
+    """Write the stacks of all asyncio tasks of all threads to the log, and end with those of the threads."""
     # `asyncio.all_tasks` returns the tasks of one event loop, and the watches have a loop of their own.
     for task in (each for each in gc.get_objects() if isinstance(each, asyncio.Task)):
         if not task.done():
-            task.print_stack(limit=6, file=sys.stderr)
+            with suppress(TypeError):  # a frame without a line number
+                task.print_stack(limit=6, file=sys.stderr)
     sys.stderr.flush()
+    os.abort()
 
 
 def _run(arguments: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
@@ -64,7 +67,7 @@ def _run(arguments: Sequence[str], log: Path, environment: Mapping[str, str]) ->
         for stream in (1, 2):
             os.dup2(output.fileno(), stream)
     faulthandler.enable()  # SIGABRT writes the stacks of all threads to the log
-    signal.signal(signal.SIGUSR1, _print_tasks)
+    signal.signal(signal.SIGUSR1, _abort_with_tasks)
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = ["cloudrun-identity", *arguments]

@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
@@ -227,9 +226,12 @@ class Operator:
     def abort(self) -> str:
         """End the process with the stacks of its tasks and threads, and return its log without kopf's."""
         self._command.signal(signal.SIGUSR1)
-        time.sleep(1.0)
-        self._command.signal(signal.SIGABRT)
-        return "\n".join(line for line in self._command.wait_for_exit().lines if '"kopf.' not in line)
+        try:
+            ended = self._command.wait_for_exit(ENDS_WITHIN)
+        except subprocess.TimeoutExpired:  # its main thread runs no Python code
+            self._command.signal(signal.SIGABRT)
+            ended = self._command.wait_for_exit()
+        return "\n".join(line for line in ended.lines if '"kopf.' not in line)
 
     def begin_to_end(self) -> None:
         """Send SIGTERM, without waiting."""

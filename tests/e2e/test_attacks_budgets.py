@@ -224,7 +224,7 @@ def test_revoked_namespace_shows_on_both_sides_what_remains(teams: Teams) -> Non
 
     scene.patch("CloudRunIdentity/checkout", "spec: {allowedNamespaces: []}")
     for name in ("IdentityAttachment/web", "IAMBinding/viewers"):
-        scene.fails(name, "DeniedByGuardrail", namespace=teams.mallory)
+        scene.fails(name, "DeniedByGuardrail", saying="allowedNamespaces", namespace=teams.mallory)
     mine = eventually(
         lambda: " ".join(scene.status("CloudRunIdentity/checkout").get("issues", ())),
         lambda issues: "runs as the identity" in issues and "keeps roles/run.viewer" in issues,
@@ -338,7 +338,7 @@ def test_adoption_discloses_no_account_before_a_guardrail_lists_it(teams: Teams)
     assert not [rpc for rpc in teams.asked_for_mallory() if "ServiceAccount" in rpc]
 
 
-def test_name_left_by_a_vanished_namespace_is_released_by_the_platform_team(teams: Teams) -> None:
+def test_name_left_by_a_vanished_namespace_is_released_on_request(teams: Teams) -> None:
     scene = teams.scene
     teams.delegate()
     role = "{kind: CustomRole, metadata: {name: %s}, spec: {roleID: runner, permissions: [run.jobs.get]}}"

@@ -11,6 +11,7 @@ POOL = "principalSet://iam.googleapis.com/projects/42/locations/global/workloadI
 CLUSTER = "kubernetes.cluster/https://container.googleapis.com/v1/projects/p/locations/l/clusters/c"
 ON_OWN_ACCOUNT = """{target: {kind: ServiceAccount, identityRef: {name: mallory}},
                      role: roles/iam.serviceAccountTokenCreator, members: [{principal: '%s'}]}"""
+IDENTITY_WITH = "{accountID: %s, %s: [{principal: '%s'}]}"
 
 TYPE_WIDE = {
     "a domain": "domain:example.com",
@@ -109,6 +110,24 @@ ATTACKS = {
     "on an own service: a group in the form of deny policies": Attempt(
         ON_OWN_SERVICE % "principalSet://goog/group/ops@example.com", "write it as group:ops@example.com"
     ),
+    **{
+        f"as a token creator of an own identity: {name}": Attempt(
+            IDENTITY_WITH % (f"type-wide-{number}", "tokenCreators", member),
+            "name each member",
+            "CloudRunIdentity",
+            may_call=CARE_OF_AN_ACCOUNT,
+        )
+        for number, (name, member) in enumerate(TYPE_WIDE.items())
+    },
+    **{
+        f"as a user of an own identity: {name}": Attempt(
+            IDENTITY_WITH % (f"used-by-all-{number}", "users", member),
+            "name each member",
+            "CloudRunIdentity",
+            may_call=CARE_OF_AN_ACCOUNT,
+        )
+        for number, (name, member) in enumerate(TYPE_WIDE.items())
+    },
     "as a user of an own identity: the agent of a project that is not delegated": Attempt(
         "{accountID: mallory-agent, tokenCreators: [{cloudRunServiceAgentOf: {projectRef: {name: $vault}}}]}",
         "does not admit namespace $mallory",
@@ -174,4 +193,4 @@ def test_member_is_refused_without_calls_to_google(attempts: Attempts, title: st
 def test_member_in_disguise_is_refused_by_the_api_server(tenants: Tenants, member: str) -> None:
     manifest = tenants.manifest("IAMBinding", ON_OWN_SERVICE % "user:mallory@example.com")
     manifest["spec"]["members"] = [{"principal": tenants.text(member)}]
-    refused_at_once(tenants, manifest)
+    refused_at_once(tenants, manifest, "spec.members[0].principal")

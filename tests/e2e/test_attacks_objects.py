@@ -22,22 +22,31 @@ FORGED_STATUSES = {
         REFUSED_BINDING,
         "{grants: [{target: Project $scene, role: roles/run.invoker, member: 'user:ann@example.com', "
         "state: Granted}], target: Project $scene, role: roles/run.invoker}",
+        "guardrails.grants",
     ),
-    "a binding: another project": ("IAMBinding", REFUSED_BINDING, "{projectID: $vault}"),
+    "a binding: another project": (
+        "IAMBinding",
+        REFUSED_BINDING,
+        "{projectID: $vault}",
+        "guardrails.grants",
+    ),
     "an identity: an account of others": (
         "CloudRunIdentity",
         "{accountID: powerful, deletionPolicy: Delete, deletionProtection: None}",
         "{email: $powerful, uniqueID: '$powerful_id', origin: Created, projectID: $scene}",
+        "exists already",
     ),
     "an identity: the account of another team": (
         "CloudRunIdentity",
         "{accountID: checkout, deletionPolicy: Delete, deletionProtection: None}",
         "{email: checkout@$scene.iam.gserviceaccount.com, origin: Created}",
+        "another namespace",
     ),
     "a custom role: a role of others": (
         "CustomRole",
         "{roleID: opsHandmade, permissions: [run.jobs.get], adoption: Adopt, deletionPolicy: Delete}",
         "{name: projects/$scene/roles/opsHandmade, origin: Created, permissionCount: 1}",
+        "does not list role opsHandmade",
     ),
     "an attachment: a workload of another team": (
         "IdentityAttachment",
@@ -45,11 +54,13 @@ FORGED_STATUSES = {
         % ("checkout", "{name: mallory}"),
         "{workload: Service europe-west1/checkout, previousServiceAccount: $powerful, "
         "currentServiceAccount: checkout@$scene.iam.gserviceaccount.com}",
+        "guardrails.workloads",
     ),
     "a key: keys of others": (
         "IdentityKey",
         "{identityRef: {name: mallory}, secretName: stolen}",
         "{activeKeyID: $key, keys: [{id: $key, state: Active, createdTime: '2026-01-01T00:00:00Z'}]}",
+        "guardrails.keys",
     ),
 }
 EDITS = {
@@ -111,18 +122,21 @@ def strip(tenants: Tenants, name: str) -> None:
 
 @pytest.mark.parametrize("title", FORGED_STATUSES)
 def test_forged_status_of_a_refused_object_changes_nothing(tenants: Tenants, title: str) -> None:
-    scene, (kind, spec, status) = tenants.scene, FORGED_STATUSES[title]
+    scene, (kind, spec, status, refusal) = tenants.scene, FORGED_STATUSES[title]
     account = scene.account("mallory")
     key = scene.cloud.create_key(account)
     unique_id = scene.cloud.accounts(scene.name)["powerful"]["uniqueId"]
     cloud, keys, before = tenants.cloud(), scene.cloud.keys(account), len(scene.cloud.log())
     name = tenants.apply(kind, spec, "forged-1")
-    scene.fails(name, "Conflict" if "accountID" in spec else "DeniedByGuardrail", namespace=tenants.mallory)
+    reason = "Conflict" if "accountID" in spec else "DeniedByGuardrail"
+    scene.fails(name, reason, saying=refusal, namespace=tenants.mallory)
 
     forged = tenants.parsed(status.replace("$key", key).replace("$powerful_id", unique_id))
     scene.cluster.forge_status(kind, "forged-1", tenants.mallory, forged)
     scene.patch(name, ANNOTATED % f"{{{REQUESTED}: now}}", namespace=tenants.mallory)
     becomes(lambda: scene.status(name, namespace=tenants.mallory).get("lastHandledReconcileAt"), "now")
+    ready = scene.condition(name, "Ready", namespace=tenants.mallory)
+    assert ready is None or ready["status"] == "False"
     scene.delete(name, namespace=tenants.mallory)
     scene.wait_until_deleted(name, namespace=tenants.mallory)
 
@@ -139,6 +153,7 @@ def test_edit_to_something_of_others_is_refused_by_the_api_server(tenants: Tenan
     with pytest.raises(ApiException) as raised:
         tenants.scene.patch(name, f"spec: {tenants.text(edit)}", namespace=tenants.mallory)
     assert raised.value.status == 422
+    assert "is immutable" in str(raised.value.body)
     tenants.scene.delete(name, namespace=tenants.mallory)
     tenants.scene.wait_until_deleted(name, namespace=tenants.mallory)
 
@@ -147,11 +162,14 @@ def test_edit_to_something_of_others_is_refused_by_the_api_server(tenants: Tenan
 def test_annotations_permit_nothing_that_was_refused(tenants: Tenants, kind: str) -> None:
     """`force-delete` is for an own identity in use, `release-orphans` for a ManagedProject."""
     scene, cloud = tenants.scene, tenants.cloud()
-    spec = {
-        "IAMBinding": REFUSED_BINDING,
-        "CloudRunIdentity": "{accountID: checkout, deletionPolicy: Delete}",
-        "IdentityAttachment": ATTACH % ("checkout", "{name: mallory}"),
-        "CustomRole": "{roleID: opsHandmade, permissions: [run.jobs.get], adoption: Adopt}",
+    spec, refusal = {
+        "IAMBinding": (REFUSED_BINDING, "guardrails.grants"),
+        "CloudRunIdentity": ("{accountID: checkout, deletionPolicy: Delete}", "another namespace"),
+        "IdentityAttachment": (ATTACH % ("checkout", "{name: mallory}"), "guardrails.workloads"),
+        "CustomRole": (
+            "{roleID: opsHandmade, permissions: [run.jobs.get], adoption: Adopt}",
+            "does not list role opsHandmade",
+        ),
     }[kind]
     manifest = tenants.manifest(kind, spec, "annotated")
     manifest["metadata"]["annotations"] = {
@@ -162,7 +180,7 @@ def test_annotations_permit_nothing_that_was_refused(tenants: Tenants, kind: str
     scene.apply(json.dumps(manifest).replace("$", "$$"))
     name = f"{kind}/annotated"
     reason = "Conflict" if kind == "CloudRunIdentity" else "DeniedByGuardrail"
-    scene.fails(name, reason, namespace=tenants.mallory)
+    scene.fails(name, reason, saying=refusal, namespace=tenants.mallory)
     assert len(scene.status(name, namespace=tenants.mallory)["lastHandledReconcileAt"]) <= 256
     scene.delete(name, namespace=tenants.mallory)
     scene.wait_until_deleted(name, namespace=tenants.mallory)
@@ -193,7 +211,7 @@ def test_stripped_finalizer_does_not_hide_a_grant(tenants: Tenants) -> None:
 def test_stripped_finalizer_of_a_refused_object_changes_nothing(tenants: Tenants) -> None:
     scene, cloud = tenants.scene, tenants.cloud()
     name = tenants.apply("CloudRunIdentity", "{accountID: checkout, deletionPolicy: Delete}", "stripped")
-    scene.fails(name, "Conflict", namespace=tenants.mallory)
+    scene.fails(name, "Conflict", saying="another namespace", namespace=tenants.mallory)
     strip(tenants, name)
     scene.patch("CloudRunIdentity/checkout", ANNOTATED % f"{{{REQUESTED}: after}}")
     becomes(lambda: scene.status("CloudRunIdentity/checkout").get("lastHandledReconcileAt"), "after")

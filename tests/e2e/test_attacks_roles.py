@@ -285,7 +285,7 @@ spec: {{roleID: {role.role_id}, permissions: [run.jobs.get, run.jobs.run], delet
     scene.ready(pay)
     scene.cloud.add(scene.project, role.resource, "group:pay-ops@example.com")
     role.define(more=", adoption: Adopt")
-    scene.fails(name, "Conflict", namespace=tenants.mallory)
+    scene.fails(name, "Conflict", saying="another namespace", namespace=tenants.mallory)
     before = scene.cloud.role(role.resource)
 
     scene.delete_and_wait(pay)
@@ -318,13 +318,16 @@ spec: {{deletionPolicy: Abandon}}
     creators = f"tokenCreators: [{{principal: '{MALLORY}'}}]"
     spec = f"{{accountID: {account}, adoption: {adoption}, {creators}}}"
     waiting = tenants.apply("CloudRunIdentity", spec, f"lurk-{role_id}")
-    scene.fails(
-        waiting, "DeniedByGuardrail" if adoption == "Adopt" else "Conflict", namespace=tenants.mallory
-    )
+    reason, saying = {
+        "Adopt": ("DeniedByGuardrail", "adoptableAccounts"),
+        "Fail": ("Conflict", "another namespace"),
+    }[adoption]
+    scene.fails(waiting, reason, saying=saying, namespace=tenants.mallory)
 
     scene.delete_and_wait(pay)
     scene.apply(paying)
     scene.ready(pay)
+    scene.fails(waiting, reason, saying=saying, namespace=tenants.mallory)
 
     assert scene.cloud.accounts(scene.name)[account]["uniqueId"] == unique_id
     assert scene.status(pay)["origin"] == "Created"

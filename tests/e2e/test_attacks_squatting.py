@@ -27,13 +27,13 @@ def test_attachment_to_a_workload_of_others_holds_up_nobody(tenants: Tenants, su
         "{workload", f"{{suspend: {suspend}, workload", 1
     )
     squatter = tenants.apply("IdentityAttachment", spec, f"web-{suspend}")
-    reason = "Suspended" if suspend == "true" else "DeniedByGuardrail"
-    scene.fails(squatter, reason, namespace=tenants.mallory)
+    told = ("Suspended", "") if suspend == "true" else ("DeniedByGuardrail", "guardrails.workloads")
+    refused(tenants, squatter, told)
 
     scene.apply(OWN_WEB)
     scene.ready(WEB)
     assert scene.cloud.runs_as(scene.service("checkout")) == scene.email("checkout")
-    scene.fails(squatter, reason, namespace=tenants.mallory)
+    refused(tenants, squatter, told)
 
 
 def test_resumed_squatter_does_not_take_the_workload(tenants: Tenants) -> None:
@@ -56,8 +56,8 @@ def test_identity_that_cannot_be_served_holds_up_nobody(tenants: Tenants, how: s
     name = how.replace(" ", "-")
     hindrance = "suspend: true" if how == "suspended" else "adoption: Adopt"
     squatter = tenants.apply("CloudRunIdentity", f"{{accountID: {name}, {hindrance}}}", f"squatter-{name}")
-    reason = "Suspended" if how == "suspended" else "DeniedByGuardrail"
-    scene.fails(squatter, reason, namespace=tenants.mallory)
+    told = ("Suspended", "") if how == "suspended" else ("DeniedByGuardrail", "adoptableAccounts")
+    refused(tenants, squatter, told)
 
     scene.apply(f"{{kind: CloudRunIdentity, metadata: {{name: {name}}}}}")
     scene.ready(f"CloudRunIdentity/{name}")
@@ -76,8 +76,8 @@ def test_custom_role_that_cannot_be_served_holds_up_nobody(tenants: Tenants, how
     permission = "run.jobs.run" if how == "suspended" else NOT_ADMITTED
     suspend = str(how == "suspended").lower()
     squatter = tenants.apply("CustomRole", role(how, permission, suspend), f"squatter-{how}")
-    reason = "Suspended" if how == "suspended" else "DeniedByGuardrail"
-    scene.fails(squatter, reason, namespace=tenants.mallory)
+    told = ("Suspended", "") if how == "suspended" else ("DeniedByGuardrail", NOT_ADMITTED)
+    refused(tenants, squatter, told)
 
     scene.apply(f"{{kind: CustomRole, metadata: {{name: {how}}}, spec: {role(how, 'run.jobs.get')}}}")
     scene.ready(f"CustomRole/{how}")
@@ -89,6 +89,12 @@ def test_custom_role_that_cannot_be_served_holds_up_nobody(tenants: Tenants, how
     assert "another namespace" in message
     assert f"{scene.name}/{how}" not in message
     becomes(lambda: permissions(tenants, how), ["run.jobs.get"])
+
+
+def refused(tenants: Tenants, name: str, told: tuple[str, str]) -> None:
+    """Wait until an object of Mallory is refused for this reason, with a text in the message."""
+    reason, saying = told
+    tenants.scene.fails(name, reason, saying=saying, namespace=tenants.mallory)
 
 
 def role(role_id: str, permission: str, suspend: str = "false") -> str:

@@ -9,12 +9,12 @@ from tests.e2e.stage import OPERATOR_NAMESPACE
 from tests.e2e.tenants import ATTACH, ON_ACCOUNT, ON_PROJECT, RUN_AS, TO, Tenants
 
 READS = ("Get", "List", "Test")
+NOT_LISTED = ("DeniedByGuardrail", "guardrails.accounts")
+OF_THE_THIEF = ("DependencyNotReady", "thief")
 CLIENT = TO % "{principal: 'group:mallory@example.com'}"
 
 
-def test_expanded_custom_role_is_not_granted_to_further_members(
-    tenants: Tenants,
-) -> None:
+def test_expanded_custom_role_is_not_granted_to_further_members(tenants: Tenants) -> None:
     scene, role = tenants.scene, f"{tenants.scene.project}/roles/widened"
     scene.cloud.create_role(scene.name, "widened", ["cloudsql.instances.connect"])
     name = tenants.apply("IAMBinding", ON_PROJECT % role, "widened")
@@ -37,7 +37,7 @@ def test_forged_status_does_not_give_an_account(tenants: Tenants) -> None:
     scene, cloud = tenants.scene, tenants.cloud()
     powerful = scene.cloud.accounts(scene.name)["powerful"]
     name = tenants.apply("CloudRunIdentity", "{accountID: powerful, deletionPolicy: Delete}", "thief")
-    scene.fails(name, "Conflict", namespace=tenants.mallory)
+    scene.fails(name, "Conflict", saying="exists already", namespace=tenants.mallory)
     scene.cluster.forge_status(
         "CloudRunIdentity",
         "thief",
@@ -126,24 +126,24 @@ def test_forged_history_does_not_attach_the_default_account(tenants: Tenants) ->
 
 
 @pytest.mark.parametrize(
-    ("kind", "spec", "reason"),
+    ("kind", "spec", "refusal"),
     [
-        ("IAMBinding", ON_ACCOUNT % "$powerful", "DeniedByGuardrail"),
-        ("IAMBinding", ON_ACCOUNT.replace("email: %s", "identityRef: {name: thief}"), "DependencyNotReady"),
-        ("IAMBinding", TO % "{identityRef: {name: thief}}", "DependencyNotReady"),
-        ("IdentityAttachment", ATTACH % ("mallory-web", "{name: thief}"), "DependencyNotReady"),
-        ("IdentityAttachment", RUN_AS % "$powerful", "DeniedByGuardrail"),
+        ("IAMBinding", ON_ACCOUNT % "$powerful", NOT_LISTED),
+        ("IAMBinding", ON_ACCOUNT.replace("email: %s", "identityRef: {name: thief}"), OF_THE_THIEF),
+        ("IAMBinding", TO % "{identityRef: {name: thief}}", OF_THE_THIEF),
+        ("IdentityAttachment", ATTACH % ("mallory-web", "{name: thief}"), OF_THE_THIEF),
+        ("IdentityAttachment", RUN_AS % "$powerful", NOT_LISTED),
     ],
     ids=["target by e-mail", "target", "member", "attachment", "attachment by e-mail"],
 )
 def test_declaring_an_account_of_others_gives_no_use_of_it(
-    tenants: Tenants, kind: str, spec: str, reason: str
+    tenants: Tenants, kind: str, spec: str, refusal: tuple[str, str]
 ) -> None:
-    scene, cloud = tenants.scene, tenants.cloud()
+    scene, cloud, (reason, saying) = tenants.scene, tenants.cloud(), refusal
     thief = tenants.apply("CloudRunIdentity", "{accountID: powerful}", "thief")
-    scene.fails(thief, "Conflict", namespace=tenants.mallory)
+    scene.fails(thief, "Conflict", saying="exists already", namespace=tenants.mallory)
     name = tenants.apply(kind, spec, "use")
-    scene.fails(name, reason, namespace=tenants.mallory)
+    scene.fails(name, reason, saying=saying, namespace=tenants.mallory)
     for each in (name, thief):
         scene.delete(each, namespace=tenants.mallory)
         scene.wait_until_deleted(each, namespace=tenants.mallory)
@@ -158,7 +158,7 @@ def test_declaring_an_account_of_others_gives_no_use_of_it(
     ],
     ids=["target", "attachment"],
 )
-def test_account_that_others_made_anew_is_not_used_by_reference(
+def test_account_recreated_by_others_is_not_used_by_reference(
     tenants: Tenants, kind: str, spec: str, account_id: str
 ) -> None:
     """Mallory's account is deleted, and the platform team creates one with the same e-mail."""
@@ -223,7 +223,7 @@ spec:
 
     spec = "{projectRef: {name: %s}, target: {kind: Project}, role: roles/run.admin, members: [%s]}"
     name = tenants.apply("IAMBinding", spec % (second, "{principal: 'user:mallory@example.com'}"), "second")
-    scene.fails(name, "DependencyNotReady", namespace=tenants.mallory)
+    scene.fails(name, "DependencyNotReady", saying=f"ManagedProject {second}", namespace=tenants.mallory)
 
     reasons = {call["reason"] for call in scene.cloud.log()[before:]}
     assert not {each for each in reasons if f"/{second}@" in each or f"/{tenants.mallory}/" in each}
@@ -277,9 +277,10 @@ def test_excluded_namespace_retains_grants_and_gets_no_more(tenants: Tenants) ->
     cloud, calls = tenants.cloud(), scene.cloud.calls()
 
     scene.patch(project, f"spec: {{namespaces: {{names: [{scene.name}]}}}}")
-    assert project.partition("/")[2] in scene.fails(name, "DeniedByGuardrail", namespace=tenants.mallory)
+    not_admitted = f"does not admit namespace {tenants.mallory}"
+    scene.fails(name, "DeniedByGuardrail", saying=not_admitted, namespace=tenants.mallory)
     scene.patch(name, "spec: {members: [{principal: 'group:more@example.com'}]}", namespace=tenants.mallory)
-    scene.fails(name, "DeniedByGuardrail", namespace=tenants.mallory)
+    scene.fails(name, "DeniedByGuardrail", saying=not_admitted, namespace=tenants.mallory)
     assert tenants.cloud() == cloud
     writes = {each for each in tenants.called(calls) if not each.rpartition("/")[2].startswith(READS)}
     assert writes == set()

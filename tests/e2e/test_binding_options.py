@@ -4,16 +4,9 @@ import pytest
 
 from tests.e2e.cloud import LOCATION
 from tests.e2e.eventually import becomes, eventually
+from tests.e2e.manifests import VIEWERS
 from tests.e2e.scene import Scene
 
-VIEWERS = """
-kind: IAMBinding
-metadata: {name: viewers}
-spec:
-  target: {kind: Project}
-  role: roles/viewer
-  members: [{principal: "group:ops@example.com"}]
-"""
 CALLERS = f"""
 kind: IAMBinding
 metadata: {{name: callers}}

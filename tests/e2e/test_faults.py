@@ -7,17 +7,10 @@ import pytest
 import yaml
 
 from tests.e2e.conftest import OPEN_PROJECT
+from tests.e2e.manifests import VIEWERS
 from tests.e2e.scene import Scene
 from tests.e2e.stage import Stage, set_stage, with_operator
 
-VIEWERS = """
-kind: IAMBinding
-metadata: {name: viewers}
-spec:
-  target: {kind: Project}
-  role: roles/viewer
-  members: [{principal: "group:ops@example.com"}]
-"""
 LAGGING = """
 strict: true
 lag: 2s

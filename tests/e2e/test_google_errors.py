@@ -4,20 +4,13 @@ import pytest
 
 from tests.e2e.cloud import LOCATION
 from tests.e2e.conftest import OPEN_PROJECT
+from tests.e2e.manifests import VIEWERS
 from tests.e2e.scene import Scene
 
 IDENTITY = """
 kind: CloudRunIdentity
 metadata: {name: checkout}
 spec: {roles: [{role: roles/viewer}]}
-"""
-VIEWERS = """
-kind: IAMBinding
-metadata: {name: viewers}
-spec:
-  target: {kind: Project}
-  role: roles/viewer
-  members: [{principal: "group:ops@example.com"}]
 """
 ROLES = """
 kind: ManagedProject

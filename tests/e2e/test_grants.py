@@ -3,17 +3,10 @@
 import json
 
 from tests.e2e.eventually import becomes
+from tests.e2e.manifests import VIEWERS
 from tests.e2e.scene import Scene
 from tests.e2e.stage import OPERATOR_NAMESPACE
 
-VIEWERS = """
-kind: IAMBinding
-metadata: {name: viewers}
-spec:
-  target: {kind: Project}
-  role: roles/viewer
-  members: [{principal: "group:ops@example.com"}]
-"""
 OFFICE_HOURS = {"title": "office hours", "expression": "request.time.getHours() < 18"}
 
 

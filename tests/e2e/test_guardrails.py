@@ -1,6 +1,7 @@
 """Test guardrails: they deny by default, admit waiting objects, and retain grants when tightened."""
 
 from tests.e2e.eventually import becomes, eventually
+from tests.e2e.manifests import VIEWERS
 from tests.e2e.scene import Scene
 
 CLOSED = """
@@ -9,14 +10,6 @@ metadata: {name: $scene}
 spec:
   driftInterval: 1s
   namespaces: {names: [$scene]}
-"""
-VIEWERS = """
-kind: IAMBinding
-metadata: {name: viewers}
-spec:
-  target: {kind: Project}
-  role: roles/viewer
-  members: [{principal: "group:ops@example.com"}]
 """
 OPENED = """
 spec:

@@ -3,16 +3,9 @@
 from collections import Counter
 
 from tests.e2e.eventually import becomes, eventually
+from tests.e2e.manifests import VIEWERS
 from tests.e2e.scene import Scene
 
-VIEWERS = """
-kind: IAMBinding
-metadata: {name: viewers}
-spec:
-  target: {kind: Project}
-  role: roles/viewer
-  members: [{principal: "group:ops@example.com"}]
-"""
 IDENTITY = """
 kind: CloudRunIdentity
 metadata: {name: checkout}

@@ -7,19 +7,11 @@ import pytest
 import yaml
 
 from tests.e2e.eventually import eventually
+from tests.e2e.manifests import VIEWERS
 from tests.e2e.processes import Command, Ended
 from tests.e2e.scene import Scene
 from tests.e2e.stage import OPERATOR_NAMESPACE, Stage
 from tests.servers.kube_apis import started
-
-VIEWERS = """
-kind: IAMBinding
-metadata: {name: viewers}
-spec:
-  target: {kind: Project}
-  role: roles/viewer
-  members: [{principal: "group:ops@example.com"}]
-"""
 
 
 def one_line(ended: Ended) -> str:

@@ -4,18 +4,13 @@ from cloudrun_identity.gcp.permissions import FEATURES
 from cloudrun_identity_playground.emulator.access.rules import RULES, RequiresPermission
 from tests.e2e.conftest import OPEN_PROJECT
 from tests.e2e.eventually import becomes, eventually
+from tests.e2e.manifests import VIEWERS
 from tests.e2e.scene import Scene
 from tests.e2e.stage import OPERATOR, ORGANIZATION
 
 IDENTITY = """
 kind: CloudRunIdentity
 metadata: {name: checkout}
-"""
-
-VIEWERS = """
-kind: IAMBinding
-metadata: {name: viewers}
-spec: {target: {kind: Project}, role: roles/viewer, members: [{principal: "group:ops@example.com"}]}
 """
 
 

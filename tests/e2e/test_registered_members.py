@@ -112,7 +112,7 @@ def test_renamed_user_keeps_the_grant_until_its_release(scene: Scene) -> None:
     assert scene.policy() == {ROLE: ["user:eve@example.com"]}
 
 
-def test_observed_object_reports_an_alias_as_missing_and_a_registered_one_as_granted(scene: Scene) -> None:
+def test_observed_alias_is_missing_until_its_registered_form_is_known(scene: Scene) -> None:
     has_alias(scene)
     scene.apply(CLIENTS.replace("spec:", "spec:\n  managementPolicy: Observe"))
     scene.fails("IAMBinding/clients", "DriftDetected")

@@ -1,4 +1,4 @@
-"""Lanes as in production, over the wire to the emulator; the ledgers alone are in memory."""
+"""Policy syncers as in production, connected to an emulator (`Bench`). Only the ledgers are in memory."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.unit.policy.fakes import NOON, FakeLedgers, SyncOutcomes
 
 WEB = Owner("IAMBinding", "payments", "web", "uid-1")
 
-# What was refused is due again at once, and a write that loses is tried twice.
+# A refused grant is due again at once, and a write that conflicts is tried twice.
 _SETTINGS = SyncerSettings(
     batch_window=0.0, attempts=2, backoff_limits=BackoffLimits(first_delay=0.0, propagation_delay=0.0)
 )
@@ -42,21 +42,21 @@ class _Unobserved:
 
 @dataclass(frozen=True)
 class Findings:
-    """What a pass found: the state of each grant by its member, and the outcomes that are not in sync."""
+    """Result of a sync: the state of each grant by its member, and the outcomes that are not in sync."""
 
     states: dict[str, GrantState]
     outcomes: list[Outcome]
 
     @property
     def outcome(self) -> Outcome:
-        """The only outcome."""
+        """Return the only outcome."""
         [outcome] = self.outcomes
         return outcome
 
 
 @dataclass
 class Bench:
-    """One object's grants, brought to an emulator. `fresh` are e-mails that Google may not know yet."""
+    """The grants of one object, synced to an emulator. `fresh` are e-mails that Google may not know yet."""
 
     emulator: Emulator
     clients: GoogleClients
@@ -80,7 +80,7 @@ class Bench:
         )
 
     async def sync(self, *desired_grants: Grant | DesiredGrant) -> Findings:
-        """Declare exactly these, and run the passes that it takes."""
+        """Declare exactly these grants, and sync the policies."""
         wanted = frozenset(
             desired_grant if isinstance(desired_grant, DesiredGrant) else DesiredGrant(desired_grant)
             for desired_grant in desired_grants
@@ -93,11 +93,11 @@ class Bench:
         return self.ledgers.ledger(target)
 
     def members(self, target: Target, role: str) -> set[str]:
-        """Who holds a role without a condition, in truth."""
+        """Return the members that have a role without a condition in the emulator."""
         return set(self.bound_to(target, role))
 
     def bound_to(self, target: Target, role: str) -> dict[str, str]:
-        """The members of a role without a condition, each with the id of the account it means, if any."""
+        """Return the members of a role without a condition, each with the ID of its account, if any."""
         policy = snapshot(self.emulator.cloud)["policies"].get(target.resource, {})
         return {
             member: binding.get("boundTo", {}).get(member, "")
@@ -109,7 +109,7 @@ class Bench:
 
 @asynccontextmanager
 async def open_bench(seed: Seed) -> AsyncIterator[Bench]:
-    """A bench over an emulator of its own."""
+    """Provide a bench with an emulator of its own."""
     async with Emulator(seed=seed) as emulator:
         clients = GoogleClients(emulator.grpc_address, _Unobserved())
         yield Bench(emulator, clients)

@@ -1,4 +1,4 @@
-"""What applying manifests would change, worked out against the emulator, on which nothing is written."""
+"""Test plans of manifests. They are computed with reads of the emulator only."""
 
 import logging
 from collections.abc import AsyncIterator
@@ -89,7 +89,7 @@ async def planned(emulator: Emulator, manifests: str, project: str = PROJECT) ->
 
 
 def steps(plan: DryRun) -> dict[str, list[str]]:
-    """The steps by resource, as they are printed."""
+    """Return the steps by resource, as they are printed."""
     found: dict[str, list[str]] = {}
     for step in plan.steps:
         found.setdefault(step.resource, []).append(f"{step.sign} {step.text}")
@@ -123,7 +123,7 @@ spec: {target: {kind: Project}, role: roles/run.viewer, members: [{principal: "u
     assert caplog.messages == []
 
 
-async def test_what_is_created_is_taken_for_there_by_all_that_refer_to_it(emulator: Emulator) -> None:
+async def test_planned_objects_satisfy_references_to_them(emulator: Emulator) -> None:
     plan = await planned(
         emulator,
         """
@@ -168,7 +168,7 @@ spec:
     assert not plan.is_blocked
 
 
-async def test_what_is_adopted_as_it_is_is_no_step_and_what_differs_is(emulator: Emulator) -> None:
+async def test_adoption_plans_only_the_fields_that_differ(emulator: Emulator) -> None:
     adopted = """
 kind: CloudRunIdentity
 metadata: {name: webshop}
@@ -192,7 +192,7 @@ spec: {roleID: runner, adoption: Adopt, title: Runner, stage: ALPHA, permissions
     }
 
 
-async def test_what_is_done_with_an_account_that_is_there_is_a_step(emulator: Emulator) -> None:
+async def test_changes_of_an_existing_account_are_planned(emulator: Emulator) -> None:
     plan = await planned(
         emulator,
         """
@@ -220,7 +220,7 @@ spec: {identityRef: {name: orders}, secretName: orders-key}
     assert plan.blockers == ()
 
 
-async def test_whoever_an_exclusive_binding_puts_out_is_removed(emulator: Emulator) -> None:
+async def test_exclusive_binding_plans_the_removal_of_unmanaged_members(emulator: Emulator) -> None:
     plan = await planned(
         emulator,
         """
@@ -262,7 +262,7 @@ spec:
         ("CloudRunIdentity/orders", "spec: {projectRef: {name: other}}", "DependencyNotReady"),
     ],
 )
-async def test_what_would_be_refused_is_an_obstacle_and_no_step(
+async def test_refused_object_is_a_blocker_without_steps(
     emulator: Emulator, name: str, manifest: str, reason: str
 ) -> None:
     kind, _, own = name.partition("/")
@@ -301,9 +301,7 @@ spec: {identityRef: {name: billing}, secretName: billing-key}
 
 
 @pytest.mark.parametrize("enabled", [True, False])
-async def test_disabled_account_is_run_as_only_where_the_plan_enables_it(
-    emulator: Emulator, enabled: bool
-) -> None:
+async def test_disabled_account_blocks_unless_the_plan_enables_it(emulator: Emulator, enabled: bool) -> None:
     plan = await planned(
         emulator,
         f"""

@@ -1,7 +1,6 @@
-"""Every error of Google's on reading and on writing a policy: what becomes of the grants, and what is said.
+"""Test every error of Google on reads and on writes of a policy: the state of the grants, and the outcome.
 
-The errors come over the wire, with their details, and pass the clients, the lanes and the judgement of the
-controllers as in production.
+The emulator sends the errors with their details to the clients and policy syncers of production.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ RATE_LIMITED = (
 
 @dataclass(frozen=True)
 class Case:
-    """An error, and the class and reason of the outcome where every read, or every write, ends with it."""
+    """An error, and the class and reason of the outcome if every read, or every write, ends with it."""
 
     name: str
     code: grpc.StatusCode
@@ -67,12 +66,12 @@ class Case:
 def alike(
     name: str, code: grpc.StatusCode, kind: type[Outcome], reason: Reason, details: tuple[Any, ...] = ()
 ) -> Case:
-    """An error that means the same on reading and on writing."""
+    """Return the case of an error that means the same on reads and on writes."""
     return Case(name, code, (kind, reason), (kind, reason), details)
 
 
 def refusing(name: str, code: grpc.StatusCode) -> Case:
-    """An error that blames the request: on every write, even of what stands there, it blames the policy."""
+    """Return the case of an error about the request. If every write ends with it, the policy is at fault."""
     return Case(name, code, (Refused, Reason.REJECTED), (Failing, Reason.POLICY_UNWRITABLE))
 
 
@@ -187,7 +186,7 @@ async def test_removals_that_fail_are_owed(bench: Bench, case: Case) -> None:
         Code.DATA_LOSS,
     ],
 )
-async def test_one_write_that_fails_is_made_good_in_the_same_pass(
+async def test_failed_write_is_repeated_in_the_same_sync(
     bench: Bench, code: grpc.StatusCode, lost: bool
 ) -> None:
     bench.emulator.faults.inject(SET, code, applied=lost)
@@ -200,7 +199,7 @@ async def test_one_write_that_fails_is_made_good_in_the_same_pass(
     assert not bench.ledger(TARGET).entries[ANN].present_before, "it is ours to take away"
 
 
-async def test_one_lost_race_is_read_and_written_again(bench: Bench) -> None:
+async def test_conflicting_write_is_retried_with_a_fresh_read(bench: Bench) -> None:
     bench.emulator.faults.inject(SET, Code.ABORTED)
 
     found = await bench.sync(ANN)
@@ -210,7 +209,7 @@ async def test_one_lost_race_is_read_and_written_again(bench: Bench) -> None:
     assert bench.emulator.calls[GET] <= 2 + MAX_REREADS, "a while is spent watching for other writers"
 
 
-async def test_one_read_without_an_answer_is_repeated(bench: Bench) -> None:
+async def test_read_without_an_answer_is_repeated(bench: Bench) -> None:
     bench.emulator.faults.inject(GET, Code.UNAVAILABLE)
 
     assert (await bench.sync(ANN)).outcomes == []
@@ -225,12 +224,12 @@ async def test_a_set_that_is_refused_once_is_written_in_parts(bench: Bench, code
 
     assert found.outcomes == []
     assert bench.members(TARGET, ROLE) == {FOREIGN, ANN.member, BOB.member}
-    # The one that is refused, the policy as it stands, since no member is named, and the two halves.
+    # The refused write, the present policy because the error names no member, and the two halves.
     assert bench.emulator.calls[SET] == 4
 
 
 async def check_recovery(bench: Bench) -> None:
-    """Once the error is over, the next pass ends as if it had never been."""
+    """Check that the next sync after the end of the error succeeds."""
     bench.emulator.faults.clear()
     found = await bench.sync(ANN)
     assert (found.states, found.outcomes) == ({ANN.member: GrantState.GRANTED}, [])

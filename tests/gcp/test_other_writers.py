@@ -48,7 +48,7 @@ async def test_grant_made_between_the_record_and_the_write_stays_theirs(bench: B
     assert await released(bench) == {ANN.member}
 
 
-async def test_grant_that_completes_the_declaration_makes_a_second_write_needless(bench: Bench) -> None:
+async def test_grant_that_completes_the_declaration_saves_the_second_write(bench: Bench) -> None:
     bench.ledgers.after_update = [lambda: grant(bench, ANN)]
     await bench.sync(ANN)
     assert bench.emulator.calls[SET] == 1

@@ -82,11 +82,10 @@ async def test_fault_applies_to_matching_requests_only(
 
 async def test_delayed_write_is_processed_after_a_later_one(widgets: Widgets) -> None:
     await widgets.create()
-    await widgets.api.post(FAULTS, {"verb": "patch", "delay": 0.3})
+    await widgets.api.post(FAULTS, {"verb": "patch", "delay": 1.0})
 
     slow = asyncio.create_task(widgets.api.merge(widgets.at("a"), {"spec": {"size": 4}}))
-    while (await widgets.api.get(FAULTS)).body["faults"]:  # noqa: ASYNC110
-        await asyncio.sleep(0.01)
+    await widgets.api.until(FAULTS, lambda answer: not answer.body["faults"])
     fast = await widgets.api.merge(widgets.at("a"), {"spec": {"size": 2}})
 
     assert int(fast.version) < int((await slow).version)

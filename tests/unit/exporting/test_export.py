@@ -121,7 +121,7 @@ def test_guardrails_admit_only_exported_grants() -> None:
     }
 
 
-def test_guardrails_admit_exported_grants_only_in_their_location_and_condition() -> None:
+def test_guardrails_admit_exported_grants_only_where_they_exist() -> None:
     when = IAMCondition("until 2040", "", 'request.time < timestamp("2040-01-01T00:00:00Z")')
     web = Target(TargetKind.SERVICE, "acme-shop", "europe-west1", "web")
     exported = Grant(web, "roles/run.invoker", "allUsers", when)

@@ -1,7 +1,7 @@
 """Leader election on a fake clock."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -163,13 +163,9 @@ async def test_holder_loses_the_lease_in_a_long_outage(api: FakeApi) -> None:
 async def test_hanging_request_does_not_outlive_the_lease(
     api: FakeApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def hang(*_: object) -> Object:
-        await asyncio.sleep(3600)
-        raise AssertionError
-
     first = lease(api, "first")
     await first.acquire()
-    monkeypatch.setattr(api, "get", hang)
+    monkeypatch.setattr(api, "get", _hang)
     started = clock()
     with pytest.raises(LeaseLost):
         await first.hold()
@@ -180,16 +176,10 @@ async def test_renewal_that_hangs_is_tried_again_within_the_lease(
     api: FakeApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One dead connection is no outage."""
-    first, get, hanging = lease(api, "first"), api.get, [True]
+    first = lease(api, "first")
     await first.acquire()
 
-    async def hang_once(*arguments: Any) -> Object:
-        if hanging:
-            hanging.clear()
-            await asyncio.sleep(3600)
-        return await get(*arguments)
-
-    monkeypatch.setattr(api, "get", hang_once)
+    monkeypatch.setattr(api, "get", _hanging_once(api.get))
     async with running(first.hold()) as renewal:
         await asyncio.sleep(5 * DURATION)
         assert not renewal.done()
@@ -197,15 +187,7 @@ async def test_renewal_that_hangs_is_tried_again_within_the_lease(
 
 
 async def test_standby_whose_request_hangs_tries_again(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    get, hanging = api.get, [True]
-
-    async def hang_once(*arguments: Any) -> Object:
-        if hanging:
-            hanging.clear()
-            await asyncio.sleep(3600)
-        return await get(*arguments)
-
-    monkeypatch.setattr(api, "get", hang_once)
+    monkeypatch.setattr(api, "get", _hanging_once(api.get))
     await lease(api, "first").acquire()
     assert clock() <= DURATION
 
@@ -224,13 +206,9 @@ async def test_holder_with_a_problem_gives_up_the_lease(api: FakeApi) -> None:
 async def test_release_does_not_wait_for_a_hanging_api_server(
     api: FakeApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def hang(*_: object) -> Object:
-        await asyncio.sleep(3600)
-        raise AssertionError
-
     first = lease(api, "first")
     await first.acquire()
-    monkeypatch.setattr(api, "get", hang)
+    monkeypatch.setattr(api, "get", _hang)
     started = clock()
     await first.release()
     assert clock() - started <= RELEASES_WITHIN
@@ -328,3 +306,20 @@ def test_micro_time_is_utc_with_nonzero_microseconds() -> None:
     east = timezone(timedelta(hours=2))
     assert micro_time(datetime(2030, 1, 1, 2, 0, 0, tzinfo=east)) == "2030-01-01T00:00:00.000001Z"
     assert micro_time(datetime(2030, 1, 1, 0, 0, 0, 250_000, tzinfo=UTC)) == "2030-01-01T00:00:00.250000Z"
+
+
+async def _hang(*_: object) -> Object:
+    await asyncio.sleep(3600)
+    raise AssertionError
+
+
+def _hanging_once(get: Callable[..., Awaitable[Object]]) -> Callable[..., Awaitable[Object]]:
+    """Return `get`, whose first call hangs."""
+    hangs = iter([True])
+
+    async def call(*arguments: Any) -> Object:
+        if next(hangs, False):
+            await _hang()
+        return await get(*arguments)
+
+    return call

@@ -91,7 +91,7 @@ def test_grants_are_found_by_owner_key_without_uid() -> None:
     assert ledger.held_by("CloudRunIdentity/payments/one") == frozenset()
 
 
-def test_namespaces_hold_a_target_by_grants_that_were_made_and_by_an_attachment() -> None:
+def test_namespaces_hold_a_target_by_grants_and_by_an_attachment() -> None:
     web = "IAMBinding/shop/web/uid-9"
     entries = {
         GRANT: entry_of(GRANT, [ONE], GrantState.GRANTED),

@@ -96,6 +96,17 @@ class Harness:
             lambda key: INTERVAL,
         )
 
+    def add_many(self, namespace: str = "payments") -> None:
+        """Make more keys of one namespace due than there are slots."""
+        self.queue.add_all((key(number, namespace) for number in range(20)), Priority.EDIT)
+
+    async def expect_at_once(self, each: ObjectKey) -> None:
+        """Make a key due, and check that its reconcile starts at once."""
+        due = now()
+        self.queue.add(each, Priority.EDIT)
+        await asyncio.sleep(0.1)
+        assert self.reconciler.reconciles[-1][:2] == (pytest.approx(due), each)
+
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
         task = asyncio.create_task(self.workers.run())
@@ -139,9 +150,8 @@ async def test_concurrent_reconciles_are_limited() -> None:
     harness = Harness(slots=4)
     harness.reconciler.work = lambda _: asyncio.sleep(10)
     async with harness.open():
-        for number in range(20):
-            harness.queue.add(key(number), Priority.EDIT)
-            harness.queue.add(key(number, "flows"), Priority.EDIT)
+        harness.add_many()
+        harness.add_many("flows")
         await asyncio.sleep(200)
     assert len(harness.reconciler.reconciles) == 40
     assert harness.reconciler.most == 4
@@ -151,13 +161,10 @@ async def test_slow_reconciles_of_one_namespace_leave_slots_to_others() -> None:
     harness = Harness(slots=4)
     harness.reconciler.work = lambda each: asyncio.sleep(1000 if each.namespace == "payments" else 1)
     async with harness.open():
-        for number in range(20):
-            harness.queue.add(key(number), Priority.EDIT)
+        harness.add_many()
         await asyncio.sleep(10)
         assert harness.slots.held() == {"payments": 3}
-        harness.queue.add(key(0, "flows"), Priority.EDIT)
-        await asyncio.sleep(0.1)
-        assert harness.reconciler.reconciles[-1][:2] == (pytest.approx(10), key(0, "flows"))
+        await harness.expect_at_once(key(0, "flows"))
 
 
 async def test_slot_that_is_taken_again_counts_for_the_same_namespace() -> None:
@@ -172,17 +179,14 @@ async def test_slot_that_is_taken_again_counts_for_the_same_namespace() -> None:
 
     harness.reconciler.work = wait
     async with harness.open():
-        for number in range(20):
-            harness.queue.add(key(number), Priority.EDIT)
+        harness.add_many()
         await asyncio.sleep(10)
         assert len(harness.reconciler.reconciles) == 20, "those that wait hold no slot"
         assert harness.slots.held() == {}
         syncer.set()
         await asyncio.sleep(10)
         assert harness.slots.held() == {"payments": 3}
-        harness.queue.add(key(0, "flows"), Priority.EDIT)
-        await asyncio.sleep(0.1)
-        assert harness.reconciler.reconciles[-1][:2] == (pytest.approx(20), key(0, "flows"))
+        await harness.expect_at_once(key(0, "flows"))
 
 
 async def test_reconciles_cancelled_before_they_have_a_slot_again_lose_none() -> None:
@@ -196,8 +200,7 @@ async def test_reconciles_cancelled_before_they_have_a_slot_again_lose_none() ->
 
     harness.reconciler.work = wait
     async with harness.open():
-        for number in range(20):
-            harness.queue.add(key(number), Priority.EDIT)
+        harness.add_many()
         await asyncio.sleep(10)
         syncer.set()
         await asyncio.sleep(10)

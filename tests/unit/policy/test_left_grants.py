@@ -50,7 +50,7 @@ def test_grant_that_was_present_before_is_recorded_as_left() -> None:
     assert plan.ledger.left == {CUSTOM: str(ONE)}
 
 
-def test_abandoned_grant_is_recorded_as_left_though_the_policy_is_unreadable() -> None:
+def test_abandoned_grant_is_recorded_though_the_policy_is_unreadable() -> None:
     assert without_abandoned(granted(CUSTOM, PREDEFINED), [ABANDONING]).left == {CUSTOM: str(ONE)}
 
 
@@ -88,7 +88,7 @@ def test_restored_ledger_releases_nothing_and_is_then_trusted() -> None:
     assert not plan.ledger.restored
 
 
-def test_restored_ledger_releases_what_a_deleted_object_declared_to_the_end() -> None:
+def test_restored_ledger_releases_grants_of_a_deleted_object() -> None:
     ledger = granted(CUSTOM, PREDEFINED).replace(restored=True)
     ending = DesiredGrants(ONE, declared=(Retain(TARGET, PREDEFINED.role),), ending=True)
     plan = planned(ledger, ending, present={CUSTOM, PREDEFINED})

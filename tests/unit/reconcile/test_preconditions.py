@@ -165,7 +165,7 @@ def test_recorded_owner_is_a_rival_whatever_its_age() -> None:
     assert outcome.reason is Reason.CONFLICT
 
 
-def test_attachment_that_reassigned_the_workload_is_a_rival_whatever_its_age() -> None:
+def test_attachment_that_reassigned_the_workload_is_a_rival_at_any_age() -> None:
     text = """
     kind: IdentityAttachment
     metadata: {name: web, namespace: %s, uid: u-%s, creationTimestamp: '2026-01-0%dT00:00:00Z'}

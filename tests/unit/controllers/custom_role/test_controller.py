@@ -41,7 +41,7 @@ def test_role_of_another_namespace_is_refused_without_naming_its_object() -> Non
     )
 
 
-def test_role_left_by_another_namespace_is_for_the_administrators_to_release() -> None:
+def test_role_left_by_another_namespace_is_released_by_administrators() -> None:
     message = refusal("shop/secret-name")
     assert "ask the administrators of the project to release it" in message
     assert "cloudrun-identity.dev/release-orphans" in message

@@ -41,7 +41,7 @@ def test_unset_locations_are_an_issue() -> None:
     assert issue.startswith("spec.locations ")
 
 
-def test_accounts_that_the_operator_can_take_over_are_an_issue_with_the_remedy() -> None:
+def test_accounts_that_the_operator_can_take_over_are_an_issue() -> None:
     legacy = PowerfulAccount("legacy@payments-prod-1234.iam.gserviceaccount.com", ("roles/owner",))
     own = PowerfulAccount("operator@ops.iam.gserviceaccount.com", ("roles/owner",))
     declared = want(locations=["europe-west1"])
