@@ -178,7 +178,7 @@ def test_namespace_that_labels_itself_takes_no_workload_of_others(teams: Teams) 
         lambda: dict(scene.cluster.events("ManagedProject", scene.name, "default")),
         lambda events: "GuardrailsAmbiguous" in events,
     )
-    assert "each keeps the workloads that it holds" in events["GuardrailsAmbiguous"]
+    assert "each keeps the workloads that it uses" in events["GuardrailsAmbiguous"]
 
     scene.apply(INVOKERS % ", {principal: 'user:ann@example.com'}")
     becomes(

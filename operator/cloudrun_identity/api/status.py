@@ -146,7 +146,7 @@ class Drift(ApiModel):
     """Time at which the operator last found a difference."""
     last_repaired_time: Timestamp | None = None
     """Time at which the operator last repaired a difference."""
-    changes: Annotated[tuple[Annotated[str, Clipped(256)], ...], Clipped(16)] = ()
+    changes: Annotated[tuple[Annotated[str, Clipped(1024)], ...], Clipped(16)] = ()
     """Differences that the operator found last, one sentence each."""
 
 
@@ -163,7 +163,7 @@ class ReconciledStatus(ApiModel):
     """Last value of the annotation cloudrun-identity.dev/reconcile-requested-at that the operator handled."""
     project_id: Annotated[str, Clipped(128)] | None = None
     """ID of the Google Cloud project that the object belongs to. It does not change."""
-    issues: Annotated[tuple[Annotated[str, Clipped(256)], ...], Clipped(16)] = ()
+    issues: Annotated[tuple[Annotated[str, Clipped(1024)], ...], Clipped(16)] = ()
     """Problems and advice for a person, one sentence each."""
     drift: Drift | None = None
     """Differences that were not caused by the operator."""

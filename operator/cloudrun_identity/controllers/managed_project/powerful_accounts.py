@@ -22,6 +22,7 @@ from cloudrun_identity.iam.escalation import escalating
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.principals import email, is_service_account, lower_email
 from cloudrun_identity.iam.role_catalog import role_catalog
+from cloudrun_identity.iam.wording import some
 
 MAX_AGE = 3600.0
 """Maximum age in seconds of a cached result."""
@@ -98,9 +99,9 @@ def takeover_warnings(
     found = [account for account in accounts if account.email not in credential_accounts]
     if found:
         yield (
-            "An attacker who compromises the operator could act as accounts with escalating roles; remove "
-            "these roles, or grant the operator its permissions on single accounts (`cloudrun-identity "
-            f"permissions --own-accounts-only`): {', '.join(map(str, found))}"
+            f"An attacker who compromises the operator could act as {some([str(each) for each in found])}: "
+            "remove these escalating roles, or grant the operator its permissions on single accounts "
+            "(`cloudrun-identity permissions --own-accounts-only`)"
         )
 
 
