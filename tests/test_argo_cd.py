@@ -12,6 +12,7 @@ from cloudrun_identity.api import CloudRunIdentity, Reason
 from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, Paused, Refused, Waiting
 from cloudrun_identity.reconcile.status import Report, status_object, status_of
 from tests.documented import ROOT, blocks
+from tests.gitops.states import Kstatus, State, object_in
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 GENERATION = 3
@@ -36,13 +37,13 @@ def health(obj: Object) -> tuple[str, str]:
     return found.status, found.message
 
 
-def identity(outcome: Outcome | None = None, *, stalled: bool = False) -> Object:
+def identity(outcome: Outcome | None = None) -> Object:
     """Return an identity after a reconcile with this outcome; without one, before the first reconcile."""
     metadata = {"name": "checkout", "namespace": "payments", "generation": GENERATION}
     raw = {"kind": "CloudRunIdentity", "metadata": metadata, "spec": {"projectRef": {"name": "acme"}}}
     if outcome is None:
         return raw
-    status = status_of(CloudRunIdentity.model_validate(raw), Report(outcome), NOON, stalled=stalled)
+    status = status_of(CloudRunIdentity.model_validate(raw), Report(outcome), NOON)
     return {**raw, "status": status_object(status)}
 
 
@@ -65,8 +66,9 @@ def test_outcome_determines_the_health_status(outcome: Outcome, expected: str) -
     assert health(identity(outcome)) == (expected, message)
 
 
-def test_stalled_failure_is_degraded() -> None:
-    assert health(identity(Failing(Reason.API_UNAVAILABLE, "reason"), stalled=True)) == ("Degraded", "reason")
+def test_object_past_its_progress_deadline_is_degraded() -> None:
+    late = State("late", Kstatus.FAILED, Waiting(Reason.WORKLOAD_NOT_FOUND, "reason"), stalled=True)
+    assert health(object_in("IdentityAttachment", late))[0] == "Degraded"
 
 
 def test_object_without_status_is_progressing() -> None:
