@@ -1,27 +1,32 @@
 """Run the health checks and actions in `argocd/` on its test data, and on statuses of the operator."""
 
 import re
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from cloudrun_identity.api import KINDS, RECONCILE_REQUESTED_AT, CloudRunIdentity, Reason
+from cloudrun_identity.api import KINDS, RECONCILE_REQUESTED_AT
 from cloudrun_identity.api.group import GROUP
-from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, Paused, Refused, Waiting
-from cloudrun_identity.reconcile.status import Report, status_object, status_of
-from tests.argo_cd_lua import acted, enabled_actions, health
+from cloudrun_identity.reconcile.outcomes import Failing, InSync, Paused, Refused, Waiting
 from tests.documented import ROOT
+from tests.gitops.argo_cd_lua import acted, enabled_actions, health
+from tests.gitops.states import Kstatus, State, object_in, states
 from tools.argo_cd.customizations import CONFIG_MAP, files, health_script, kinds
 from tools.argo_cd.samples import REQUESTED
 
 FOLDER = ROOT / "argocd"
 KIND_FOLDERS = sorted((FOLDER / GROUP).iterdir())
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-GENERATION = 3
 LONGEST_KEY = 253
+HEALTH = {
+    Kstatus.CURRENT: "Healthy",
+    Kstatus.IN_PROGRESS: "Progressing",
+    Kstatus.FAILED: "Degraded",
+    Kstatus.TERMINATING: "Progressing",
+}
+
+STATES = [state for state in states() if not (isinstance(state.outcome, Waiting) and state.stalled)]
 
 Object = dict[str, Any]
 
@@ -118,52 +123,46 @@ def text(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
-# Statuses of the operator
+# Every state
 
 
-def identity(outcome: Outcome | None = None, *, stalled: bool = False) -> Object:
-    """Return an identity after a reconcile with this outcome; without one, before the first reconcile."""
-    metadata = {"name": "checkout", "namespace": "payments", "generation": GENERATION}
-    raw = {"kind": "CloudRunIdentity", "metadata": metadata, "spec": {"projectRef": {"name": "acme"}}}
-    if outcome is None:
-        return raw
-    status = status_of(CloudRunIdentity.model_validate(raw), Report(outcome), NOON, stalled=stalled)
-    return {**raw, "status": status_object(status)}
+@pytest.mark.parametrize("kind", kinds())
+def test_health_agrees_with_kstatus_in_every_state(kind: str) -> None:
+    found = {state.name: health(health_script(), object_in(kind, state))["status"] for state in STATES}
+    assert found == {state.name: expected_health(state) for state in STATES}
+
+
+def expected_health(state: State) -> str:
+    """Return the health for an answer of kstatus, which has no answer for a suspended object."""
+    match state.outcome:
+        case Paused() if not state.edited:
+            return "Suspended"
+        case Waiting() | Failing() if state.deleting:
+            # Argo CD reports each object that is being deleted as Progressing, and does not run the script.
+            return "Progressing"
+        case Refused() if state.deleting:
+            return "Degraded"
+    return HEALTH[state.kstatus]
 
 
 @pytest.mark.parametrize(
-    ("outcome", "expected"),
-    [
-        (InSync(), "Healthy"),
-        (Waiting(Reason.PROPAGATION_PENDING, "reason"), "Progressing"),
-        (Waiting(Reason.DRIFT_DETECTED, "reason"), "Progressing"),
-        (Failing(Reason.API_UNAVAILABLE, "reason"), "Progressing"),
-        (Failing(Reason.API_UNAVAILABLE, "reason", observed=False), "Progressing"),
-        (Refused(Reason.INVALID_SPEC, "reason"), "Degraded"),
-        (Paused(Reason.SUSPENDED, "reason"), "Suspended"),
-        (Paused(Reason.DRIFT_DETECTED, "reason"), "Suspended"),
-    ],
-    ids=str,
+    "state", [state for state in states() if not state.edited], ids=lambda state: state.name
 )
-def test_outcome_determines_the_health_status(outcome: Outcome, expected: str) -> None:
-    message = "Google Cloud is as declared" if expected == "Healthy" else "reason"
-    assert health(health_script(), identity(outcome)) == {"status": expected, "message": message}
-
-
-def test_stalled_failure_is_degraded() -> None:
-    stalled = identity(Failing(Reason.API_UNAVAILABLE, "reason"), stalled=True)
-    assert health(health_script(), stalled) == {"status": "Degraded", "message": "reason"}
+def test_message_is_that_of_the_condition_that_decides(state: State) -> None:
+    match state.outcome:
+        case None:
+            expected = "Waiting for the operator"
+        case InSync():
+            expected = "Google Cloud is as declared"
+        case Waiting(_, message) | Failing(_, message) | Refused(_, message) | Paused(_, message):
+            expected = message
+    assert health(health_script(), object_in("CloudRunIdentity", state))["message"] == expected
 
 
 def test_object_without_status_is_progressing() -> None:
-    assert health(health_script(), identity())["status"] == "Progressing"
-
-
-def test_edited_object_is_progressing_until_it_is_reconciled() -> None:
-    for outcome in (InSync(), Refused(Reason.INVALID_SPEC, "reason")):
-        edited = identity(outcome)
-        edited["metadata"]["generation"] += 1
-        assert health(health_script(), edited)["status"] == "Progressing"
+    obj = object_in("CloudRunIdentity", next(states()))
+    del obj["status"]
+    assert health(health_script(), obj)["status"] == "Progressing"
 
 
 def test_scripts_run_without_the_libraries_that_argo_cd_withholds() -> None:
