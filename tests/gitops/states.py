@@ -6,7 +6,7 @@ The tests of kstatus and of Argo CD's health checks run over the same states.
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ Object = dict[str, Any]
 NOON: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
 GENERATION: Final = 3
 MESSAGE: Final = "Reason in a sentence"
+_PAST_THE_DEADLINE: Final = timedelta(minutes=11)
 
 
 class Kstatus(StrEnum):
@@ -101,6 +102,7 @@ STALLING: Final = (
     Failing(Reason.API_DISABLED, MESSAGE),
     Failing(Reason.PERMISSION_DENIED, MESSAGE),
     Failing(Reason.PERIMETER_VIOLATION, MESSAGE),
+    Failing(Reason.POLICY_UNWRITABLE, MESSAGE),
 )
 """Outcomes that become Stalled after `spec.progressDeadline`."""
 
@@ -180,16 +182,24 @@ def object_in(kind: str, state: State) -> Object:
     raw = _manifest(kind)
     if state.outcome is None:
         raw["metadata"]["generation"] = 1
-    else:
-        reports = [_report(kind, raw, InSync())] if state.was_ready else []
-        for report in (*reports, _report(kind, raw, state.outcome, advice=state.advice)):
-            obj = _parsed(kind, raw)
-            raw["status"] = status_object(status_of(obj, report, NOON, stalled=state.stalled))
+    for outcome, moment in _history(state):
+        report = _report(kind, raw, outcome, advice=state.advice)
+        raw["status"] = status_object(status_of(_parsed(kind, raw), report, moment))
     if state.edited:
         raw["metadata"]["generation"] += 1
     if state.deleting:
         raw["metadata"]["deletionTimestamp"] = "2026-03-01T12:00:00Z"
     return raw
+
+
+def _history(state: State) -> Iterator[tuple[Outcome, datetime]]:
+    """Yield the outcomes of the reconciles that lead to a state, with their times."""
+    if state.was_ready:
+        yield InSync(), NOON - _PAST_THE_DEADLINE
+    if state.outcome is not None:
+        if state.stalled:
+            yield state.outcome, NOON - _PAST_THE_DEADLINE
+        yield state.outcome, NOON
 
 
 def _report(kind: str, raw: Object, outcome: Outcome, *, advice: bool = False) -> Report:

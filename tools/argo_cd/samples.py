@@ -146,19 +146,20 @@ def _after(obj: ReconciledResource, outcome: Outcome) -> Object:
 
 
 def _with_status(obj: ReconciledResource, status: Object) -> Object:
-    spec = {field: value for field, value in obj.spec.to_dict().items() if value not in ("", [])}
-    metadata = obj.metadata.to_dict()
+    """Return the object with this status. Of the defaults, it has those that actions change."""
+    spec = obj.spec.model_dump(by_alias=True, exclude_unset=True, mode="json")
+    changed = {"suspend": obj.spec.suspend, "managementPolicy": str(obj.spec.management_policy)}
     return {
         "apiVersion": obj.api_version,
         "kind": obj.kind,
-        "metadata": metadata,
-        "spec": spec,
+        "metadata": obj.metadata.to_dict(),
+        "spec": spec | changed,
         "status": status,
     }
 
 
 def _edited(obj: ReconciledResource, **changes: object) -> ReconciledResource:
-    raw = obj.to_dict()
+    raw = obj.model_dump(by_alias=True, exclude_unset=True, mode="json")
     return _read(raw | {"spec": raw["spec"] | changes})
 
 

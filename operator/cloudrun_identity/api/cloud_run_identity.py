@@ -28,6 +28,7 @@ from .schema import (
 from .spec import (
     MESSAGE_COLUMN,
     READY_COLUMNS,
+    STALLED_COLUMN,
     Adoption,
     ExistingGrants,
     Origin,
@@ -210,6 +211,7 @@ class CloudRunIdentity(ProjectScopedResource):
         *READY_COLUMNS,
         Column("UniqueID", ".status.uniqueID", wide=True),
         Column("Origin", ".status.origin", wide=True),
+        STALLED_COLUMN,
         MESSAGE_COLUMN,
     )
     rules: ClassVar = (

@@ -7,7 +7,15 @@ from pydantic import Field
 
 from .resource import Column
 from .schema import SET, Clipped, immutable, matches
-from .spec import MESSAGE_COLUMN, READY_COLUMNS, Adoption, Origin, ProjectScopedResource, ProjectScopedSpec
+from .spec import (
+    MESSAGE_COLUMN,
+    READY_COLUMNS,
+    STALLED_COLUMN,
+    Adoption,
+    Origin,
+    ProjectScopedResource,
+    ProjectScopedSpec,
+)
 from .status import ProjectScopedStatus
 
 RoleID = Annotated[
@@ -97,6 +105,7 @@ class CustomRole(ProjectScopedResource):
         Column("Permissions", ".status.permissionCount", "integer"),
         *READY_COLUMNS,
         Column("Name", ".status.name", wide=True),
+        STALLED_COLUMN,
         MESSAGE_COLUMN,
     )
 

@@ -11,7 +11,7 @@ from .project_guardrails import MAX_ENTRIES, Guardrails, namespace_rules
 from .references import Location, NamespaceName, ServiceAccountEmail, WorkloadKind
 from .resource import Column, Scope
 from .schema import SET, ApiModel, Clipped, Rule, Timestamp, cel_string, immutable, matches, set_once
-from .spec import MESSAGE_COLUMN, READY_COLUMNS, ReconciledResource, ReconciledSpec
+from .spec import MESSAGE_COLUMN, READY_COLUMNS, STALLED_COLUMN, ReconciledResource, ReconciledSpec
 from .status import ReconciledStatus
 
 _PROJECT_ID: Final = r"^([a-z0-9.-]+:)?[a-z][-a-z0-9]{4,28}[a-z0-9]$"
@@ -191,6 +191,7 @@ class ManagedProject(ReconciledResource):
         *READY_COLUMNS,
         Column("Interval", ".spec.driftInterval", wide=True),
         Column("Identity", ".status.operatorIdentity", wide=True),
+        STALLED_COLUMN,
         MESSAGE_COLUMN,
     )
     rules: ClassVar = (

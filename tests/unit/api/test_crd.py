@@ -159,6 +159,7 @@ def test_first_value_of_an_enum_is_its_default(kind: str) -> None:
 def test_columns_read_plain_fields_of_the_schema(kind: str) -> None:
     known = {path for path, _ in nodes(openapi(kind))} | {".metadata.creationTimestamp"}
     known |= {f'.status.conditions[?(@.type=="Ready")].{field}' for field in ("status", "reason", "message")}
+    known.add('.status.conditions[?(@.type=="Stalled")].status')
 
     assert {column.json_path for column in KINDS[kind].columns} <= known
 
