@@ -12,13 +12,13 @@ DISTRIBUTED := -n auto --dist loadscope
 # The paths that the language check covers. Add a path here when its prose follows CONTRIBUTING.md.
 CHECKED_PROSE := \
 	operator playground crds charts argocd docs examples benchmarks tools .github $(wildcard *.md) \
-	conftest.py tests/README.md tests/e2e tests/kube tests/servers $(wildcard tests/*.py)
+	conftest.py tests/README.md tests/e2e tests/gitops tests/kube tests/servers $(wildcard tests/*.py)
 
 # Containers often disable bytecode. Then each process that the tests start would compile all modules again.
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all soak bench generate lint constraints requirements clean
+.PHONY: help demo test test-all soak bench generate kstatus lint constraints requirements clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -48,6 +48,9 @@ generate: $(INSTALLED) ## generate crds/ and the chart's copy, argocd/, and the 
 	@$(BIN)/cloudrun-identity permissions --markdown >docs/permissions.md
 	@$(BIN)/cloudrun-identity role explain --markdown >docs/escalation.md
 	@$(BIN)/python -m tools.argo_cd
+
+kstatus: $(INSTALLED) ## write the answers of kstatus for every kind and state to tests/data/kstatus (needs Go)
+	@$(BIN)/python -m tests.gitops.kstatus
 
 lint: $(INSTALLED) ## run ruff, mypy, import-linter and the language check
 	@$(BIN)/ruff check .
