@@ -18,7 +18,7 @@ CHECKED_PROSE := \
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all soak bench generate kstatus lint constraints requirements clean
+.PHONY: help demo test test-all soak bench generate health-table lint constraints requirements clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -49,8 +49,8 @@ generate: $(INSTALLED) ## generate crds/ and the chart's copy, argocd/, and the 
 	@$(BIN)/cloudrun-identity role explain --markdown >docs/escalation.md
 	@$(BIN)/python -m tools.argo_cd
 
-kstatus: $(INSTALLED) ## write the answers of kstatus for every kind and state to tests/data/kstatus (needs Go)
-	@$(BIN)/python -m tests.gitops.kstatus
+health-table: $(INSTALLED) ## write the answers of kstatus and Argo CD for every kind and state (needs Go)
+	@$(BIN)/python -m tests.gitops.answers
 
 lint: $(INSTALLED) ## run ruff, mypy, import-linter and the language check
 	@$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-module cloudrun-identity.dev/tests/kstatus
+module cloudrun-identity.dev/tests/gitops/kstatus
 
 go 1.26.0
 
