@@ -14,7 +14,7 @@ from cloudrun_identity.kube.lease import NAME
 from cloudrun_identity_playground.kubeapi.schema import prune
 from cloudrun_identity_playground.kubeapi.validation import validate_part
 from tests.documented import ROOT, blocks
-from tools.argo_cd.customizations import actions, kinds
+from tools.argo_cd.customizations import actions, kinds, presentation
 
 from .foreign_schemas import documented, kind_of, schemas
 
@@ -89,6 +89,15 @@ def test_checked_kinds_exist() -> None:
     checks = [check for obj in DOCUMENTED for check in obj["spec"].get("healthChecks", ())]
     assert checks
     assert all(check["apiVersion"].startswith(GROUP) and check["kind"] in KINDS for check in checks)
+
+
+def test_guide_names_every_action_and_health_status() -> None:
+    page = (ROOT / "docs" / "argo-cd.md").read_text(encoding="utf-8")
+    names = {
+        presentation(action)["displayName"].partition(" (")[0] for kind in kinds() for action in actions(kind)
+    }
+    assert {name for name in names if name not in page} == set()
+    assert all(f"| {status} |" in page for status in ("Healthy", "Progressing", "Degraded", "Suspended"))
 
 
 def test_permissions_for_actions_name_existing_actions() -> None:

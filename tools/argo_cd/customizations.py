@@ -94,7 +94,7 @@ def _action_tests(kind: str, sample: Sample) -> dict[str, Any]:
         {
             "inputPath": f"testdata/{name}.yaml",
             "result": [
-                {"name": action, **_presentation(action), "disabled": action not in enabled}
+                {"name": action, **presentation(action), "disabled": action not in enabled}
                 for action in actions(kind)
             ],
         }
@@ -111,7 +111,7 @@ def _action_tests(kind: str, sample: Sample) -> dict[str, Any]:
     return {"discoveryTests": discovery, "actionTests": ran}
 
 
-def _presentation(action: str) -> dict[str, str]:
+def presentation(action: str) -> dict[str, str]:
     """Return the name and icon of an action in the user interface, as its discovery script sets them."""
     lines = (line.strip().rstrip(",") for line in _source(f"actions/{action}/discovery.lua").splitlines())
     pairs = (line.split(" = ", 1) for line in lines if line.startswith('["'))
