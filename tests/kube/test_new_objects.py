@@ -1,10 +1,10 @@
-"""Both API servers store a new object with a status that kstatus reads as in progress."""
+"""Both API servers store a new object with a status that kstatus and Argo CD read as in progress."""
 
 import pytest
 
 from cloudrun_identity.kube.client import KubeClient
 from cloudrun_identity.kube.objects import resource_of
-from tests.gitops.kstatus import described, read_table
+from tests.gitops.answers import described, read_table
 from tests.gitops.states import object_in, states
 from tests.gitops.test_states import RECONCILED
 
@@ -23,5 +23,6 @@ async def test_object_that_the_operator_has_not_seen_is_in_progress(
     created = await client.create(resource_of(manifest), manifest)
     stored = await client.get(resource_of(manifest), namespace, manifest["metadata"].get("namespace", ""))
 
-    answers = {row[:-1]: row[-1] for row in read_table()}
-    assert [answers[described(CREATED, obj)] for obj in (created, stored)] == ["InProgress"] * 2
+    answers = {row[:-2]: row[-2:] for row in read_table()}
+    for obj in (created, stored):
+        assert answers[described(CREATED, obj)] == ("InProgress", "Progressing")

@@ -204,7 +204,7 @@ class CloudRunIdentity(ProjectScopedResource):
 
     plural: ClassVar = "cloudrunidentities"
     singular: ClassVar = "cloudrunidentity"
-    short_names: ClassVar = ("crid",)
+    short_names: ClassVar = ("crid", "crids")
     columns: ClassVar = (
         Column("Email", ".status.email"),
         Column("Project", ".status.projectID"),

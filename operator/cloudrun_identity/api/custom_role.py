@@ -99,7 +99,7 @@ class CustomRole(ProjectScopedResource):
 
     plural: ClassVar = "customroles"
     singular: ClassVar = "customrole"
-    short_names: ClassVar = ("crole",)
+    short_names: ClassVar = ("crole", "croles")
     columns: ClassVar = (
         Column("Role", ".spec.roleID"),
         Column("Permissions", ".status.permissionCount", "integer"),

@@ -102,7 +102,7 @@ class IAMBinding(ProjectScopedResource):
 
     plural: ClassVar = "iambindings"
     singular: ClassVar = "iambinding"
-    short_names: ClassVar = ("iamb",)
+    short_names: ClassVar = ("iamb", "iambs")
     columns: ClassVar = (
         Column("Target", ".status.target"),
         Column("Role", ".status.role"),

@@ -108,7 +108,7 @@ class IdentityAttachment(ProjectScopedResource):
 
     plural: ClassVar = "identityattachments"
     singular: ClassVar = "identityattachment"
-    short_names: ClassVar = ("crattach",)
+    short_names: ClassVar = ("crattach", "crattaches")
     columns: ClassVar = (
         Column("Kind", ".spec.workload.kind"),
         Column("Location", ".spec.workload.location"),

@@ -130,7 +130,7 @@ class IdentityKey(ProjectScopedResource):
 
     plural: ClassVar = "identitykeys"
     singular: ClassVar = "identitykey"
-    short_names: ClassVar = ("cridkey",)
+    short_names: ClassVar = ("cridkey", "cridkeys")
     columns: ClassVar = (
         Column("Identity", ".spec.identityRef.name"),
         Column("Secret", ".spec.secretName"),

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Final, Literal
 from pydantic import Field
 
 from .duration import Duration, at_least
+from .group import ADMIN_CATEGORY
 from .project_guardrails import MAX_ENTRIES, Guardrails, namespace_rules
 from .references import Location, NamespaceName, ServiceAccountEmail, WorkloadKind
 from .resource import Column, Scope
@@ -181,7 +182,8 @@ class ManagedProject(ReconciledResource):
 
     plural: ClassVar = "managedprojects"
     singular: ClassVar = "managedproject"
-    short_names: ClassVar = ("mproj",)
+    short_names: ClassVar = ("mproj", "mprojs")
+    category: ClassVar = ADMIN_CATEGORY
     scope: ClassVar = Scope.CLUSTER
     columns: ClassVar = (
         Column("Project", ".status.projectID"),

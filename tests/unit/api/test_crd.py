@@ -56,6 +56,15 @@ def test_rendered_yaml_equals_the_definition_without_anchors(kind: str) -> None:
     assert not [token for token in yaml.scan(text) if isinstance(token, yaml.AnchorToken)]
 
 
+def test_kubectl_names_are_unique_and_have_plurals() -> None:
+    names = [definition["spec"]["names"] for definition in GENERATED.values()]
+    every = [name for each in names for name in (each["plural"], each["singular"], *each["shortNames"])]
+
+    assert len(every) == len(set(every))
+    for singular, plural in (each["shortNames"] for each in names):
+        assert plural in (f"{singular}s", f"{singular}es")
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_field_has_a_type_and_a_description(kind: str) -> None:
     for part in ("spec", "status"):
