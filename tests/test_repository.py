@@ -177,3 +177,10 @@ def test_a_test_waits_as_long_as_a_busy_machine_needs(path: Path) -> None:
         if isinstance(limit, ast.Constant) and isinstance(limit.value, int | float) and limit.value >= 1
     ]
     assert fixed == [], "use tests.time_budget"
+
+
+def test_no_page_has_a_marker_of_an_unresolved_merge() -> None:
+    pages = (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "tests").glob("*.md"))
+    marker = re.compile(r"^(<{7}|={7}|>{7})( |$)", re.MULTILINE)
+
+    assert [page.name for page in pages if marker.search(page.read_text(encoding="utf-8"))] == []
