@@ -19,6 +19,7 @@ SMOKE_FILES = frozenset(
         "tests/e2e/test_projects.py",
         "tests/kube/test_admission_policy.py",
         "tests/kube/test_client.py",
+        "tests/kube/test_cluster_checks.py",
         "tests/kube/test_lease.py",
         "tests/kube/test_secrets.py",
     }
