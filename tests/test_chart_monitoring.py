@@ -136,7 +136,7 @@ def test_the_check_of_expressions_finds_mistakes(
     assert list(mistakes(expression, exported)) == ([mistake] if mistake else [])
 
 
-def test_every_metric_of_the_operator_is_on_the_dashboard(exported: dict[str, set[str]]) -> None:
+def test_every_metric_is_on_the_dashboard_or_in_an_alert(exported: dict[str, set[str]]) -> None:
     shown = " ".join(expression for _, expression, _ in expressions())
     families = {re.sub("_(bucket|count|sum)$", "", name) for name in exported}
     assert not {name for name in families if name.startswith("cloudrun_identity_") and name not in shown}
@@ -168,6 +168,11 @@ def test_alerts_link_their_runbooks_and_can_be_left_out(chart: Chart) -> None:
             assert each["labels"] == {"team": "platform", "severity": "page"}
             assert each["annotations"].items() >= alert["annotations"].items()
             assert each["annotations"]["runbook_url"].endswith(f"docs/runbooks.md#{alert['alert'].lower()}")
+
+
+def test_alert_to_leave_out_must_exist(chart: Chart) -> None:
+    with pytest.raises(HelmError, match="there is no alert QueueOld; the alerts are CloudRunIdentity"):
+        manifests(chart, prometheusRule={"enabled": True, "without": ["QueueOld"]})
 
 
 def test_dashboard_is_a_config_map_for_the_sidecar_of_grafana(chart: Chart) -> None:

@@ -94,10 +94,15 @@ async def check_access(client: KubeClient, namespace: str, key_namespaces: Itera
         lacking += _described(closed[each], f"namespace {each}")
     if not lacking:
         return passed(RBAC, "the present user has all permissions of the operator")
-    remedy = ["helm upgrade cloudrun-identity … --set rbac.create=true, if the present user is the operator"]
+    upgrade = f"helm upgrade cloudrun-identity … --namespace {namespace} --reset-then-reuse-values"
+    remedy = [
+        "# To check the operator instead of the present user: "
+        f"kubectl exec --namespace {namespace} deployment/cloudrun-identity -- cloudrun-identity check",
+        f"{upgrade} --set rbac.create=true",
+    ]
     if without_keys:
         names = ",".join(without_keys)
-        remedy.append(f"helm upgrade … --set keys.enabled=true --set keys.namespaces='{{{names}}}'")
+        remedy.append(f"{upgrade} --set keys.enabled=true --set keys.namespaces='{{{names}}}'")
     return failed(RBAC, f"the present user may not {'; '.join(lacking)}", *remedy)
 
 
