@@ -39,12 +39,12 @@ bench: $(INSTALLED) ## run the benchmarks; print tables and write build/bench.js
 	@mkdir -p build
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-generate: $(INSTALLED) ## generate crds/, the chart's copy and README, and the generated pages of docs/
+generate: $(INSTALLED) ## generate crds/, the chart's copy, README and schema texts, and the generated pages of docs/
 	@$(BIN)/cloudrun-identity crds --output crds
 	@mkdir -p $(CHART_CRDS)
 	@rm -f $(CHART_CRDS)/*.yaml
 	@cp crds/*.yaml $(CHART_CRDS)
-	@$(BIN)/python -m tools.chart_readme charts/cloudrun-identity
+	@$(BIN)/python -m tools.chart_docs charts/cloudrun-identity
 	@$(BIN)/cloudrun-identity crds --markdown >docs/reference.md
 	@$(BIN)/cloudrun-identity permissions --markdown >docs/permissions.md
 	@$(BIN)/cloudrun-identity role explain --markdown >docs/escalation.md

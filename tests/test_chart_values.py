@@ -11,7 +11,7 @@ from helm_python.chart import Chart
 from helm_python.errors import HelmError
 
 from tests.chart import CHART, IMAGE, RELEASED, Manifest, container, deployment, manifests
-from tools.chart_readme import readme
+from tools.chart_docs import readme, schema
 
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
 SCHEMA = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
@@ -46,9 +46,9 @@ def test_schema_lists_and_requires_every_value() -> None:
     assert list(differences(VALUES, SCHEMA)) == []
 
 
-def test_readme_documents_every_value() -> None:
-    written = (CHART / "README.md").read_text(encoding="utf-8")
-    assert written == readme(CHART), "run `make generate`"
+def test_readme_and_schema_describe_every_value() -> None:
+    assert (CHART / "README.md").read_text(encoding="utf-8") == readme(CHART), "run `make generate`"
+    assert (CHART / "values.schema.json").read_text(encoding="utf-8") == schema(CHART), "run `make generate`"
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,16 @@ def test_network_policy_admits_the_probes_and_the_apis_only(chart: Chart) -> Non
     prometheus = [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}]
     values = {"enabled": True, "from": prometheus, "ports": [443], "egress": [{"ports": [{"port": 3128}]}]}
     spec = manifests(chart, networkPolicy=values)["NetworkPolicy", RELEASED]["spec"]
-    assert spec["podSelector"]["matchLabels"] == deployment(chart)["selector"]["matchLabels"]
+    assert spec["podSelector"] == {
+        "matchLabels": {"app.kubernetes.io/instance": "ops"},
+        "matchExpressions": [
+            {
+                "key": "app.kubernetes.io/name",
+                "operator": "In",
+                "values": ["cloudrun-identity", "cloudrun-identity-check"],
+            }
+        ],
+    }
     assert spec["ingress"] == [{"ports": [{"port": "http"}], "from": prometheus}]
     ports = {port["port"] for rule in spec["egress"] for port in rule["ports"]}
     assert ports == {53, 443, 80, 988, 3128}

@@ -155,7 +155,7 @@ async def _check_permissions(check: str, project: ManagedProject, clients: Clien
     missing = wanted - held - ACCOUNT_PERMISSIONS
     if missing:
         commands = additions(project, operator, missing)
-        return failed(check, f"{len(missing)} are missing: {', '.join(sorted(missing))}", *commands)
+        return failed(check, f"missing: {', '.join(sorted(missing))}", *commands)
     on_accounts = sorted(wanted - held)
     if on_accounts:
         return passed(check, f"all, if these are granted on single accounts: {', '.join(on_accounts)}")
