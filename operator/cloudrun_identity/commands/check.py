@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .check_results import Result, all_passed, as_json, as_text, failed, passed, skipped
+from .check_results import Result, State, all_passed, as_json, as_text, failed, passed, skipped
 from .google import google_clients, google_options, quiet_grpc
 from .options import KUBECONFIG, OPERATOR_NAMESPACE, Duration, operator_namespace_of
 from .permissions import OPERATOR
@@ -63,12 +63,17 @@ def check(
     quiet_grpc()
     namespace = operator_namespace_of(operator_namespace)
     ends = time.monotonic() + wait.total_seconds()
+    waits_for: list[str] = []
     while True:
         results = asyncio.run(
             _check(kubeconfig, google_endpoint, google_token_file, namespace, before_install)
         )
         if all_passed(results) or time.monotonic() + RETRY_INTERVAL > ends:
             break
+        failing = [result.check for result in results if result.state is State.FAILED]
+        if failing != waits_for:
+            click.echo(f"waiting for: {', '.join(failing)}", err=True)
+            waits_for = failing
         time.sleep(RETRY_INTERVAL)
     click.echo(json.dumps(as_json(results), indent=2) if output == "json" else as_text(results))
     sys.exit(0 if all_passed(results) else 1)

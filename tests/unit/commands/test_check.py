@@ -58,7 +58,8 @@ def test_json_has_the_same_results(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_wait_repeats_failed_checks_until_they_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     result = check(monkeypatch, "--wait", "1h", results=[(BAD,), (BAD,), (GOOD,)])
-    assert (result.exit_code, result.output) == (0, "✔ API server: v1.36.0 at https://192.0.2.1\n")
+    assert (result.exit_code, result.stdout) == (0, "✔ API server: v1.36.0 at https://192.0.2.1\n")
+    assert result.stderr == "waiting for: CRDs\n"
 
 
 def test_unreachable_cluster_is_a_failed_check_and_no_error() -> None:
