@@ -49,12 +49,13 @@ generate: $(INSTALLED) ## generate crds/ and the chart's copy, and the generated
 	@$(BIN)/cloudrun-identity role explain --markdown >docs/escalation.md
 	@$(BIN)/python tools/third_party.py >build/third-party.md && mv build/third-party.md docs/third-party.md
 
-lint: $(INSTALLED) ## run ruff, mypy, import-linter and the language check
+lint: $(INSTALLED) ## run ruff, mypy, import-linter, the language check, and actionlint if it is installed
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python tools/check_language.py $(CHECKED_PROSE)
+	@if command -v actionlint >/dev/null; then actionlint; fi
 
 constraints: ## update constraints.txt and requirements/ to the newest versions that pyproject.toml allows (needs Python 3.11)
 	$(refuse_unfit_python)

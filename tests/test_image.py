@@ -177,9 +177,8 @@ def test_image_contains_the_locked_packages_and_no_installer(image: Image, run_d
         "    print(each.name, each.version)"
     )
     installed = dict(line.split() for line in image.output(run_dir, ["python", "-c", listing]).splitlines())
-    locked = {name: version for name, (version, _) in hashed(ROOT / "requirements" / "image.txt").items()}
     assert {canonicalize_name(name): version for name, version in installed.items()} == {
-        **locked,
+        **locked(),
         "cloudrun-identity": __version__,
     }
     base = image.output(run_dir, ["python3.11", "-c", listing])
@@ -201,3 +200,23 @@ def test_every_build_argument_is_in_a_label(image: Image) -> None:
     assert set(BUILD_ARGUMENTS.values()) <= set(labels.values())
     assert all(labels.values())
     assert labels["org.opencontainers.image.base.name"].startswith("docker.io/library/python:3.11-slim")
+
+
+def test_sbom_lists_the_packages_of_the_image(image: Image, tmp_path: Path) -> None:
+    tools, file = tmp_path / "tools", tmp_path / "sbom.json"
+    _output([sys.executable, "-m", "venv", str(tools)])
+    python = str(tools / "bin" / "python")
+    hashes = ["--require-hashes", "--requirement", str(ROOT / "requirements" / "release.txt")]
+    _output([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *hashes])
+    [site] = image.directory.glob("rootfs/opt/cloudrun-identity/lib/python3.*/site-packages")
+    _output([python, str(ROOT / "tools" / "sbom.py"), str(site), f"--output={file}"])
+    sbom = json.loads(file.read_text(encoding="utf-8"))
+    operator = sbom["metadata"]["component"]
+    assert (operator["name"], operator["version"]) == ("cloudrun-identity", __version__)
+    listed = {canonicalize_name(each["name"]): each["version"] for each in sbom["components"]}
+    assert listed == locked()
+
+
+def locked() -> dict[str, str]:
+    """Return the versions of the packages in the image."""
+    return {name: version for name, (version, _) in hashed(ROOT / "requirements" / "image.txt").items()}

@@ -133,10 +133,29 @@ def test_the_image_installs_nothing_without_a_hash() -> None:
         assert "--require-hashes" in command or {"--no-deps", "--no-index"} <= set(command.split())
 
 
+@pytest.mark.parametrize("name", ["ci.yaml", "release.yaml"])
+def test_workflows_pin_actions_and_may_only_read_by_default(name: str) -> None:
+    text = (ROOT / ".github" / "workflows" / name).read_text(encoding="utf-8")
+    used = re.findall(r"^\s+(?:- )?uses: (.*)$", text, re.MULTILINE)
+    assert used
+    assert [each for each in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", each)] == []
+    assert len({each.partition("@")[0] for each in used}) == len(set(used)), "one version of each action"
+    assert yaml.safe_load(text)["permissions"] == {"contents": "read"}
+
+
+def test_ci_tests_every_python_in_the_metadata() -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yaml").read_text(encoding="utf-8"))
+    tested = set(workflow["jobs"]["test"]["strategy"]["matrix"]["python"])
+    for classifiers in (OPERATOR["classifiers"], PLAYGROUND["classifiers"]):
+        assert {each.rpartition(" ")[2] for each in classifiers if "Python :: 3." in each} == tested
+
+
 def test_the_version_is_the_same_everywhere() -> None:
     chart = yaml.safe_load((ROOT / "charts" / "cloudrun-identity" / "Chart.yaml").read_text(encoding="utf-8"))
     versions = {OPERATOR["version"], PLAYGROUND["version"], chart["appVersion"]}
     assert versions == {cloudrun_identity.__version__}
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"/cloudrun-identity:(\S+)", readme)) == {cloudrun_identity.__version__}
     # Helm needs a semantic version, such as 0.1.0-alpha.1 for 0.1.0a1.
     assert Version(chart["version"]) == Version(cloudrun_identity.__version__)
     assert OPERATOR["optional-dependencies"]["playground"] == [

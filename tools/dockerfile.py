@@ -164,7 +164,7 @@ class Copy:
 
     @property
     def into_directory(self) -> bool:
-        """Whether each source keeps its name below the destination."""
+        """True if each source keeps its name below the destination."""
         return self.destination.endswith("/") or len(self.sources) > 1
 
 
