@@ -31,20 +31,31 @@ def _output(command: Sequence[str | Path], cwd: Path) -> str:
     return ended.stdout
 
 
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The wheels of both distributions."""
+    directory = tmp_path_factory.mktemp("dist")
+    build(directory)
+    return sorted(directory.glob("*.whl"))
+
+
 @pytest.fixture(scope="module", params=VERSIONS)
-def installed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def installed(
+    request: pytest.FixtureRequest, wheels: list[Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """The directory of the programs in an environment with one version of Python."""
     interpreter = _interpreter(request.param)
     if not interpreter:
         pytest.skip(f"no Python {request.param}: neither on the PATH nor installed by pyenv")
     require_package_index()
     directory = tmp_path_factory.mktemp("installed")
-    build(directory / "dist")
     _output([interpreter, "-m", "venv", directory / "environment"], directory)
     programs = directory / "environment" / "bin"
     pip = [programs / "python", "-m", "pip", "--disable-pip-version-check"]
-    wheels = sorted((directory / "dist").glob("*.whl"))
-    _output([*pip, "install", "--quiet", "--constraint", ROOT / "constraints.txt", *wheels], directory)
+    _output(
+        [*pip, "install", "--quiet", "--no-compile", "--constraint", ROOT / "constraints.txt", *wheels],
+        directory,
+    )
     _output([*pip, "check"], directory)
     return programs
 

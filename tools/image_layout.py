@@ -26,8 +26,9 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
-if __package__:
+if TYPE_CHECKING or __package__:
     from tools import dockerfile, overlays
     from tools.image_config import LINKER_ENVIRONMENT, Image
 else:
@@ -174,7 +175,7 @@ def run(
     overlays.mount_kernel(root)
     for host, path in volumes:
         overlays.bind(host, root / path.lstrip("/"))
-    variables = dict(each.split("=", 1) for each in config["Env"]) | environment
+    variables = {**dict(each.split("=", 1) for each in config["Env"]), **environment}
     command = [entrypoint] if entrypoint else config["Entrypoint"]
     command = [*command, *(arguments or ([] if entrypoint else config["Cmd"]))]
     user, _, group = config["User"].partition(":")

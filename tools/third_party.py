@@ -82,7 +82,8 @@ def packages() -> Iterator[Package]:
 
 
 def _license(installed: Distribution) -> str:
-    stated = installed.metadata.get("License-Expression") or installed.metadata.get("License", "")
+    fields = installed.metadata.json
+    stated = str(fields.get("license_expression") or fields.get("license", ""))
     return SPDX.get(stated, stated)
 
 
