@@ -160,9 +160,9 @@ def test_container_is_not_root_and_cannot_write(image: Image, run_dir: Path) -> 
             "-c",
             "import os, errno\n"
             "print(os.getuid(), os.getgid(), os.getgroups())\n"
-            "for path in ('/tmp/x', '/opt/cloudrun-identity/x', '/usr/local/x'):\n"
+            "for path in ('/tmp', '/opt/cloudrun-identity', '/usr/local'):\n"
             "    try:\n"
-            "        open(path, 'w')\n"
+            "        open(f'{path}/{os.getpid()}.written', 'w')\n"
             "    except OSError as error:\n"
             "        print(errno.errorcode[error.errno])",
         ],

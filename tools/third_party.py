@@ -1,6 +1,6 @@
 """Write docs/third-party.md: the packages in the container image, with their licenses.
 
-    python tools/third_party.py >docs/third-party.md
+    python -m tools.third_party >docs/third-party.md
 
 The packages are those of requirements/image.txt. Their metadata is that of the installed packages. The
 licenses are SPDX expressions. A license that `LICENSES` does not contain is an error: review it first.
