@@ -9,7 +9,12 @@ from typing import Any, Final, TypeVar
 
 from google.iam.v1 import policy_pb2
 
-from cloudrun_identity.controllers.cloud_run_identity.propagation import BETWEEN_READS, GOOD_READS, GRACE
+from cloudrun_identity.controllers.cloud_run_identity.propagation import (
+    BETWEEN_READS,
+    GONE_AFTER,
+    GOOD_READS,
+    GRACE,
+)
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.impersonation import ImpersonatedTokens
@@ -156,17 +161,24 @@ class Sandbox:
         return self._usable[purpose]
 
     async def delete_account(self, account: ServiceAccount) -> None:
-        """Delete an account, although Google may not show it everywhere yet."""
+        """Delete an account. A new one may not be found yet, and a list may still show a deleted one."""
+        misses = 0
 
         async def deleted() -> bool:
-            await self.write(self.accounts.delete(self.project_id, account.unique_id))
+            nonlocal misses
+            try:
+                await self.write(self.accounts.delete(self.project_id, account.unique_id))
+            except GoogleError as error:
+                misses = misses + 1 if error.fault is Fault.NOT_FOUND else 0
+                if misses < GONE_AFTER:
+                    raise
             return True
 
         await self.until(deleted, UNSEEN)
         self.created.pop(account.unique_id, None)
 
-    async def until_seen(self, account: ServiceAccount) -> float:
-        """Wait until as many reads in a row show the account as the operator wants. Return the seconds."""
+    async def until_seen(self, account: ServiceAccount) -> None:
+        """Wait until as many reads in a row show the account as the operator wants."""
         reads = 0
 
         async def seen() -> bool:
@@ -179,19 +191,18 @@ class Sandbox:
             reads = reads + 1 if shown.unique_id == account.unique_id else 0
             return reads >= GOOD_READS
 
-        return await self.until(seen, UNSEEN)
+        await self.until(seen, UNSEEN)
 
-    async def until_accepted(self, account: ServiceAccount) -> float:
-        """Wait until the project's policy accepts the account as a member. Return the seconds."""
+    async def until_accepted(self, account: ServiceAccount) -> None:
+        """Wait until the project's policy accepts the account as a member."""
         grant = self.grant_on_project(account)
 
         async def accepted() -> bool:
             await self.add(grant)
             return True
 
-        seconds = await self.until(accepted, frozenset({Fault.INVALID_ARGUMENT}))
+        await self.until(accepted, frozenset({Fault.INVALID_ARGUMENT}))
         await self.remove(grant)
-        return seconds
 
     def grant_on_project(self, account: ServiceAccount, role: str = HARMLESS_ROLE) -> Grant:
         """Return the grant of a role on the project for an account."""
@@ -228,8 +239,8 @@ class Sandbox:
         attempt: Callable[[], Awaitable[bool]],
         tolerated: frozenset[Fault] = frozenset(),
         patience: float | None = None,
-    ) -> float:
-        """Repeat `attempt` until it returns True. Return the seconds.
+    ) -> None:
+        """Repeat `attempt` until it returns True.
 
         Raises:
             TimeoutError: The attempts took longer than `patience`. The message has the last error.
@@ -242,7 +253,7 @@ class Sandbox:
             last = "not yet"
             try:
                 if await attempt():
-                    return time.monotonic() - started
+                    return
             except GoogleError as error:
                 if error.fault not in tolerated:
                     raise

@@ -95,7 +95,7 @@ async def settled(sandbox: Sandbox, workload: Workload) -> WorkloadState:
         found[:] = [await sandbox.run.get(workload)]
         return found[0].is_settled
 
-    await sandbox.until(is_settled)
+    await sandbox.until(is_settled, frozenset({Fault.NOT_FOUND}))
     return found[0]
 
 

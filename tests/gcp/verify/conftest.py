@@ -11,6 +11,7 @@ from cloudrun_identity_playground.emulator.emulator import Emulator
 from cloudrun_identity_playground.emulator.seed import (
     Binding,
     Condition,
+    CustomRole,
     Project,
     Quotas,
     Secret,
@@ -20,11 +21,12 @@ from cloudrun_identity_playground.emulator.seed import (
 )
 from cloudrun_identity_playground.emulator.snapshot import snapshot
 from tests.gcp.conftest import Observer
-from tools.verify.sandbox import Sandbox, Settings
+from tools.verify.sandbox import PERMISSIONS, Sandbox, Settings
 
 PROJECT = "shop-1234"
 LOCATION = "europe-west1"
 SECRET = "stripe-key"
+CALLER = "user:eve@example.com"
 SEED = Seed(
     strict=True,
     projects=(
@@ -34,10 +36,13 @@ SEED = Seed(
             # Resources of others with names as those of a run: they have no description and no label.
             service_accounts=(ServiceAccount(account_id="crid-verify-mine", description="keep me"),),
             services=(Workload(location=LOCATION, name="crid-verify-mine"),),
+            # Exactly the permissions that a run needs.
+            roles=(CustomRole(role_id="verifier", permissions=tuple(sorted(PERMISSIONS))),),
             secrets=(
                 Secret(name=SECRET, policy=(Binding(role="roles/viewer", members=("group:a@b.com",)),)),
             ),
             policy=(
+                Binding(role=f"projects/{PROJECT}/roles/verifier", members=(CALLER,)),
                 Binding(role="roles/browser", members=("user:ann@example.com",)),
                 Binding(
                     role="roles/run.viewer",

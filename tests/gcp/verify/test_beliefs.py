@@ -24,7 +24,7 @@ from tools.verify.cleanup import cleaned
 from tools.verify.runner import Finding, check, check_all
 from tools.verify.sandbox import Sandbox
 
-from .conftest import state
+from .conftest import CALLER, state
 
 IAM = "google.iam.admin.v1.IAM"
 PROJECTS = "google.cloud.resourcemanager.v3.Projects"
@@ -41,6 +41,27 @@ async def test_every_belief_holds_and_nothing_is_left(emulator: Emulator, sandbo
     assert left == []
     assert state(emulator) == before
     assert emulator.calls[f"{RUN}.Jobs/RunJob"] == 0
+
+
+async def test_the_listed_permissions_of_the_caller_suffice(emulator: Emulator, sandbox: Sandbox) -> None:
+    before = state(emulator)
+    emulator.switches.without_token = CALLER
+    sandbox.settings = replace(sandbox.settings, caller=CALLER, secret="")
+    left: list[str] = []
+    async with cleaned(sandbox, left):
+        findings = await check_all(BELIEFS, sandbox, {Cost.FAST, Cost.SLOW}, lambda line: None)
+    unconfirmed = {each.belief.id: each.observations for each in findings if each.result is not Result.HOLDS}
+    assert unconfirmed == {LASTING_QUOTAS.id: ()}
+    assert left == []
+    assert state(emulator) == before
+
+
+async def test_access_is_unknown_to_a_caller_without_a_name(emulator: Emulator, sandbox: Sandbox) -> None:
+    emulator.switches.without_token = CALLER
+    for belief in (LAG, DELEGATION):
+        finding = await check(belief, sandbox)
+        assert finding.result is Result.UNKNOWN
+        assert "--caller" in finding.observations[-1].answer
 
 
 async def test_slow_checks_and_quotas_need_an_option(sandbox: Sandbox) -> None:

@@ -1,7 +1,9 @@
 """Beliefs about service accounts: missing, new and deleted ones."""
 
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable
+from functools import partial
 
 from cloudrun_identity.api.predefined_roles import TOKEN_CREATOR
 from cloudrun_identity.gcp.errors import Fault, GoogleError
@@ -60,28 +62,35 @@ async def _missing_read(sandbox: Sandbox, what: str, identifier: str) -> Observa
 async def _lag(sandbox: Sandbox) -> AsyncIterator[Observation]:
     limit = sandbox.settings.account_lag
     account = await sandbox.create_account("fresh")
-    yield await _in_time("reads show a new account", sandbox.until_seen(account), limit)
-    yield await _in_time("the project's policy accepts it", sandbox.until_accepted(account), limit)
-    yield await _in_time("it has a policy", _until_own_policy(sandbox, account), limit)
-    await sandbox.add(sandbox.grant_on_project(account))
+    started = time.monotonic()
+    for subject, wait in (
+        ("reads show a new account", sandbox.until_seen),
+        ("the project's policy accepts it", sandbox.until_accepted),
+        ("it has a policy", partial(_until_own_policy, sandbox)),
+    ):
+        yield await _in_time(subject, wait(account), started, limit)
     try:
         policies = await until_acting(sandbox, account)
     except (GoogleError, TimeoutError) as error:
         yield undecided("a grant takes effect", cannot_act(sandbox, error))
         return
+    await sandbox.add(sandbox.grant_on_project(account))
+    started = time.monotonic()
     effect = until_effective(sandbox, policies, _READ)
-    yield await _in_time("a grant takes effect", effect, sandbox.settings.access_lag)
+    yield await _in_time("a grant takes effect", effect, started, sandbox.settings.access_lag)
 
 
-async def _in_time(subject: str, wait: Awaitable[float], limit: float) -> Observation:
+async def _in_time(subject: str, wait: Awaitable[None], started: float, limit: float) -> Observation:
+    """Return whether a wait ends within `limit` seconds after `started`."""
     try:
-        seconds = await wait
+        await wait
     except TimeoutError as error:
         return refuted(subject, str(error))
+    seconds = time.monotonic() - started
     return judged(seconds <= limit, subject, f"after {seconds:.1f} s, expected within {limit:g} s")
 
 
-async def _until_own_policy(sandbox: Sandbox, account: ServiceAccount) -> float:
+async def _until_own_policy(sandbox: Sandbox, account: ServiceAccount) -> None:
     target = Target.service_account(sandbox.project_id, account.email)
     grant = Grant(target, ROLES[target.kind], service_account_member(account.email))
 
@@ -89,7 +98,7 @@ async def _until_own_policy(sandbox: Sandbox, account: ServiceAccount) -> float:
         await sandbox.add(grant)
         return True
 
-    return await sandbox.until(written, LAGGING)
+    await sandbox.until(written, LAGGING)
 
 
 async def until_acting(sandbox: Sandbox, account: ServiceAccount) -> Policies:
@@ -116,13 +125,13 @@ async def until_acting(sandbox: Sandbox, account: ServiceAccount) -> Policies:
     return policies
 
 
-async def until_effective(sandbox: Sandbox, policies: Policies, permission: str) -> float:
-    """Wait until the account that `policies` acts as has a permission on the project. Return the seconds."""
+async def until_effective(sandbox: Sandbox, policies: Policies, permission: str) -> None:
+    """Wait until the account that `policies` acts as has a permission on the project."""
 
     async def effective() -> bool:
         return permission in await policies.test_permissions(sandbox.project, [permission])
 
-    return await sandbox.until(effective, frozenset({Fault.UNAUTHENTICATED}))
+    await sandbox.until(effective, frozenset({Fault.UNAUTHENTICATED}))
 
 
 def cannot_act(sandbox: Sandbox, error: GoogleError | TimeoutError) -> str:
