@@ -60,7 +60,7 @@ class Cloud:
         self.clock = clock
         self.switches = switches = switches or Switches()
         self.lag = Lag(clock, switches)
-        self.registry = ProjectRegistry(strict=strict, default_parent=default_parent)
+        self.registry = ProjectRegistry(strict=strict, default_parent=default_parent, clock=clock)
         self.accounts = AccountStore(self.registry, self.lag, clock)
         self.role_table = RoleTable()
         self.org_policies = OrgPolicies(self.registry, clock)

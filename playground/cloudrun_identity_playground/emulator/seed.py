@@ -142,6 +142,8 @@ class Project(StrictModel):
     project_id: str
     project_number: str = Field(default="", pattern=r"^[0-9]*$")
     parent: str = Field(default="", pattern=_PARENT)
+    display_name: str = ""
+    labels: dict[str, str] = Field(default_factory=dict)
     quotas: Quotas = Quotas()
     service_accounts: tuple[ServiceAccount, ...] = ()
     roles: tuple[CustomRole, ...] = ()

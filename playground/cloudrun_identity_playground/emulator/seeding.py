@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from google.cloud import iam_admin_v1 as iam
@@ -84,7 +85,7 @@ def _add_container(cloud: Cloud, container: Container, place: seed.Place) -> Non
         raise seed.SeedError(f"{container.name}: appears twice", place)
     if container.name in containers.above(container.parent):
         raise seed.SeedError(f"{container.name}: lies in itself, by its parent {container.parent}", place)
-    containers.add(container)
+    containers.add(replace(container, created_at=cloud.clock()))
 
 
 def _add_project(cloud: Cloud, wanted: seed.Project, place: seed.Place) -> None:
@@ -101,6 +102,9 @@ def _add_project(cloud: Cloud, wanted: seed.Project, place: seed.Place) -> None:
             number,
             parent=wanted.parent,
             service_account_quota=wanted.quotas.service_accounts,
+            display_name=wanted.display_name,
+            labels=wanted.labels,
+            created_at=cloud.clock(),
         )
     )
 

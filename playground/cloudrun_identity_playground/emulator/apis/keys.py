@@ -30,6 +30,9 @@ _Type = iam.ListServiceAccountKeysRequest.KeyType
 class Keys:
     """The keys of `google.iam.admin.v1.IAM`. Only the response of a create has the private half.
 
+    Only a read of a key has the public half:
+    https://cloud.google.com/iam/docs/reference/rest/v1/projects.serviceAccounts.keys#ServiceAccountKey.
+
     Clients that sign in with a key get their tokens at `token_uri`.
     """
 
@@ -48,8 +51,7 @@ class Keys:
         key = _key(account, pair.id, pair.certificate, _Origin.GOOGLE_PROVIDED, _Type.USER_MANAGED)
         account.keys[pair.id] = key
         return iam.ServiceAccountKey(
-            key,
-            public_key_data=pair.certificate.public_pem,
+            _without_key_material(key),
             private_key_type=iam.ServiceAccountPrivateKeyType.TYPE_GOOGLE_CREDENTIALS_FILE,
             private_key_data=self._credentials_file(account, pair),
         )

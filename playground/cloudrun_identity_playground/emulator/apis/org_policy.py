@@ -84,13 +84,17 @@ class OrgPolicies:
 
     @serves("google.cloud.orgpolicy.v2.OrgPolicy/UpdatePolicy")
     def update(self, request: orgpolicy.UpdatePolicyRequest) -> orgpolicy.Policy:
-        """Replace the parts of a policy in the mask."""
+        """Replace the parts of a policy in the mask; a mask of `policy.spec` also removes an unsent dry run.
+
+        The method overwrites the policy as a whole, as documented, and recorded for this mask:
+        https://cloud.google.com/resource-manager/docs/reference/orgpolicy/rest/v2/projects.policies/patch
+        """
         policy = orgpolicy.Policy(self._find(request.policy.name))
         sent = request.policy
         _check_etag(sent.etag or sent.spec.etag, policy)
         # The mask's paths begin with the request's field, in gRPC and REST. No mask replaces everything.
         paths = [path.removeprefix("policy.") for path in request.update_mask.paths]
-        for part in _PARTS if not paths or "*" in paths else paths:
+        for part in _PARTS if not paths or "*" in paths or paths == ["spec"] else paths:
             if part not in _PARTS:
                 raise invalid(f"Invalid field mask path '{part}' of an organization policy.")
             setattr(policy, part, getattr(sent, part) if part in sent else None)

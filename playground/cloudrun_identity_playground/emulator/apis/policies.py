@@ -212,6 +212,8 @@ class Policies:
                 )
 
     def _view(self, policy: _Policy, version: int) -> policy_pb2.Policy:
+        if policy.etag == _NEVER_WRITTEN:
+            return policy_pb2.Policy(etag=policy.etag)
         shown = policy_pb2.Policy(etag=policy.etag, audit_configs=policy.audit_configs, version=1)
         for binding in policy.bindings:
             role, condition = binding.role, binding.condition

@@ -16,13 +16,17 @@ from urllib.parse import parse_qsl, urlsplit
 
 import yaml
 
+PROJECT, PROJECT_NUMBER = "recorded-project", "123456789012"
+"""Values of the placeholders of the project in which Config Connector records."""
+
 _KNOWN = {
-    "projectId": "recorded-project",
-    "projectNumber": "123456789012",
+    "projectId": PROJECT,
+    "projectNumber": PROJECT_NUMBER,
     "organizationID": "998877665544",
     "uniqueId": "recorded1",
     "operationID": "recorded-operation",
 }
+_FIRST_NUMBER = 700000000001  # of a folder or an organization
 _PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
 _REQUEST = re.compile(r"(GET|POST|PUT|PATCH|DELETE) (\S+)")
 _STATUS = re.compile(r"(\d{3}) .*")
@@ -133,6 +137,8 @@ def _named(text: str) -> Mapping[str, str]:
     If a URL has a placeholder and the bodies the name, the value is the name.
     """
     names = {name: _KNOWN.get(name, f"recorded-{name.lower()}") for name in _PLACEHOLDER.findall(text)}
+    numbered = dict.fromkeys(re.findall(r"(?:folders|organizations)/\$\{(\w+)\}", text))
+    names |= {name: str(_FIRST_NUMBER + place) for place, name in enumerate(numbered) if name not in _KNOWN}
     for collection, name in re.findall(r"/(\w+)/\$\{(\w+)\}[?:\s\"]", text):
         shown = re.search(rf"/{collection}/((?!\$\{{{name}\}})[^/\s\"?:]+\$\{{\w+\}})\"", text)
         if name not in _KNOWN and shown is not None:
