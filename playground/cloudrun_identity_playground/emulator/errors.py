@@ -95,9 +95,9 @@ def not_found(message: str) -> GoogleError:
     return GoogleError(grpc.StatusCode.NOT_FOUND, message)
 
 
-def already_exists(message: str) -> GoogleError:
+def already_exists(message: str, *details: Any) -> GoogleError:
     """Return ALREADY_EXISTS (409)."""
-    return GoogleError(grpc.StatusCode.ALREADY_EXISTS, message)
+    return GoogleError(grpc.StatusCode.ALREADY_EXISTS, message, *details)
 
 
 def aborted(message: str) -> GoogleError:
@@ -105,9 +105,22 @@ def aborted(message: str) -> GoogleError:
     return GoogleError(grpc.StatusCode.ABORTED, message)
 
 
-def failed_precondition(message: str) -> GoogleError:
+def failed_precondition(message: str, *details: Any) -> GoogleError:
     """Return FAILED_PRECONDITION (400)."""
-    return GoogleError(grpc.StatusCode.FAILED_PRECONDITION, message)
+    return GoogleError(grpc.StatusCode.FAILED_PRECONDITION, message, *details)
+
+
+def resource_info(name: str) -> Any:
+    """Return a `google.rpc.ResourceInfo` with the name of a resource."""
+    return error_details_pb2.ResourceInfo(resource_name=name)
+
+
+def violated_constraint(constraint: str, subject: str, description: str) -> Any:
+    """Return a `google.rpc.PreconditionFailure` that names the organization policy that refuses a call."""
+    violation = error_details_pb2.PreconditionFailure.Violation(
+        type=f"constraints/{constraint}", subject=subject, description=description
+    )
+    return error_details_pb2.PreconditionFailure(violations=[violation])
 
 
 def retry_info(seconds: float) -> Any:

@@ -190,6 +190,8 @@ class Seed(Switches):
     strict: bool = False
     default_parent: str = Field(default="", pattern=_PARENT)
     faults: tuple[Fault, ...] = ()
+    users: tuple[str, ...] | None = None
+    """All users; with a list, other users, and groups that are not in `groups`, do not exist."""
     groups: tuple[Group, ...] = ()
     organizations: tuple[Organization, ...] = ()
     folders: tuple[Folder, ...] = ()

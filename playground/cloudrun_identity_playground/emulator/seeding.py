@@ -28,12 +28,16 @@ _Item = TypeVar("_Item")
 def apply_seed(cloud: Cloud, wanted: seed.Seed) -> None:
     """Apply a seed to `cloud`, without lag and with all operations done.
 
-    Accounts of all projects come first, so that policies and workloads of other projects can name them.
+    Accounts of all projects, and roles of organizations, come first: policies and workloads of other projects
+    can name them.
 
     Raises SeedError: Google would refuse something in the seed.
     """
     for group in wanted.groups:
         cloud.directory.add_group(group.email, group.members)
+    if wanted.users is not None:
+        groups = (f"group:{group.email}" for group in wanted.groups)
+        cloud.workspace.close([*groups, *(f"user:{email}" for email in wanted.users)])
     with acting_as(OTHER_USER), _settled(cloud), cloud.deployments.unchecked():
         containers = list(_containers(wanted))
         for container, _, place in containers:
@@ -44,18 +48,15 @@ def apply_seed(cloud: Cloud, wanted: seed.Seed) -> None:
             _ProjectSeeder(cloud, project, ("projects", number))
             for number, project in enumerate(wanted.projects)
         ]
+        for container, holder, place in containers:
+            if isinstance(holder, seed.Organization):
+                _Seeder(cloud, container.name, place).apply_roles(holder.roles)
         for seeder in projects:
             seeder.apply_accounts()
         for seeder in projects:
             seeder.apply_contents()
         for container, holder, place in containers:
-            _apply_container(_Seeder(cloud, container.name, place), holder)
-
-
-def _apply_container(seeder: _Seeder, holder: seed.Organization | seed.Folder) -> None:
-    if isinstance(holder, seed.Organization):
-        seeder.apply_roles(holder.roles)
-    seeder.apply_policies(holder)
+            _Seeder(cloud, container.name, place).apply_policies(holder)
 
 
 @contextmanager

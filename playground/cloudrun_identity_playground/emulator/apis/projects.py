@@ -139,6 +139,13 @@ class ProjectRegistry:
         yield f"projects/{project.id}"
         yield from self.containers.above(project.parent)
 
+    def above(self, resource: str) -> Iterator[str]:
+        """Yield the project, folder or organization of a resource, and its ancestors."""
+        holder = "/".join(resource.split("/")[:2])
+        if not holder.startswith("projects/"):
+            return self.containers.above(holder)
+        return self.chain(self.resolve_name(holder))
+
     def of_account(self, email: str) -> Project | None:
         """Return the existing project of a service account's e-mail."""
         return self._existing.get(email.rpartition("@")[2].lower())
