@@ -156,8 +156,8 @@ class Cloud:
             ServiceAccounts.SERVICE,
             ResourceKind.SERVICE_ACCOUNT,
             self.policies,
-            lambda name: policy_name(self.accounts.find_settled(name)),
-            seen=lambda name: policy_name(self.accounts.read(name)),
+            lambda name: policy_name(self.accounts.find_for_policy(name)),
+            seen=lambda name: policy_name(self.accounts.read_for_policy(name)),
         )
 
     def _auto_creating(self, rpc: str, handler: Handler) -> Handler:

@@ -49,6 +49,12 @@ class GoogleError(Exception):
         self.message = message
         self.details = details
 
+    @classmethod
+    def of_status(cls, status: Any) -> GoogleError:
+        """Return the error of a `google.rpc.Status`, such as that of an operation; without its details."""
+        code = next(each for each in grpc.StatusCode if each.value[0] == status.code)
+        return cls(code, status.message)
+
     def status(self) -> Any:
         """Return the `google.rpc.Status` that gRPC carries in `grpc-status-details-bin`."""
         status = status_pb2.Status(code=self.code.value[0], message=self.message)

@@ -47,7 +47,7 @@ async def emulator(clock: Clock) -> AsyncIterator[Emulator]:
     ("member", "who"),
     [
         ("user:eve@example.com", "User eve@example.com"),
-        ("group:strangers@example.com", "Group strangers@example.com"),
+        ("group:unlisted@example.com", "Group unlisted@example.com"),
         (
             "serviceAccount:web@elsewhere.iam.gserviceaccount.com",
             "Service account web@elsewhere.iam.gserviceaccount.com",

@@ -144,6 +144,28 @@ class AccountStore:
             raise not_found(f"Service account {account.name} does not exist.")
         return account
 
+    def find_for_policy(self, name: str) -> Account:
+        """Return the account as `find_settled` does, also under the name of another project.
+
+        gcloud names the configured project, and Google's page on accounts of other projects runs it so:
+        https://cloud.google.com/run/docs/configuring/services/service-identity.
+
+        Raises GoogleError: as `find_settled`.
+        """
+        return self.find_settled(self._under_own_project(name))
+
+    def read_for_policy(self, name: str) -> Account:
+        """Return the account as `read` does, also under the name of another project.
+
+        Raises GoogleError: as `read`.
+        """
+        return self.read(self._under_own_project(name))
+
+    def _under_own_project(self, name: str) -> str:
+        match = _NAME.fullmatch(name)
+        account = self._live.get(match[2].lower()) if match is not None and match[1] != "-" else None
+        return account.name if account is not None else name
+
     def is_settled(self, account: Account) -> bool:
         """Return whether Google knows the account everywhere."""
         return not self._lag.lasts(account.unique_id)
