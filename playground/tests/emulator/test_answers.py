@@ -7,6 +7,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from google.cloud import iam_admin_v1 as iam
 from google.cloud import orgpolicy_v2 as orgpolicy
 from google.cloud import run_v2 as run
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -104,3 +105,33 @@ async def test_only_a_read_of_a_key_returns_its_public_half(clients: Clients) ->
     account = await clients.create_account()
     created = await clients.iam.create_service_account_key(name=account.name)
     assert not created.public_key_data
+
+
+async def test_ancestors_of_a_project_are_shown_up_to_the_organization(emulator: Emulator) -> None:
+    async with aiohttp.ClientSession() as session:
+        url = f"{emulator.rest_url}/v1/projects/shop:getAncestry"
+        async with session.post(url, json={}) as response:
+            shown = await response.json()
+    found = [(each["resourceId"]["type"], each["resourceId"]["id"]) for each in shown["ancestor"]]
+    assert found == [("project", "shop"), ("folder", "12")]
+
+
+async def test_grantable_roles_fit_the_resource(clients: Clients) -> None:
+    async def roles(resource: str) -> set[str]:
+        request = iam.QueryGrantableRolesRequest(full_resource_name=resource, page_size=1000)
+        return {role.name async for role in await clients.iam.query_grantable_roles(request)}
+
+    of_project = await roles("//cloudresourcemanager.googleapis.com/projects/shop")
+    account = "projects/shop/serviceAccounts/x@shop.iam.gserviceaccount.com"
+    of_account = await roles(f"//iam.googleapis.com/{account}")
+    assert {"roles/run.invoker", "roles/iam.serviceAccountUser"} <= of_project
+    assert "roles/resourcemanager.organizationAdmin" not in of_project
+    assert "roles/iam.serviceAccountUser" in of_account
+    assert "roles/storage.admin" not in of_account
+
+
+async def test_constraints_are_listed_with_their_kind(clients: Clients) -> None:
+    listed = await clients.org_policy.list_constraints(parent="projects/shop")
+    kinds = {each.name: "list_constraint" in each async for each in listed}
+    assert kinds["projects/shop/constraints/iam.disableServiceAccountKeyCreation"] is False
+    assert kinds["projects/shop/constraints/iam.allowedPolicyMemberDomains"] is True

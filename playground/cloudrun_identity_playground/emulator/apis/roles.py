@@ -20,6 +20,7 @@ from cloudrun_identity_playground.emulator.errors import (
     not_found,
 )
 
+from .grantable_roles import is_grantable
 from .paging import page, page_size
 from .projects import ProjectRegistry
 from .role_table import RoleTable
@@ -32,6 +33,12 @@ UNDELETE_WITHIN = 7 * 24 * 3600
 _ID = re.compile(r"[A-Za-z0-9_.]{3,64}")
 _PREDEFINED_ETAG = base64.b64decode("AA==")
 _WITH_DOMAIN = re.compile(r"^([a-z0-9-]+)\.googleapis\.com/")
+_PREFIXES: Mapping[str, str] = {
+    "serviceAccounts": "iam.serviceAccount",
+    "secrets": "secretmanager.",
+    **dict.fromkeys(("services", "jobs", "workerPools"), "run."),
+}
+"""Permissions of the resources in a collection; those of projects and above have any."""
 _SIZE = 64 << 10  # bytes of title, description and permissions
 _Support = iam.Permission.CustomRolesSupportLevel
 _LONGEST: Mapping[str, int] = {"title": 100, "description": 300}
@@ -128,6 +135,22 @@ class Roles:
             raise failed_precondition(f"The role {role.name} was deleted too long ago to be undeleted.")
         role.deleted = False
         return self._store(role)
+
+    @serves("google.iam.admin.v1.IAM/QueryGrantableRoles")
+    def grantable_roles(self, request: iam.QueryGrantableRolesRequest) -> iam.QueryGrantableRolesResponse:
+        """List the predefined roles that can be granted on a resource."""
+        name = request.full_resource_name
+        prefix = next((each for part, each in _PREFIXES.items() if f"/{part}/" in name), "")
+        on_project = "/projects/" in name
+        found = {
+            role.name: role
+            for role in role_catalog().values()
+            if is_grantable(role.name, prefix, on_project=on_project)
+        }
+        shown, token = page(found, request.page_token, page_size(request.page_size, 300, 1000))
+        full = request.view == iam.RoleView.FULL
+        roles = [_message(role, full=full) for role in shown]
+        return iam.QueryGrantableRolesResponse(roles=roles, next_page_token=token)
 
     @serves("google.iam.admin.v1.IAM/QueryTestablePermissions")
     def testable_permissions(

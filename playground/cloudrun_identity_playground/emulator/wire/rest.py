@@ -16,6 +16,7 @@ from google.rpc import error_details_pb2
 from cloudrun_identity_playground.emulator.dispatch import Dispatcher
 from cloudrun_identity_playground.emulator.errors import GoogleError, invalid
 
+from .ancestry import ancestry
 from .fixed import fixed_answer
 from .knative_children import KnativeChildren
 from .knative_rest import KnativeRest, region_of
@@ -72,6 +73,8 @@ async def _of_version_1(
     if (shown := await children.answer(request.method, request.path, selector)) is not None:
         return shown
     if (shown := await OrgPolicyV1(call).answer(request.path, body)) is not None:
+        return shown
+    if (shown := await ancestry(request.path, call)) is not None:
         return shown
     return fixed_answer(request.path) if request.method == "GET" else None
 

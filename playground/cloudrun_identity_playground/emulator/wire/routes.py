@@ -79,6 +79,7 @@ PATCH  /v1/{name=organizations/*/roles/*}                                  role 
 DELETE /v1/{name=organizations/*/roles/*}                                  -    DeleteRole
 POST   /v1/{name=organizations/*/roles/*}:undelete                         *    UndeleteRole
 POST   /v1/permissions:queryTestablePermissions                            *    QueryTestablePermissions
+POST   /v1/roles:queryGrantableRoles                                       *    QueryGrantableRoles
 """
 _PROJECTS_V1 = """
 GET    /v1/projects                                                        -    SearchProjects

@@ -74,16 +74,19 @@ def _log(file: Path, text: str) -> Iterator[Exchange]:
         place = f"{file.name}:{line + len(part) - len(part.lstrip())}"
         line += part.count("\n") + 2
         content = _PLACEHOLDER.sub(lambda match: named[match[1]], part.strip())
-        if content:
-            yield _exchange_of_log(place, content)
+        if content and (exchange := _exchange_of_log(place, content)) is not None:
+            yield exchange
 
 
-def _exchange_of_log(place: str, content: str) -> Exchange:
+def _exchange_of_log(place: str, content: str) -> Exchange | None:
+    """Return an exchange; None if the request has no recorded response."""
     lines = content.split("\n")
     request = _REQUEST.fullmatch(lines[0])
     answered = next((number for number, each in enumerate(lines) if _STATUS.fullmatch(each)), None)
-    if request is None or answered is None:
-        raise ValueError(f"no request with an answer at {place}")
+    if request is None:
+        raise ValueError(f"no request at {place}")
+    if answered is None:
+        return None
     status = _STATUS.fullmatch(lines[answered])
     assert status is not None
     sent = _after_headers(lines[1:answered])
