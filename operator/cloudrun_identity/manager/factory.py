@@ -110,6 +110,7 @@ def build_manager(
             wake=partial(queue.add_all, priority=Priority.EDIT),
         )
     )
+    events.use_stand_ins(engine.cache.project_of)
     metrics.watch_queue(queue)
     metrics.watch_slots(slots.held)
     metrics.watch_objects(engine.cache.readiness)

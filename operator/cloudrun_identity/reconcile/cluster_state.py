@@ -121,6 +121,10 @@ class ClusterState(Protocol):
         """Return the objects that refer to this one."""
         ...
 
+    def locations(self, namespace: str, project: str) -> frozenset[str]:
+        """Return the locations that attachments and bindings of a namespace name in a ManagedProject."""
+        ...
+
     def exists(self, key: ObjectKey) -> bool:
         """Return whether the object exists. Objects of a kind that is not installed are assumed to exist."""
         ...
