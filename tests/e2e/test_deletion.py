@@ -57,6 +57,13 @@ def test_abandoned_identity_is_left_and_taken_back(scene: Scene) -> None:
     scene.ready("CloudRunIdentity/checkout")
     assert scene.cloud.accounts(scene.name) == accounts
     assert scene.status("CloudRunIdentity/checkout")["origin"] == "Created"
+    assert scene.policy() == policy
+
+    scene.patch("CloudRunIdentity/checkout", "spec: {deletionPolicy: DeleteIfCreated}")
+    scene.delete_and_wait("CloudRunIdentity/checkout")
+    assert scene.cloud.accounts(scene.name) == {}
+    assert scene.policy() == {}, "its grants are taken back with it"
+    assert scene.ledger_targets() == set()
 
 
 def test_identity_in_use_by_a_workload_is_not_deleted(scene: Scene) -> None:
