@@ -223,6 +223,9 @@ class LedgerKey(ApiModel):
     """Time at which the next key replaced it in the Secret."""
     disabled_time: Timestamp | None = None
     """Time at which the key was disabled."""
+    left: Annotated[bool, Field(exclude_if=operator.not_)] = False
+    """Indicates that the IdentityKey was deleted and left the key. An object of the same namespace and name
+    takes it back."""
 
 
 class LedgerUsage(ApiModel):

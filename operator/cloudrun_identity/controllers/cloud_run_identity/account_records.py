@@ -228,6 +228,8 @@ class AccountRecords:
             if ledger.account is None or ledger.account.owner != record.owner:
                 return ledger
             replaced = ledger.with_account(new)
-            return replaced.with_pending_grants() if is_deleted else replaced
+            if not is_deleted:
+                return replaced
+            return replaced.with_key_ring(replaced.key_ring.without_left()).with_pending_grants()
 
         await self._ledgers.update(Target.service_account(project_id, record.email), change)

@@ -3,14 +3,20 @@
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from cloudrun_identity.api import CloudRunIdentity, LedgerAccount, WorkloadKind
+from cloudrun_identity.api import (
+    CloudRunIdentity,
+    IdentityKey,
+    KeyDeletionPolicy,
+    LedgerAccount,
+    WorkloadKind,
+)
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.service_accounts import ServiceAccount, ServiceAccounts
 from cloudrun_identity.iam.principals import lower_email
 from cloudrun_identity.reconcile.advice import advised
 from cloudrun_identity.reconcile.budgets import accounts_of
-from cloudrun_identity.reconcile.cluster_state import ClusterState, identity_key
+from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey, identity_key
 from cloudrun_identity.reconcile.rivals import belongs_to
 
 from .account import AccountSeen, AccountWant
@@ -68,7 +74,7 @@ class AccountObserver:
             users = await self._usage.users(
                 want.obj, want.email, want.project_id, seen.record, cluster, self._accepted_age(want.obj)
             )
-            return replace(seen, users=tuple(users))
+            return replace(seen, users=(*users, *_left_keys(want, cluster)))
         record = self._deps.records.at(want.target)
         if seen.record is None and record and record.owner != want.owner:
             owner = identity_key(*record.owner.split("/", 1))
@@ -208,6 +214,17 @@ class Usage:
         for execution in running:
             if _same(execution.service_account, email):
                 yield f"{execution.job} (execution {execution.name})"
+
+
+def _left_keys(want: AccountWant, cluster: ClusterState) -> Iterable[str]:
+    """Return the keys of the account that IdentityKeys left for their users, in words."""
+    for record in cluster.ledger(want.target).key_ring.left:
+        yield f"a client with key {record.id}, which IdentityKey {record.owner} left"
+    identity = ObjectKey.of(want.obj)
+    for key in cluster.objects(IdentityKey):
+        leaves = key.is_deleting and key.spec.deletion_policy is KeyDeletionPolicy.ABANDON
+        if leaves and ObjectKey.of(key) in set(cluster.referrers(identity)):
+            yield f"{ObjectKey.of(key)}, which leaves its keys"
 
 
 def _same(one: str, other: str) -> bool:

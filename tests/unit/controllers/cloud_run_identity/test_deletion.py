@@ -6,10 +6,20 @@ from typing import Any
 
 import pytest
 
-from cloudrun_identity.api import AccountLoss, LedgerAccount, ObjectMeta, Origin, Reason, WorkloadKind
+from cloudrun_identity.api import (
+    AccountLoss,
+    KeyState,
+    LedgerAccount,
+    LedgerKey,
+    ObjectMeta,
+    Origin,
+    Reason,
+    WorkloadKind,
+)
 from cloudrun_identity.controllers.cloud_run_identity.deletion import RESTORE_RECHECK, USE_RECHECK
 from cloudrun_identity.controllers.cloud_run_identity.propagation import GONE_AFTER, GRACE
 from cloudrun_identity.gcp.errors import Fault, GoogleError
+from cloudrun_identity.ledger.keys import KeyRing
 from cloudrun_identity.reconcile.outcomes import InSync, Outcome, Waiting
 from tests.unit.controllers.cloud import PROJECT_ID
 from tests.unit.controllers.cluster_state import EMAIL, identity, parsed, record
@@ -454,3 +464,19 @@ async def test_failed_deletion_keeps_the_record(bench: Bench) -> None:
     with pytest.raises(GoogleError):
         await bench.begin()
     assert EMAIL in bench.ledgers.records
+
+
+async def test_left_key_counts_as_use_and_ends_with_the_account(bench: Bench) -> None:
+    left = LedgerKey(
+        id="k1", owner="payments/batch", state=KeyState.ACTIVE, created_time=NOON, left=True, digest="d"
+    )
+    bench.ledgers.keep(CREATED)
+    target = next(iter(bench.ledgers.stored))
+    kept = bench.ledgers.stored[target].with_key_ring(KeyRing().with_records([left]))
+    bench.ledgers.stored[target] = kept
+    outcome = await bench.delete()
+    assert isinstance(outcome, Waiting)
+    assert "a client with key k1, which IdentityKey payments/batch left" in outcome.message
+
+    assert await bench.delete(deletionProtection="None") == InSync()
+    assert bench.ledgers.stored[target].keys == ()
