@@ -129,6 +129,9 @@ spec:
     assert scene.cloud.runs_as(scene.service("checkout")) == scene.email("checkout")
     assert list(scene.cloud.accounts(scene.name)) == ["checkout"], "a service runs as it"
     assert [left["email"] for left in scene.left_behind()] == [scene.email("checkout")]
+    left = f"CloudRunIdentity {scene.name}/checkout: Service account {scene.email('checkout')} is left"
+    event = scene.wait_for_event(f"ManagedProject/{scene.name}", "Abandoned", saying=left)
+    assert "Service europe-west1/checkout runs as it" in event
 
 
 def test_project_is_deleted_when_nothing_refers_to_it(scene: Scene) -> None:
