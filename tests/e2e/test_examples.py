@@ -180,6 +180,8 @@ def test_examples_can_be_deleted_and_applied_again_and_again(
         "acme-shop": ["checkout"],
         "acme-ledger": ["ledger-writer"],
     }, "their workloads run as them"
+    writer = "projects/acme-ledger/serviceAccounts/ledger-writer@acme-ledger.iam.gserviceaccount.com"
+    assert deleted[0]["policies"][writer] == applied[0]["policies"][writer], "Cloud Run needs the grant"
 
 
 def test_checkout_example_can_be_pruned_in_reverse_waves(stage: Stage, checkout: Example) -> None:

@@ -18,6 +18,7 @@ from cloudrun_identity.api import (
     Reason,
 )
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
+from cloudrun_identity.iam.principals import service_account_member
 from cloudrun_identity.reconcile.steps import Change, Plan, ReleaseGrants, Wait
 
 from .account import AccountDeletion, AccountSeen, AccountWant
@@ -106,7 +107,7 @@ def _delete(
         return
     resource = want.target.full_name
     yield from _disable(want, record, account, now)
-    yield ReleaseGrants(resource)
+    yield ReleaseGrants(resource, ends=service_account_member(record.email))
     yield DeleteAccount(resource, (Change("account", "present", "deleted"),))
     yield ForgetAccount(resource, is_deleted=True)
 

@@ -55,6 +55,7 @@ async def test_grants_are_released_first_and_the_record_removed_last(bench: Benc
     assert await bench.begin() == InSync()
     assert bench.steps == ["grants released", "account deleted"]
     assert bench.releases.abandoned == [False]
+    assert bench.releases.ends == [f"serviceAccount:{EMAIL}"], "no `deleted:` member stays in a policy"
     assert bench.google.existing == {}
     assert bench.ledgers.records == {}
 
