@@ -57,14 +57,17 @@ class Example:
         eventually(self._unready, lambda unready: not unready)
 
     def events(self) -> set[str]:
-        """Return the reasons of the Events about the objects."""
-        return {
-            reason
-            for obj in self._objects
-            for reason, _ in self._cluster.events(
-                obj["kind"], obj["metadata"]["name"], obj["metadata"].get("namespace", "default")
-            )
-        }
+        """Return the reasons of the Events about the objects, without those of earlier objects."""
+        found: set[str] = set()
+        for obj in self._objects:
+            kind, name = obj["kind"], obj["metadata"]["name"]
+            if kind != "Namespace":
+                namespace = obj["metadata"].get("namespace", "")
+                stored = self._cluster.get(kind, name, namespace)
+                uid = stored["metadata"]["uid"] if stored else "none"
+                events = self._cluster.events(kind, name, namespace or "default", uid)
+                found |= {reason for reason, _ in events}
+        return found
 
     def status(self, kind: str, name: str, namespace: str) -> Object:
         found = self._cluster.get(kind, name, namespace)
