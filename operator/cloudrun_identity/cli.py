@@ -10,6 +10,7 @@ import click
 from cloudrun_identity import __version__
 from cloudrun_identity.commands.crds import crds
 from cloudrun_identity.commands.export import export
+from cloudrun_identity.commands.ledgers import ledgers
 from cloudrun_identity.commands.permissions import permissions
 from cloudrun_identity.commands.plan import plan
 from cloudrun_identity.commands.role import role
@@ -105,7 +106,7 @@ def cli() -> None:
     """Manage Cloud Run identities from Kubernetes."""
 
 
-for command in (crds, export, permissions, plan, role, run, tree):
+for command in (crds, export, ledgers, permissions, plan, role, run, tree):
     cli.add_command(command)
 
 

@@ -18,6 +18,21 @@ KUBECONFIG = click.option(
     help="Kubeconfig file. [default: KUBECONFIG, ~/.kube/config, or the pod's own access]",
 )
 
+DEFAULT_NAMESPACE = "cloudrun-identity"
+
+OPERATOR_NAMESPACE = click.option(
+    "--operator-namespace",
+    metavar="NS",
+    help=f"Namespace of the PolicyLedgers and the Lease. [default: the pod's, else {DEFAULT_NAMESPACE}]",
+)
+
+
+def operator_namespace_or_default(given: str | None) -> str:
+    """Return the namespace of the PolicyLedgers and the Lease."""
+    from cloudrun_identity.kube.connection import pod_namespace
+
+    return given or pod_namespace() or DEFAULT_NAMESPACE
+
 
 def filename_option(*, required: bool) -> Callable[[Command], Command]:
     """Return the option `-f`, which sets the argument `paths`."""

@@ -9,9 +9,7 @@ from typing import Any
 import click
 
 from .google import google_options, quiet_grpc
-from .options import KUBECONFIG
-
-DEFAULT_NAMESPACE = "cloudrun-identity"
+from .options import KUBECONFIG, OPERATOR_NAMESPACE, operator_namespace_or_default
 
 
 class Duration(click.ParamType[timedelta]):
@@ -32,11 +30,7 @@ class Duration(click.ParamType[timedelta]):
 @click.command()
 @KUBECONFIG
 @google_options
-@click.option(
-    "--operator-namespace",
-    metavar="NS",
-    help=f"Namespace of the PolicyLedgers and the Lease. [default: the pod's, else {DEFAULT_NAMESPACE}]",
-)
+@OPERATOR_NAMESPACE
 @click.option(
     "--lease-duration",
     type=Duration(),
@@ -75,7 +69,6 @@ def run(
     gc.disable()
     # Imported here, because kopf and the Google clients are slow to import.
     from cloudrun_identity import handlers
-    from cloudrun_identity.kube.connection import pod_namespace
     from cloudrun_identity.manager import kopf_adapter, logs, process
 
     gc.freeze()
@@ -85,7 +78,7 @@ def run(
         kubeconfig=kubeconfig,
         google_endpoint=google_endpoint,
         google_token_file=google_token_file,
-        namespace=operator_namespace or pod_namespace() or DEFAULT_NAMESPACE,
+        namespace=operator_namespace_or_default(operator_namespace),
         lease_duration=lease_duration.total_seconds(),
         http_port=http_port,
         concurrency=concurrency,

@@ -194,6 +194,9 @@ class FakeClusterState:
         ledger = Ledger.of(target, entries).with_attachment(self.attached)
         return ledger.replace(account=left) if left else ledger
 
+    def operates(self, project: ManagedProject) -> bool:
+        return True
+
     def invalid_ledger_of(self, owner_key: str) -> str:
         return ""
 
