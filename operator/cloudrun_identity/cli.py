@@ -13,6 +13,7 @@ from cloudrun_identity.commands.export import export
 from cloudrun_identity.commands.ledgers import ledgers
 from cloudrun_identity.commands.permissions import permissions
 from cloudrun_identity.commands.plan import plan
+from cloudrun_identity.commands.recover import recover
 from cloudrun_identity.commands.role import role
 from cloudrun_identity.commands.run import run
 from cloudrun_identity.commands.tree import tree
@@ -106,7 +107,7 @@ def cli() -> None:
     """Manage Cloud Run identities from Kubernetes."""
 
 
-for command in (crds, export, ledgers, permissions, plan, role, run, tree):
+for command in (crds, export, ledgers, permissions, plan, recover, role, run, tree):
     cli.add_command(command)
 
 

@@ -12,6 +12,7 @@ import yaml
 from cloudrun_identity.gcp.permissions import FEATURES
 from tests.e2e.cloud import Cloud
 from tests.e2e.cluster import Cluster
+from tests.e2e.commands import run_cli
 from tests.e2e.processes import LEASE_DURATION, Emulator, Operator, emulator
 from tests.servers.chart import grant_chart_roles
 from tests.servers.kube_apis import KubeApi, install_crds, started
@@ -102,6 +103,15 @@ class Stage:
         """Ensure that the namespace exists."""
         if not self.cluster.has_namespace(name):
             self.cluster.create_namespace(name)
+
+    def run_cli(self, *arguments: str) -> str:
+        """Run a command with the servers of the stage; return what it printed."""
+        return run_cli(
+            *arguments,
+            f"--kubeconfig={self.kube_api.kubeconfig}",
+            f"--google-endpoint={self.google.grpc_address}",
+            f"--google-token-file={self._token}",
+        )
 
     def logs(self) -> Iterator[dict[str, object]]:
         """Yield every line that any operator has logged so far."""

@@ -10,7 +10,7 @@ from tests.e2e.cluster import Object
 from tests.e2e.commands import run_cli
 from tests.e2e.eventually import eventually
 from tests.e2e.scene import Scene
-from tests.e2e.stage import Stage, prepared, set_stage, with_operator
+from tests.e2e.stage import OPERATOR_NAMESPACE, Stage, prepared, set_stage, with_operator
 from tests.servers.kube_apis import started
 
 MANIFESTS = """
@@ -121,6 +121,31 @@ def test_moved_objects_and_ledgers_change_nothing_in_google(
         assert moved.cloud.accounts(moved.name) == {}
         role, member = BY_ANOTHER
         assert moved.policy() == {role: [member]}
+
+
+def test_recovered_ledgers_release_exactly_what_was_managed(declared: Scene) -> None:
+    stage, cluster = declared.stage, declared.cluster
+    declared.cloud.add(declared.project, *BY_ANOTHER)
+    stage.operator.terminate()
+    cluster.delete_all("PolicyLedger", OPERATOR_NAMESPACE)
+    before = in_google(declared)
+
+    proposed = stage.run_cli("recover")
+    assert f"account, created  (CloudRunIdentity {declared.name}/checkout)" in proposed
+    assert "roles/iam.serviceAccountUser for group:ops@example.com" in proposed
+    assert "auditor" not in proposed
+    assert cluster.all("PolicyLedger", OPERATOR_NAMESPACE) == []
+    assert "Stored records in 2 ledgers" in stage.run_cli("recover", "--write")
+    assert "No record is missing." in stage.run_cli("recover")
+
+    stage.ensure_operator()
+    declared.ready(*DECLARED)
+    assert in_google(declared) == before
+    declared.delete(*DECLARED)
+    declared.wait_until_deleted(*DECLARED)
+    role, member = BY_ANOTHER
+    assert declared.cloud.accounts(declared.name) == {}
+    assert declared.policy() == {role: [member]}
 
 
 def test_crds_deleted_without_an_operator_are_finalized_by_the_next(

@@ -41,6 +41,8 @@ class ObservedLease:
     """Identity of the holder; empty if none is recorded."""
     problem: str = ""
     """Reason why the Lease cannot be read."""
+    renewals: int = 0
+    """Number of changes that the observer has seen."""
 
 
 @dataclass(slots=True)
@@ -53,6 +55,8 @@ class _Record:
     """Time of the last read."""
     problem: str = ""
     """Reason why the last read failed."""
+    renewals: int = 0
+    """Number of changes of the spec between two reads."""
 
 
 class LeaseObserver:
@@ -80,7 +84,8 @@ class LeaseObserver:
             return ObservedLease(LeaseState.UNKNOWN, holder, known.problem)
         duration = known.spec.get("leaseDurationSeconds", DEFAULT_DURATION)
         ended = self._clock() - known.since >= duration
-        return ObservedLease(LeaseState.ENDED if ended else LeaseState.RENEWED, holder)
+        state = LeaseState.ENDED if ended else LeaseState.RENEWED
+        return ObservedLease(state, holder, renewals=known.renewals)
 
     async def _read(self, namespace: str, name: str, known: _Record | None) -> _Record:
         problem, spec = "", known.spec if known else {}
@@ -94,5 +99,8 @@ class LeaseObserver:
                 problem = str(error)
                 _log.debug("lease %s/%s cannot be read: %s", namespace, name, error)
         now = self._clock()
-        unchanged = known is not None and known.spec == spec
-        return _Record(spec, known.since if known and unchanged else now, now, problem)
+        if known is None:
+            return _Record(spec, now, now, problem)
+        if known.spec == spec:
+            return _Record(spec, known.since, now, problem, known.renewals)
+        return _Record(spec, now, now, problem, known.renewals + 1)
