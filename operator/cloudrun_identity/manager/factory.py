@@ -34,6 +34,7 @@ from cloudrun_identity.reconcile.finish import Finisher, ReportObserver, ignore_
 from cloudrun_identity.reconcile.grants.resolver import GrantResolver
 from cloudrun_identity.reconcile.project_operator import OperatorGate
 from cloudrun_identity.reconcile.reconciler import AnyKindReconciler, Reconciler
+from cloudrun_identity.reconcile.repeated_drift import DriftHistory
 from cloudrun_identity.reconcile.status_records import Records
 
 from .cache import Cache
@@ -179,7 +180,8 @@ def compose(ports: Ports) -> Engine:
         wall_clock=now,
         slot_released=ports.slots.slot_released,
     )
-    executor, finisher = ports.executor(event_reporter), Finisher(deps, ports.on_report)
+    drift_history = DriftHistory(time.monotonic)
+    executor, finisher = ports.executor(event_reporter), Finisher(deps, ports.on_report, drift_history)
     parts = KindParts(
         cloud=cloud,
         deps=deps,
@@ -191,6 +193,7 @@ def compose(ports: Ports) -> Engine:
         records=Records(cache, ports.kube, checkpoint),
         checkpoint=checkpoint,
         removals=removal_limiter.budget,
+        drift_history=drift_history,
     )
     kinds |= {kind: build(parts) for kind, build in KINDS.items()}
     return Engine(

@@ -10,7 +10,8 @@ from cloudrun_identity.kube.resources import Object
 
 from .cluster_state import ObjectKey, ledger_owner
 from .dependencies import Dependencies
-from .outcomes import Failing, InSync, Outcome
+from .outcomes import Failing, InSync, Outcome, Paused
+from .repeated_drift import DriftHistory
 from .requeue import NoRequeue, Requeue, RequeueAfter, requeue_after
 from .status import Report, status_object, status_of
 
@@ -29,9 +30,16 @@ def ignore_report(obj: ReconciledResource, report: Report) -> None:
 class Finisher:
     """Finish reconciles, and remember between them what no status holds."""
 
-    def __init__(self, deps: Dependencies, on_report: ReportObserver = ignore_report) -> None:
+    def __init__(
+        self,
+        deps: Dependencies,
+        on_report: ReportObserver = ignore_report,
+        drift_history: DriftHistory | None = None,
+    ) -> None:
+        """`drift_history` receives the drift that is repaired."""
         self._deps = deps
         self._on_report = on_report
+        self._drift_history = drift_history
         self._denied_since: dict[ObjectKey, float] = {}
         self._unreported: dict[ObjectKey, tuple[str, ...]] = {}
 
@@ -58,6 +66,8 @@ class Finisher:
             return RequeueAfter(), word  # a user edited the object during the reconcile
         self._unreported.pop(key, None)
         self._deps.event_reporter.report_changes(raw, obj.status, after, report.drift)
+        if self._drift_history and report.project_id and not isinstance(report.outcome, Paused):
+            self._drift_history.add(report.project_id, key, report.drift)
         if report.summary:
             self._deps.event_reporter.report_notices(raw, obj.status, report.summary.notices)
         return (NoRequeue() if stalled else requeue_after(report.outcome, report.others)), word
