@@ -10,9 +10,12 @@ import signal
 import statistics
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from urllib3.exceptions import InsecureRequestWarning
 
 from tests.e2e.eventually import eventually
 from tests.e2e.processes import Operator, emulator
@@ -124,6 +127,7 @@ class Cluster:
 
 def measure(server: str, trials: int, lease_duration: str) -> list[Benchmark]:
     """Return the seconds of each failure on the API server of this name."""
+    warnings.filterwarnings("ignore", category=InsecureRequestWarning)  # of the servers of this benchmark
     seed = with_operator({"projects": []})
     with tempfile.TemporaryDirectory(prefix="cloudrun-identity-bench-") as directory:
         run_dir = Path(directory)
