@@ -12,6 +12,7 @@ from helm_python.errors import HelmError
 from cloudrun_identity.api import KINDS
 from cloudrun_identity.api.crd import file_name, generate, render
 from cloudrun_identity.api.group import GROUP
+from cloudrun_identity.kube.lease import NAME
 
 CHART = Path(__file__).parents[1] / "charts" / "cloudrun-identity"
 IMAGE = {"image": {"repository": "registry.example/cloudrun-identity"}}
@@ -186,6 +187,13 @@ def test_ledgers_and_lease_are_writable_only_in_the_own_namespace(chart: Chart) 
         "list",
         "watch",
     }
+
+
+def test_leases_elsewhere_are_read_by_the_name_of_an_operator_only(chart: Chart) -> None:
+    listed = manifests(chart)["ClusterRole", "ops-cloudrun-identity"]["rules"]
+    [rule] = [rule for rule in listed if rule["resources"] == ["leases"]]
+    assert rule["resourceNames"] == [NAME]
+    assert rule["verbs"] == ["get"]
 
 
 def test_namespace_editors_may_write_the_namespaced_kinds_only(chart: Chart) -> None:

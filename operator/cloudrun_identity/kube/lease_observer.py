@@ -83,7 +83,7 @@ class LeaseObserver:
         if known.problem:
             return ObservedLease(LeaseState.UNKNOWN, holder, known.problem)
         duration = known.spec.get("leaseDurationSeconds", DEFAULT_DURATION)
-        ended = self._clock() - known.since >= duration
+        ended = known.read - known.since >= duration  # not by the clock: the last read may be too old
         state = LeaseState.ENDED if ended else LeaseState.RENEWED
         return ObservedLease(state, holder, renewals=known.renewals)
 

@@ -43,7 +43,16 @@ async def test_lease_ends_when_it_has_not_changed_for_its_duration(harness: Harn
     harness.renew("1")
     assert await harness.state() is LeaseState.RENEWED
     assert await harness.state(after=9.9) is LeaseState.RENEWED
-    assert await harness.state(after=0.2) is LeaseState.ENDED
+    assert await harness.state(after=READ_INTERVAL) is LeaseState.ENDED
+
+
+async def test_lease_that_is_renewed_late_does_not_end_between_two_reads(harness: Harness) -> None:
+    harness.renew("1")
+    await harness.state()
+    assert await harness.state(after=9.5) is LeaseState.RENEWED
+    harness.renew("2")
+    assert await harness.state(after=1) is LeaseState.RENEWED
+    assert await harness.state(after=1) is LeaseState.RENEWED
 
 
 async def test_renewal_starts_the_duration_again(harness: Harness) -> None:
