@@ -18,6 +18,7 @@ from cloudrun_identity.api.validation import misfits
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.kube.resources import Object
 
+from .labels import labelled
 from .model import Ledger
 from .owners import owner_key_of
 
@@ -41,9 +42,13 @@ def to_object(ledger: Ledger, metadata: Object) -> Object:
 
     The object has the generation that the write gives it, so that a write of another client shows.
     """
-    kind, generation = PolicyLedger.__name__, metadata.get("generation", 0) + 1
-    spec = ledger.to_dict() | {"writtenGeneration": generation}
-    return {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
+    generation = metadata.get("generation", 0) + 1
+    return {
+        "apiVersion": API_VERSION,
+        "kind": PolicyLedger.__name__,
+        "metadata": labelled(metadata, ledger),
+        "spec": ledger.to_dict() | {"writtenGeneration": generation},
+    }
 
 
 def from_object(raw: Object) -> Ledger:

@@ -8,6 +8,7 @@ from cloudrun_identity.api import API_VERSION, PolicyLedger
 from cloudrun_identity.kube.resources import Object
 
 from .elsewhere import digest_of
+from .labels import labelled
 from .objects import LedgerInvalid, from_object, object_name
 
 _KIND = PolicyLedger.__name__
@@ -116,9 +117,9 @@ def _planned(raw: Object, known: Mapping[str, Object], namespace: str) -> Planne
         )
     stored, grants = known.get(name), len(ledger.entries)
     if stored is None:
-        return PlannedImport(ImportAction.CREATE, obj, grants)
+        created = {**obj, "metadata": labelled(obj["metadata"], ledger)}
+        return PlannedImport(ImportAction.CREATE, created, grants)
     if digest_of(stored) == digest_of(obj):
         return PlannedImport(ImportAction.KEEP, obj, grants)
-    version = {key: stored["metadata"][key] for key in ("uid", "resourceVersion")}
-    replacing = {**obj, "metadata": {**obj["metadata"], **version}}
+    replacing = {**obj, "metadata": labelled(stored["metadata"], ledger)}
     return PlannedImport(ImportAction.REPLACE, replacing, grants)

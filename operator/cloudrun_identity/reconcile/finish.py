@@ -1,23 +1,19 @@
 """Finish a reconcile: write the status, report transitions, and decide when to reconcile again."""
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeAlias
 
-from cloudrun_identity.api import Reason, ReconciledResource
+from cloudrun_identity.api import ReconciledResource
 from cloudrun_identity.kube.resources import Object
 
 from .cluster_state import ObjectKey, ledger_owner
 from .dependencies import Dependencies
-from .outcomes import Failing, InSync, Outcome, Paused
+from .outcomes import InSync, Paused
+from .progress_deadline import stalls_in
 from .repeated_drift import DriftHistory
 from .requeue import NoRequeue, Requeue, RequeueAfter, requeue_after
 from .status import Report, status_object, status_of
-
-PERMISSION_DEADLINE = 600.0
-"""Seconds after which a missing permission needs a person, so that the object becomes Stalled."""
-
 
 ReportObserver: TypeAlias = Callable[[ReconciledResource, Report], None]
 """Called with an object and the report of its reconcile."""
@@ -40,7 +36,6 @@ class Finisher:
         self._deps = deps
         self._on_report = on_report
         self._drift_history = drift_history
-        self._denied_since: dict[ObjectKey, float] = {}
         self._unreported: dict[ObjectKey, tuple[str, ...]] = {}
 
     async def finish(self, obj: ReconciledResource, raw: Object, report: Report) -> tuple[Requeue, str]:
@@ -50,12 +45,11 @@ class Finisher:
         status is therefore kept for the next reconcile.
         """
         self._on_report(obj, report)
-        key = ObjectKey.of(obj)
-        stalled = self._is_stalled(key, report.outcome)
+        key, now = ObjectKey.of(obj), self._deps.wall_clock()
         report = replace(report, drift=tuple(dict.fromkeys((*self._unreported.get(key, ()), *report.drift))))
         if report.drift:
             self._unreported[key] = report.drift
-        after = status_of(obj, report, self._deps.wall_clock(), stalled=stalled)
+        after = status_of(obj, report, now)
         raw, status = self.newest(obj, raw), status_object(after)
         stored = await self._deps.kube.write_status(raw, status)
         word = "insync" if isinstance(report.outcome, InSync) else report.outcome.reason
@@ -70,7 +64,8 @@ class Finisher:
             self._drift_history.add(report.project_id, key, report.drift)
         if report.summary:
             self._deps.event_reporter.report_notices(raw, obj.status, report.summary.notices)
-        return (NoRequeue() if stalled else requeue_after(report.outcome, report.others)), word
+        left = stalls_in(obj, report.outcome, after.waiting_since, now)
+        return requeue_after(report.outcome, report.others, left), word
 
     def gone(self, obj: ReconciledResource, raw: Object) -> tuple[Requeue, str]:
         """Forget an object that a write found deleted: the watch may never have seen it."""
@@ -81,7 +76,6 @@ class Finisher:
 
     def forget(self, key: ObjectKey) -> None:
         """Drop what is remembered of a deleted object."""
-        self._denied_since.pop(key, None)
         self._unreported.pop(key, None)
 
     def newest(self, obj: ReconciledResource, raw: Object) -> Object:
@@ -91,14 +85,3 @@ class Finisher:
             known.raw["metadata"].get(field) != raw["metadata"].get(field) for field in ("uid", "generation")
         )
         return raw if known is None or edited else known.raw
-
-    def _is_stalled(self, key: ObjectKey, outcome: Outcome) -> bool:
-        if not isinstance(outcome, Failing) or outcome.reason not in _DENIED:
-            self._denied_since.pop(key, None)
-            return False
-        now = asyncio.get_running_loop().time()
-        return now - self._denied_since.setdefault(key, now) >= PERMISSION_DEADLINE
-
-
-_DENIED = frozenset({Reason.PERMISSION_DENIED, Reason.PERIMETER_VIOLATION})
-"""Reasons that need an action by an administrator. The operator still retries, to notice the action."""

@@ -47,7 +47,12 @@ def test_export_has_no_metadata_of_its_cluster() -> None:
 def test_exported_ledger_is_created_in_the_given_namespace() -> None:
     [each] = planned(exported(stored()))
     assert each.action is ImportAction.CREATE
-    assert each.obj["metadata"] == {"name": NAME, "namespace": "second"}
+    assert {**each.obj["metadata"], "labels": None} == {
+        "name": NAME,
+        "namespace": "second",
+        "labels": None,
+    }
+    assert "owners.cloudrun-identity.dev/payments" in each.obj["metadata"]["labels"]
     assert str(each) == f"created PolicyLedger second/{NAME}: Project payments-prod-1234, 1 grant"
 
 

@@ -57,6 +57,7 @@ class Stage:
         self.projects_abandoned: list[bool] = []
         self.operated_elsewhere = False
         """True if another operator acts on the project."""
+        self.now = NOON
         self.api_server, self.recorder = FakeApiServer(self.env.ledgers), Recorder()
         self.start()
 
@@ -70,7 +71,7 @@ class Stage:
             syncers=self.syncers,
             resolver=GrantResolver(FakeRoles()),
             event_reporter=EventReporter(self.recorder, self.recorder),
-            wall_clock=lambda: NOON,
+            wall_clock=lambda: self.now,
             slot_released=slot_released,
         )
         executor, finisher = CloudExecutor(deps.event_reporter), Finisher(deps)
