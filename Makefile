@@ -39,11 +39,12 @@ bench: $(INSTALLED) ## run the benchmarks; print tables and write build/bench.js
 	@mkdir -p build
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-generate: $(INSTALLED) ## generate crds/ and the chart's copy, argocd/, and the generated pages of docs/
+generate: $(INSTALLED) ## generate crds/, argocd/, the chart's copies and texts, and pages of docs/
 	@$(BIN)/cloudrun-identity crds --output crds
 	@mkdir -p $(CHART_CRDS)
 	@rm -f $(CHART_CRDS)/*.yaml
 	@cp crds/*.yaml $(CHART_CRDS)
+	@$(BIN)/python -m tools.chart_docs charts/cloudrun-identity
 	@$(BIN)/cloudrun-identity crds --markdown >docs/reference.md
 	@$(BIN)/cloudrun-identity permissions --markdown >docs/permissions.md
 	@$(BIN)/cloudrun-identity role explain --markdown >docs/escalation.md

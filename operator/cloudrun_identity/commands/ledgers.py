@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from .options import KUBECONFIG, OPERATOR_NAMESPACE, operator_namespace_or_default
+from .options import KUBECONFIG, OPERATOR_NAMESPACE, operator_namespace_of
 
 if TYPE_CHECKING:
     from cloudrun_identity.kube.client import KubeClient
@@ -42,7 +42,7 @@ def export_ledgers(operator_namespace: str | None, output: Path | None, kubeconf
 
     from cloudrun_identity.ledger.transfer import exported
 
-    namespace = operator_namespace_or_default(operator_namespace)
+    namespace = operator_namespace_of(operator_namespace)
 
     async def read(client: "KubeClient") -> "tuple[list[Object], str]":
         return await _stored_ledgers(client, namespace), await _holder(client, namespace)
@@ -87,7 +87,7 @@ def import_ledgers(
     from cloudrun_identity.kube.objects import ensure_namespace
     from cloudrun_identity.ledger.transfer import NotImportable, plan_import
 
-    namespace = operator_namespace_or_default(operator_namespace)
+    namespace = operator_namespace_of(operator_namespace)
     documents = _documents(filename)
 
     async def store(client: "KubeClient") -> "Sequence[PlannedImport]":

@@ -1,7 +1,8 @@
-"""Options that several commands share: the cluster, and manifests."""
+"""Options that several commands share: the cluster, manifests, and durations."""
 
 import sys
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,11 +28,26 @@ OPERATOR_NAMESPACE = click.option(
 )
 
 
-def operator_namespace_or_default(given: str | None) -> str:
-    """Return the namespace of the PolicyLedgers and the Lease."""
+def operator_namespace_of(named: str | None) -> str:
+    """Return the value of `--operator-namespace`, or its default."""
     from cloudrun_identity.kube.connection import pod_namespace
 
-    return given or pod_namespace() or DEFAULT_NAMESPACE
+    return named or pod_namespace() or DEFAULT_NAMESPACE
+
+
+class Duration(click.ParamType[timedelta]):
+    """A Go duration, such as 15s or 1m30s."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """Parse the duration."""
+        from cloudrun_identity.api import parse_duration
+
+        try:
+            return value if isinstance(value, timedelta) else parse_duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 def filename_option(*, required: bool) -> Callable[[Command], Command]:

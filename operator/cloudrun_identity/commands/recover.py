@@ -10,7 +10,7 @@ import click
 
 from .google import google_clients, google_options, one_line_errors
 from .ledgers import with_cluster
-from .options import KUBECONFIG, OPERATOR_NAMESPACE, operator_namespace_or_default
+from .options import KUBECONFIG, OPERATOR_NAMESPACE, operator_namespace_of
 
 if TYPE_CHECKING:
     from cloudrun_identity.kube.client import KubeClient
@@ -50,7 +50,7 @@ def recover(
     """
     from cloudrun_identity.plan.recovery import RecoveryOptions
 
-    namespace = operator_namespace_or_default(operator_namespace)
+    namespace = operator_namespace_of(operator_namespace)
     options = RecoveryOptions(without_status=without_status, present_before=present_before)
 
     async def work(client: "KubeClient") -> "Recovery":
