@@ -71,6 +71,7 @@ class ProjectOperators:
         self._count = count
         self._elsewhere: dict[str, OperatedElsewhere] = {}
         self._logged: set[tuple[ProjectOperator, bool]] = set()
+        count(0)  # of a manager before this one
 
     async def admit(self, key: ObjectKey, raw: Object) -> Requeue | None:
         """Return None if this operator acts on the object, otherwise when to ask again."""
