@@ -87,6 +87,7 @@ from .managed_project import (
     ManagedProjectStatus,
     MissingPermission,
     Orphan,
+    ProjectOperator,
     SelectorOperator,
     WorkloadOnDefaultIdentity,
 )
@@ -276,6 +277,7 @@ __all__ = [
     "PolicyLedgerSpec",
     "PreflightCheck",
     "PreflightState",
+    "ProjectOperator",
     "ProjectRef",
     "ProjectScopedResource",
     "ProjectScopedSpec",
