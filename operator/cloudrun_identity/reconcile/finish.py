@@ -1,6 +1,7 @@
 """Finish a reconcile: write the status, report transitions, and decide when to reconcile again."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeAlias
@@ -13,6 +14,8 @@ from .dependencies import Dependencies
 from .outcomes import Failing, InSync, Outcome
 from .requeue import NoRequeue, Requeue, RequeueAfter, requeue_after
 from .status import Report, status_object, status_of
+
+_log = logging.getLogger(__name__)
 
 PERMISSION_DEADLINE = 600.0
 """Seconds after which a missing permission needs a person, so that the object becomes Stalled."""
@@ -43,6 +46,8 @@ class Finisher:
         """
         self._on_report(obj, report)
         key = ObjectKey.of(obj)
+        if (known := self._deps.store.stored(key)) and known.is_removed:
+            return self._finish_removed(key, report)
         stalled = self._is_stalled(key, report.outcome)
         report = replace(report, drift=tuple(dict.fromkeys((*self._unreported.get(key, ()), *report.drift))))
         if report.drift:
@@ -61,6 +66,13 @@ class Finisher:
         if report.summary:
             self._deps.event_reporter.report_notices(raw, obj.status, report.summary.notices)
         return (NoRequeue() if stalled else requeue_after(report.outcome, report.others)), word
+
+    def _finish_removed(self, key: ObjectKey, report: Report) -> tuple[Requeue, str]:
+        """Log the outcome for an object without a status: the API server has already removed it."""
+        if isinstance(report.outcome, InSync):
+            return NoRequeue(), "removed"
+        _log.warning("%s is deleted, and what it declared is not yet undone: %s", key, report.outcome.message)
+        return requeue_after(report.outcome, report.others), "removed"
 
     def gone(self, obj: ReconciledResource, raw: Object) -> tuple[Requeue, str]:
         """Forget an object that a write found deleted: the watch may never have seen it."""

@@ -84,13 +84,15 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         """Do what is left to do for an object; return when to reconcile again, and a word for the metrics."""
         obj, raw = self._parsed(stored), stored.raw
         if obj.is_deleting:
-            return await self._finalizer.finalize(obj, raw)
+            return await self._finalizer.finalize(obj, raw, is_removed=stored.is_removed)
         if FINALIZER not in obj.metadata.finalizers:
             finalized = await self._deps.kube.add_finalizer(raw)
             if finalized is None:
                 return self._finisher.gone(obj, raw)
             self._deps.store.absorb(finalized)
             raw, obj = finalized, self._kind.kind.model_validate(finalized)
+            if obj.is_deleting:
+                return await self._finalizer.finalize(obj, raw)
         report = await self._reconcile(obj, max_age)
         if report is None:
             return NoRequeue(), "waiting"
