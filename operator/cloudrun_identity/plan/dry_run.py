@@ -25,6 +25,7 @@ from cloudrun_identity.manager.slots import Slots
 from cloudrun_identity.policy.ports import SyncerSettings
 from cloudrun_identity.reconcile.cluster_state import ObjectKey
 from cloudrun_identity.reconcile.executor import ASSUMED_UNIQUE_ID
+from cloudrun_identity.reconcile.outcomes import InSync, Outcome
 from cloudrun_identity.reconcile.status import Report
 
 from .dry_run_executor import DryRunExecutor
@@ -92,8 +93,17 @@ class _Reports:
         """Return why objects would not become Ready, those of one object together."""
         for key in sorted(self.latest, key=_order):
             report = self.latest[key]
-            outcomes = dict.fromkeys((report.outcome, *report.others))
+            outcomes = (report.outcome, *_apart_from(report.outcome, report.others))
             yield from (found for each in outcomes if (found := blocker(key, each)))
+
+
+def _apart_from(shown: Outcome, others: Iterable[Outcome]) -> Iterable[Outcome]:
+    """Return the outcomes that the message does not contain. That of a refusal lists several of them."""
+    if isinstance(shown, InSync):
+        return dict.fromkeys(others)
+    return dict.fromkeys(
+        each for each in others if isinstance(each, InSync) or each.message not in shown.message
+    )
 
 
 class _NoEvents:
