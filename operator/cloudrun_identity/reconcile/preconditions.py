@@ -13,6 +13,7 @@ from cloudrun_identity.api import (
 )
 from cloudrun_identity.iam.admission import Denied, may_use_project
 from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.iam.wording import some
 
 from .cluster_state import ClusterState, ObjectKey, ledger_owner, project_key
 from .guardrail_checks import denied_namespace, guardrail_facts
@@ -22,8 +23,6 @@ from .refusals import refusal
 from .rivals import refusal_by_rival
 
 DELETION_WAITS = "the deletion waits until suspend is false again"
-
-_NAMED = 3  # objects that a message names before it counts the rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,12 +150,10 @@ def halted_elsewhere(held: Iterable[Target], cluster: ClusterState) -> Outcome |
 
 def still_used(key: ObjectKey, cluster: ClusterState) -> Outcome:
     """Return InSync if no object refers to a ManagedProject: its objects need it to clean up."""
-    users = sorted(cluster.referrers(key))
+    users = [str(user) for user in sorted(cluster.referrers(key))]
     if not users:
         return InSync()
-    names = ", ".join(map(str, users[:_NAMED]))
-    more = f" and {len(users) - _NAMED} more" if len(users) > _NAMED else ""
-    return Waiting(Reason.IN_USE, f"Still used by {names}{more}; delete these first")
+    return Waiting(Reason.IN_USE, f"Still used by {some(users)}; delete these first")
 
 
 def _blocked_by_itself(

@@ -17,6 +17,7 @@ from cloudrun_identity.api import (
     Reason,
 )
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
+from cloudrun_identity.iam.wording import some
 from cloudrun_identity.reconcile.steps import Change, Plan, ReleaseGrants, Wait
 
 from .account import AccountDeletion, AccountSeen, AccountWant
@@ -33,7 +34,6 @@ from .propagation import BETWEEN_READS, GONE_AFTER
 USE_RECHECK = 15.0
 """Seconds until an account in use is looked at again: no event reports that a workload stopped using it."""
 
-_SHOWN = 3  # users that a message names before it counts the rest
 
 _AT_MOST = 3600.0  # seconds; a longer wait could rely on a clock that was set meanwhile
 
@@ -155,11 +155,9 @@ def _deletes(want: AccountWant, record: LedgerAccount) -> bool:
 
 
 def _in_use(record: LedgerAccount, users: tuple[str, ...]) -> Wait:
-    more = f" and {len(users) - _SHOWN} more" if len(users) > _SHOWN else ""
     message = (
         f"Service account {record.email} is not deleted while workloads run as it: "
-        f"{', '.join(users[:_SHOWN])}{more}; move them to another account, or set spec.deletionPolicy to "
-        "Abandon"
+        f"{some(users)}; move them to another account, or set spec.deletionPolicy to Abandon"
     )
     return Wait(Reason.IN_USE, message, USE_RECHECK)
 
