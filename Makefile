@@ -11,14 +11,14 @@ PIP_TOOLS_VENV := build/pip-tools
 DISTRIBUTED := -n auto --dist loadscope
 # The paths that the language check covers. Add a path here when its prose follows CONTRIBUTING.md.
 CHECKED_PROSE := \
-	operator playground crds charts docs examples benchmarks tools .github $(wildcard *.md) \
-	conftest.py tests/README.md tests/e2e tests/kube tests/servers $(wildcard tests/*.py)
+	operator playground crds charts argocd docs examples benchmarks tools .github $(wildcard *.md) \
+	conftest.py tests/README.md tests/e2e tests/gitops tests/kube tests/servers $(wildcard tests/*.py)
 
 # Containers often disable bytecode. Then each process that the tests start would compile all modules again.
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all soak bench generate lint constraints requirements clean
+.PHONY: help demo test test-all soak bench generate health-table lint constraints requirements clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -39,7 +39,7 @@ bench: $(INSTALLED) ## run the benchmarks; print tables and write build/bench.js
 	@mkdir -p build
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-generate: $(INSTALLED) ## generate crds/ and the chart's copy, and the generated pages of docs/
+generate: $(INSTALLED) ## generate crds/ and the chart's copy, argocd/, and the generated pages of docs/
 	@$(BIN)/cloudrun-identity crds --output crds
 	@mkdir -p $(CHART_CRDS)
 	@rm -f $(CHART_CRDS)/*.yaml
@@ -47,6 +47,10 @@ generate: $(INSTALLED) ## generate crds/ and the chart's copy, and the generated
 	@$(BIN)/cloudrun-identity crds --markdown >docs/reference.md
 	@$(BIN)/cloudrun-identity permissions --markdown >docs/permissions.md
 	@$(BIN)/cloudrun-identity role explain --markdown >docs/escalation.md
+	@$(BIN)/python -m tools.argo_cd
+
+health-table: $(INSTALLED) ## write the answers of kstatus and Argo CD for every kind and state (needs Go)
+	@$(BIN)/python -m tests.gitops.answers
 
 lint: $(INSTALLED) ## run ruff, mypy, import-linter and the language check
 	@$(BIN)/ruff check .

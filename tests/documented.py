@@ -33,7 +33,7 @@ def blocks(page: Path) -> Iterator[str]:
 def examples(page: Path) -> Iterator[Example]:
     """Yield every block of YAML on a page that contains whole custom resources."""
     for line, block in _numbered_blocks(page):
-        if f"apiVersion: {GROUP}" in block:
+        if re.search(rf"^apiVersion: {GROUP}", block, flags=re.MULTILINE):
             yield Example(page.name, line, tuple(filter(None, yaml.safe_load_all(block))))
 
 

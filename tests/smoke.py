@@ -18,6 +18,7 @@ SMOKE_FILES = frozenset(
         "tests/e2e/test_permissions.py",
         "tests/e2e/test_projects.py",
         "tests/kube/test_admission_policy.py",
+        "tests/kube/test_apply_twice.py",
         "tests/kube/test_client.py",
         "tests/kube/test_lease.py",
         "tests/kube/test_secrets.py",

@@ -82,7 +82,7 @@ def test_preflight_reports_missing_permissions_with_their_remedies(scene: Scene)
 def test_cross_project_attachment_waits_for_the_service_agent(scene: Scene) -> None:
     scene.apply(IDENTITY % (AWAY, f"[{{principal: '{OPERATOR}'}}]"))
     scene.apply(ATTACHMENT)
-    scene.fails(SHOP, "PermissionDenied")
+    scene.fails(SHOP, "DependencyNotReady", saying="may not create tokens")
     found = eventually(lambda: checks(scene), lambda found: found.get("ActAs") == "Passed")
     assert found["ServiceAgent"] == "Failed"
     condition = scene.condition(SHOP, "CrossProjectReady")

@@ -32,6 +32,16 @@ class Example:
         """Wait until every object is Ready at its current generation."""
         eventually(self._unready, lambda unready: not unready)
 
+    def events(self) -> set[str]:
+        """Return the reasons of the Events about the objects."""
+        return {
+            reason
+            for obj in self._objects
+            for reason, _ in self._cluster.events(
+                obj["kind"], obj["metadata"]["name"], obj["metadata"].get("namespace", "default")
+            )
+        }
+
     def status(self, kind: str, name: str, namespace: str) -> Object:
         found = self._cluster.get(kind, name, namespace)
         assert found
@@ -128,6 +138,7 @@ def test_prefect_examples_grant_exactly_the_documented_roles(
 def test_checkout_example_attaches_identities_and_admits_callers(stage: Stage, checkout: Example) -> None:
     checkout.apply()
     checkout.ready()
+    assert checkout.events() == {"Ready"}
 
     cloud = stage.cloud
     shop = "projects/acme-shop/locations/europe-west1"

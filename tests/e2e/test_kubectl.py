@@ -56,7 +56,7 @@ spec:
     )
     scene.fails("IAMBinding/owners", "DeniedByGuardrail")
 
-    [head, identity] = kubectl(scene, "get", "crid")
+    [head, identity] = kubectl(scene, "get", "crids")
     assert dict(zip(head, identity, strict=True)).items() >= {
         ("NAME", "checkout"),
         ("READY", "True"),

@@ -28,6 +28,7 @@ from .schema import (
 from .spec import (
     MESSAGE_COLUMN,
     READY_COLUMNS,
+    STALLED_COLUMN,
     Adoption,
     ExistingGrants,
     Origin,
@@ -203,13 +204,14 @@ class CloudRunIdentity(ProjectScopedResource):
 
     plural: ClassVar = "cloudrunidentities"
     singular: ClassVar = "cloudrunidentity"
-    short_names: ClassVar = ("crid",)
+    short_names: ClassVar = ("crid", "crids")
     columns: ClassVar = (
         Column("Email", ".status.email"),
         Column("Project", ".status.projectID"),
         *READY_COLUMNS,
         Column("UniqueID", ".status.uniqueID", wide=True),
         Column("Origin", ".status.origin", wide=True),
+        STALLED_COLUMN,
         MESSAGE_COLUMN,
     )
     rules: ClassVar = (

@@ -17,7 +17,7 @@ from typing import Any, Final
 import yaml
 
 from . import KINDS
-from .group import CATEGORY, GROUP, VERSION
+from .group import GROUP, VERSION
 from .resource import Column, Resource
 from .status import NOT_OBSERVED
 
@@ -81,7 +81,7 @@ def _definition(name: str, kind: type[Resource]) -> dict[str, Any]:
                 "plural": kind.plural,
                 "singular": kind.singular,
                 "shortNames": list(kind.short_names),
-                "categories": [CATEGORY],
+                "categories": [kind.category],
             },
             "versions": [_version(kind)],
         },

@@ -7,7 +7,15 @@ from pydantic import Field
 
 from .resource import Column
 from .schema import SET, Clipped, immutable, matches
-from .spec import MESSAGE_COLUMN, READY_COLUMNS, Adoption, Origin, ProjectScopedResource, ProjectScopedSpec
+from .spec import (
+    MESSAGE_COLUMN,
+    READY_COLUMNS,
+    STALLED_COLUMN,
+    Adoption,
+    Origin,
+    ProjectScopedResource,
+    ProjectScopedSpec,
+)
 from .status import ProjectScopedStatus
 
 RoleID = Annotated[
@@ -91,12 +99,13 @@ class CustomRole(ProjectScopedResource):
 
     plural: ClassVar = "customroles"
     singular: ClassVar = "customrole"
-    short_names: ClassVar = ("crole",)
+    short_names: ClassVar = ("crole", "croles")
     columns: ClassVar = (
         Column("Role", ".spec.roleID"),
         Column("Permissions", ".status.permissionCount", "integer"),
         *READY_COLUMNS,
         Column("Name", ".status.name", wide=True),
+        STALLED_COLUMN,
         MESSAGE_COLUMN,
     )
 

@@ -6,7 +6,12 @@ GROUP: Final = "cloudrun-identity.dev"
 VERSION: Final = "v1alpha1"
 API_VERSION: Final = "cloudrun-identity.dev/v1alpha1"
 CATEGORY: Final = "cloudrun"
-"""The category of every kind: `kubectl get cloudrun` lists the objects of all kinds."""
+"""Category of the kinds that users write in a namespace: `kubectl get cloudrun` lists their objects."""
+ADMIN_CATEGORY: Final = "cloudrun-admin"
+"""Category of the kinds that only the platform team may list.
+
+kubectl lists each kind of a category, and prints an error for each kind that the user may not list.
+"""
 
 FINALIZER: Final = "cloudrun-identity.dev/finalizer"
 """Finalizer of every object. The operator removes it after it has cleaned up Google Cloud."""

@@ -18,7 +18,14 @@ from .references import (
 )
 from .resource import Column
 from .schema import Clipped, Rule, exactly_one_of, immutable
-from .spec import MESSAGE_COLUMN, READY_COLUMNS, ExistingGrants, ProjectScopedResource, ProjectScopedSpec
+from .spec import (
+    MESSAGE_COLUMN,
+    READY_COLUMNS,
+    STALLED_COLUMN,
+    ExistingGrants,
+    ProjectScopedResource,
+    ProjectScopedSpec,
+)
 from .status import ProjectScopedStatus
 from .target_kinds import kinds_where
 
@@ -95,13 +102,14 @@ class IAMBinding(ProjectScopedResource):
 
     plural: ClassVar = "iambindings"
     singular: ClassVar = "iambinding"
-    short_names: ClassVar = ("iamb",)
+    short_names: ClassVar = ("iamb", "iambs")
     columns: ClassVar = (
         Column("Target", ".status.target"),
         Column("Role", ".status.role"),
         Column("Members", ".status.memberCount", "integer"),
         *READY_COLUMNS,
         Column("Project", ".status.projectID", wide=True),
+        STALLED_COLUMN,
         MESSAGE_COLUMN,
     )
 

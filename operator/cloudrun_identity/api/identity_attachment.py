@@ -8,7 +8,7 @@ from pydantic import Field
 from .references import IdentityRef, ServiceAccountEmail, WorkloadRef
 from .resource import Column
 from .schema import ApiModel, Clipped, Timestamp, exactly_one_of, immutable
-from .spec import MESSAGE_COLUMN, READY_COLUMNS, ProjectScopedResource, ProjectScopedSpec
+from .spec import MESSAGE_COLUMN, READY_COLUMNS, STALLED_COLUMN, ProjectScopedResource, ProjectScopedSpec
 from .status import ProjectScopedStatus
 
 
@@ -108,7 +108,7 @@ class IdentityAttachment(ProjectScopedResource):
 
     plural: ClassVar = "identityattachments"
     singular: ClassVar = "identityattachment"
-    short_names: ClassVar = ("crattach",)
+    short_names: ClassVar = ("crattach", "crattaches")
     columns: ClassVar = (
         Column("Kind", ".spec.workload.kind"),
         Column("Location", ".spec.workload.location"),
@@ -117,6 +117,7 @@ class IdentityAttachment(ProjectScopedResource):
         *READY_COLUMNS,
         Column("Account", ".status.currentServiceAccount", wide=True),
         Column("Revision", ".status.latestReadyRevision", wide=True),
+        STALLED_COLUMN,
         MESSAGE_COLUMN,
     )
 

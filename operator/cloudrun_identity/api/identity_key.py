@@ -9,7 +9,7 @@ from .duration import PATTERN, Duration, at_least
 from .references import LocalIdentityRef
 from .resource import Column
 from .schema import MAP, ApiModel, Clipped, Rule, Timestamp, cel_string, immutable, map_keys, matches
-from .spec import MESSAGE_COLUMN, READY_COLUMNS, ProjectScopedResource, ProjectScopedSpec
+from .spec import MESSAGE_COLUMN, READY_COLUMNS, STALLED_COLUMN, ProjectScopedResource, ProjectScopedSpec
 from .status import ProjectScopedStatus
 
 SecretName = Annotated[
@@ -130,13 +130,14 @@ class IdentityKey(ProjectScopedResource):
 
     plural: ClassVar = "identitykeys"
     singular: ClassVar = "identitykey"
-    short_names: ClassVar = ("cridkey",)
+    short_names: ClassVar = ("cridkey", "cridkeys")
     columns: ClassVar = (
         Column("Identity", ".spec.identityRef.name"),
         Column("Secret", ".spec.secretName"),
         *READY_COLUMNS,
         Column("Key", ".status.activeKeyID", wide=True),
         Column("Next Rotation", ".status.nextRotationTime", wide=True),
+        STALLED_COLUMN,
         MESSAGE_COLUMN,
     )
 

@@ -6,11 +6,12 @@ from typing import Annotated, ClassVar, Final, Literal
 from pydantic import Field
 
 from .duration import Duration, at_least
+from .group import ADMIN_CATEGORY
 from .project_guardrails import MAX_ENTRIES, Guardrails, namespace_rules
 from .references import Location, NamespaceName, ServiceAccountEmail, WorkloadKind
 from .resource import Column, Scope
 from .schema import SET, ApiModel, Clipped, Rule, Timestamp, cel_string, immutable, matches, set_once
-from .spec import MESSAGE_COLUMN, READY_COLUMNS, ReconciledResource, ReconciledSpec
+from .spec import MESSAGE_COLUMN, READY_COLUMNS, STALLED_COLUMN, ReconciledResource, ReconciledSpec
 from .status import ReconciledStatus
 
 _PROJECT_ID: Final = r"^([a-z0-9.-]+:)?[a-z][-a-z0-9]{4,28}[a-z0-9]$"
@@ -181,7 +182,8 @@ class ManagedProject(ReconciledResource):
 
     plural: ClassVar = "managedprojects"
     singular: ClassVar = "managedproject"
-    short_names: ClassVar = ("mproj",)
+    short_names: ClassVar = ("mproj", "mprojs")
+    category: ClassVar = ADMIN_CATEGORY
     scope: ClassVar = Scope.CLUSTER
     columns: ClassVar = (
         Column("Project", ".status.projectID"),
@@ -189,6 +191,7 @@ class ManagedProject(ReconciledResource):
         *READY_COLUMNS,
         Column("Interval", ".spec.driftInterval", wide=True),
         Column("Identity", ".status.operatorIdentity", wide=True),
+        STALLED_COLUMN,
         MESSAGE_COLUMN,
     )
     rules: ClassVar = (

@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field, model_validator
 
+from .group import ADMIN_CATEGORY
 from .ledger_fields import SORTED, Text, UniqueID, no_items, of_form, unset
 from .ledger_records import (
     MAX_ROLES,
@@ -203,7 +204,8 @@ class PolicyLedger(Resource):
 
     plural: ClassVar = "policyledgers"
     singular: ClassVar = "policyledger"
-    short_names: ClassVar = ("pledger",)
+    short_names: ClassVar = ("pledger", "pledgers")
+    category: ClassVar = ADMIN_CATEGORY
     columns: ClassVar = (
         Column("Target", ".spec.target.text"),
         Column("Grants", ".spec.grantCounts.granted", "integer"),

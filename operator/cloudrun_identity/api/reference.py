@@ -41,11 +41,12 @@ def page() -> str:
 def _section(kind: str, spec: dict[str, Any]) -> str:
     [version] = spec["versions"]
     schema: Schema = version["schema"]["openAPIV3Schema"]
-    names = " or ".join(f"`{name}`" for name in (spec["names"]["plural"], *spec["names"]["shortNames"]))
+    names = ", ".join(f"`{name}`" for name in (spec["names"]["plural"], *spec["names"]["shortNames"]))
+    [category] = spec["names"]["categories"]
     lines = [
         f"## {kind}",
         "",
-        f"{schema['description']} {_SCOPES[spec['scope']]}; in kubectl: {names}.",
+        f"{schema['description']} {_SCOPES[spec['scope']]}; in kubectl: {names}; category `{category}`.",
         "",
     ]
     for rule in _rules(schema):

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from .group import API_VERSION, RECONCILE_REQUESTED_AT, TOKEN_BOUND
+from .group import API_VERSION, CATEGORY, RECONCILE_REQUESTED_AT, TOKEN_BOUND
 from .schema import ApiModel, Timestamp, clip
 
 
@@ -70,6 +70,8 @@ class Resource(ApiModel):
     """Singular name in kubectl."""
     short_names: ClassVar[tuple[str, ...]]
     """Short names in kubectl."""
+    category: ClassVar[str] = CATEGORY
+    """Name under which kubectl lists the kind together with others."""
     scope: ClassVar[Scope] = Scope.NAMESPACED
     """Scope of the kind."""
     columns: ClassVar[tuple[Column, ...]]

@@ -3,6 +3,7 @@
 from enum import StrEnum
 from typing import Annotated
 
+from .duration import Duration, at_least
 from .references import ProjectRef
 from .resource import Column, Resource
 from .schema import ApiModel, immutable
@@ -44,6 +45,9 @@ class ReconciledSpec(ApiModel):
     """Suspends reconciliation: the operator reads and writes nothing for the object. Its grants remain."""
     management_policy: ManagementPolicy = ManagementPolicy.MANAGE
     """Manage creates, updates and repairs resources in Google Cloud. Observe only reports the differences."""
+    progress_deadline: Annotated[Duration, at_least("1s")] = Duration("10m")
+    """Time after which an object that waits for another object, a workload or a permission is Stalled. The
+    operator still retries at each driftInterval of the project."""
 
 
 class ProjectScopedSpec(ReconciledSpec):
@@ -72,4 +76,5 @@ READY_COLUMNS = (
     Column("Reason", '.status.conditions[?(@.type=="Ready")].reason'),
     Column("Age", ".metadata.creationTimestamp", "date"),
 )
+STALLED_COLUMN = Column("Stalled", '.status.conditions[?(@.type=="Stalled")].status', wide=True)
 MESSAGE_COLUMN = Column("Message", '.status.conditions[?(@.type=="Ready")].message', wide=True)

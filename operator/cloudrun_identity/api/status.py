@@ -163,6 +163,9 @@ class ReconciledStatus(ApiModel):
     """Last value of the annotation cloudrun-identity.dev/reconcile-requested-at that the operator handled."""
     project_id: Annotated[str, Clipped(128)] | None = None
     """ID of the Google Cloud project that the object belongs to. It does not change."""
+    waiting_since: Timestamp | None = None
+    """Time since which the object waits for another object, a workload or a permission. After
+    spec.progressDeadline it is Stalled."""
     issues: Annotated[tuple[Annotated[str, Clipped(1024)], ...], Clipped(16)] = ()
     """Problems and advice for a person, one sentence each."""
     drift: Drift | None = None

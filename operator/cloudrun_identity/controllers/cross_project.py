@@ -5,7 +5,7 @@ project may create tokens for it, and the organization policy of the account's p
 is one line of `status.preflight`. All together make the condition CrossProjectReady.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -88,6 +88,16 @@ def org_policy_check(use: CrossProjectUse) -> PreflightCheck:
             return failed(ORG_POLICY, f"{policy}; {remedy}")
         case EffectiveCrossProjectUsage.UNKNOWN:
             return unknown(ORG_POLICY, f"it is not known whether {policy}; {remedy}")
+
+
+def missing_service_agent(checks: Iterable[PreflightCheck]) -> str:
+    """Return what the service agent lacks, if no other cross-project check failed; empty otherwise."""
+    failures = {
+        each.check: each.message or ""
+        for each in checks
+        if each.check in CROSS_PROJECT_CHECKS and each.state is PreflightState.FAILED
+    }
+    return failures[SERVICE_AGENT] if failures.keys() == {SERVICE_AGENT} else ""
 
 
 def cross_project_ready(checks: Sequence[PreflightCheck]) -> Finding:

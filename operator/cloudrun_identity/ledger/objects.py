@@ -18,6 +18,7 @@ from cloudrun_identity.api.validation import misfits
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.kube.resources import Object
 
+from .labels import labelled
 from .model import Ledger
 from .owners import owner_key_of
 
@@ -43,11 +44,14 @@ def to_object(ledger: Ledger, metadata: Object) -> Object:
     client shows. An object that does not exist yet has no UID. Its first version has no grant that the
     operator has made for certain, so it does not matter whether that version was restored.
     """
-    kind, generation = PolicyLedger.__name__, metadata.get("generation", 0) + 1
-    spec = ledger.to_dict() | {"writtenGeneration": generation}
-    if uid := metadata.get("uid"):
-        spec["writtenUID"] = uid
-    return {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
+    generation, uid = metadata.get("generation", 0) + 1, metadata.get("uid")
+    written = {"writtenGeneration": generation} | ({"writtenUID": uid} if uid else {})
+    return {
+        "apiVersion": API_VERSION,
+        "kind": PolicyLedger.__name__,
+        "metadata": labelled(metadata, ledger),
+        "spec": ledger.to_dict() | written,
+    }
 
 
 def from_object(raw: Object) -> Ledger:

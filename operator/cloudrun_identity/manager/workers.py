@@ -119,5 +119,7 @@ class Workers:
             case RequeueAfter(after=seconds) if seconds is not None:
                 self._queue.forget(key)
                 self._queue.add_after(key, seconds, Priority.EDIT)
-            case RequeueAfter():
+            case RequeueAfter(at_most=limit):
                 self._queue.retry(key, priority)
+                if limit is not None:
+                    self._queue.add_after(key, limit, Priority.EDIT)

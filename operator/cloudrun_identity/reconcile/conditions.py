@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import assert_never
 
-from cloudrun_identity.api import Condition, ConditionStatus, ConditionType, Reason
+from cloudrun_identity.api import Condition, ConditionStatus, ConditionType, Duration, Reason
 
 from .outcomes import Failing, InSync, Outcome, Paused, Refused, Waiting
 
@@ -31,8 +31,8 @@ class Review:
     """Reference that does not resolve; empty if all resolve, None for a kind without references."""
     references_known: bool = True
     """False if the references were not resolved."""
-    stalled: bool = False
-    """True if a failure needs a user."""
+    exceeded: Duration | None = None
+    """The progress deadline, if the object has waited for longer; None before that."""
     others: Mapping[ConditionType, Finding] | None = None
     """Conditions of the kind's own."""
 
@@ -51,11 +51,12 @@ def conditions(
 def _findings(review: Review) -> dict[ConditionType, Finding]:
     findings = {ConditionType.READY: _ready(review)}
     match review.outcome:
-        case Waiting(reason, message):
+        case Waiting(reason, message) | Failing(reason, message) if review.exceeded:
+            lasts = f"{message}; this has lasted for longer than spec.progressDeadline ({review.exceeded})"
+            findings[ConditionType.STALLED] = Finding(ConditionStatus.TRUE, reason, lasts)
+        case Waiting(reason, message) | Failing(reason, message):
             findings[ConditionType.RECONCILING] = Finding(ConditionStatus.TRUE, reason, message)
-        case Failing(reason, message) if not review.stalled:
-            findings[ConditionType.RECONCILING] = Finding(ConditionStatus.TRUE, reason, message)
-        case Refused(reason, message) | Failing(reason, message):
+        case Refused(reason, message):
             findings[ConditionType.STALLED] = Finding(ConditionStatus.TRUE, reason, message)
         case InSync() | Paused():
             pass
@@ -71,7 +72,7 @@ def _ready(review: Review) -> Finding:
     match review.outcome:
         case InSync():
             return Finding(ConditionStatus.TRUE, Reason.UP_TO_DATE, "Google Cloud is as declared")
-        case Failing(reason, message, observed=False) if not review.stalled:
+        case Failing(reason, message, observed=False) if not review.exceeded:
             return Finding(ConditionStatus.UNKNOWN, reason, message)
         case (
             Paused(reason, message)

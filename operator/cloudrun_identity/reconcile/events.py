@@ -53,9 +53,10 @@ class EventReporter:
             self._observer.drift_detected(raw["kind"], len(drift))
             self._events.record(raw, EventType.WARNING, "DriftDetected", "; ".join(drift))
         self._report_repair(raw, before, after, found=bool(drift))
-        self._report_readiness(
-            raw, before.condition(ConditionType.READY), after.condition(ConditionType.READY)
-        )
+        if not self._report_deadline(raw, before, after):
+            self._report_readiness(
+                raw, before.condition(ConditionType.READY), after.condition(ConditionType.READY)
+            )
 
     def report_notices(self, raw: Object, before: ReconciledStatus, notices: Mapping[str, str]) -> None:
         """Record a Warning for each notice, given by its reason, that the status did not list as an issue."""
@@ -85,6 +86,14 @@ class EventReporter:
         if after.drift and is_repaired(after.drift) and (found or not is_repaired(before.drift)):
             self._observer.drift_repaired(raw["kind"], len(after.drift.changes))
             self._events.record(raw, EventType.NORMAL, "DriftRepaired", "; ".join(after.drift.changes))
+
+    def _report_deadline(self, raw: Object, before: ReconciledStatus, after: ReconciledStatus) -> bool:
+        """Report that an object exceeded its progress deadline. Return whether it did in this reconcile."""
+        stalled = after.condition(ConditionType.STALLED)
+        if stalled is None or after.waiting_since is None or before.condition(ConditionType.STALLED):
+            return False
+        self._events.record(raw, EventType.WARNING, stalled.reason, stalled.message)
+        return True
 
     def _report_readiness(self, raw: Object, before: Condition | None, after: Condition | None) -> None:
         if after is None or (before and (before.status, before.reason) == (after.status, after.reason)):

@@ -1,25 +1,21 @@
 """Finish a reconcile: write the status, report transitions, and decide when to reconcile again."""
 
-import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeAlias
 
-from cloudrun_identity.api import Reason, ReconciledResource
+from cloudrun_identity.api import ReconciledResource
 from cloudrun_identity.kube.resources import Object
 
 from .cluster_state import ObjectKey, ledger_owner
 from .dependencies import Dependencies
-from .outcomes import Failing, InSync, Outcome
+from .outcomes import InSync
+from .progress_deadline import stalls_in
 from .requeue import NoRequeue, Requeue, RequeueAfter, requeue_after
 from .status import Report, status_object, status_of
 
 _log = logging.getLogger(__name__)
-
-PERMISSION_DEADLINE = 600.0
-"""Seconds after which a missing permission needs a person, so that the object becomes Stalled."""
-
 
 ReportObserver: TypeAlias = Callable[[ReconciledResource, Report], None]
 """Called with an object and the report of its reconcile."""
@@ -35,7 +31,6 @@ class Finisher:
     def __init__(self, deps: Dependencies, on_report: ReportObserver = ignore_report) -> None:
         self._deps = deps
         self._on_report = on_report
-        self._denied_since: dict[ObjectKey, float] = {}
         self._unreported: dict[ObjectKey, tuple[str, ...]] = {}
 
     async def finish(self, obj: ReconciledResource, raw: Object, report: Report) -> tuple[Requeue, str]:
@@ -45,14 +40,13 @@ class Finisher:
         status is therefore kept for the next reconcile.
         """
         self._on_report(obj, report)
-        key = ObjectKey.of(obj)
+        key, now = ObjectKey.of(obj), self._deps.wall_clock()
         if (known := self._deps.store.stored(key)) and known.is_removed:
             return self._finish_removed(key, report)
-        stalled = self._is_stalled(key, report.outcome)
         report = replace(report, drift=tuple(dict.fromkeys((*self._unreported.get(key, ()), *report.drift))))
         if report.drift:
             self._unreported[key] = report.drift
-        after = status_of(obj, report, self._deps.wall_clock(), stalled=stalled)
+        after = status_of(obj, report, now)
         raw, status = self.newest(obj, raw), status_object(after)
         stored = await self._deps.kube.write_status(raw, status)
         word = "insync" if isinstance(report.outcome, InSync) else report.outcome.reason
@@ -65,7 +59,8 @@ class Finisher:
         self._deps.event_reporter.report_changes(raw, obj.status, after, report.drift)
         if report.summary:
             self._deps.event_reporter.report_notices(raw, obj.status, report.summary.notices)
-        return (NoRequeue() if stalled else requeue_after(report.outcome, report.others)), word
+        left = stalls_in(obj, report.outcome, after.waiting_since, now)
+        return requeue_after(report.outcome, report.others, left), word
 
     def _finish_removed(self, key: ObjectKey, report: Report) -> tuple[Requeue, str]:
         """Log the outcome for an object without a status: the API server has already removed it."""
@@ -83,7 +78,6 @@ class Finisher:
 
     def forget(self, key: ObjectKey) -> None:
         """Drop what is remembered of a deleted object."""
-        self._denied_since.pop(key, None)
         self._unreported.pop(key, None)
 
     def newest(self, obj: ReconciledResource, raw: Object) -> Object:
@@ -93,14 +87,3 @@ class Finisher:
             known.raw["metadata"].get(field) != raw["metadata"].get(field) for field in ("uid", "generation")
         )
         return raw if known is None or edited else known.raw
-
-    def _is_stalled(self, key: ObjectKey, outcome: Outcome) -> bool:
-        if not isinstance(outcome, Failing) or outcome.reason not in _DENIED:
-            self._denied_since.pop(key, None)
-            return False
-        now = asyncio.get_running_loop().time()
-        return now - self._denied_since.setdefault(key, now) >= PERMISSION_DEADLINE
-
-
-_DENIED = frozenset({Reason.PERMISSION_DENIED, Reason.PERIMETER_VIOLATION})
-"""Reasons that need an action by an administrator. The operator still retries, to notice the action."""

@@ -155,6 +155,7 @@ def invalid_spec(misfit: str) -> Outcome:
 def status_with(raw: Mapping[str, Any], outcome: Outcome, now: datetime) -> dict[str, Any]:
     """Return the status of an object with conditions for the outcome. Its other fields stay."""
     status, generation = dict(raw.get("status") or {}), int(raw["metadata"].get("generation", 0))
+    status.pop("waitingSince", None)
     before = _valid_conditions(status.get("conditions") or ())
     found = conditions(before, generation, Review(outcome, difference=None), now)
     return status | {

@@ -23,6 +23,7 @@ from .conditions import Review, conditions
 from .drift import counted
 from .interfaces import Summary
 from .outcomes import InSync, Outcome, Paused
+from .progress_deadline import stalls_in, waiting_since
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +49,14 @@ class Report:
     """False if the reconcile ended before it resolved the references."""
 
 
-def status_of(
-    obj: ReconciledResource, report: Report, now: datetime, *, stalled: bool = False
-) -> ReconciledStatus:
-    """Return the status after a reconcile. `stalled` is true if a failure needs a user by now."""
+def status_of(obj: ReconciledResource, report: Report, now: datetime) -> ReconciledStatus:
+    """Return the status after a reconcile. `obj` has the status before it."""
     generation = obj.metadata.generation
+    since = waiting_since(obj, report.outcome, now)
     changes: dict[str, Any] = {
         "observed_generation": generation,
-        "conditions": _conditions(obj, report, now, stalled=stalled),
+        "conditions": _conditions(obj, report, since, now),
+        "waiting_since": since,
         "drift": counted(obj.status.drift, report.drift, report.outcome, now),
     }
     if not _is_suspended(report):
@@ -139,14 +140,15 @@ def other_issues(outcomes: Iterable[Outcome]) -> tuple[str, ...]:
 
 
 def _conditions(
-    obj: ReconciledResource, report: Report, now: datetime, *, stalled: bool
+    obj: ReconciledResource, report: Report, since: datetime | None, now: datetime
 ) -> tuple[Condition, ...]:
+    left = stalls_in(obj, report.outcome, since, now)
     review = Review(
         outcome=report.outcome,
         difference=report.difference,
         unresolved=report.unresolved,
         references_known=report.references_known,
-        stalled=stalled,
+        exceeded=obj.spec.progress_deadline if left is not None and left <= 0 else None,
         others=report.summary.conditions if report.summary else None,
     )
     found = conditions(obj.status.conditions, obj.metadata.generation, review, now)

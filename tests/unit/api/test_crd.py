@@ -56,6 +56,15 @@ def test_rendered_yaml_equals_the_definition_without_anchors(kind: str) -> None:
     assert not [token for token in yaml.scan(text) if isinstance(token, yaml.AnchorToken)]
 
 
+def test_kubectl_names_are_unique_and_have_plurals() -> None:
+    names = [definition["spec"]["names"] for definition in GENERATED.values()]
+    every = [name for each in names for name in (each["plural"], each["singular"], *each["shortNames"])]
+
+    assert len(every) == len(set(every))
+    for singular, plural in (each["shortNames"] for each in names):
+        assert plural in (f"{singular}s", f"{singular}es")
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_field_has_a_type_and_a_description(kind: str) -> None:
     for part in ("spec", "status"):
@@ -150,6 +159,7 @@ def test_first_value_of_an_enum_is_its_default(kind: str) -> None:
 def test_columns_read_plain_fields_of_the_schema(kind: str) -> None:
     known = {path for path, _ in nodes(openapi(kind))} | {".metadata.creationTimestamp"}
     known |= {f'.status.conditions[?(@.type=="Ready")].{field}' for field in ("status", "reason", "message")}
+    known.add('.status.conditions[?(@.type=="Stalled")].status')
 
     assert {column.json_path for column in KINDS[kind].columns} <= known
 

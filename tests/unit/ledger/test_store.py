@@ -141,7 +141,7 @@ async def test_metadata_of_other_clients_is_kept(api: FakeApi, ledgers: Ledgers)
     metadata = {**obj["metadata"], "labels": {"team": "payments"}, "managedFields": [{"manager": "kubectl"}]}
     ledgers.observed(api.put(LEDGERS, {**obj, "metadata": metadata}), deleted=False)
     await ledgers.update(PROJECT, entered("b"))
-    assert stored(api)["metadata"]["labels"] == {"team": "payments"}
+    assert stored(api)["metadata"]["labels"]["team"] == "payments"
     assert "managedFields" not in stored(api)["metadata"]
 
 

@@ -290,6 +290,19 @@ async def test_reconcile_is_repeated_after_the_requested_delay() -> None:
     assert harness.reconciler.times == pytest.approx([0, 15, 15.7])
 
 
+async def test_backoff_ends_at_the_progress_deadline_at_the_latest() -> None:
+    harness = Harness()
+    harness.reconciler.answers = [
+        RequeueAfter(at_most=1.5),
+        RequeueAfter(at_most=1.25),
+        RequeueAfter(at_most=0.75),
+    ]
+    async with harness.open():
+        harness.queue.add(key(), Priority.EDIT)
+        await asyncio.sleep(1000)
+    assert harness.reconciler.times == pytest.approx([0, 0.25, 0.75, 1.5])
+
+
 async def test_requeue_of_a_resync_reads_from_google() -> None:
     harness = Harness()
     harness.reconciler.answers = [RequeueAfter(1.0)]

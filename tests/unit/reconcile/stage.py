@@ -54,6 +54,7 @@ class Stage:
         self.env = SyncerEnvironment()
         self.env.policies.create(HOME)
         self.projects_abandoned: list[bool] = []
+        self.now = NOON
         self.api_server, self.recorder = FakeApiServer(self.env.ledgers), Recorder()
         self.start()
 
@@ -67,7 +68,7 @@ class Stage:
             syncers=self.syncers,
             resolver=GrantResolver(FakeRoles()),
             event_reporter=EventReporter(self.recorder, self.recorder),
-            wall_clock=lambda: NOON,
+            wall_clock=lambda: self.now,
             slot_released=slot_released,
         )
         executor, finisher = CloudExecutor(deps.event_reporter), Finisher(deps)

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cloudrun_identity.api import Condition, ConditionStatus, ConditionType, Reason
+from cloudrun_identity.api import Condition, ConditionStatus, ConditionType, Duration, Reason
 from cloudrun_identity.reconcile.conditions import Finding, Review, conditions
 from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, Paused, Refused, Waiting
 
@@ -21,7 +21,7 @@ def by_type(found: Iterable[Condition]) -> dict[ConditionType, Condition]:
 
 
 @pytest.mark.parametrize(
-    ("outcome", "stalled", "ready", "abnormal"),
+    ("outcome", "late", "ready", "abnormal"),
     [
         (InSync(), False, TRUE, None),
         (Paused(Reason.SUSPENDED, "m"), False, FALSE, None),
@@ -29,15 +29,16 @@ def by_type(found: Iterable[Condition]) -> dict[ConditionType, Condition]:
         (Waiting(Reason.UPDATING, "m"), False, FALSE, ConditionType.RECONCILING),
         (Failing(Reason.QUOTA_EXCEEDED, "m"), False, FALSE, ConditionType.RECONCILING),
         (Failing(Reason.API_UNAVAILABLE, "m", observed=False), False, UNKNOWN, ConditionType.RECONCILING),
+        (Waiting(Reason.WORKLOAD_NOT_FOUND, "m"), True, FALSE, ConditionType.STALLED),
         (Failing(Reason.PERMISSION_DENIED, "m"), True, FALSE, ConditionType.STALLED),
         (Failing(Reason.PERMISSION_DENIED, "m", observed=False), True, FALSE, ConditionType.STALLED),
         (Refused(Reason.INVALID_SPEC, "m"), False, FALSE, ConditionType.STALLED),
     ],
 )
 def test_outcome_decides_ready_reconciling_and_stalled(
-    outcome: Outcome, stalled: bool, ready: ConditionStatus, abnormal: ConditionType | None
+    outcome: Outcome, late: bool, ready: ConditionStatus, abnormal: ConditionType | None
 ) -> None:
-    after = found(Review(outcome, stalled=stalled))
+    after = found(Review(outcome, exceeded=Duration("10m") if late else None))
     assert after[ConditionType.READY].status is ready
     assert {ConditionType.RECONCILING, ConditionType.STALLED} & after.keys() == (
         {abnormal} if abnormal else set()
@@ -48,6 +49,13 @@ def test_outcome_decides_ready_reconciling_and_stalled(
     if abnormal:
         assert after[abnormal].status is TRUE
         assert after[abnormal].reason == after[ConditionType.READY].reason
+
+
+def test_stalled_names_the_exceeded_progress_deadline() -> None:
+    after = found(Review(Waiting(Reason.WORKLOAD_NOT_FOUND, "m"), exceeded=Duration("90s")))
+
+    message = "m; this has lasted for longer than spec.progressDeadline (90s)"
+    assert after[ConditionType.STALLED].message == message
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ async def test_failed_release_keeps_the_finalizer(stage: Stage) -> None:
     await stage.reconcile()
     stage.api_server.delete()
     stage.env.policies.faults = [GoogleError(Fault.PERMISSION_DENIED, "google.Service/Method", "no")]
-    assert await stage.reconcile() == RequeueAfter()
+    assert await stage.reconcile() == RequeueAfter(at_most=600.0)
     assert stage.ready == (ConditionStatus.FALSE, "PermissionDenied")
     assert "deletionPolicy" in stage.api_server.status.condition(ConditionType.READY).message
     await stage.reconcile()

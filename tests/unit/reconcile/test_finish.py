@@ -1,11 +1,10 @@
-import asyncio
+from datetime import timedelta
 
 import pytest
 
 from cloudrun_identity.api import ConditionStatus, ConditionType, Reason
-from cloudrun_identity.reconcile.finish import PERMISSION_DEADLINE
-from cloudrun_identity.reconcile.outcomes import Failing, InSync
-from cloudrun_identity.reconcile.requeue import RequeueAfter
+from cloudrun_identity.reconcile.outcomes import Failing, InSync, Waiting
+from cloudrun_identity.reconcile.requeue import NoRequeue, RequeueAfter
 
 from .fake_api_server import KEY
 from .scripted_kind import ANN
@@ -20,18 +19,49 @@ async def test_object_edited_during_the_reconcile_is_requeued_without_event(stag
     assert stage.recorder.reasons == []
 
 
-async def test_permission_missing_past_its_deadline_stalls_the_object(stage: Stage) -> None:
+async def test_object_without_progress_stalls_at_its_deadline(stage: Stage) -> None:
     stage.kind.ending = Failing(Reason.PERMISSION_DENIED, "m")
-    await stage.reconcile()
+    assert await stage.reconcile() == RequeueAfter(at_most=600.0)
     assert stage.api_server.status.condition(ConditionType.STALLED) is None
-    await asyncio.sleep(PERMISSION_DEADLINE)
-    await stage.reconcile()
+    assert stage.recorder.reasons == ["PermissionDenied"]
+
+    stage.now += timedelta(seconds=600)
+    assert await stage.reconcile() == NoRequeue(), "the resync retries it"
     assert stage.api_server.status.condition(ConditionType.STALLED).reason == "PermissionDenied"
+    assert stage.recorder.reasons == ["PermissionDenied"] * 2
+
+    stage.now += timedelta(seconds=600)
+    writes = list(stage.api_server.writes)
+    assert await stage.reconcile() == NoRequeue()
+    assert stage.api_server.writes == writes
+    assert stage.recorder.reasons == ["PermissionDenied"] * 2
+
+
+async def test_progress_deadline_survives_a_restart_of_the_operator(stage: Stage) -> None:
+    stage.api_server.apply(progressDeadline="1h")
+    stage.kind.ending = Waiting(Reason.WORKLOAD_NOT_FOUND, "m")
+    assert await stage.reconcile() == RequeueAfter(3600.0)
+
+    stage.now += timedelta(seconds=3000)
+    stage.start()
+    stage.kind.ending = Waiting(Reason.WORKLOAD_NOT_FOUND, "m")
+    assert await stage.reconcile() == RequeueAfter(600.0)
+
+    stage.now += timedelta(seconds=600)
+    await stage.reconcile()
+    assert stage.api_server.status.condition(ConditionType.STALLED).reason == "WorkloadNotFound"
+
+
+async def test_progress_ends_the_wait_of_an_object(stage: Stage) -> None:
+    stage.kind.ending = Waiting(Reason.WORKLOAD_NOT_FOUND, "m")
+    await stage.reconcile()
+    stage.now += timedelta(seconds=600)
     stage.kind.ending = InSync()
     await stage.reconcile()
-    stage.kind.ending = Failing(Reason.PERMISSION_DENIED, "m")
-    await stage.reconcile()
-    assert stage.api_server.status.condition(ConditionType.STALLED) is None
+    assert "waitingSince" not in stage.api_server.status_written
+
+    stage.kind.ending = Waiting(Reason.WORKLOAD_NOT_FOUND, "m")
+    assert await stage.reconcile() == RequeueAfter(600.0)
 
 
 async def test_drift_counts_each_missing_grant(stage: Stage) -> None:

@@ -1,7 +1,7 @@
 """Status of an object: the kstatus rules hold for each one, and its content."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -71,13 +71,13 @@ reports = st.builds(
 # The kstatus rules
 
 
-@given(reports, conditions, st.integers(3, 5), st.booleans())
+@given(reports, conditions, st.integers(3, 5), st.none() | st.just(LATER - timedelta(minutes=10)))
 def test_every_status_follows_the_kstatus_rules(
-    report: Report, before: list[Condition], generation: int, stalled: bool
+    report: Report, before: list[Condition], generation: int, since: datetime | None
 ) -> None:
-    stalled = stalled and isinstance(report.outcome, Failing)
-    obj = with_status(binding(generation), IAMBindingStatus(conditions=tuple(before), observed_generation=3))
-    assert violations(status_of(obj, report, LATER, stalled=stalled), generation) == []
+    status = IAMBindingStatus(conditions=tuple(before), observed_generation=3, waiting_since=since)
+    obj = with_status(binding(generation), status)
+    assert violations(status_of(obj, report, LATER), generation) == []
 
 
 @given(st.lists(reports, min_size=2, max_size=4))

@@ -5,17 +5,19 @@ from dataclasses import replace
 from typing import assert_never
 
 from cloudrun_identity.api import Reason
+from cloudrun_identity.controllers.cross_project import missing_service_agent
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.run import Operation, Run
 from cloudrun_identity.gcp.unknown_outcomes import written_or_found
 from cloudrun_identity.gcp.workloads import WorkloadState
 from cloudrun_identity.reconcile.cluster_state import ObjectKey
+from cloudrun_identity.reconcile.drift import was_ready
 from cloudrun_identity.reconcile.interfaces import Executed
 from cloudrun_identity.reconcile.outcomes import Failing, Outcome, Waiting, outcome_of
 from cloudrun_identity.reconcile.status_records import Records
 
-from .attachment import Want, WorkloadSeen, same_account
+from .attachment import AttachmentWant, Want, WorkloadSeen, same_account
 from .attachment_records import AttachmentRecords
 from .plan import AttachmentAction, ReassignWorkload, RecordRejectedReassignment
 from .restoration import ForgetAttachment, RestoreWorkload
@@ -103,7 +105,7 @@ class AttachmentExecution:
                 seen = replace(seen, last_reassignment=action.reassignment)
             else:
                 await self._attachments.not_reassigned(state, former)
-            return Executed(self._recorded(want, seen), _not_reassigned(action, state, error))
+            return Executed(self._recorded(want, seen), _not_reassigned(action, want, seen, error))
         self._checkpoint("workload reassigned")
         self._inventory.invalidate_workload(state.workload)
         shown = operation.state
@@ -199,7 +201,25 @@ def _edited(want: Want) -> Outcome:
     return Waiting(Reason.UPDATING, message, poll_after(0.0))
 
 
-def _not_reassigned(action: ReassignWorkload, state: WorkloadState, error: GoogleError) -> Outcome:
+def _not_reassigned(action: ReassignWorkload, want: Want, seen: WorkloadSeen, error: GoogleError) -> Outcome:
+    workload = present(seen).workload
     if error.fault is Fault.ABORTED:
-        return Failing(Reason.UPDATING, f"{state.workload} was deployed at the same moment; trying again")
-    return outcome_of(error, f"reassigning {state.workload} to {action.email}")
+        return Failing(Reason.UPDATING, f"{workload} was deployed at the same moment; trying again")
+    what = f"reassigning {workload} to {action.email}"
+    missing = _missing_grant(want, seen) if error.fault is Fault.PERMISSION_DENIED else ""
+    if missing:
+        return Failing(Reason.DEPENDENCY_NOT_READY, f"{what}: {error.message.rstrip('.')}; {missing}")
+    return outcome_of(error, what)
+
+
+def _missing_grant(want: Want, seen: WorkloadSeen) -> str:
+    """Return the grant of another object that a denied reassignment waits for; empty if none is known.
+
+    The identity may not have made its grants yet. The object that grants the service agent its role may be
+    applied after the attachment. In neither case is the operator the one that lacks a permission.
+    """
+    if isinstance(want, AttachmentWant) and (declared := want.account.identity):
+        identity = want.cluster.identity(declared.namespace, declared.name)
+        if identity is not None and not was_ready(identity):
+            return f"{ObjectKey.of(identity)} is not Ready, so its grants may be missing"
+    return missing_service_agent(seen.preflight or ())

@@ -1,0 +1,2 @@
+obj.spec.managementPolicy = "Observe"
+return obj

@@ -1,0 +1,41 @@
+"""Evaluate the health check for Flux of docs/status.md on objects of every kind in every state.
+
+Flux evaluates these expressions with the top-level fields of the object as variables:
+https://fluxcd.io/flux/components/kustomize/kustomizations/#health-check-expressions
+"""
+
+import celpy
+import yaml
+
+from cloudrun_identity.reconcile.outcomes import Paused
+from tests.documented import ROOT, blocks
+from tests.gitops.states import Kstatus, Object, State, objects
+
+
+def expressions() -> dict[str, str]:
+    """Return the documented expressions by their name."""
+    [block] = [block for block in blocks(ROOT / "docs" / "status.md") if "healthCheckExprs" in block]
+    [check] = yaml.safe_load(block)["spec"]["healthCheckExprs"]
+    return {name: check[name] for name in ("current", "failed")}
+
+
+def health(programs: dict[str, celpy.Runner], obj: Object) -> Kstatus:
+    """Return the health that Flux reports: what holds first, or in progress."""
+    variables = {"status": {}, **{name: celpy.json_to_cel(value) for name, value in obj.items()}}
+    if programs["failed"].evaluate(variables):
+        return Kstatus.FAILED
+    return Kstatus.CURRENT if programs["current"].evaluate(variables) else Kstatus.IN_PROGRESS
+
+
+def expected(state: State) -> Kstatus:
+    is_settled = isinstance(state.outcome, Paused) and not state.edited
+    return Kstatus.CURRENT if is_settled else state.kstatus
+
+
+def test_flux_does_not_wait_for_suspended_and_observed_objects() -> None:
+    environment = celpy.Environment()
+    programs = {name: environment.program(environment.compile(text)) for name, text in expressions().items()}
+
+    for state, obj in objects():
+        if obj["kind"] != "PolicyLedger" and not state.deleting:
+            assert health(programs, obj) == expected(state), (obj["kind"], state.name)

@@ -1,0 +1,5 @@
+actions["reconcile"] = {
+  ["displayName"] = "Reconcile Now",
+  ["iconClass"] = "fa fa-fw fa-rotate",
+  ["disabled"] = suspended
+}

@@ -1,0 +1,5 @@
+actions["suspend"] = {
+  ["displayName"] = "Suspend",
+  ["iconClass"] = "fa fa-fw fa-pause",
+  ["disabled"] = suspended
+}

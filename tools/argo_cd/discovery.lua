@@ -1,0 +1,3 @@
+local suspended = obj.spec.suspend == true
+local observed = obj.spec.managementPolicy == "Observe"
+local actions = {}
