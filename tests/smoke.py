@@ -20,6 +20,7 @@ SMOKE_FILES = frozenset(
         "tests/kube/test_admission_policy.py",
         "tests/kube/test_apply_twice.py",
         "tests/kube/test_client.py",
+        "tests/kube/test_cluster_checks.py",
         "tests/kube/test_lease.py",
         "tests/kube/test_secrets.py",
     }

@@ -1,77 +1,38 @@
-"""Lint and render the Helm chart with Helm itself."""
+"""Lint and render the Helm chart: the objects that it creates by default, its RBAC and its policies."""
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
 import yaml
 from helm_python.chart import Chart, lint
-from helm_python.errors import HelmError
 
 from cloudrun_identity.api import KINDS
 from cloudrun_identity.api.crd import file_name, generate, render
 from cloudrun_identity.api.group import CATEGORY, GROUP
+from cloudrun_identity.commands.cluster_checks import OLDEST
+from cloudrun_identity.kube import access
+from tests.chart import (
+    CHART,
+    CLUSTER_NAMES,
+    IMAGE,
+    RELEASED,
+    container,
+    deployment,
+    manifests,
+    permitted,
+    rendering,
+    rules,
+)
 
-CHART = Path(__file__).parents[1] / "charts" / "cloudrun-identity"
-IMAGE = {"image": {"repository": "registry.example/cloudrun-identity"}}
 SERVED = [kind.plural for name, kind in KINDS.items() if name != "PolicyLedger"]
 WARNING = 2
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""The C loader, if available, is ten times as fast, and each rendering contains all CRDs."""
-
-Manifest = dict[str, Any]
 
 
 @pytest.fixture
 def chart() -> Iterator[Chart]:
     with Chart.load(CHART) as chart:
         yield chart
-
-
-def rendering(chart: Chart, **values: Any) -> list[Manifest]:
-    """Render release `ops` in namespace `identities`."""
-    rendered = chart.render(IMAGE | values, name="ops", namespace="identities")
-    return [
-        manifest
-        for path, text in rendered.items()
-        if path.endswith(".yaml")
-        for manifest in yaml.load_all(text, LOADER)
-        if manifest
-    ]
-
-
-def manifests(chart: Chart, **values: Any) -> dict[tuple[str, str], Manifest]:
-    """Return the manifests of the release by kind and name."""
-    return {
-        (manifest["kind"], manifest["metadata"]["name"]): manifest for manifest in rendering(chart, **values)
-    }
-
-
-def deployment(chart: Chart, **values: Any) -> Manifest:
-    found: Manifest = manifests(chart, **values)["Deployment", "ops-cloudrun-identity"]["spec"]
-    return found
-
-
-def container(chart: Chart, **values: Any) -> Manifest:
-    (found,) = deployment(chart, **values)["template"]["spec"]["containers"]
-    return dict(found)
-
-
-def rules(chart: Chart, kind: str, **values: Any) -> set[tuple[str, str]]:
-    """Return every (resource, verb) that the role of this kind permits."""
-    return permitted(manifests(chart, **values)[kind, "ops-cloudrun-identity"])
-
-
-def permitted(role: Manifest) -> set[tuple[str, str]]:
-    """Return every (resource, verb) that a role permits."""
-    return {
-        (f"{resource}.{group}".removesuffix("."), verb)
-        for rule in role["rules"]
-        for group in rule["apiGroups"]
-        for resource in rule["resources"]
-        for verb in rule["verbs"]
-    }
 
 
 def test_helm_lint_reports_no_warnings() -> None:
@@ -115,6 +76,9 @@ def test_one_replica_runs_in_the_namespace_of_the_release(chart: Chart) -> None:
         "--operator-namespace=identities",
         "--lease-duration=15s",
         "--http-port=8080",
+        "--concurrency=16",
+        "--log-level=info",
+        "--log-format=json",
     ]
 
 
@@ -154,10 +118,10 @@ def test_workload_identity_annotation_is_on_the_service_account(chart: Chart) ->
     account = rendered["ServiceAccount", "operator"]
     assert account["metadata"]["annotations"] == annotations
     assert account["metadata"]["namespace"] == "identities"
-    spec = rendered["Deployment", "ops-cloudrun-identity"]["spec"]["template"]["spec"]
+    spec = rendered["Deployment", RELEASED]["spec"]["template"]["spec"]
     assert spec["serviceAccountName"] == "operator"
     for binding in ("ClusterRoleBinding", "RoleBinding"):
-        (subject,) = rendered[binding, "ops-cloudrun-identity"]["subjects"]
+        (subject,) = rendered[binding, CLUSTER_NAMES.get(binding, RELEASED)]["subjects"]
         assert subject == {"kind": "ServiceAccount", "name": "operator", "namespace": "identities"}
 
 
@@ -174,7 +138,7 @@ def test_operator_may_not_create_or_delete_objects_of_users(chart: Chart) -> Non
 
 
 def test_ledgers_and_lease_are_writable_only_in_the_own_namespace(chart: Chart) -> None:
-    role = manifests(chart)["Role", "ops-cloudrun-identity"]
+    role = manifests(chart)["Role", RELEASED]
     assert role["metadata"]["namespace"] == "identities"
     assert {("leases.coordination.k8s.io", verb) for verb in ("get", "create", "update")} <= rules(
         chart, "Role"
@@ -188,9 +152,24 @@ def test_ledgers_and_lease_are_writable_only_in_the_own_namespace(chart: Chart) 
     }
 
 
+def test_roles_permit_exactly_what_the_operator_and_the_check_command_list(chart: Chart) -> None:
+    def listed(accesses: Iterable[access.Access]) -> set[tuple[str, str]]:
+        return {(f"{each.resource}.{each.group}".removesuffix("."), each.verb) for each in accesses}
+
+    assert rules(chart, "ClusterRole") == listed(access.CLUSTER)
+    assert rules(chart, "Role") == listed(access.OPERATOR_NAMESPACE)
+    everywhere = rules(chart, "ClusterRole", keys={"enabled": True, "namespaces": ["*"]})
+    assert everywhere == listed((*access.CLUSTER, *access.KEYS))
+
+
+def test_chart_requires_the_kubernetes_version_that_the_operator_needs() -> None:
+    metadata = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
+    assert metadata["kubeVersion"] == f">={OLDEST[0]}.{OLDEST[1]}.0-0"
+
+
 def test_namespace_editors_may_write_exactly_the_kinds_of_the_category(chart: Chart) -> None:
     def granted(role: str) -> set[tuple[str, str]]:
-        rendered = manifests(chart)["ClusterRole", f"ops-cloudrun-identity-{role}"]
+        rendered = manifests(chart)["ClusterRole", f"cloudrun-identity-{role}"]
         assert rendered["metadata"]["labels"][f"rbac.authorization.k8s.io/aggregate-to-{role}"] == "true"
         (rule,) = rendered["rules"]
         assert rule["apiGroups"] == [GROUP]
@@ -202,25 +181,13 @@ def test_namespace_editors_may_write_exactly_the_kinds_of_the_category(chart: Ch
     assert {resource for resource, _ in granted("edit")} == declared
     assert granted("view") == {(each, verb) for each in declared for verb in ("get", "list", "watch")}
     kept_apart = manifests(chart, aggregateRoles=False)
-    assert ("ClusterRole", "ops-cloudrun-identity-edit") not in kept_apart
+    assert ("ClusterRole", "cloudrun-identity-edit") not in kept_apart
 
 
 def test_several_replicas_have_a_pod_disruption_budget(chart: Chart) -> None:
-    assert ("PodDisruptionBudget", "ops-cloudrun-identity") not in manifests(chart)
-    budget = manifests(chart, replicas=2)["PodDisruptionBudget", "ops-cloudrun-identity"]["spec"]
+    assert ("PodDisruptionBudget", RELEASED) not in manifests(chart)
+    budget = manifests(chart, replicas=2)["PodDisruptionBudget", RELEASED]["spec"]
     assert budget == {"maxUnavailable": 1, "selector": deployment(chart)["selector"]}
-
-
-def test_pod_monitor_is_optional(chart: Chart) -> None:
-    assert ("PodMonitor", "ops-cloudrun-identity") not in manifests(chart)
-    labels = {"release": "prometheus"}
-    monitor = manifests(chart, podMonitor={"enabled": True, "labels": labels})[
-        "PodMonitor", "ops-cloudrun-identity"
-    ]
-    assert monitor["metadata"]["labels"].items() >= labels.items()
-    assert monitor["spec"]["selector"] == deployment(chart)["selector"]
-    [endpoint] = monitor["spec"]["podMetricsEndpoints"]
-    assert endpoint == {"port": container(chart)["ports"][0]["name"], "path": "/metrics"}
 
 
 @pytest.mark.parametrize("kind", ["ClusterRole", "Role"])
@@ -252,7 +219,7 @@ def test_keys_can_permit_secrets_of_every_namespace(chart: Chart) -> None:
 
 
 def test_writes_of_secrets_are_limited_to_those_of_keys(chart: Chart) -> None:
-    name = "ops-cloudrun-identity-secrets"
+    name = "cloudrun-identity-secrets"
     assert ("ValidatingAdmissionPolicy", name) not in manifests(chart)
     rendered = manifests(
         chart, keys={"enabled": True, "namespaces": ["flows"]}, serviceAccount={"name": "operator"}
@@ -278,24 +245,6 @@ def test_admission_policies_are_optional_and_name_the_managed_project(chart: Cha
         assert binding["policyName"] == name
         assert binding["validationActions"] == ["Warn", "Audit"]
         assert binding["paramRef"]["parameterNotFoundAction"] == "Allow"
-
-
-@pytest.mark.parametrize(
-    ("values", "named"),
-    [
-        ({}, "image.repository"),
-        (IMAGE | {"replica": 2}, "replica"),
-        (IMAGE | {"http": {"port": 80}}, "port"),
-        (IMAGE | {"keys": {"enabled": True}}, "keys.namespaces must list"),
-        (IMAGE | {"keys": {"enabled": True, "namespaces": ["Flows"]}}, "namespaces"),
-        (IMAGE | {"admissionPolicy": {"validationActions": ["Refuse"]}}, "validationActions"),
-        (IMAGE | {"leaseDuration": "15 seconds"}, "leaseDuration"),
-        (IMAGE | {"serviceAccount": {"annotations": {"a": 1}}}, "annotations"),
-    ],
-)
-def test_invalid_value_is_refused_by_name(chart: Chart, values: Manifest, named: str) -> None:
-    with pytest.raises(HelmError, match=named):
-        chart.render(values, name="ops", namespace="identities")
 
 
 def test_notes_mention_a_missing_google_account(chart: Chart) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from cloudrun_identity import __version__
+from cloudrun_identity.commands.check import check
 from cloudrun_identity.commands.crds import crds
 from cloudrun_identity.commands.export import export
 from cloudrun_identity.commands.permissions import permissions
@@ -105,7 +106,7 @@ def cli() -> None:
     """Manage Cloud Run identities from Kubernetes."""
 
 
-for command in (crds, export, permissions, plan, role, run, tree):
+for command in (check, crds, export, permissions, plan, role, run, tree):
     cli.add_command(command)
 
 

@@ -72,6 +72,15 @@ class Stage:
         self._operators.append(operator)
         return operator
 
+    def access(self) -> list[str]:
+        """Return the options of a command that uses the access and the account of the operator."""
+        return [
+            f"--kubeconfig={self.kube_api.operator_kubeconfig}",
+            f"--google-endpoint={self.google.grpc_address}",
+            f"--google-token-file={self._token}",
+            f"--operator-namespace={OPERATOR_NAMESPACE}",
+        ]
+
     def set_key_clock(self, ahead: timedelta) -> None:
         """Set the clock of key rotation ahead by this time."""
         written = self._key_clock.with_suffix(".new")

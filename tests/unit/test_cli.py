@@ -99,6 +99,19 @@ def test_every_option_is_read_from_the_environment(
     assert [getattr(settings, field) for settings in started] == [expected, expected]
 
 
+def test_log_options_set_the_level_and_the_format(
+    runner: CliRunner, started: list[process.Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configured: list[dict[str, object]] = []
+    monkeypatch.setattr(logs, "configure", lambda **options: configured.append(options))
+    run(runner)
+    run(runner, "--log-level=debug", "--log-format=text")
+    assert [(each["level"], each["log_format"]) for each in configured] == [
+        (logging.INFO, logs.LogFormat.JSON),
+        (logging.DEBUG, logs.LogFormat.TEXT),
+    ]
+
+
 def test_option_overrides_its_environment_variable(
     runner: CliRunner, started: list[process.Settings]
 ) -> None:

@@ -6,7 +6,7 @@ resources  plurals of the kinds that it checks
 adds       CEL expression that is true if an edit adds something to check; if unset, edits are not checked
 */ -}}
 {{- define "cloudrun-identity.admissionPolicy" -}}
-{{- $name := printf "%s-%s" (include "cloudrun-identity.fullname" .root) .name }}
+{{- $name := printf "%s-%s" (include "cloudrun-identity.clusterName" .root) .name }}
 ---
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicyBinding

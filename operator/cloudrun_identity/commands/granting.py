@@ -12,6 +12,7 @@ from cloudrun_identity.iam.delegation import delegation, entries_on
 ROLE = "cloudrunIdentityOperator"
 GRANTING_ROLE = "cloudrunIdentityGrants"
 ACCOUNTS_ROLE = "cloudrunIdentityAccounts"
+SET_POLICY = "resourcemanager.projects.setIamPolicy"
 GRANTS_ON_PROJECT = TARGET_KINDS[TargetKind.PROJECT].feature
 
 
@@ -47,12 +48,26 @@ def commands(project: ManagedProject, operator: str, own: OwnAccounts | None = N
             "# guardrails.customRoles: iam.roles.update permits changes of every custom role of the project, "
             f"{ROLE} included; to protect {ROLE}, create it in the organization"
         )
-    yield from _role(project_id, ROLE, plain - ACCOUNT_PERMISSIONS if own else plain)
+    yield _role(project_id, ROLE, plain - ACCOUNT_PERMISSIONS if own else plain)
     yield from _binding(project_id, ROLE, member, "--condition=None")
     if GRANTS_ON_PROJECT in features:
         yield from _on_the_project(project, member)
     if own:
         yield from _on_accounts(project_id, own, plain & ACCOUNT_PERMISSIONS, member)
+
+
+def additions(project: ManagedProject, operator: str, missing: Iterable[str]) -> Iterator[str]:
+    """Yield the lines of a shell script that grants the operator missing permissions in the project."""
+    project_id, permissions = project.project_id, set(missing)
+    credentials = project.spec.credentials
+    member = f"serviceAccount:{credentials.impersonate_service_account}" if credentials else operator
+    if plain := permissions - {SET_POLICY}:
+        listed = ",".join(sorted(plain))
+        role = f"{ROLE} --project={shlex.quote(project_id)}"
+        yield f"{_role(project_id, ROLE, plain)} || gcloud iam roles update {role} --add-permissions={listed}"
+        yield from _binding(project_id, ROLE, member, "--condition=None")
+    if SET_POLICY in permissions and GRANTS_ON_PROJECT in needed(project):
+        yield from _on_the_project(project, member)
 
 
 def needed(project: ManagedProject) -> tuple[str, ...]:
@@ -73,7 +88,7 @@ def needed(project: ManagedProject) -> tuple[str, ...]:
 def _on_the_project(project: ManagedProject, member: str) -> Iterator[str]:
     """Yield the grant to change the project's policy, limited to the roles in the guardrails."""
     admitted = delegation(project)
-    yield from _role(project.project_id, GRANTING_ROLE, FEATURES[GRANTS_ON_PROJECT])
+    yield _role(project.project_id, GRANTING_ROLE, FEATURES[GRANTS_ON_PROJECT])
     for pattern in admitted.patterns:
         yield (
             f"# guardrails.grants admits the pattern {pattern}, which a condition cannot express: name the "
@@ -89,7 +104,7 @@ def _on_the_project(project: ManagedProject, member: str) -> Iterator[str]:
 
 def _on_accounts(project_id: str, own: OwnAccounts, permissions: Iterable[str], member: str) -> Iterator[str]:
     """Yield the grants on single accounts. The operator creates accounts, but cannot grant itself these."""
-    yield from _role(project_id, ACCOUNTS_ROLE, permissions)
+    yield _role(project_id, ACCOUNTS_ROLE, permissions)
     for pattern in own.patterns:
         yield f"# guardrails.accounts admits the pattern {pattern}: grant the role on these accounts, too"
     if not own.managed and not own.attached:
@@ -120,8 +135,8 @@ def _chain(operator: str, accounts: Iterable[str]) -> Iterator[str]:
         before = f"serviceAccount:{account}"
 
 
-def _role(project_id: str, role: str, listed: Iterable[str]) -> Iterator[str]:
-    yield (
+def _role(project_id: str, role: str, listed: Iterable[str]) -> str:
+    return (
         f"gcloud iam roles create {role} --project={shlex.quote(project_id)} "
         f"--title=cloudrun-identity --permissions={','.join(sorted(listed))}"
     )

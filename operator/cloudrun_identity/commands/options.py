@@ -1,7 +1,8 @@
-"""Options that several commands share: the cluster, and manifests."""
+"""Options that several commands share: the cluster, manifests, and durations."""
 
 import sys
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,6 +18,36 @@ KUBECONFIG = click.option(
     type=click.Path(dir_okay=False),
     help="Kubeconfig file. [default: KUBECONFIG, ~/.kube/config, or the pod's own access]",
 )
+
+DEFAULT_NAMESPACE = "cloudrun-identity"
+
+OPERATOR_NAMESPACE = click.option(
+    "--operator-namespace",
+    metavar="NS",
+    help=f"Namespace of the PolicyLedgers and the Lease. [default: the pod's, else {DEFAULT_NAMESPACE}]",
+)
+
+
+def operator_namespace_of(named: str | None) -> str:
+    """Return the value of `--operator-namespace`, or its default."""
+    from cloudrun_identity.kube.connection import pod_namespace
+
+    return named or pod_namespace() or DEFAULT_NAMESPACE
+
+
+class Duration(click.ParamType[timedelta]):
+    """A Go duration, such as 15s or 1m30s."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """Parse the duration."""
+        from cloudrun_identity.api import parse_duration
+
+        try:
+            return value if isinstance(value, timedelta) else parse_duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 def filename_option(*, required: bool) -> Callable[[Command], Command]:

@@ -2,41 +2,20 @@
 
 import asyncio
 import gc
+import logging
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import click
 
 from .google import google_options, quiet_grpc
-from .options import KUBECONFIG
-
-DEFAULT_NAMESPACE = "cloudrun-identity"
-
-
-class Duration(click.ParamType[timedelta]):
-    """A Go duration, such as 15s or 1m30s."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        """Parse the duration."""
-        from cloudrun_identity.api import parse_duration
-
-        try:
-            return value if isinstance(value, timedelta) else parse_duration(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
+from .options import KUBECONFIG, OPERATOR_NAMESPACE, Duration, operator_namespace_of
 
 
 @click.command()
 @KUBECONFIG
 @google_options
-@click.option(
-    "--operator-namespace",
-    metavar="NS",
-    help=f"Namespace of the PolicyLedgers and the Lease. [default: the pod's, else {DEFAULT_NAMESPACE}]",
-)
+@OPERATOR_NAMESPACE
 @click.option(
     "--lease-duration",
     type=Duration(),
@@ -58,6 +37,20 @@ class Duration(click.ParamType[timedelta]):
     show_default=True,
     help="Number of objects to reconcile at the same time. Waiting objects do not count.",
 )
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="Least severe level of the log.",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(["json", "text"]),
+    default="json",
+    show_default=True,
+    help="Format of the log.",
+)
 def run(
     kubeconfig: str | None,
     google_endpoint: str | None,
@@ -66,6 +59,8 @@ def run(
     lease_duration: timedelta,
     http_port: int,
     concurrency: int,
+    log_level: str,
+    log_format: str,
 ) -> None:
     """Run the operator until SIGTERM."""
     if lease_duration < timedelta(seconds=1):
@@ -75,17 +70,20 @@ def run(
     gc.disable()
     # Imported here, because kopf and the Google clients are slow to import.
     from cloudrun_identity import handlers
-    from cloudrun_identity.kube.connection import pod_namespace
     from cloudrun_identity.manager import kopf_adapter, logs, process
 
     gc.freeze()
     gc.enable()
-    logs.configure(library_levels={**logs.LIBRARY_LEVELS, **kopf_adapter.LOG_LEVELS})
+    logs.configure(
+        level=logging.getLevelNamesMapping()[log_level.upper()],
+        log_format=logs.LogFormat(log_format),
+        library_levels={**logs.LIBRARY_LEVELS, **kopf_adapter.LOG_LEVELS},
+    )
     settings = process.Settings(
         kubeconfig=kubeconfig,
         google_endpoint=google_endpoint,
         google_token_file=google_token_file,
-        namespace=operator_namespace or pod_namespace() or DEFAULT_NAMESPACE,
+        namespace=operator_namespace_of(operator_namespace),
         lease_duration=lease_duration.total_seconds(),
         http_port=http_port,
         concurrency=concurrency,

@@ -1,4 +1,4 @@
-"""Organization policy that controls whether accounts of a project may run workloads of other projects."""
+"""Organization policies: whether accounts of a project may run workloads of other projects, and others."""
 
 from typing import Final
 
@@ -15,7 +15,7 @@ CROSS_PROJECT_USAGE: Final = "iam.disableCrossProjectServiceAccountUsage"
 
 
 class OrgPolicies:
-    """Methods of the Organization Policy API for one constraint. Every method raises GoogleError."""
+    """Methods of the Organization Policy API for boolean constraints. Every method raises GoogleError."""
 
     def __init__(self, clients: ProjectClients) -> None:
         self._service = ServiceClient(
@@ -24,9 +24,13 @@ class OrgPolicies:
 
     async def allows_cross_project_usage(self, project_id: str) -> bool:
         """Return whether the effective policy of the project allows cross-project usage."""
-        request = types.GetEffectivePolicyRequest(name=_name(project_id))
+        return not await self.is_enforced(project_id, CROSS_PROJECT_USAGE)
+
+    async def is_enforced(self, project_id: str, constraint: str) -> bool:
+        """Return whether the effective policy of the project enforces a boolean constraint."""
+        request = types.GetEffectivePolicyRequest(name=_name(project_id, constraint))
         policy = await self._service.call(project_id, OrgPolicyAsyncClient.get_effective_policy, request)
-        return not any(rule.enforce for rule in policy.spec.rules)
+        return any(rule.enforce for rule in policy.spec.rules)
 
     async def allow_cross_project_usage(self, project_id: str) -> bool:
         """Set the project's own policy to not enforced. Return False if it already is.
@@ -53,8 +57,8 @@ class OrgPolicies:
         return True
 
 
-def _name(project_id: str) -> str:
-    return f"projects/{project_id}/policies/{CROSS_PROJECT_USAGE}"
+def _name(project_id: str, constraint: str = CROSS_PROJECT_USAGE) -> str:
+    return f"projects/{project_id}/policies/{constraint}"
 
 
 def _not_enforced(project_id: str) -> types.Policy:

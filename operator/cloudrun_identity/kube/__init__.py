@@ -12,6 +12,8 @@ objects
     Work on raw objects: find their resource, shrink them for the cache, read them again, build merge patches.
 crds
     Check that the installed CRDs are served and have the fields that this operator needs.
+access
+    List the permissions that the operator needs in the cluster, and review those of the present user.
 finalizers
     Add and remove the operator's finalizer.
 status_writer

@@ -26,6 +26,9 @@ class InvalidLedgers:
     def __init__(self) -> None:
         self._by_name: dict[str, _Invalid] = {}
 
+    def __len__(self) -> int:
+        return len(self._by_name)
+
     def add(self, raw: Object, message: str, last_valid: Ledger | None) -> None:
         """Note that an object is invalid."""
         named = owner_keys_named_by(raw)

@@ -121,6 +121,10 @@ class Ledgers:
         """Return what is wrong with an invalid ledger that names the owner; empty if there is none."""
         return self._invalid.reason_for(owner_key)
 
+    def invalid_count(self) -> int:
+        """Return the number of stored ledgers that are invalid."""
+        return len(self._invalid)
+
     def check_complete(self) -> None:
         """Check that all stored ledgers are known.
 

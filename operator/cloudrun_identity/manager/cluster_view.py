@@ -1,12 +1,10 @@
 """The read side of the cache: implements `reconcile.cluster_state.ClusterState`."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 
 from cloudrun_identity.api import (
     CloudRunIdentity,
-    ConditionStatus,
-    ConditionType,
     CustomRole,
     IdentityAttachment,
     ManagedProject,
@@ -31,6 +29,7 @@ from cloudrun_identity.reconcile.reconciler import AnyKindReconciler
 
 from .ledger_view import LedgerView
 from .namespaces import Namespaces
+from .object_counts import ObjectCounts, counts_of
 from .object_index import Kind, ObjectIndex
 
 _PROJECT = ManagedProject.__name__
@@ -114,15 +113,10 @@ class ClusterView(LedgerView):
         allowed = Allowed(project, observe=False)
         return entry is not None and self._kinds[key.kind].refuses(entry.obj, allowed, self)
 
-    def readiness(self) -> Mapping[tuple[str, str], int]:
-        """Return the number of objects by kind and status of Ready. Invalid objects are not Ready."""
-        counts: Counter[tuple[str, str]] = Counter(
-            (key.kind, ConditionStatus.FALSE) for key, _ in self._objects.invalid()
-        )
-        for key, entry in self._objects.entries():
-            if not self._objects.is_invalid(key):
-                counts[key.kind, _readiness_of(entry.obj)] += 1
-        return counts
+    def counts(self, now: datetime) -> ObjectCounts:
+        """Return the counts of all objects for the metrics."""
+        valid = (entry.obj for key, entry in self._objects.entries() if not self._objects.is_invalid(key))
+        return counts_of(valid, (key.kind for key, _ in self._objects.invalid()), self._kinds, now)
 
     # Google Cloud projects.
 
@@ -178,8 +172,3 @@ def _age(raw: Object) -> tuple[str, str]:
 
 _NEVER = "9999"
 """Sorts after every timestamp."""
-
-
-def _readiness_of(obj: ReconciledResource) -> ConditionStatus:
-    ready = obj.status.condition(ConditionType.READY)
-    return ready.status if ready else ConditionStatus.UNKNOWN

@@ -112,7 +112,8 @@ def build_manager(
     )
     metrics.watch_queue(queue)
     metrics.watch_slots(slots.held)
-    metrics.watch_objects(engine.cache.readiness)
+    metrics.watch_objects(lambda: engine.cache.counts(now()))
+    metrics.watch_ledgers(engine.ledgers.invalid_count)
     return Manager(
         client=client,
         engine=engine,

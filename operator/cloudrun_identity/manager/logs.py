@@ -1,4 +1,4 @@
-"""Structured logging: each record is one line of JSON on stderr, without tracebacks."""
+"""Structured logging: each record is one line of JSON or text on stderr, without tracebacks."""
 
 import json
 import logging
@@ -6,6 +6,7 @@ import sys
 import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -25,10 +26,18 @@ LIBRARY_LEVELS: Mapping[str, int] = {
 """The least severe level of libraries that otherwise log every event and every request."""
 
 
+class LogFormat(StrEnum):
+    """Formats of a log line."""
+
+    JSON = "json"
+    TEXT = "text"
+
+
 def configure(
     level: int = logging.INFO,
     stream: TextIO | None = None,
     *,
+    log_format: LogFormat = LogFormat.JSON,
     library_levels: Mapping[str, int] = LIBRARY_LEVELS,
 ) -> None:
     """Send the records of every logger to `stream` (default: stderr), from `level` on.
@@ -37,7 +46,8 @@ def configure(
     `library_levels` does not apply, and a record with an exception has a `traceback` field.
     """
     handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(JsonFormatter(tracebacks=level <= logging.DEBUG))
+    formatter = JsonFormatter if log_format is LogFormat.JSON else TextFormatter
+    handler.setFormatter(formatter(tracebacks=level <= logging.DEBUG))
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
@@ -46,14 +56,14 @@ def configure(
     logging.captureWarnings(True)
 
 
-class JsonFormatter(logging.Formatter):
-    """Formats a record as one line of JSON."""
+class _LineFormatter(logging.Formatter):
+    """Base of the formatters, which write the same fields."""
 
     def __init__(self, *, tracebacks: bool = False) -> None:
         super().__init__()
         self._tracebacks = tracebacks
 
-    def format(self, record: logging.LogRecord) -> str:
+    def fields(self, record: logging.LogRecord) -> dict[str, Any]:
         """Return the fields in a fixed order: common fields, extra fields, error."""
         fields: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
@@ -68,7 +78,33 @@ class JsonFormatter(logging.Formatter):
             fields["error"] = describe(record.exc_info[1])
             if self._tracebacks:
                 fields["traceback"] = "".join(traceback.format_exception(record.exc_info[1]))
-        return json.dumps(fields, default=str, ensure_ascii=False)
+        return fields
+
+
+class JsonFormatter(_LineFormatter):
+    """Formats a record as one line of JSON."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the fields as one object."""
+        return _as_json(self.fields(record))
+
+
+class TextFormatter(_LineFormatter):
+    """Formats a record as one line of text: `TIME LEVEL LOGGER: MESSAGE name=value`.
+
+    A traceback follows in further lines.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the common fields, then the other fields with their names."""
+        time, level, logger, message, *others = self.fields(record).items()
+        line = f"{time[1]} {level[1]} {logger[1]}: {' '.join(message[1].split())}"
+        named = [f"{name}={_as_json(value)}" for name, value in others if name != "traceback"]
+        return "\n".join([" ".join([line, *named]), *(text for name, text in others if name == "traceback")])
+
+
+def _as_json(value: object) -> str:
+    return json.dumps(value, default=str, ensure_ascii=False)
 
 
 def describe(error: BaseException) -> str:

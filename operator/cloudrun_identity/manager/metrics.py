@@ -16,6 +16,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
+from .object_counts import ObjectCounts
 from .work_queue import KeyedQueue
 
 PREFIX = "cloudrun_identity"
@@ -114,9 +115,13 @@ class Metrics:
         """Expose the worker slots by namespace, which `held` returns at each scrape."""
         self._expose(_SlotGauges(held))
 
-    def watch_objects(self, count: Callable[[], Mapping[tuple[str, str], int]]) -> None:
-        """Expose the number of objects by kind and status of Ready, read from `count` at each scrape."""
+    def watch_objects(self, count: Callable[[], ObjectCounts]) -> None:
+        """Expose the counts of objects, which `count` returns at each scrape."""
         self._expose(_ObjectGauges(count))
+
+    def watch_ledgers(self, count_invalid: Callable[[], int]) -> None:
+        """Expose the number of invalid ledgers, which `count_invalid` returns at each scrape."""
+        self._expose(_LedgerGauges(count_invalid))
 
     def _expose(self, collector: Collector) -> None:
         """Expose a collector in place of an earlier one of its type: each restarted manager has its own."""
@@ -183,13 +188,43 @@ class _SlotGauges(Collector):
 
 
 class _ObjectGauges(Collector):
-    def __init__(self, count: Callable[[], Mapping[tuple[str, str], int]]) -> None:
+    def __init__(self, count: Callable[[], ObjectCounts]) -> None:
         self._count = count
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
+        counts = self._count()
         objects = GaugeMetricFamily(
             f"{PREFIX}_objects", "Objects by kind and status of Ready.", labels=["kind", "ready"]
         )
-        for (kind, ready), count in self._count().items():
+        for (kind, ready), count in counts.ready.items():
             objects.add_metric([kind, ready], count)
         yield objects
+        not_ready = GaugeMetricFamily(
+            f"{PREFIX}_objects_not_ready",
+            "Objects whose Ready condition is not True, by kind and reason.",
+            labels=["kind", "reason"],
+        )
+        for (kind, reason), count in counts.not_ready.items():
+            not_ready.add_metric([kind, reason], count)
+        yield not_ready
+        stalled = GaugeMetricFamily(
+            f"{PREFIX}_objects_stalled", "Objects that need an action by a person, by kind.", labels=["kind"]
+        )
+        for kind, count in counts.stalled.items():
+            stalled.add_metric([kind], count)
+        yield stalled
+        yield GaugeMetricFamily(
+            f"{PREFIX}_key_rotation_overdue_seconds",
+            "Seconds since the oldest rotation of a key was due that has not taken place.",
+            value=counts.overdue,
+        )
+
+
+class _LedgerGauges(Collector):
+    def __init__(self, count_invalid: Callable[[], int]) -> None:
+        self._count_invalid = count_invalid
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        yield GaugeMetricFamily(
+            f"{PREFIX}_ledgers_invalid", "Invalid PolicyLedgers.", value=self._count_invalid()
+        )

@@ -69,6 +69,7 @@ async def test_ledgers_are_incomplete_while_an_object_was_never_valid(api: FakeA
     broken = {**sound, "spec": {**sound["spec"], "bindings": [{}]}}
     ledgers.observed(api.put(LEDGERS, broken), deleted=False)
     ledgers.check_complete()  # the last valid version is kept
+    assert ledgers.invalid_count() == 1
 
     successor = Ledgers(api, NAMESPACE)
     await successor.fill()
@@ -76,6 +77,7 @@ async def test_ledgers_are_incomplete_while_an_object_was_never_valid(api: FakeA
         successor.check_complete()
     successor.observed(api.put(LEDGERS, {**stored(api), "spec": sound["spec"]}), deleted=False)
     successor.check_complete()
+    assert successor.invalid_count() == 0
 
 
 async def test_ledgers_are_complete_after_an_invalid_object_is_deleted(

@@ -1,6 +1,7 @@
 """The cache: old and new versions, required reconciles, and queries."""
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -28,6 +29,8 @@ from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.manager.cache import NO_CHANGE, Cache
 from cloudrun_identity.reconcile.cluster_state import ObjectKey, identity_key, project_key
 from tests.unit.manager.kinds import unconnected
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 PROJECT = project_key("payments-prod")
 CHECKOUT, PRICING = identity_key("payments", "checkout"), identity_key("payments", "pricing")
@@ -492,7 +495,12 @@ def test_objects_are_counted_by_readiness(cached: Cached) -> None:
         "lastTransitionTime": "2026-01-01T00:00:00Z",
     }
     cached.sees(project(), with_status(binding(), conditions=[ready]))
-    assert cached.cache.readiness() == {("ManagedProject", "Unknown"): 1, ("IAMBinding", "True"): 1}
+    assert cached.cache.counts(NOW).ready == {
+        ("ManagedProject", "Unknown"): 1,
+        ("IAMBinding", "True"): 1,
+    }
 
     cached.sees({**project(version=5), "spec": {"driftInterval": 7}}, {**binding(version=5), "spec": {}})
-    assert cached.cache.readiness() == {("ManagedProject", "False"): 1, ("IAMBinding", "False"): 1}
+    counts = cached.cache.counts(NOW)
+    assert counts.ready == {("ManagedProject", "False"): 1, ("IAMBinding", "False"): 1}
+    assert {kind for kind, count in counts.stalled.items() if count} == {"ManagedProject", "IAMBinding"}

@@ -129,3 +129,24 @@ def test_python_warning_is_logged(stream: io.StringIO) -> None:
     logs.configure(stream=stream)
     warnings.warn("deprecated soon", DeprecationWarning, stacklevel=1)
     assert "deprecated soon" in lines(stream)[0]["message"]
+
+
+def test_text_format_is_one_line_with_named_fields(stream: io.StringIO) -> None:
+    logs.configure(stream=stream, log_format=logs.LogFormat.TEXT)
+    logger.warning("two\nlines", extra={"object": "payments/checkout", "generation": 3})
+    line = stream.getvalue()
+    assert line.count("\n") == 1
+    assert line.rstrip().partition(" ")[2] == (
+        'WARNING cloudrun_identity.manager.workers: two lines object="payments/checkout" generation=3'
+    )
+
+
+def test_text_format_has_errors_and_at_debug_tracebacks(stream: io.StringIO) -> None:
+    logs.configure(logging.DEBUG, stream, log_format=logs.LogFormat.TEXT)
+    try:
+        raise ValueError("no such thing")
+    except ValueError:
+        logger.exception("failed")
+    first, second, *_ = stream.getvalue().splitlines()
+    assert 'error="ValueError: no such thing' in first
+    assert second.startswith("Traceback")

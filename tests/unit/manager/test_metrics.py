@@ -6,6 +6,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from cloudrun_identity.manager.metrics import Metrics
+from cloudrun_identity.manager.object_counts import ObjectCounts
 from cloudrun_identity.manager.slots import Slots
 from cloudrun_identity.manager.work_queue import KeyedQueue, Priority
 
@@ -89,12 +90,21 @@ def test_worker_slots_are_read_at_each_scrape(metrics: Metrics) -> None:
 
 
 def test_object_gauges_are_read_at_each_scrape(metrics: Metrics) -> None:
-    count = {("IAMBinding", "True"): 7}
-    metrics.watch_objects(lambda: count)
-    count["IAMBinding", "False"] = 2
+    ready = {("IAMBinding", "True"): 7}
+    counts = ObjectCounts(ready, {("IAMBinding", "QuotaExceeded"): 2}, {"IAMBinding": 0}, overdue=60.0)
+    metrics.watch_objects(lambda: counts)
+    ready["IAMBinding", "False"] = 2
     read = samples(metrics)
     assert read["objects{kind=IAMBinding,ready=True}"] == 7
     assert read["objects{kind=IAMBinding,ready=False}"] == 2
+    assert read["objects_not_ready{kind=IAMBinding,reason=QuotaExceeded}"] == 2
+    assert read["objects_stalled{kind=IAMBinding}"] == 0
+    assert read["key_rotation_overdue_seconds"] == 60
+
+
+def test_invalid_ledgers_are_counted_at_each_scrape(metrics: Metrics) -> None:
+    metrics.watch_ledgers(lambda: 3)
+    assert samples(metrics)["ledgers_invalid"] == 3
 
 
 def test_instances_do_not_share_counts(metrics: Metrics) -> None:
