@@ -21,7 +21,6 @@ from cloudrun_identity.manager.engine import Engine
 from cloudrun_identity.manager.factory import Ports, compose
 from cloudrun_identity.manager.kubernetes import CountedClient, KubeWrites
 from cloudrun_identity.manager.metrics import Metrics
-from cloudrun_identity.manager.slots import Slots
 from cloudrun_identity.policy.ports import SyncerSettings
 from cloudrun_identity.reconcile.cluster_state import ObjectKey
 from cloudrun_identity.reconcile.executor import ASSUMED_UNIQUE_ID
@@ -57,7 +56,6 @@ async def dry_run(google: GoogleClients, objects: Iterable[Object]) -> DryRun:
             events=_NoEvents(),
             drift=metrics,
             syncs=metrics,
-            slots=Slots(1),
             wake=lambda _: None,
             executor=lambda _: executor,
             policies=lambda policies, ledgers: DryRunPolicies(
