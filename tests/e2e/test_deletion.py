@@ -60,6 +60,13 @@ def test_abandoned_identity_is_left_and_taken_back(scene: Scene) -> None:
     scene.ready("CloudRunIdentity/checkout")
     assert scene.cloud.accounts(scene.name) == accounts
     assert scene.status("CloudRunIdentity/checkout")["origin"] == "Created"
+    assert scene.policy() == policy
+
+    scene.patch("CloudRunIdentity/checkout", "spec: {deletionPolicy: DeleteIfCreated}")
+    scene.delete_and_wait("CloudRunIdentity/checkout")
+    assert scene.cloud.accounts(scene.name) == {}
+    assert scene.policy() == {}, "its grants are taken back with it"
+    assert scene.ledger_targets() == set()
 
 
 def test_identity_in_use_by_a_workload_is_not_deleted(scene: Scene) -> None:
@@ -125,6 +132,9 @@ spec:
     assert scene.cloud.runs_as(scene.service("checkout")) == scene.email("checkout")
     assert list(scene.cloud.accounts(scene.name)) == ["checkout"], "a service runs as it"
     assert [left["email"] for left in scene.left_behind()] == [scene.email("checkout")]
+    left = f"CloudRunIdentity {scene.name}/checkout: Service account {scene.email('checkout')} is left"
+    event = scene.wait_for_event(f"ManagedProject/{scene.name}", "Abandoned", saying=left)
+    assert "Service europe-west1/checkout runs as it" in event
 
 
 def test_project_is_deleted_when_nothing_refers_to_it(scene: Scene) -> None:

@@ -103,6 +103,10 @@ class ClusterState(Protocol):
         """Return the ManagedProject that manages a Google Cloud project: the oldest one on it."""
         ...
 
+    def operates(self, project: ManagedProject) -> bool:
+        """Return whether this operator, and no other one on the cluster, acts on the project."""
+        ...
+
     def identity(self, namespace: str, name: str) -> CloudRunIdentity | None:
         """Return the CloudRunIdentity of this name."""
         ...
@@ -121,6 +125,10 @@ class ClusterState(Protocol):
 
     def referrers(self, key: ObjectKey) -> Iterable[ObjectKey]:
         """Return the objects that refer to this one."""
+        ...
+
+    def locations(self, namespace: str, project: str) -> frozenset[str]:
+        """Return the locations that attachments and bindings of a namespace name in a ManagedProject."""
         ...
 
     def exists(self, key: ObjectKey) -> bool:

@@ -109,10 +109,13 @@ class Finalizer(Generic[Obj, Want, Seen, A]):
         except GoogleError as error:
             return outcome_of_undoing(error, what(obj))
 
-    async def release(self, obj: Obj, *, abandon: bool = False, leave_all: bool = False) -> Outcome:
+    async def release(
+        self, obj: Obj, *, abandon: bool = False, leave_all: bool = False, ends: str = ""
+    ) -> Outcome:
         """Release the grants of the object.
 
         `abandon`, as the deletion policy, leaves those that the spec declares now. `leave_all` leaves all.
+        The account of the member `ends` is deleted next.
         """
         if self._grants is None or not isinstance(obj, ProjectScopedResource):
             return InSync()
@@ -120,5 +123,5 @@ class Finalizer(Generic[Obj, Want, Seen, A]):
             return await self._releaser.release(obj, declared=(RETAIN_ALL,), abandon=True)
         declared = self._grants.declared_grants(obj, self._deps.store)
         return await self._releaser.release(
-            obj, declared=declared, abandon=abandon or self._grants.abandons(obj)
+            obj, declared=declared, abandon=abandon or self._grants.abandons(obj), ends=ends
         )

@@ -43,20 +43,32 @@ class Releaser:
         return claimed_grants(owner, self._syncers.held_by(owner), self._cluster)
 
     async def release(
-        self, obj: ProjectScopedResource, *, declared: tuple[Retain, ...], abandon: bool
+        self, obj: ProjectScopedResource, *, declared: tuple[Retain, ...], abandon: bool, ends: str = ""
     ) -> Outcome:
         """Release the grants of an object; InSync once it holds none.
 
-        `abandon` leaves the `declared` grants in place; the object is only removed from the ledger.
+        `abandon` leaves the `declared` grants in place; the object is only removed from the ledger. The
+        account of the member `ends` is deleted next: its grants have no use any more.
         """
         return await self._release(
             DesiredGrants(
                 ledger_owner(obj),
                 abandon=abandon,
                 declared=declared,
-                claims=self.claims_of(obj),
+                claims=self.claims_of(obj) | self._granted_to(ends, ledger_owner(obj)),
                 ending=True,
             )
+        )
+
+    def _granted_to(self, member: str, owner: Owner) -> frozenset[Grant]:
+        """Return the grants to a member that the ledgers record for an owner."""
+        if self._cluster is None or not member:
+            return frozenset()
+        return frozenset(
+            grant
+            for target in self._syncers.held_by(owner)
+            for grant in self._cluster.ledger(target).held_by(owner.owner_key)
+            if grant.member == member
         )
 
     async def release_all(
