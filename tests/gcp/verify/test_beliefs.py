@@ -31,7 +31,9 @@ PROJECTS = "google.cloud.resourcemanager.v3.Projects"
 RUN = "google.cloud.run.v2"
 
 
-async def test_every_belief_holds_and_nothing_is_left(emulator: Emulator, sandbox: Sandbox) -> None:
+@pytest.mark.parametrize("lag", ["0s", "0.2s"])
+async def test_every_belief_holds_and_nothing_is_left(lag: str, emulator: Emulator, sandbox: Sandbox) -> None:
+    emulator.switches.update({"lag": lag})
     before = state(emulator)
     left: list[str] = []
     async with cleaned(sandbox, left):

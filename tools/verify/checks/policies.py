@@ -55,6 +55,9 @@ def _refused_grants(sandbox: Sandbox, target: Target, member: str) -> Iterator[t
     yield "account that does not exist", Grant(target, role, missing)
     yield "malformed member", Grant(target, role, "serviceAccount:not-an-address")
     yield "role that does not exist", Grant(target, "roles/cloudrunIdentity.missing", member)
+    if target.descriptor.accepts_conditions:
+        malformed = IAMCondition("malformed", "", "request.time <")
+        yield "malformed condition", Grant(target, role, member, malformed)
     if target.is_project:
         yield "condition on a basic role", Grant(target, "roles/viewer", member, NEVER)
     else:
