@@ -96,6 +96,9 @@ def main(
         raise click.ClickException(str(error)) from None
     except GoogleError as error:
         raise click.ClickException(advised(error)) from None
+    if only_clean_up:
+        click.echo("\n".join(left) or f"nothing of an earlier run is left in project {project_id}")
+        sys.exit(1 if left else 0)
     report = Report(
         service=f"emulator at {google_endpoint}" if google_endpoint else "Google Cloud",
         project_id=project_id,
@@ -128,14 +131,14 @@ async def _verify(
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, run.cancel)
     left: list[str] = []
     async with _sandbox(settings, endpoint, token_file) as sandbox:
-        _progress(f"temporary resources in {settings.project_id} are named {PREFIX}{sandbox.suffix}-…")
         if not beliefs:
             return (), await clean_up(sandbox)
+        _progress(f"temporary resources in {settings.project_id} are named {PREFIX}{sandbox.suffix}-…")
         try:
             async with cleaned(sandbox, left):
                 findings = await check_all(beliefs, sandbox, costs, _progress)
                 _progress("cleaning up")
-        except asyncio.CancelledError:
+        except BaseException:  # there will be no report
             for line in left:
                 _progress(f"left in the project: {line}")
             raise

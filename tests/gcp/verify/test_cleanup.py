@@ -119,6 +119,16 @@ async def test_the_command_prints_and_writes_a_redacted_report(emulator: Emulato
     assert state(emulator) == before
 
 
+async def test_the_command_removes_what_an_earlier_run_left(emulator: Emulator, sandbox: Sandbox) -> None:
+    before = state(emulator)
+    await leave_everything(sandbox)
+    command = await start(emulator, "--clean-up", "--secret", SECRET)
+    async with time_budget():
+        text, _ = await command.communicate()
+    assert text.decode() == f"nothing of an earlier run is left in project {PROJECT}\n"
+    assert state(emulator) == before
+
+
 async def test_missing_permissions_end_the_command_before_it_creates_anything(
     emulator: Emulator, tmp_path: Path
 ) -> None:
