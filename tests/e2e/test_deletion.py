@@ -1,7 +1,10 @@
 """Test that deletion undoes only what the operator did, and never while a workload runs."""
 
+import pytest
+
 from tests.e2e.eventually import becomes, eventually
 from tests.e2e.scene import Scene
+from tests.servers.kube_apiserver import KubeApiServer
 
 IDENTITY = """
 kind: CloudRunIdentity
@@ -214,3 +217,41 @@ def test_successor_of_a_deleted_invalid_identity_takes_over(scene: Scene) -> Non
     assert scene.policy() == {}
     assert scene.cloud.accounts(scene.name) == {}
     assert scene.ledger_targets() == set()
+
+
+def test_object_removed_in_spite_of_its_finalizer_is_finalized(scene: Scene) -> None:
+    """A deletion that coincides with the addition of the finalizer removes the object.
+
+    The object is removed from etcd here, as the race is short (kubernetes/kubernetes#77988).
+    """
+    server = scene.stage.kube_api
+    if not isinstance(server, KubeApiServer):
+        pytest.skip("the embedded API server has no such race")
+    scene.apply(IDENTITY)
+    scene.ready("CloudRunIdentity/checkout")
+
+    server.remove("CloudRunIdentity", scene.name, "checkout")
+
+    becomes(lambda: scene.cloud.deleted_accounts(scene.name), ["checkout"])
+    becomes(scene.ledger_targets, set())
+    assert scene.policy() == {}
+    assert scene.status(f"ManagedProject/{scene.name}").get("orphans", []) == []
+
+
+def test_new_object_takes_over_from_one_removed_in_spite_of_its_finalizer(scene: Scene) -> None:
+    server = scene.stage.kube_api
+    if not isinstance(server, KubeApiServer):
+        pytest.skip("the embedded API server has no such race")
+    scene.apply(IDENTITY)
+    scene.ready("CloudRunIdentity/checkout")
+    scene.patch(f"ManagedProject/{scene.name}", "spec: {suspend: true}")
+    scene.fails("CloudRunIdentity/checkout", "Suspended")
+
+    server.remove("CloudRunIdentity", scene.name, "checkout")
+    scene.apply(IDENTITY.replace("{role: roles/viewer}", "{role: roles/logging.logWriter}"))
+    scene.fails("CloudRunIdentity/checkout", "Suspended")
+    scene.patch(f"ManagedProject/{scene.name}", "spec: {suspend: false}")
+
+    scene.ready("CloudRunIdentity/checkout")
+    assert scene.cloud.deleted_accounts(scene.name) == []
+    becomes(lambda: set(scene.policy()), {"roles/cloudsql.client", "roles/logging.logWriter"})

@@ -41,11 +41,12 @@ class ObjectIndex:
         self._locations: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
         self._invalid: dict[ObjectKey, Object] = {}
 
-    def put(self, key: ObjectKey, raw: Object, obj: ReconciledResource) -> None:
+    def put(self, key: ObjectKey, raw: Object, obj: ReconciledResource, *, is_removed: bool = False) -> None:
         """Add or replace an object with a valid version."""
         self.remove(key)
         kind = self._kinds[key.kind]
-        entry = Entry(raw, obj, kind.references(obj), (key.kind, kind.declares(obj)))
+        declares = (key.kind, kind.declares(obj))
+        entry = Entry(raw, obj, kind.references(obj), declares, is_removed=is_removed)
         self._entries[key] = self._by_kind[key.kind][key] = entry
         for reference in entry.references:
             self._referrers[reference].add(key)

@@ -22,10 +22,10 @@ from cloudrun_identity.manager.engine import Engine
 from cloudrun_identity.manager.factory import Ports, compose
 from cloudrun_identity.manager.kubernetes import CountedClient, KubeWrites
 from cloudrun_identity.manager.metrics import Metrics
-from cloudrun_identity.manager.slots import Slots
 from cloudrun_identity.policy.ports import SyncerSettings
 from cloudrun_identity.reconcile.cluster_state import ObjectKey
 from cloudrun_identity.reconcile.executor import ASSUMED_UNIQUE_ID
+from cloudrun_identity.reconcile.outcomes import InSync, Outcome
 from cloudrun_identity.reconcile.status import Report
 
 from .dry_run_executor import DryRunExecutor
@@ -96,7 +96,6 @@ async def dry_run_session(
             events=_NoEvents(),
             drift=metrics,
             syncs=metrics,
-            slots=Slots(1),
             wake=lambda _: None,
             executor=lambda _: executor,
             policies=lambda policies, ledgers: DryRunPolicies(
@@ -129,8 +128,17 @@ class _Reports:
         """Return why objects would not become Ready, those of one object together."""
         for key in sorted(self.latest, key=_order):
             report = self.latest[key]
-            outcomes = dict.fromkeys((report.outcome, *report.others))
+            outcomes = (report.outcome, *_apart_from(report.outcome, report.others))
             yield from (found for each in outcomes if (found := blocker(key, each)))
+
+
+def _apart_from(shown: Outcome, others: Iterable[Outcome]) -> Iterable[Outcome]:
+    """Return the outcomes that the message does not contain. That of a refusal lists several of them."""
+    if isinstance(shown, InSync):
+        return dict.fromkeys(others)
+    return dict.fromkeys(
+        each for each in others if isinstance(each, InSync) or each.message not in shown.message
+    )
 
 
 class _NoEvents:

@@ -50,8 +50,11 @@ class Finalizer(Generic[Obj, Want, Seen, A]):
         self._resource = resource
         self._grants = grants
 
-    async def finalize(self, obj: Obj, raw: Object) -> tuple[Requeue, str]:
-        """Undo what was done for a deleted object, and remove its finalizer once nothing is left."""
+    async def finalize(self, obj: Obj, raw: Object, *, is_removed: bool = False) -> tuple[Requeue, str]:
+        """Undo what was done for a deleted object, and remove its finalizer once nothing is left.
+
+        `is_removed` is True if the API server has already removed the object.
+        """
         syncers, owner = self._deps.syncers, ledger_owner(obj)
         if FINALIZER not in obj.metadata.finalizers:
             syncers.forget(owner)
@@ -66,7 +69,10 @@ class Finalizer(Generic[Obj, Want, Seen, A]):
             return await self._finisher.finish(obj, raw, report)
         syncers.forget(owner)
         self._finisher.forget(ObjectKey.of(obj))
-        await self._deps.kube.remove_finalizer(self._finisher.newest(obj, raw))
+        if is_removed:
+            self._deps.store.drop(raw)
+        else:
+            await self._deps.kube.remove_finalizer(self._finisher.newest(obj, raw))
         return NoRequeue(), "deleted"
 
     def _held_up(self, obj: Obj) -> Outcome | None:

@@ -14,6 +14,7 @@ from cloudrun_identity.api import (
 )
 from cloudrun_identity.iam.admission import Admitted, Denied, may_use_project
 from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.iam.wording import some
 
 from .cluster_state import ClusterState, ObjectKey, ledger_owner, project_key
 from .guardrail_checks import denied_namespace, guardrail_facts
@@ -26,8 +27,6 @@ DELETION_WAITS = "the deletion waits until suspend is false again"
 
 USE_RECHECK = 15.0
 """Seconds until a ManagedProject in which accounts are used is looked at again: no event reports the end."""
-
-_NAMED = 3  # objects that a message names before it counts the rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +170,7 @@ def still_used(key: ObjectKey, cluster: ClusterState) -> Outcome:
     ]
     if not names:
         return InSync()
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    message = f"Still used by {', '.join(names[:_NAMED])}{more}; delete these first"
+    message = f"Still used by {some(names)}; delete these first"
     return Waiting(Reason.IN_USE, message, None if users else USE_RECHECK)
 
 

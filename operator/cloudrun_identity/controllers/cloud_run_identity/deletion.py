@@ -19,6 +19,7 @@ from cloudrun_identity.api import (
 )
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
 from cloudrun_identity.iam.principals import service_account_member
+from cloudrun_identity.iam.wording import some
 from cloudrun_identity.reconcile.steps import Change, Plan, ReleaseGrants, Wait
 
 from .account import AccountDeletion, AccountSeen, AccountWant
@@ -38,7 +39,6 @@ USE_RECHECK = 15.0
 RESTORE_RECHECK = 3.0
 """Seconds until an account is looked at again while attachments restore the accounts of its workloads."""
 
-_SHOWN = 3  # users that a message names before it counts the rest
 
 _AT_MOST = 3600.0  # seconds; a longer wait could rely on a clock that was set meanwhile
 
@@ -177,7 +177,7 @@ def _keep_in_use(
 ) -> Iterator[Step]:
     """Wait until nothing uses the account, or leave it."""
     if _leaves_in_use(want, deletion, now):
-        yield from _leave_behind(want, record, f"{_named(users)} runs as it")
+        yield from _leave_behind(want, record, f"{some(users)} runs as it")
     else:
         yield _in_use(want, deletion, record, users, now)
 
@@ -215,7 +215,7 @@ def _in_use(
     users: tuple[str, ...],
     now: datetime,
 ) -> Wait:
-    restoring = f"; {_named(deletion.restoring)} restores the former account" if deletion.restoring else ""
+    restoring = f"; {some(deletion.restoring)} restores the former account" if deletion.restoring else ""
     overdue, left = _overdue(want), ""
     after = RESTORE_RECHECK if deletion.restoring else USE_RECHECK
     if overdue is not None:
@@ -225,15 +225,10 @@ def _in_use(
         )
         after = min(after, max((overdue - now).total_seconds(), 0.1))
     message = (
-        f"Service account {record.email} is not deleted while workloads run as it: {_named(users)}"
+        f"Service account {record.email} is not deleted while workloads run as it: {some(users)}"
         f"{restoring}; move them to another account, or set spec.deletionPolicy to Abandon{left}"
     )
     return Wait(Reason.IN_USE, message, after)
-
-
-def _named(users: tuple[str, ...]) -> str:
-    more = f" and {len(users) - _SHOWN} more" if len(users) > _SHOWN else ""
-    return f"{', '.join(users[:_SHOWN])}{more}"
 
 
 def _leaves_enabled(

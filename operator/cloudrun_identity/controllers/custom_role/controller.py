@@ -21,6 +21,7 @@ from cloudrun_identity.gcp.custom_roles import CustomRoles
 from cloudrun_identity.iam.admission import Denied, may_adopt_role, may_have_role_id
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.role_permissions import may_define
+from cloudrun_identity.iam.wording import some
 from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy.ports import PolicyReader
@@ -43,7 +44,7 @@ from cloudrun_identity.reconcile.steps import Plan
 from .actions import RoleAction
 from .execution import RoleExecution
 from .holders import RoleHolders, read_holders
-from .plan import asks_for_holders, leaves_role, left_holders, plan, shown
+from .plan import asks_for_holders, leaves_role, left_holders, plan
 from .role import RoleSeen, RoleWant
 from .role_records import RoleRecords
 
@@ -190,7 +191,7 @@ class CustomRoleController:
         """Return the role, and the declared permissions that it cannot hold."""
         record, role, unsupported = self._records.of(want), seen.role, sorted(seen.unsupported)
         issues = (
-            (f"spec.permissions: custom roles cannot hold {shown(unsupported)}; they are left out",)
+            (f"spec.permissions: custom roles cannot hold {some(unsupported)}; they are left out",)
             if unsupported
             else ()
         )

@@ -1,6 +1,5 @@
 """The plan for a custom role: pure, from the declared role, the role as read and its record in the ledger."""
 
-from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
@@ -18,6 +17,7 @@ from cloudrun_identity.iam.admission import Denied, GuardrailFacts
 from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.iam.principals import email, lower_email
 from cloudrun_identity.iam.role_permissions import may_define
+from cloudrun_identity.iam.wording import some
 from cloudrun_identity.reconcile.outcomes import Outcome, Refused
 from cloudrun_identity.reconcile.refusals import refusal
 from cloudrun_identity.reconcile.steps import Change, Fail, Plan, Refuse, Wait
@@ -41,8 +41,6 @@ from .role import RoleSeen, RoleWant
 
 IN_USE_RECHECK = 15.0
 """Seconds until a role in use is looked at again: an object that stops using it does not wake its role."""
-
-_SHOWN = 3  # objects that a message names before it counts the rest
 
 
 def plan(want: RoleWant, seen: RoleSeen, now: datetime) -> Plan[RoleAction]:
@@ -136,13 +134,6 @@ def leaves_role(policy: RoleDeletionPolicy, origin: Origin) -> bool:
             assert_never(policy)
 
 
-def shown(names: Iterable[str]) -> str:
-    """Return the first names and the count of the others, for a message."""
-    listed = list(names)
-    more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
-    return f"{', '.join(listed[:_SHOWN])}{more}"
-
-
 def _plan_deletion(want: RoleWant, seen: RoleSeen) -> Plan[RoleAction]:
     resource, role = f"//iam.googleapis.com/{want.name}", seen.role
     if not seen.is_managed:
@@ -152,7 +143,7 @@ def _plan_deletion(want: RoleWant, seen: RoleSeen) -> Plan[RoleAction]:
         return Plan((leave(resource),))
     if want.users:
         message = (
-            f"Role {want.name} is not deleted while it is used by {shown(want.users)}; remove it from these "
+            f"Role {want.name} is not deleted while it is used by {some(want.users)}; remove it from these "
             "objects, or delete them, first"
         )
         return Plan((Wait(Reason.IN_USE, message, IN_USE_RECHECK),))
@@ -165,7 +156,7 @@ def _plan_deletion(want: RoleWant, seen: RoleSeen) -> Plan[RoleAction]:
     if kept := left_holders(want) & (seen.holders.grants if seen.holders else frozenset()):
         reason = (
             f"Role {want.name} is left: deleted objects left it granted to "
-            f"{shown(sorted(f'{grant.member} on {grant.target}' for grant in kept))}; when they do not need "
+            f"{some(sorted(f'{grant.member} on {grant.target}' for grant in kept))}; when they do not need "
             f"it any more, delete it with gcloud, or declare it again, remove the grants and delete it"
         )
         return Plan((leave(resource, reason=reason),))

@@ -205,7 +205,7 @@ def _rolled_out(state: WorkloadState, email: str) -> WorkloadState:
 
 
 def _edited(want: Want) -> Outcome:
-    message = f"{ObjectKey.of(want.obj)} was edited at the same moment; looking at it again"
+    message = f"{ObjectKey.of(want.obj)} was edited at the same moment; the operator reads it again"
     return Waiting(Reason.UPDATING, message, poll_after(0.0))
 
 

@@ -1,9 +1,7 @@
 """Release every grant that an object holds."""
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
-
 from cloudrun_identity.api import ProjectScopedResource, Reason
+from cloudrun_identity.gcp.ratelimit import without_slot
 from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy.desired_grants import RETAIN_ALL, DesiredGrants, Retain
@@ -29,16 +27,10 @@ def waits_for_project(grant: Grant) -> str:
 class Releaser:
     """Release grants through the policy engine, without a worker's slot while it waits."""
 
-    def __init__(
-        self,
-        syncers: PolicySyncers,
-        slot_released: Callable[[], AbstractAsyncContextManager[None]],
-        cluster: ClusterState | None = None,
-    ) -> None:
+    def __init__(self, syncers: PolicySyncers, cluster: ClusterState | None = None) -> None:
         """Without `cluster`, no grant that existed before its object is removed."""
         self._syncers = syncers
         self._cluster = cluster
-        self._slot_released = slot_released
 
     def claims_of(self, obj: ProjectScopedResource) -> frozenset[Grant]:
         """Return the grants that existed before the object and that it claims."""
@@ -105,7 +97,7 @@ class Releaser:
     async def _release(self, desired: DesiredGrants) -> Outcome:
         owner = desired.owner
         self._syncers.declare(desired)
-        async with self._slot_released():
+        async with without_slot():
             synced = await self._syncers.sync(owner)
         if synced.halted:
             return Waiting(Reason.DELETING, waits_for_project(synced.halted[0]), after=SUSPENDED_RECHECK)
