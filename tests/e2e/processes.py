@@ -173,6 +173,7 @@ class Operator:
         die_at: str = "",
         afresh: bool = False,
         pod: str = "",
+        lease_duration: str = LEASE_DURATION,
     ) -> None:
         """Start the operator, in the pod with this UID. It kills itself at the checkpoint `die_at`.
 
@@ -185,7 +186,7 @@ class Operator:
                 f"--google-endpoint={google_endpoint}",
                 f"--google-token-file={token_file}",
                 f"--operator-namespace={namespace}",
-                f"--lease-duration={LEASE_DURATION}",
+                f"--lease-duration={lease_duration}",
                 "--http-port=0",
             ],
             log,
@@ -198,6 +199,10 @@ class Operator:
     def wait_until_leading(self) -> None:
         """Wait until it is the leader and has started to reconcile."""
         self._command.wait_for_line("became the leader")
+
+    def wait_for_line(self, pattern: str) -> None:
+        """Wait for a line of the log with `pattern`."""
+        self._command.wait_for_line(pattern)
 
     def wait_until_standby(self) -> None:
         """Wait until it is on standby."""

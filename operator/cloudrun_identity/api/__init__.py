@@ -86,6 +86,7 @@ from .managed_project import (
     ManagedProjectStatus,
     MissingPermission,
     Orphan,
+    ProjectOperator,
     SelectorOperator,
     WorkloadOnDefaultIdentity,
 )
@@ -274,6 +275,7 @@ __all__ = [
     "PolicyLedgerSpec",
     "PreflightCheck",
     "PreflightState",
+    "ProjectOperator",
     "ProjectRef",
     "ProjectScopedResource",
     "ProjectScopedSpec",

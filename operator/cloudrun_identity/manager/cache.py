@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from cloudrun_identity.api import CloudRunIdentity, ManagedProject
+from cloudrun_identity.api import CloudRunIdentity, ManagedProject, ProjectOperator
 from cloudrun_identity.iam.namespace_selection import admits_namespace
 from cloudrun_identity.iam.role_permissions import home_of
 from cloudrun_identity.kube.objects import compact
@@ -19,7 +19,7 @@ from cloudrun_identity.ledger.store import Ledgers
 from cloudrun_identity.reconcile.cluster_state import ObjectKey, custom_role_key, role_key
 from cloudrun_identity.reconcile.reconciler import AnyKindReconciler
 
-from .change_predicates import is_older, needs_reconcile, visible_to_referrers
+from .change_predicates import is_older, needs_reconcile, operator_in, visible_to_referrers
 from .cluster_view import ClusterView
 from .object_index import Entry
 
@@ -48,9 +48,13 @@ class Cache(ClusterView):
         ledgers: Ledgers,
         wake: Callable[[Iterable[ObjectKey]], None],
         operator_identity: Callable[[], str] = lambda: "",
+        operator: ProjectOperator | None = None,
     ) -> None:
-        """`wake` is called with the objects that a write of the operator, or a ledger, concerns."""
-        super().__init__(kinds, ledgers, operator_identity)
+        """`wake` is called with the objects that a write of the operator, or a ledger, concerns.
+
+        `operator` is this operator; None in a dry run, which operates every project.
+        """
+        super().__init__(kinds, ledgers, operator_identity, operator)
         self._wake = wake
         for ledger in ledgers.all():
             self._ledger_changed(Ledger.of(ledger.target), ledger)
@@ -76,9 +80,10 @@ class Cache(ClusterView):
         try:
             obj = self._kinds[key.kind].model.model_validate(raw)
         except ValidationError:
-            is_new = self.stored(key) is None
+            last = self.stored(key)
+            wakes = last is None or operator_in(last.raw) != operator_in(raw)
             self._objects.put_invalid(key, raw)  # its reconcile reports the error
-            return ObjectChange(changed=True, woken=self._concerned(key, old) if is_new else frozenset())
+            return ObjectChange(changed=True, woken=self._concerned(key, old) if wakes else frozenset())
         self._objects.put(key, raw, obj)
         known = old.raw if old else None
         is_visible = visible_to_referrers(known) != visible_to_referrers(raw)

@@ -8,6 +8,7 @@ from cloudrun_identity.api import (
     CustomRole,
     IdentityAttachment,
     ManagedProject,
+    ProjectOperator,
     ReconciledResource,
 )
 from cloudrun_identity.kube.resources import Object
@@ -25,6 +26,7 @@ from cloudrun_identity.reconcile.cluster_state import (
 )
 from cloudrun_identity.reconcile.invalid_objects import accounts_said_by, project_id_said_by, project_named_by
 from cloudrun_identity.reconcile.preconditions import Allowed
+from cloudrun_identity.reconcile.project_operator import recorded_operator
 from cloudrun_identity.reconcile.reconciler import AnyKindReconciler
 
 from .ledger_view import LedgerView
@@ -43,6 +45,7 @@ class ClusterView(LedgerView):
         kinds: Mapping[str, AnyKindReconciler],
         ledgers: Ledgers,
         operator_identity: Callable[[], str],
+        operator: ProjectOperator | None,
     ) -> None:
         super().__init__(ledgers)
         self._kinds = kinds
@@ -50,6 +53,7 @@ class ClusterView(LedgerView):
         self._listed: set[str] = set()
         self._namespaces = Namespaces()
         self._operator_identity = operator_identity
+        self._operator = operator
         self._declared_credentials: frozenset[str] | None = None
 
     # Objects.
@@ -125,6 +129,13 @@ class ClusterView(LedgerView):
         declarers = self._objects.declarers((_PROJECT, project_id))
         projects = [project for key in declarers if (project := self.project(key.name))]
         return min(projects, key=older_first, default=None)
+
+    def operates(self, project: ManagedProject) -> bool:
+        """Return whether this operator acts on the project: its status names this operator."""
+        stored = self.stored(ObjectKey.of(project))  # the last version, which may be invalid
+        return self._operator is None or (
+            stored is not None and recorded_operator(stored.raw) == self._operator
+        )
 
     def invalid_project_on(self, project_id: str) -> ObjectKey | None:
         """Return the oldest ManagedProject of a Google Cloud project if it was never valid."""

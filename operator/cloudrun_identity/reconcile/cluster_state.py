@@ -101,6 +101,10 @@ class ClusterState(Protocol):
         """Return the ManagedProject that manages a Google Cloud project: the oldest one on it."""
         ...
 
+    def operates(self, project: ManagedProject) -> bool:
+        """Return whether this operator, and no other one on the cluster, acts on the project."""
+        ...
+
     def identity(self, namespace: str, name: str) -> CloudRunIdentity | None:
         """Return the CloudRunIdentity of this name."""
         ...

@@ -9,8 +9,9 @@ from cloudrun_identity.kube.resources import Object
 
 from .cluster_state import ObjectKey, ledger_owner
 from .dependencies import Dependencies
-from .outcomes import InSync
+from .outcomes import InSync, Paused
 from .progress_deadline import stalls_in
+from .repeated_drift import DriftHistory
 from .requeue import NoRequeue, Requeue, RequeueAfter, requeue_after
 from .status import Report, status_object, status_of
 
@@ -25,9 +26,16 @@ def ignore_report(obj: ReconciledResource, report: Report) -> None:
 class Finisher:
     """Finish reconciles, and remember between them what no status holds."""
 
-    def __init__(self, deps: Dependencies, on_report: ReportObserver = ignore_report) -> None:
+    def __init__(
+        self,
+        deps: Dependencies,
+        on_report: ReportObserver = ignore_report,
+        drift_history: DriftHistory | None = None,
+    ) -> None:
+        """`drift_history` receives the drift that is repaired."""
         self._deps = deps
         self._on_report = on_report
+        self._drift_history = drift_history
         self._unreported: dict[ObjectKey, tuple[str, ...]] = {}
 
     async def finish(self, obj: ReconciledResource, raw: Object, report: Report) -> tuple[Requeue, str]:
@@ -52,6 +60,8 @@ class Finisher:
             return RequeueAfter(), word  # a user edited the object during the reconcile
         self._unreported.pop(key, None)
         self._deps.event_reporter.report_changes(raw, obj.status, after, report.drift)
+        if self._drift_history and report.project_id and not isinstance(report.outcome, Paused):
+            self._drift_history.add(report.project_id, key, report.drift)
         if report.summary:
             self._deps.event_reporter.report_notices(raw, obj.status, report.summary.notices)
         left = stalls_in(obj, report.outcome, after.waiting_since, now)

@@ -194,6 +194,12 @@ class FakeClusterState:
         ledger = Ledger.of(target, entries).with_attachment(self.attached)
         return ledger.replace(account=left) if left else ledger
 
+    operated_elsewhere: frozenset[str] = frozenset()
+    """Names of the ManagedProjects of another operator."""
+
+    def operates(self, project: ManagedProject) -> bool:
+        return project.metadata.name not in self.operated_elsewhere
+
     def invalid_ledger_of(self, owner_key: str) -> str:
         return ""
 

@@ -33,10 +33,12 @@ from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey
 from cloudrun_identity.reconcile.interfaces import Executed, Summary
 from cloudrun_identity.reconcile.outcomes import Failing, InSync, Refused
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
+from cloudrun_identity.reconcile.repeated_drift import RepeatedDrift
 from cloudrun_identity.reconcile.steps import Plan
 
 from .audit import (
     audit_workloads,
+    drift_notices,
     locations_of,
     on_default_identity,
     orphans,
@@ -69,12 +71,15 @@ class ManagedProjectController:
         wall_clock: Callable[[], datetime],
         powerful_accounts: PowerfulAccounts,
         removals: Callable[[str], Budget],
+        repeated_drift: Callable[[str, float], tuple[RepeatedDrift, ...]] = lambda *_: (),
     ) -> None:
         """Initialize the kind.
 
         `identity(project_id)` is the e-mail that the operator acts as in a project; empty if unknown.
         `removals(project_id)` returns the removals of unmanaged members in the last hour, by namespace.
+        `repeated_drift(project_id, interval)` returns the drift that returned at the last resyncs.
         """
+        self._repeated_drift = repeated_drift
         self._removals = removals
         self._projects = projects
         self._policies = policies
@@ -201,7 +206,8 @@ class ManagedProjectController:
             "orphans": orphans(want.obj, want.cluster, self._wall_clock()),
         }
         agent = service_agent_ready(want.project_id, project.number, seen.audit)
-        notices = _notices(want)
+        interval = want.obj.spec.drift_interval.timedelta.total_seconds()
+        notices = {**_notices(want), **drift_notices(self._repeated_drift(want.project_id, interval))}
         return Summary(
             fields,
             conditions={ConditionType.SERVICE_AGENT_READY: agent},
