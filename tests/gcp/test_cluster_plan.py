@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -10,12 +11,12 @@ import yaml
 
 from cloudrun_identity.api import KINDS, PolicyLedger
 from cloudrun_identity.gcp.clients import GoogleClients
+from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.kube.objects import resource, resource_of
-from cloudrun_identity.kube.resources import NAMESPACES, Object
+from cloudrun_identity.kube.resources import NAMESPACES, Object, Resource
 from cloudrun_identity.manager.factory import Ports, compose
 from cloudrun_identity.manager.kubernetes import CountedClient, KubeWrites
 from cloudrun_identity.manager.metrics import Metrics
-from cloudrun_identity.manager.slots import Slots
 from cloudrun_identity.plan.cluster_objects import LedgersMissing, read_cluster
 from cloudrun_identity.plan.cluster_plan import plan_in_cluster
 from cloudrun_identity.plan.in_memory_client import InMemoryClient
@@ -56,6 +57,7 @@ spec:
       targetKinds: [Project]
       members: ["*"]
       namespaces: ["*"]
+    keys: Allowed
     adoptableAccounts: [{email: "*@shop-1234.iam.gserviceaccount.com", namespaces: ["*"]}]
 """
 IDENTITY = """
@@ -103,7 +105,6 @@ class SmallCluster:
                 events=_NoEvents(),
                 drift=metrics,
                 syncs=metrics,
-                slots=Slots(1),
                 wake=lambda _: None,
                 sync_settings=SyncerSettings(batch_window=0.0, max_wait=0.0),
             )
@@ -316,6 +317,30 @@ async def test_unreadable_policy_is_an_error_not_no_change(cluster: SmallCluster
     plan = await cluster.plan(BINDING)
 
     assert blockers(plan) == {"IAMBinding/viewers": "PermissionDenied"}
+    assert plan.is_blocked
+
+
+class _WithoutSecrets(InMemoryClient):
+    """The API server, for a user without permission to read Secrets."""
+
+    async def get(self, resource: Resource, name: str, namespace: str = "") -> Object:
+        raise KubeError(403, "Forbidden", f"{resource.plural} {namespace}/{name}")
+
+
+async def test_unreadable_secret_is_an_error_not_no_change(cluster: SmallCluster, emulator: Emulator) -> None:
+    key = "kind: IdentityKey\nmetadata: {name: key}\nspec: {identityRef: {name: checkout}, secretName: key}"
+    await cluster.apply(key)
+    found = replace(
+        await read_cluster(cluster.client, OPERATOR_NAMESPACE, "default"), secrets=_WithoutSecrets()
+    )
+    google = GoogleClients(emulator.grpc_address, Observer(), read_only=True)
+    try:
+        same = await cluster.plan(key)
+        plan = await plan_in_cluster(google, found, objects_in(key))
+    finally:
+        await google.close()
+    assert same == DryRun((), ())
+    assert blockers(plan) == {"IdentityKey/key": "PermissionDenied"}
     assert plan.is_blocked
 
 

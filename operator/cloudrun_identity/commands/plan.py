@@ -17,7 +17,6 @@ from .options import (
     DEFAULT_NAMESPACE,
     KUBECONFIG,
     NO_COLOR,
-    OPERATOR_NAMESPACE,
     filename_option,
     manifests_in,
     nothing_found,
@@ -84,7 +83,11 @@ class PlanCommand(click.Command):
     is_flag=True,
     help="Plan for the cluster of the current context or of this pod. Implied by --kubeconfig, --context.",
 )
-@OPERATOR_NAMESPACE
+@click.option(
+    "--operator-namespace",
+    metavar="NS",
+    help="Namespace of the PolicyLedgers. [default: the one in status.operator of the ManagedProjects]",
+)
 @click.option(
     "--prune",
     is_flag=True,

@@ -4,14 +4,17 @@ A list fills it before the first reconcile. Then the watches and the replies to 
 it. A version that is older than the known one is dropped.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
 from cloudrun_identity.api import CloudRunIdentity, ManagedProject, ProjectOperator
 from cloudrun_identity.iam.namespace_selection import admits_namespace
 from cloudrun_identity.iam.role_permissions import home_of
+from cloudrun_identity.kube.finalizers import as_being_deleted, is_bypassed
 from cloudrun_identity.kube.objects import compact
 from cloudrun_identity.kube.resources import Object
 from cloudrun_identity.ledger.model import Ledger
@@ -35,6 +38,8 @@ class ObjectChange:
 
 
 NO_CHANGE = ObjectChange()
+
+_log = logging.getLogger(__name__)
 
 _PROJECT = ManagedProject.__name__
 
@@ -73,9 +78,7 @@ class Cache(ClusterView):
         if key.kind == _PROJECT:
             self._declared_credentials = None
         if deleted:
-            self._objects.remove(key)
-            woken = self._concerned(key, old) | frozenset(self._projects_recording(key))
-            return ObjectChange(changed=True, woken=woken)
+            return self._keep_to_finalize(key, raw) or self._remove(key)
         raw = compact(raw)
         try:
             obj = self._kinds[key.kind].model.model_validate(raw)
@@ -112,8 +115,38 @@ class Cache(ClusterView):
             self._wake(woken | {key} if is_edited else woken)
 
     def drop(self, raw: Object) -> None:
-        """Remove an object that a write of the operator did not find."""
-        self._wake(self.observe(raw, deleted=True).woken)
+        """Remove an object that a write did not find, or that was finalized after its removal.
+
+        The watch delivers the last version later, which shows whether the object is still to be finalized.
+        """
+        key = _key(raw)
+        old = self._objects.get(key)
+        if not (old and is_older(raw, old.raw, deleted=True)):
+            self._wake(self._remove(key).woken)
+
+    def _remove(self, key: ObjectKey) -> ObjectChange:
+        old = self._objects.get(key)
+        self._objects.remove(key)
+        self._declared_credentials = None
+        woken = self._concerned(key, old) | frozenset(self._projects_recording(key))
+        return ObjectChange(changed=True, woken=woken)
+
+    def _keep_to_finalize(self, key: ObjectKey, removed: Object) -> ObjectChange | None:
+        """Keep an object that was removed in spite of its finalizer; None if nothing must be undone for it.
+
+        It counts as being deleted until the operator has finalized it, or until a new object has its name.
+        """
+        if not (key.namespace and is_bypassed(removed)):
+            return None
+        raw = as_being_deleted(compact(removed), datetime.now(UTC))
+        try:
+            obj = self._kinds[key.kind].model.model_validate(raw)
+        except ValidationError:  # the operator did nothing for it
+            return None
+        _log.warning("the API server removed %s while the finalizer was added; it is finalized now", key)
+        old = self._objects.get(key)
+        self._objects.put(key, raw, obj, is_removed=True)
+        return ObjectChange(changed=True, woken=self._concerned(key, old))
 
     def _changed_admissions(self, name: str, before: Mapping[str, str] | None) -> Iterable[ObjectKey]:
         """Yield the projects that admit the namespace with only one of its previous and its new labels.

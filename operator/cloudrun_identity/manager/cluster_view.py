@@ -97,6 +97,10 @@ class ClusterView(LedgerView):
         }
         return invalid.union(self._objects.referrers(key))
 
+    def locations(self, namespace: str, project: str) -> frozenset[str]:
+        """Return the locations that attachments and bindings of a namespace name in a ManagedProject."""
+        return self._objects.locations(namespace, project)
+
     def exists(self, key: ObjectKey) -> bool:
         """Return whether the object exists. Objects of a kind that is not installed are assumed to exist."""
         return self.stored(key) is not None or key.kind not in self._listed
@@ -159,6 +163,11 @@ class ClusterView(LedgerView):
             self._declared_credentials = frozenset[str]().union(*map(accounts_said_by, raws))
         identity = self._operator_identity()
         return self._declared_credentials | {identity} if identity else self._declared_credentials
+
+    def project_of(self, raw: Object) -> Object | None:
+        """Return the ManagedProject that an object names, as the API server sent it."""
+        stored = self.stored(project_key(project_named_by(raw))) if raw["kind"] != _PROJECT else None
+        return stored.raw if stored else None
 
     # Namespaces.
 

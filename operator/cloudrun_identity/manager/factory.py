@@ -70,8 +70,6 @@ class Ports:
     """The receiver of detected and repaired drift."""
     syncs: SyncObserver
     """The receiver of the outcomes of policy syncs."""
-    slots: Slots
-    """Slots of the workers, which a waiting reconcile releases."""
     wake: Callable[[Iterable[ObjectKey]], None]
     """Called with the objects that the change of another object concerns."""
     executor: Callable[[EventReporter], Executor] = CloudExecutor
@@ -119,10 +117,10 @@ def build_manager(
             events=events,
             drift=metrics,
             syncs=metrics,
-            slots=slots,
             wake=partial(queue.add_all, priority=Priority.EDIT),
         )
     )
+    events.use_stand_ins(engine.cache.project_of)
     metrics.watch_queue(queue)
     metrics.watch_slots(slots.held)
     metrics.watch_objects(lambda: engine.cache.counts(now()))
@@ -179,7 +177,6 @@ def compose(ports: Ports) -> Engine:
         resolver=GrantResolver(cloud.roles),
         event_reporter=event_reporter,
         wall_clock=now,
-        slot_released=ports.slots.slot_released,
     )
     drift_history = DriftHistory(time.monotonic)
     executor, finisher = ports.executor(event_reporter), Finisher(deps, ports.on_report, drift_history)

@@ -140,7 +140,7 @@ def managed_project(parts: KindParts) -> AnyKindReconciler:
         OrgPolicies(cloud.clients),
         cloud.inventory,
         cloud.clients.identity,
-        OrphanReleaser(parts.ledgers, parts.deps.syncers, parts.deps.slot_released),
+        OrphanReleaser(parts.ledgers, parts.deps.syncers),
         now,
         PowerfulAccounts(cloud.policies, cloud.roles, time.monotonic),
         parts.removals,

@@ -50,10 +50,6 @@ async def plan_in_cluster(
 
     With `prune`, objects of the manifests' kinds and namespaces that are not among them are deleted.
     ManagedProjects are never pruned: they have no namespace. `google` must refuse to write.
-
-    Raises:
-        KubeError: the Secret of an IdentityKey cannot be read.
-
     """
     client = InMemoryClient(cluster.secrets)
     for raw in cluster.objects:

@@ -13,24 +13,29 @@ from cloudrun_identity.api import (
     CloudRunIdentity,
     CustomRole,
     ManagedProject,
+    Reason,
     ReconciledResource,
 )
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.kube.event_recorder import EventType
 from cloudrun_identity.kube.finalizers import is_deleting
 from cloudrun_identity.kube.objects import resource, resource_of
 from cloudrun_identity.kube.resources import NAMESPACES, Object
+from cloudrun_identity.ledger.limits import LedgerFull
 from cloudrun_identity.ledger.model import Ledger
+from cloudrun_identity.ledger.objects import LedgerInvalid
 from cloudrun_identity.ledger.owners import Owner
+from cloudrun_identity.ledger.store import LedgerPruned
 from cloudrun_identity.manager.engine import Engine
 from cloudrun_identity.manager.factory import Ports, compose
 from cloudrun_identity.manager.kubernetes import CountedClient, KubeWrites
 from cloudrun_identity.manager.metrics import Metrics
-from cloudrun_identity.manager.slots import Slots
 from cloudrun_identity.policy.ports import SyncerSettings
 from cloudrun_identity.reconcile.cluster_state import ObjectKey
 from cloudrun_identity.reconcile.executor import ASSUMED_UNIQUE_ID
+from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, internal_error, ledger_invalid
 from cloudrun_identity.reconcile.status import Report
 
 from .dry_run_executor import DryRunExecutor
@@ -94,7 +99,7 @@ class DryRunSession:
             keys = sorted(self.scope, key=_order)
             for done, key in enumerate(keys):
                 progress(done, len(keys))
-                await self.engine.reconciler.reconcile(key, max_age=0.0)
+                await self._reconcile(key)
                 await self._drop_if_finalized(key)
             changes = (len(self.scope), *policies_of(self.engine).changes())
             after = (tuple(self.executor.steps), dict(self.reports.latest), changes)
@@ -106,16 +111,32 @@ class DryRunSession:
         """Return why objects would not become Ready."""
         return self.reports.blockers()
 
+    async def _reconcile(self, key: ObjectKey) -> None:
+        """Reconcile an object. An error of the cluster or of a ledger is reported as its outcome."""
+        reconciler = self.engine.reconciler
+        try:
+            await reconciler.reconcile(key, max_age=0.0)
+        except KubeError as error:
+            reason = Reason.PERMISSION_DENIED if error.is_forbidden else Reason.API_UNAVAILABLE
+            reconciler.retain(key)
+            await reconciler.fail(key, Failing(reason, str(error), observed=False))
+        except LedgerInvalid as error:
+            reconciler.retain(key)
+            await reconciler.fail(key, ledger_invalid(str(error)))
+        except (LedgerFull, LedgerPruned) as error:
+            reconciler.retain(key)
+            await reconciler.fail(key, internal_error(str(error)))
+
     async def _drop_if_finalized(self, key: ObjectKey) -> None:
-        """Delete an object without finalizers, as the API server does."""
+        """Delete an object that is being deleted and has no finalizers, as the API server does."""
         stored = self.engine.cache.stored(key)
-        if stored is None or not is_deleting(stored.raw):
-            return
-        raw = await self.client.get(resource(key.kind), key.name, key.namespace)
-        if not raw["metadata"].get("finalizers"):
-            await self.client.delete(resource(key.kind), key.name, key.namespace)
+        if stored is not None and is_deleting(stored.raw):
+            raw = await self.client.get(resource(key.kind), key.name, key.namespace)
+            if not raw["metadata"].get("finalizers"):
+                await self.client.delete(resource(key.kind), key.name, key.namespace)
+                self.engine.cache.drop(raw)
+        if self.engine.cache.stored(key) is None:
             self.scope.discard(key)
-            self.scope.update(self.engine.cache.observe(raw, deleted=True).woken)
             self.reports.latest.pop(key, None)
 
     def _grant_steps(self) -> Iterable[PlannedStep]:
@@ -163,7 +184,6 @@ async def dry_run_session(
             events=_NoEvents(),
             drift=metrics,
             syncs=metrics,
-            slots=Slots(1),
             wake=scope.update,
             executor=lambda _: executor,
             policies=lambda policies, ledgers: DryRunPolicies(
@@ -198,7 +218,7 @@ class _Reports:
         """Return why objects would not become Ready, those of one object together."""
         for key in sorted(self.latest, key=_order):
             report = self.latest[key]
-            outcomes = dict.fromkeys((report.outcome, *report.others))
+            outcomes = (report.outcome, *_apart_from(report.outcome, report.others))
             yield from (found for each in outcomes if (found := blocker(key, each)))
 
 
@@ -208,6 +228,15 @@ class _InMemoryWrites(KubeWrites):
     async def is_uninstalled(self, kind: str) -> bool:  # noqa: ARG002
         """Return False: a plan deletes objects, not their kinds."""
         return False
+
+
+def _apart_from(shown: Outcome, others: Iterable[Outcome]) -> Iterable[Outcome]:
+    """Return the outcomes that the message does not contain. That of a refusal lists several of them."""
+    if isinstance(shown, InSync):
+        return dict.fromkeys(others)
+    return dict.fromkeys(
+        each for each in others if isinstance(each, InSync) or each.message not in shown.message
+    )
 
 
 class _NoEvents:

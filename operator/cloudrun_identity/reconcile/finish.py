@@ -1,5 +1,6 @@
 """Finish a reconcile: write the status, report transitions, and decide when to reconcile again."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeAlias
@@ -14,6 +15,8 @@ from .progress_deadline import stalls_in
 from .repeated_drift import DriftHistory
 from .requeue import NoRequeue, Requeue, RequeueAfter, requeue_after
 from .status import Report, status_object, status_of
+
+_log = logging.getLogger(__name__)
 
 ReportObserver: TypeAlias = Callable[[ReconciledResource, Report], None]
 """Called with an object and the report of its reconcile."""
@@ -46,6 +49,8 @@ class Finisher:
         """
         self._on_report(obj, report)
         key, now = ObjectKey.of(obj), self._deps.wall_clock()
+        if (known := self._deps.store.stored(key)) and known.is_removed:
+            return self._finish_removed(key, report)
         report = replace(report, drift=tuple(dict.fromkeys((*self._unreported.get(key, ()), *report.drift))))
         if report.drift:
             self._unreported[key] = report.drift
@@ -66,6 +71,13 @@ class Finisher:
             self._deps.event_reporter.report_notices(raw, obj.status, report.summary.notices)
         left = stalls_in(obj, report.outcome, after.waiting_since, now)
         return requeue_after(report.outcome, report.others, left), word
+
+    def _finish_removed(self, key: ObjectKey, report: Report) -> tuple[Requeue, str]:
+        """Log the outcome for an object without a status: the API server has already removed it."""
+        if isinstance(report.outcome, InSync):
+            return NoRequeue(), "removed"
+        _log.warning("%s is deleted, and what it declared is not yet undone: %s", key, report.outcome.message)
+        return requeue_after(report.outcome, report.others), "removed"
 
     def gone(self, obj: ReconciledResource, raw: Object) -> tuple[Requeue, str]:
         """Forget an object that a write found deleted: the watch may never have seen it."""

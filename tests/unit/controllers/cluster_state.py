@@ -182,6 +182,18 @@ class FakeClusterState:
     def referrers(self, key: ObjectKey) -> Iterable[ObjectKey]:
         return self.references.get(key, ())
 
+    def locations(self, namespace: str, project: str) -> frozenset[str]:
+        found = [
+            (obj, obj.spec.target.location if isinstance(obj, IAMBinding) else obj.spec.workload.location)
+            for obj in self._objects.values()
+            if isinstance(obj, IAMBinding | IdentityAttachment)
+        ]
+        return frozenset(
+            location
+            for obj, location in found
+            if location and (obj.metadata.namespace, obj.spec.project_ref.name) == (namespace, project)
+        )
+
     def exists(self, key: ObjectKey) -> bool:
         return key in self._objects
 

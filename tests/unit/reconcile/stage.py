@@ -1,6 +1,5 @@
 """One object under reconciliation: a scripted kind, the fakes of policy syncers and a fake API server."""
 
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -72,7 +71,6 @@ class Stage:
             resolver=GrantResolver(FakeRoles()),
             event_reporter=EventReporter(self.recorder, self.recorder),
             wall_clock=lambda: self.now,
-            slot_released=slot_released,
         )
         executor, finisher = CloudExecutor(deps.event_reporter), Finisher(deps)
         binding, project_kind = IAMBindingController(NO_WORKLOADS), ProjectKind(self.projects_abandoned)
@@ -113,8 +111,3 @@ class Stage:
     def present(self) -> frozenset[Grant]:
         """Grants of the project's policy."""
         return self.env.policies.present(HOME)
-
-
-@asynccontextmanager
-async def slot_released() -> Any:
-    yield

@@ -28,6 +28,7 @@ from cloudrun_identity.iam.admission import are_workloads_ambiguous
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.guardrail_entries import invalid_entries
 from cloudrun_identity.iam.shares import Budget
+from cloudrun_identity.iam.wording import some
 from cloudrun_identity.reconcile.advice import advised
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey
 from cloudrun_identity.reconcile.interfaces import Executed, Summary
@@ -51,8 +52,6 @@ from .powerful_accounts import PowerfulAccounts, takeover_warnings
 
 AMBIGUOUS: Final = "GuardrailsAmbiguous"
 """Reason of the Event for guardrails that do not assign the workloads to namespaces."""
-
-_NAMED: Final = 5  # namespaces that an issue names before it counts the rest
 
 
 class ManagedProjectController:
@@ -241,11 +240,10 @@ def _notices(want: ProjectWant) -> Mapping[str, str]:
     namespaces = want.cluster.admitted_namespaces(want.obj)
     if not are_workloads_ambiguous(want.obj, namespaces):
         return {}
-    named, hidden = sorted(namespaces)[:_NAMED], len(namespaces) - _NAMED
-    more = f" and {hidden} more" if hidden > 0 else ""
     message = (
         f"guardrails.workloads is unset while {len(namespaces)} namespaces are admitted: each keeps the "
-        f"workloads that it uses and may use no others; list the workloads of each: {', '.join(named)}{more}"
+        "workloads that it uses and may use no others; list the workloads of each: "
+        f"{some(sorted(namespaces))}"
     )
     return {AMBIGUOUS: message}
 
