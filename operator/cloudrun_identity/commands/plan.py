@@ -161,7 +161,7 @@ async def _planned_alone(
 ) -> "DryRun":
     from cloudrun_identity.plan.dry_run import dry_run
 
-    async with google_clients(endpoint, token_file) as clients:
+    async with progress.printed(), google_clients(endpoint, token_file) as clients:
         return await dry_run(clients, manifests.objects, progress.reconciled)
 
 
@@ -181,13 +181,13 @@ def _planned_in_cluster(
     from cloudrun_identity.plan.cluster_plan import plan_in_cluster
 
     async def work(client: "KubeClient") -> "DryRun":
-        progress.show("reading the objects of the cluster")
-        found = await read_cluster(client, operator_namespace, pod_namespace() or DEFAULT_NAMESPACE)
-        progress.show(f"{len(found.objects)} objects in the cluster")
-        async with google_clients(endpoint, token_file) as clients:
-            return await plan_in_cluster(
-                clients, found, manifests.objects, prune=prune, progress=progress.reconciled
-            )
+        async with progress.printed():
+            progress.show("reading the objects of the cluster")
+            found = await read_cluster(client, operator_namespace, pod_namespace() or DEFAULT_NAMESPACE)
+            async with google_clients(endpoint, token_file) as clients:
+                return await plan_in_cluster(
+                    clients, found, manifests.objects, prune=prune, progress=progress.reconciled
+                )
 
     try:
         return with_cluster(kubeconfig, work, context)

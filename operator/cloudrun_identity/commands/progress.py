@@ -1,7 +1,8 @@
 """Progress of a command on standard error, if it takes longer than two seconds."""
 
-import time
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import click
 
@@ -10,18 +11,33 @@ INTERVAL = 2.0
 
 
 class Progress:
-    """Prints what a command does at the moment, at most once per interval."""
+    """Prints what a command does at the moment, once per interval if it has changed."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._next = clock() + INTERVAL
+    def __init__(self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        self._sleep = sleep
+        self._text = ""
 
     def show(self, text: str) -> None:
-        """Print the text if the interval is over."""
-        if self._clock() >= self._next:
-            self._next = self._clock() + INTERVAL
-            click.echo(text, err=True)
+        """Set what the command does at the moment."""
+        self._text = text
 
     def reconciled(self, done: int, total: int) -> None:
-        """Print the number of reconciled objects if the interval is over."""
+        """Set the number of reconciled objects."""
         self.show(f"planning: {done} of {total} objects")
+
+    @asynccontextmanager
+    async def printed(self) -> AsyncIterator[None]:
+        """Print the progress during the block."""
+        printing = asyncio.create_task(self._print())
+        try:
+            yield
+        finally:
+            printing.cancel()
+
+    async def _print(self) -> None:
+        shown = ""
+        while True:
+            await self._sleep(INTERVAL)
+            if self._text != shown:
+                shown = self._text
+                click.echo(shown, err=True)
