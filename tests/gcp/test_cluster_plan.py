@@ -58,6 +58,7 @@ spec:
       members: ["*"]
       namespaces: ["*"]
     keys: Allowed
+    customRoles: {permissions: ["run.*"], namespaces: ["*"]}
     adoptableAccounts: [{email: "*@shop-1234.iam.gserviceaccount.com", namespaces: ["*"]}]
 """
 IDENTITY = """
@@ -249,6 +250,32 @@ async def test_pruned_identity_loses_its_grants_and_its_account(cluster: SmallCl
             "- roles/iam.serviceAccountUser for group:ops@example.com"
         ],
     }
+
+
+async def test_pruned_role_key_and_attachment_show_what_their_deletion_undoes(cluster: SmallCluster) -> None:
+    surplus = """
+kind: CustomRole
+metadata: {name: NAME}
+spec: {roleID: NAME, permissions: [run.jobs.get]}
+---
+kind: IdentityKey
+metadata: {name: NAME}
+spec: {identityRef: {name: checkout}, secretName: NAME}
+---
+kind: IdentityAttachment
+metadata: {name: NAME}
+spec: {workload: {kind: Service, location: europe-west1, name: NAME}, identityRef: {name: checkout}}
+"""
+    await cluster.apply(surplus.replace("NAME", "web"))
+
+    plan = await cluster.plan(surplus.replace("NAME", "other"), prune=True)
+
+    found = steps(plan)
+    assert found["CustomRole projects/shop-1234/roles/web"] == ["- role: present → deleted"]
+    assert [text for text in found["IdentityKey payments/web"] if text.endswith("→ deleted")]
+    assert found["IdentityKey payments/other"] == ["+ key: absent → created"]
+    assert not [resource for resource in found if resource.startswith("Service ")]  # Abandon leaves it
+    assert blockers(plan) == {"IdentityAttachment/other": "WorkloadNotFound"}
 
 
 async def test_tightened_guardrails_show_the_objects_that_they_refuse(cluster: SmallCluster) -> None:
