@@ -18,8 +18,8 @@ DEFAULT_DURATION: Final = 15.0
 """Duration in seconds of a Lease that does not contain one."""
 
 GRACE: Final = 2
-"""Lease durations without a renewal after which a Lease counts as ended. The first is over when a standby of
-the holder takes over. The second is the time that the standby has for it, between two reads of the observer."""
+"""Lease durations without a renewal after which a Lease counts as ended. A standby takes over after the first
+one. The second one is time for that, between two reads of the observer."""
 
 _log = logging.getLogger(__name__)
 
