@@ -91,7 +91,12 @@ def digest_of(raw: Object) -> str:
 def ledger_digest(ledger: Ledger) -> str:
     """Return the digest of the records in a ledger."""
     records = ledger.replace(
-        written_generation=None, restored=False, unmanaged_members=0, last_write_time=None, usage=None
+        written_generation=None,
+        written_uid="",
+        restored=False,
+        unmanaged_members=0,
+        last_write_time=None,
+        usage=None,
     )
     text = json.dumps(records.to_dict(), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

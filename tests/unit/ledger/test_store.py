@@ -265,6 +265,18 @@ async def test_ledgers_of_other_namespaces_are_never_used(api: FakeApi, ledgers:
     assert ledgers.of_project(PROJECT.project_id).own == {}
 
 
+async def test_imported_ledger_equals_the_one_it_was_exported_from(api: FakeApi, ledgers: Ledgers) -> None:
+    first = Ledgers(api, "elsewhere")
+    for members in ("a", "b"):  # the second write records the UID that the first one got
+        await first.update(PROJECT, entered(members))
+    (elsewhere,) = api.objects.values()
+    assert elsewhere["spec"]["writtenUID"]
+    copy = {**elsewhere, "metadata": {"name": object_name(PROJECT), "namespace": NAMESPACE}}
+    for each in (elsewhere, api.put(LEDGERS, copy)):
+        ledgers.observed(each, deleted=False)
+    assert ledgers.of_project(PROJECT.project_id).not_imported("elsewhere") == ()
+
+
 async def test_copy_under_another_name_is_ignored(api: FakeApi, ledgers: Ledgers) -> None:
     copy = to_object(entered("a")(Ledger.of(PROJECT)), {"name": "my-copy", "namespace": NAMESPACE})
     ledgers.observed(api.put(LEDGERS, copy), deleted=False)
