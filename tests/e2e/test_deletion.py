@@ -108,7 +108,7 @@ def test_forced_deletion_of_an_identity_in_use_keeps_its_account(scene: Scene) -
     assert scene.policy()["roles/viewer"] == [scene.member("checkout")]
     assert scene.email("checkout") in scene.wait_for_event("CloudRunIdentity/checkout", "Abandoned")
     (left,) = scene.left_behind()
-    assert "Service europe-west1/checkout runs as it" in left["abandoned"]["reason"]
+    assert "in use by Service europe-west1/checkout" in left["abandoned"]["reason"]
 
 
 def test_namespace_deletion_finalizes_all_its_objects(scene: Scene) -> None:
@@ -134,7 +134,7 @@ spec:
     assert [left["email"] for left in scene.left_behind()] == [scene.email("checkout")]
     left = f"CloudRunIdentity {scene.name}/checkout: Service account {scene.email('checkout')} is left"
     event = scene.wait_for_event(f"ManagedProject/{scene.name}", "Abandoned", saying=left)
-    assert "Service europe-west1/checkout runs as it" in event
+    assert "in use by Service europe-west1/checkout" in event
 
 
 def test_project_is_deleted_when_nothing_refers_to_it(scene: Scene) -> None:

@@ -177,7 +177,7 @@ def _keep_in_use(
 ) -> Iterator[Step]:
     """Wait until nothing uses the account, or leave it."""
     if _leaves_in_use(want, deletion, now):
-        yield from _leave_behind(want, record, f"{some(users)} runs as it")
+        yield from _leave_behind(want, record, f"in use by {some(users)}")
     else:
         yield _in_use(want, deletion, record, users, now)
 

@@ -133,7 +133,7 @@ async def test_forced_deletion_leaves_an_account_in_use_with_an_event(
     assert bench.events.reasons == ["Abandoned"]
     left = bench.record.abandoned
     assert left
-    assert "Service europe-west1/web runs as it" in left.reason
+    assert "in use by Service europe-west1/web" in left.reason
     assert left.time == NOON
     assert bench.own_record() is None, "an object of the same name does not inherit it"
 
