@@ -225,8 +225,8 @@ def _places(obj: CloudRunIdentity, email: str, project_id: str, cluster: Cluster
     for binding in cluster.objects(IAMBinding):
         beside = binding.metadata.namespace == obj.metadata.namespace
         target, project = binding.spec.target, cluster.project(binding.spec.project_ref.name)
-        if target.location and beside and project and project.project_id in projects:
-            yield Place(project.project_id, target.location)
+        if target.workload_location and beside and project and project.project_id in projects:
+            yield Place(project.project_id, target.workload_location)
 
 
 def _unreachable(obj: CloudRunIdentity, email: str, project_id: str, cluster: ClusterState) -> Iterable[str]:
