@@ -58,17 +58,6 @@ RoleIDPattern = Annotated[
 ]
 
 
-def _literal_for_containers(field: str, remedy: str) -> Rule:
-    """Require a list without patterns in an entry for kinds that contain projects."""
-    return Rule(
-        "!has(self.targetKinds) || "
-        f"!self.targetKinds.exists(kind, kind in {cel_list(_LITERAL)}) || "
-        f"(has(self.{field}) && self.{field}.all(each, !each.contains('*')))",
-        f"must be set and contain no * where targetKinds contains {listed(_LITERAL, 'or')}: {remedy}",
-        field_path=f".{field}",
-    )
-
-
 class GrantAdmission(ApiModel):
     """GrantAdmission admits the grants that match all of its fields."""
 
@@ -93,8 +82,13 @@ class GrantAdmission(ApiModel):
             field_path=".locations",
             reason="FieldValueForbidden",
         ),
-        _literal_for_containers("names", "name each resource"),
-        _literal_for_containers("namespaces", "name each namespace"),
+        Rule(
+            "!has(self.targetKinds) || has(self.namespaces) || "
+            + " && ".join(f"!({cel_string(kind)} in self.targetKinds)" for kind in _LITERAL),
+            f"must be set where targetKinds contains {listed(_LITERAL, 'or')}: name each namespace",
+            field_path=".namespaces",
+            reason="FieldValueRequired",
+        ),
     )
 
     roles: Globs
@@ -116,7 +110,8 @@ class GrantAdmission(ApiModel):
     literally."""
     namespaces: EntryNamespaces | None = None
     """Patterns of namespaces of the objects that declare the grant; `*` is every admitted namespace. Required
-    unless exactly one namespace may use the project."""
+    unless exactly one namespace may use the project. For a folder or organization, patterns match
+    nothing."""
     conditions: (
         Annotated[
             tuple[Annotated[str, Field(min_length=1, max_length=2048)], ...],

@@ -162,6 +162,31 @@ class Grant:
         return f"{self.role} for {self.member} on {self.target}{when}"
 
 
+def parse_target(text: str, project_id: str) -> Target:
+    """Return the resource in a text such as `StorageBucket/exports` or `KMSCryptoKey/europe-west1/ring/key`.
+
+    Raises:
+        ValueError: the kind is unknown or has no such names. The message is one line.
+
+    """
+    kind, *parts = text.split("/")
+    kinds = {each.value: each for each, found in TARGET_KINDS.items() if found.is_admitted_by_name_only}
+    if kind not in kinds:
+        raise ValueError(f"{text!r} starts with none of the kinds {', '.join(kinds)}")
+    descriptor = TARGET_KINDS[kinds[kind]]
+    fields = {
+        "LOCATION": descriptor.has_location,
+        (descriptor.parent.name if descriptor.parent else "").upper(): descriptor.parent is not None,
+        "NAME": True,
+    }
+    form = [field for field, is_part in fields.items() if is_part]
+    if len(parts) != len(form) or not all(parts):
+        raise ValueError(f"{text!r} must be {'/'.join([kind, *form])}")
+    *before, name = parts
+    location = before.pop(0) if descriptor.has_location else ""
+    return Target(kinds[kind], project_id, location, name, "".join(before))
+
+
 def condition_of(declared: BindingCondition | None) -> IAMCondition | None:
     """Return the IAM condition in a spec or in a ledger."""
     if declared is None:
