@@ -41,24 +41,26 @@ bench: $(INSTALLED) ## run the benchmarks; print tables and write build/bench.js
 
 generate: $(INSTALLED) ## generate crds/, argocd/, the chart's copies and texts, and pages of docs/
 	@$(BIN)/cloudrun-identity crds --output crds
-	@mkdir -p $(CHART_CRDS)
+	@mkdir -p $(CHART_CRDS) build
 	@rm -f $(CHART_CRDS)/*.yaml
 	@cp crds/*.yaml $(CHART_CRDS)
 	@$(BIN)/python -m tools.chart_docs charts/cloudrun-identity
 	@$(BIN)/cloudrun-identity crds --markdown >docs/reference.md
 	@$(BIN)/cloudrun-identity permissions --markdown >docs/permissions.md
 	@$(BIN)/cloudrun-identity role explain --markdown >docs/escalation.md
+	@$(BIN)/python -m tools.third_party >build/third-party.md && mv build/third-party.md docs/third-party.md
 	@$(BIN)/python -m tools.argo_cd
 
 health-table: $(INSTALLED) ## write the answers of kstatus and Argo CD for every kind and state (needs Go)
 	@$(BIN)/python -m tests.gitops.answers
 
-lint: $(INSTALLED) ## run ruff, mypy, import-linter and the language check
+lint: $(INSTALLED) ## run ruff, mypy, import-linter, the language check, and actionlint if it is installed
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python tools/check_language.py $(CHECKED_PROSE)
+	@if command -v actionlint >/dev/null; then actionlint; fi
 
 constraints: ## update constraints.txt and requirements/ to the newest versions that pyproject.toml allows (needs Python 3.11)
 	$(refuse_unfit_python)
@@ -70,12 +72,13 @@ constraints: ## update constraints.txt and requirements/ to the newest versions 
 	@mv build/constraints.txt constraints.txt
 	@$(MAKE) --no-print-directory requirements
 
-requirements: ## write requirements/, the hashes of the image's packages, from constraints.txt (needs Python 3.11)
+requirements: ## write requirements/, the hashes of the packages of the image and the release (needs Python 3.11)
 	$(refuse_unfit_python)
 	@$(PYTHON) -m venv $(PIP_TOOLS_VENV)
 	@$(PIP_TOOLS_VENV)/bin/pip install --quiet --disable-pip-version-check $(PIP_TOOLS)
 	@$(pip_compile) --output-file requirements/image.txt pyproject.toml
 	@$(pip_compile) --build-deps-for wheel --only-build-deps --output-file requirements/image-build.txt pyproject.toml
+	@$(pip_compile) --output-file requirements/release.txt requirements/release.in
 
 clean: ## remove everything that the other targets created
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

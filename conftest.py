@@ -26,7 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--smoke",
         action="store_true",
-        help="on the real kube-apiserver, run only the files that tests/smoke.py lists",
+        help="on the real kube-apiserver, run only the files of tests/smoke.py; use no package index",
     )
     parser.addoption(
         "--outages",
@@ -38,9 +38,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("smoke"):
-        left_out = [item for item in items if not is_smoke_test(item.nodeid)]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if is_smoke_test(item.nodeid)]
+        selected = [
+            item
+            for item in items
+            if is_smoke_test(item.nodeid) and not item.get_closest_marker("package_index")
+        ]
+        config.hook.pytest_deselected(items=[item for item in items if item not in selected])
+        items[:] = selected
 
 
 def pytest_report_header() -> str:

@@ -10,9 +10,11 @@ from pathlib import Path
 import click
 
 from cloudrun_identity_playground.demo.failure import DemoError
+from tests.servers.kube_apis import EMBEDDED as KUBE_EMBEDDED
+from tests.servers.kube_apis import KUBE_APIS
 from tests.servers.kube_apiserver import ASSETS_VARIABLE, assets, kube_apiserver
 
-from . import attachments, figures, functions, key_rotation, lifecycle, syncers
+from . import attachments, failover, figures, functions, key_rotation, lifecycle, syncers
 from .attachments import Apps
 from .bindings import Bindings
 from .figures import Benchmark
@@ -22,6 +24,8 @@ from .key_objects import KeyObjects
 EMBEDDED = "embedded API"
 REAL = "kube-apiserver"
 PARTS = ("lifecycle", "syncers", "attachments", "keys", "functions")
+ON_REQUEST = ("failover",)
+"""Parts that run only if they are named: they take half an hour."""
 
 _LIFECYCLE_LEGEND = (
     "One by one: each grant takes a read and a write of the policy. Each resync takes a read of every",
@@ -47,7 +51,9 @@ _KEYS_LEGEND = (
 
 
 @click.command()
-@click.option("--only", type=click.Choice(PARTS), multiple=True, help="Run only this part; repeatable.")
+@click.option(
+    "--only", type=click.Choice((*PARTS, *ON_REQUEST)), multiple=True, help="Run only this part; repeatable."
+)
 @click.option("--identities", type=click.IntRange(1, 500), default=200, show_default=True)
 @click.option(
     "--workloads",
@@ -57,18 +63,28 @@ _KEYS_LEGEND = (
     help="Number of workloads, half of them jobs.",
 )
 @click.option("--keys", "identity_keys", type=click.IntRange(1, 500), default=500, show_default=True)
+@click.option("--trials", type=click.IntRange(1), default=10, show_default=True, help="Of each failure.")
+@click.option("--lease-duration", default="15s", show_default=True, help="For failover.")
 @click.option("--full", is_flag=True, help="Also 10,000 grants, and one other writer; half an hour more.")
 @click.option(
     "--output", type=click.Path(dir_okay=False, path_type=Path), default="build/bench.json", show_default=True
 )
 def main(
-    only: tuple[str, ...], identities: int, workloads: int, identity_keys: int, full: bool, output: Path
+    only: tuple[str, ...],
+    identities: int,
+    workloads: int,
+    identity_keys: int,
+    trials: int,
+    lease_duration: str,
+    full: bool,
+    output: Path,
 ) -> None:
     """Measure the cost of the operator in about 22 minutes, and 2 more with a second API server.
 
     The parts run on the embedded API: the lifecycle of identities (`lifecycle`), many grants on few policies
     (`syncers`), attachments of workloads (`attachments`), rotation of keys (`keys`) and pure functions of a
-    sync (`functions`). `lifecycle` also runs on a kube-apiserver if KUBEBUILDER_ASSETS names its binaries.
+    sync (`functions`). `--only failover` measures how long nothing acts after a failure, in half an hour.
+    `lifecycle` and `failover` also run on a kube-apiserver if KUBEBUILDER_ASSETS names its binaries.
     """
     if sys.platform != "linux":
         raise click.ClickException("memory and CPU time are read from /proc, which requires Linux")
@@ -83,6 +99,8 @@ def main(
             measured += _attachments(Apps(workloads // 2))
         if "keys" in parts:
             measured += _keys(KeyObjects(identity_keys))
+        if "failover" in parts:
+            measured += _failover(trials, lease_duration)
     except DemoError as failure:
         raise click.ClickException("\n".join([str(failure), *failure.evidence])) from failure
     except (FileNotFoundError, RuntimeError) as failure:  # from the start of kube-apiserver
@@ -150,6 +168,16 @@ def _keys(objects: KeyObjects) -> list[Benchmark]:
     _progress(f"{objects.size} keys")
     measured = asyncio.run(key_rotation.measure(objects))
     _show(*figures.table("Keys", measured, value="", baseline="at most", ratio="ratio"), "", *_KEYS_LEGEND)
+    return measured
+
+
+def _failover(trials: int, lease_duration: str) -> list[Benchmark]:
+    measured: list[Benchmark] = []
+    for server in KUBE_APIS if assets() else (KUBE_EMBEDDED,):
+        _progress(f"{trials} failures of each kind, {server}")
+        measured += failover.measure(server, trials, lease_duration)
+    heading = f"Failover, {trials} trials, leaseDuration {lease_duration}"
+    _show(*figures.table(heading, measured, value="", baseline="", ratio=""))
     return measured
 
 

@@ -25,6 +25,7 @@ from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy.desired_grants import DesiredGrant, DesiredGrants
 from cloudrun_identity.policy.merge import grants_in, merge
 from cloudrun_identity.policy.planning import plan_policy
+from cloudrun_identity.policy.review import SyncFacts
 
 from .figures import Benchmark, Figure
 from .fleet import NAMESPACE, PROJECT_ID, ROLES, Fleet
@@ -61,7 +62,7 @@ def _policy(fleet: Fleet) -> Benchmark:
             _figure(
                 "plan",
                 f"plan for {fleet.size:,} objects, nothing to do",
-                lambda: plan_policy(ledger, all_desired, present, may_release=True),
+                lambda: plan_policy(ledger, all_desired, present, SyncFacts(may_release=True)),
                 parsing,
             ),
             _figure("merge_all", "merge, all of them new", lambda: merge(empty, desired_grants), parsing),

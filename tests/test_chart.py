@@ -12,6 +12,7 @@ from cloudrun_identity.api.crd import file_name, generate, render
 from cloudrun_identity.api.group import CATEGORY, GROUP
 from cloudrun_identity.commands.cluster_checks import OLDEST
 from cloudrun_identity.kube import access
+from cloudrun_identity.kube.lease import NAME
 from tests.chart import (
     CHART,
     CLUSTER_NAMES,
@@ -150,6 +151,13 @@ def test_ledgers_and_lease_are_writable_only_in_the_own_namespace(chart: Chart) 
         "list",
         "watch",
     }
+
+
+def test_leases_elsewhere_are_read_by_the_name_of_an_operator_only(chart: Chart) -> None:
+    listed = manifests(chart)["ClusterRole", "cloudrun-identity"]["rules"]
+    [rule] = [rule for rule in listed if rule["resources"] == ["leases"]]
+    assert rule["resourceNames"] == [NAME]
+    assert rule["verbs"] == ["get"]
 
 
 def test_roles_permit_exactly_what_the_operator_and_the_check_command_list(chart: Chart) -> None:

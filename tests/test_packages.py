@@ -1,6 +1,8 @@
 """The two distributions, built from the checkout and installed as a user installs them."""
 
+import email
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -11,10 +13,8 @@ from pathlib import Path
 import pytest
 
 from cloudrun_identity import __version__
+from tests.distributions import ROOT, SOURCES, build
 from tests.time_budget import HUNG_AFTER
-
-ROOT = Path(__file__).parents[1]
-SOURCES = {"cloudrun_identity": ROOT, "cloudrun_identity_playground": ROOT / "playground"}
 
 Python = Callable[..., str]
 
@@ -38,8 +38,7 @@ def run(*arguments: str, cwd: Path, **environment: str) -> str:
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with the sdist and the wheel of both packages."""
     directory = tmp_path_factory.mktemp("dist")
-    for source in SOURCES.values():
-        run("-m", "hatchling", "build", "--directory", str(directory), cwd=source)
+    build(directory)
     return directory
 
 
@@ -110,6 +109,58 @@ def test_each_distribution_has_its_own_package_and_the_license(dist: Path) -> No
         assert roots == {name, f"{name}-{__version__}.dist-info"}
         with tarfile.open(dist / f"{name}-{__version__}.tar.gz") as archive:
             assert not [each.name for each in archive if each.issym()]
+
+
+def test_each_distribution_is_typed(dist: Path) -> None:
+    for name in SOURCES:
+        with zipfile.ZipFile(wheel(dist, name)) as archive:
+            assert f"{name}/py.typed" in archive.namelist()
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_metadata_is_complete(dist: Path, name: str) -> None:
+    read = email.message_from_string("\n".join(metadata(dist, name)))
+    assert read["Author"] == "The cloudrun-identity authors"
+    assert read["License-Expression"] == "Apache-2.0"
+    assert read["Requires-Python"] == ">=3.11"
+    assert read["Description-Content-Type"] == "text/markdown"
+    urls = {each.partition(",")[0] for each in read.get_all("Project-URL", [])}
+    assert urls == {"Homepage", "Documentation", "Source", "Changelog", "Issues"}
+    versions = {each.rpartition(" ")[2] for each in read.get_all("Classifier", []) if "Python :: 3." in each}
+    assert versions == {"3.11", "3.12", "3.13", "3.14"}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_links_on_the_package_index_are_absolute_and_exist(dist: Path, name: str) -> None:
+    """The package index resolves no relative link, and renders no Mermaid diagram."""
+    description = email.message_from_string("\n".join(metadata(dist, name))).get_payload()
+    assert isinstance(description, str)
+    assert description.startswith("# cloudrun-identity")
+    assert "```mermaid" not in description
+    links = re.findall(r"\]\(([^)]+)\)", description)
+    assert links
+    assert [link for link in links if not link.startswith(("https://", "#"))] == []
+    base = f"https://github.com/cloudrun-identity/cloudrun-identity/blob/v{__version__}/"
+    files = {link.removeprefix(base).partition("#")[0] for link in links if link.startswith(base)}
+    assert files
+    assert [file for file in files if not (ROOT / file).exists()] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        ("cloudrun_identity", {"operator/cloudrun_identity", "README.md", "CHANGELOG.md", "constraints.txt"}),
+        ("cloudrun_identity_playground", {"cloudrun_identity_playground", "README.md"}),
+    ],
+)
+def test_sdist_contains_what_a_build_needs(dist: Path, name: str, more: set[str]) -> None:
+    with tarfile.open(dist / f"{name}-{__version__}.tar.gz") as archive:
+        files = {each.name.partition("/")[2] for each in archive}
+    contents = {file for file in files if not any(file.startswith(f"{each}/") for each in more)}
+    added = {each for each in more if any(file == each or file.startswith(f"{each}/") for file in files)}
+    assert contents - added == {"LICENSE", "pyproject.toml", "PKG-INFO", ".gitignore"}
+    assert added == more
+    assert [file for file in files if "__pycache__" in file] == []
 
 
 def wheel(dist: Path, name: str) -> Path:

@@ -14,9 +14,12 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 import cloudrun_identity
 from cloudrun_identity.api import Reason
+from tests.requirements import hashed
+from tools import third_party
 
 ROOT = Path(__file__).parents[1]
 
@@ -71,16 +74,6 @@ def test_a_dependency_is_bounded_and_pinned_within_its_bounds(
     assert requirement.specifier.contains(constraints[canonicalize_name(requirement.name)])
 
 
-def hashed(path: Path) -> dict[str, tuple[str, int]]:
-    """Return the version and the number of hashes of each package in a file that pip-compile wrote."""
-    entries = re.findall(
-        r"^(\S+)==(\S+)((?: \\\n    --hash=sha256:[0-9a-f]{64})*)$",
-        path.read_text(encoding="utf-8"),
-        re.MULTILINE,
-    )
-    return {canonicalize_name(name): (version, hashes.count("--hash")) for name, version, hashes in entries}
-
-
 def needed(roots: Iterable[str]) -> set[str]:
     """Return the names of the installed packages that packages need, with those that these need."""
     found: set[str] = set()
@@ -101,7 +94,7 @@ def needed(roots: Iterable[str]) -> set[str]:
     ("file", "roots"),
     [
         ("image.txt", [Requirement(each).name for each in OPERATOR["dependencies"]]),
-        ("image-build.txt", ["hatchling"]),
+        ("image-build.txt", ["hatchling", "hatch-fancy-pypi-readme"]),
     ],
 )
 def test_packages_of_the_image_have_the_tested_version_and_hashes(
@@ -115,18 +108,56 @@ def test_packages_of_the_image_have_the_tested_version_and_hashes(
     assert all(count > 0 for _, count in listed.values())
 
 
+def test_tools_of_the_release_are_pinned_with_hashes() -> None:
+    wanted = (ROOT / "requirements" / "release.in").read_text(encoding="utf-8").splitlines()
+    tools = [Requirement(line) for line in wanted if not line.startswith("#")]
+    listed = hashed(ROOT / "requirements" / "release.txt")
+    for tool in tools:
+        assert any(bound.operator == "<" for bound in tool.specifier)
+        assert tool.specifier.contains(listed[canonicalize_name(tool.name)][0])
+    assert all(count > 0 for _, count in listed.values())
+
+
+def test_the_page_of_third_party_licenses_is_current() -> None:
+    written = (ROOT / "docs" / "third-party.md").read_text(encoding="utf-8")
+    assert written == third_party.page(), "run make generate"
+
+
 def test_the_image_installs_nothing_without_a_hash() -> None:
     dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
-    installs = [line for line in dockerfile.splitlines() if re.match(r"RUN pip .*\b(install|wheel)\b", line)]
+    installs = [
+        line for line in dockerfile.splitlines() if re.match(r"RUN python -m pip .*\b(install|wheel) ", line)
+    ]
     assert len(installs) == 4
     for command in installs:
         assert "--require-hashes" in command or {"--no-deps", "--no-index"} <= set(command.split())
+
+
+@pytest.mark.parametrize("name", ["ci.yaml", "release.yaml"])
+def test_workflows_pin_actions_and_may_only_read_by_default(name: str) -> None:
+    text = (ROOT / ".github" / "workflows" / name).read_text(encoding="utf-8")
+    used = re.findall(r"^\s+(?:- )?uses: (.*)$", text, re.MULTILINE)
+    assert used
+    assert [each for each in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", each)] == []
+    assert len({each.partition("@")[0] for each in used}) == len(set(used)), "one version of each action"
+    assert yaml.safe_load(text)["permissions"] == {"contents": "read"}
+
+
+def test_ci_tests_every_python_in_the_metadata() -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yaml").read_text(encoding="utf-8"))
+    tested = set(workflow["jobs"]["test"]["strategy"]["matrix"]["python"])
+    for classifiers in (OPERATOR["classifiers"], PLAYGROUND["classifiers"]):
+        assert {each.rpartition(" ")[2] for each in classifiers if "Python :: 3." in each} == tested
 
 
 def test_the_version_is_the_same_everywhere() -> None:
     chart = yaml.safe_load((ROOT / "charts" / "cloudrun-identity" / "Chart.yaml").read_text(encoding="utf-8"))
     versions = {OPERATOR["version"], PLAYGROUND["version"], chart["appVersion"]}
     assert versions == {cloudrun_identity.__version__}
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"/cloudrun-identity:(\S+)", readme)) == {cloudrun_identity.__version__}
+    # Helm needs a semantic version, such as 0.1.0-alpha.1 for 0.1.0a1.
+    assert Version(chart["version"]) == Version(cloudrun_identity.__version__)
     assert OPERATOR["optional-dependencies"]["playground"] == [
         f"{PLAYGROUND['name']}=={PLAYGROUND['version']}"
     ]
@@ -177,3 +208,10 @@ def test_a_test_waits_as_long_as_a_busy_machine_needs(path: Path) -> None:
         if isinstance(limit, ast.Constant) and isinstance(limit.value, int | float) and limit.value >= 1
     ]
     assert fixed == [], "use tests.time_budget"
+
+
+def test_no_page_has_a_marker_of_an_unresolved_merge() -> None:
+    pages = (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "tests").glob("*.md"))
+    marker = re.compile(r"^(<{7}|={7}|>{7})( |$)", re.MULTILINE)
+
+    assert [page.name for page in pages if marker.search(page.read_text(encoding="utf-8"))] == []

@@ -217,9 +217,9 @@ def main(arguments: list[str] | None = None) -> int:
     rules = load_rules()
     findings = sorted({finding for path in files_of(paths) for finding in check_file(path, rules)})
     for finding in findings:
-        print(finding)  # noqa: T201
+        print(finding)
     if findings:
-        print(f"{len(findings)} findings. CONTRIBUTING.md explains the rules.", file=sys.stderr)  # noqa: T201
+        print(f"{len(findings)} findings. CONTRIBUTING.md explains the rules.", file=sys.stderr)
     return 1 if findings else 0
 
 

@@ -38,7 +38,7 @@ def main() -> None:
     CATALOG.write_bytes(gzip.compress(after.encode(), compresslevel=9, mtime=0))
     for sign, some, others in (("-", before, after), ("+", after, before)):
         for name in sorted(set(names(some)) - set(names(others))):
-            print(sign, name)  # noqa: T201 - a script
+            print(sign, name)
 
 
 def roles(folder: Path, listed: Path) -> Mapping[str, Mapping[str, Any]]:

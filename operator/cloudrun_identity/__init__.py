@@ -1,3 +1,3 @@
 """A Kubernetes operator for Cloud Run identities."""
 
-__version__ = "0.1.0"
+__version__ = "0.1.0a1"

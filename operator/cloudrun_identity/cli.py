@@ -11,8 +11,10 @@ from cloudrun_identity import __version__
 from cloudrun_identity.commands.check import check
 from cloudrun_identity.commands.crds import crds
 from cloudrun_identity.commands.export import export
+from cloudrun_identity.commands.ledgers import ledgers
 from cloudrun_identity.commands.permissions import permissions
 from cloudrun_identity.commands.plan import plan
+from cloudrun_identity.commands.recover import recover
 from cloudrun_identity.commands.role import role
 from cloudrun_identity.commands.run import run
 from cloudrun_identity.commands.tree import tree
@@ -106,7 +108,7 @@ def cli() -> None:
     """Manage Cloud Run identities from Kubernetes."""
 
 
-for command in (check, crds, export, permissions, plan, role, run, tree):
+for command in (check, crds, export, ledgers, permissions, plan, recover, role, run, tree):
     cli.add_command(command)
 
 

@@ -203,12 +203,13 @@ class Cluster:
             raise
         return True
 
-    def events(self, kind: str, name: str, namespace: str) -> list[tuple[str, str]]:
-        """Yield the (reason, message) of every Event about an object."""
+    def events(self, kind: str, name: str, namespace: str, uid: str = "") -> list[tuple[str, str]]:
+        """Return the (reason, message) of every Event about an object of a name, or of this UID."""
         return [
             (event.reason, event.message)
             for event in self._core.list_namespaced_event(namespace).items
             if (event.involved_object.kind, event.involved_object.name) == (kind, name)
+            and uid in ("", event.involved_object.uid)
         ]
 
     def replace_definition(self, definition: Object) -> None:

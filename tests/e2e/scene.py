@@ -169,10 +169,11 @@ class Scene:
     def wait_for_event(self, name: str, reason: str, *, saying: str = "") -> str:
         """Wait for an Event about an object with a text in its message; return the message."""
         kind, _, name = name.partition("/")
+        namespace = "default" if kind == "ManagedProject" else self.name
         messages = eventually(
             lambda: [
                 message
-                for each, message in self.cluster.events(kind, name, self.name)
+                for each, message in self.cluster.events(kind, name, namespace)
                 if each == reason and saying in message
             ],
             bool,

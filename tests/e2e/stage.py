@@ -12,7 +12,8 @@ import yaml
 from cloudrun_identity.gcp.permissions import ABOVE_PROJECTS, FEATURES
 from tests.e2e.cloud import Cloud
 from tests.e2e.cluster import Cluster
-from tests.e2e.processes import Emulator, Operator, emulator
+from tests.e2e.commands import run_cli
+from tests.e2e.processes import LEASE_DURATION, Emulator, Operator, emulator
 from tests.servers.chart import grant_chart_roles
 from tests.servers.kube_apis import KubeApi, install_crds, started
 
@@ -52,23 +53,34 @@ class Stage:
         """True if any operator runs."""
         return any(each.is_running for each in self._operators)
 
-    def start_operator(self, *, die_at: str = "", afresh: bool = False, pod: str = "") -> Operator:
+    def start_operator(
+        self,
+        *,
+        die_at: str = "",
+        afresh: bool = False,
+        pod: str = "",
+        namespace: str = OPERATOR_NAMESPACE,
+        lease_duration: str = LEASE_DURATION,
+    ) -> Operator:
         """Start another replica, which kills itself at the checkpoint `die_at`. It may become a standby.
 
         With `afresh`, it is started as a user would start it, which loads all modules again. With `pod`, it
-        is a restarted container of the pod with this UID.
+        is a restarted container of the pod with this UID. With another `namespace`, it is a second operator,
+        which has all permissions in the cluster.
         """
+        is_second = namespace != OPERATOR_NAMESPACE
         log = self._run_dir / f"operator-{next(self._numbers)}.log"
         operator = Operator(
-            self.kube_api.operator_kubeconfig,
+            self.kube_api.kubeconfig if is_second else self.kube_api.operator_kubeconfig,
             self.google.grpc_address,
             self._token,
-            OPERATOR_NAMESPACE,
+            namespace,
             log,
             key_clock=self._key_clock,
             die_at=die_at,
             afresh=afresh,
             pod=pod,
+            lease_duration=lease_duration,
         )
         self._operators.append(operator)
         return operator
@@ -101,6 +113,15 @@ class Stage:
         """Ensure that the namespace exists."""
         if not self.cluster.has_namespace(name):
             self.cluster.create_namespace(name)
+
+    def run_cli(self, *arguments: str) -> str:
+        """Run a command with the servers of the stage; return what it printed."""
+        return run_cli(
+            *arguments,
+            f"--kubeconfig={self.kube_api.kubeconfig}",
+            f"--google-endpoint={self.google.grpc_address}",
+            f"--google-token-file={self._token}",
+        )
 
     def logs(self) -> Iterator[dict[str, object]]:
         """Yield every line that any operator has logged so far."""

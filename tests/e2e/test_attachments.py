@@ -164,14 +164,14 @@ def test_failed_revision_is_reported_once_and_the_former_one_serves(scene: Scene
     scene.cloud.fails_to_start(workload, FAILURE)
     before = updates(scene)
 
-    scene.apply(attachment(kind=kind))
+    scene.apply(attachment(kind=kind, progressDeadline="1s"))
     message = scene.fails(SHOP, "RevisionFailed")
     assert FAILURE in message
     assert f"{serving} as " in message
     assert "keeps serving" in message
     wait_for_resyncs(scene)
+    eventually(lambda: scene.is_stalled(SHOP), bool)
     assert updates(scene) - before == 1
-    assert not scene.is_stalled(SHOP)
 
     scene.cloud.fails_to_start(workload, "")
     scene.cloud.deploy_as(workload, scene.email("pricing"))
@@ -224,8 +224,10 @@ def test_deployment_with_another_account_is_repaired_until_conflict(scene: Scene
 
 def test_recreated_workload_is_attached_again(scene: Scene, attached: str) -> None:
     before = scene.status(SHOP)["workloadUID"]
+    scene.patch(SHOP, "spec: {progressDeadline: 1s}")
     scene.cloud.delete_workload(attached)
     assert LOCATION in scene.fails(SHOP, "WorkloadNotFound")
+    eventually(lambda: scene.is_stalled(SHOP), bool)
     scene.cloud.deploy("services", scene.name, "shop", scene.email("pricing"))
     scene.ready(SHOP)
     assert scene.status(SHOP)["workloadUID"] != before

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 from kubernetes.client import ApiException
 
-from tests.e2e.eventually import becomes
+from tests.e2e.eventually import becomes, eventually
 from tests.e2e.tenants import ATTACH, ON_PROJECT, TO, Tenants
 
 READS = ("Get", "List", "Test", "Query")
@@ -150,6 +150,8 @@ def test_forged_status_of_a_refused_object_changes_nothing(tenants: Tenants, tit
 def test_edit_to_something_of_others_is_refused_by_the_api_server(tenants: Tenants, title: str) -> None:
     kind, spec, edit = EDITS[title]
     name = tenants.apply(kind, spec, "edited")
+    # Until the operator has added its finalizer, a deletion does not wait for the cleanup.
+    eventually(lambda: tenants.scene.condition(name, "Ready", namespace=tenants.mallory), bool)
     with pytest.raises(ApiException) as raised:
         tenants.scene.patch(name, f"spec: {tenants.text(edit)}", namespace=tenants.mallory)
     assert raised.value.status == 422

@@ -243,3 +243,34 @@ def test_unsupported_permissions_are_listed_and_left_out(scene_with_roles: Scene
     assert scene.status("CustomRole/runner")["unsupportedPermissions"] == ["run.nonsense.get"]
     assert the_role(scene)["includedPermissions"] == ["run.jobs.create"]
     eventually(lambda: scene.status("CustomRole/runner")["issues"], bool)
+
+
+WORKER = """
+kind: CloudRunIdentity
+metadata: {name: worker}
+spec: {roles: [{customRoleRef: {name: runner}}], abandonInUseAfter: 1s}
+"""
+
+
+def test_role_of_an_account_in_use_is_left_and_taken_back(scene_with_roles: Scene) -> None:
+    scene = scene_with_roles
+    role, objects = role_name(scene), ("CloudRunIdentity/worker", "CustomRole/runner")
+    service = scene.cloud.deploy("services", scene.name, "web")
+    scene.apply(RUNNER)
+    scene.apply(WORKER)
+    scene.ready(*objects)
+    scene.patch(f"ManagedProject/{scene.name}", "spec: {locations: [europe-west1]}")
+    scene.cloud.deploy_as(service, scene.email("worker"))
+
+    scene.delete_and_wait(*objects)
+    assert scene.policy() == {role: [scene.member("worker")]}
+    assert not (scene.cloud.role(role) or {}).get("deleted")
+    assert "left it granted" in scene.wait_for_event("CustomRole/runner", "Abandoned")
+
+    scene.apply(RUNNER)
+    scene.apply(WORKER)
+    scene.ready(*objects)
+    scene.cloud.deploy_as(service, "")
+    scene.delete_and_wait(*objects)
+    assert (scene.cloud.role(role) or {}).get("deleted")
+    assert scene.cloud.accounts(scene.name) == {}

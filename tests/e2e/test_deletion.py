@@ -1,7 +1,10 @@
 """Test that deletion undoes only what the operator did, and never while a workload runs."""
 
+import pytest
+
 from tests.e2e.eventually import becomes, eventually
 from tests.e2e.scene import Scene
+from tests.servers.kube_apiserver import KubeApiServer
 
 IDENTITY = """
 kind: CloudRunIdentity
@@ -57,6 +60,13 @@ def test_abandoned_identity_is_left_and_taken_back(scene: Scene) -> None:
     scene.ready("CloudRunIdentity/checkout")
     assert scene.cloud.accounts(scene.name) == accounts
     assert scene.status("CloudRunIdentity/checkout")["origin"] == "Created"
+    assert scene.policy() == policy
+
+    scene.patch("CloudRunIdentity/checkout", "spec: {deletionPolicy: DeleteIfCreated}")
+    scene.delete_and_wait("CloudRunIdentity/checkout")
+    assert scene.cloud.accounts(scene.name) == {}
+    assert scene.policy() == {}, "its grants are taken back with it"
+    assert scene.ledger_targets() == set()
 
 
 def test_identity_in_use_by_a_workload_is_not_deleted(scene: Scene) -> None:
@@ -122,6 +132,9 @@ spec:
     assert scene.cloud.runs_as(scene.service("checkout")) == scene.email("checkout")
     assert list(scene.cloud.accounts(scene.name)) == ["checkout"], "a service runs as it"
     assert [left["email"] for left in scene.left_behind()] == [scene.email("checkout")]
+    left = f"CloudRunIdentity {scene.name}/checkout: Service account {scene.email('checkout')} is left"
+    event = scene.wait_for_event(f"ManagedProject/{scene.name}", "Abandoned", saying=left)
+    assert "Service europe-west1/checkout runs as it" in event
 
 
 def test_project_is_deleted_when_nothing_refers_to_it(scene: Scene) -> None:
@@ -204,3 +217,41 @@ def test_successor_of_a_deleted_invalid_identity_takes_over(scene: Scene) -> Non
     assert scene.policy() == {}
     assert scene.cloud.accounts(scene.name) == {}
     assert scene.ledger_targets() == set()
+
+
+def test_object_removed_in_spite_of_its_finalizer_is_finalized(scene: Scene) -> None:
+    """A deletion that coincides with the addition of the finalizer removes the object.
+
+    The object is removed from etcd here, as the race is short (kubernetes/kubernetes#77988).
+    """
+    server = scene.stage.kube_api
+    if not isinstance(server, KubeApiServer):
+        pytest.skip("the embedded API server has no such race")
+    scene.apply(IDENTITY)
+    scene.ready("CloudRunIdentity/checkout")
+
+    server.remove("CloudRunIdentity", scene.name, "checkout")
+
+    becomes(lambda: scene.cloud.deleted_accounts(scene.name), ["checkout"])
+    becomes(scene.ledger_targets, set())
+    assert scene.policy() == {}
+    assert scene.status(f"ManagedProject/{scene.name}").get("orphans", []) == []
+
+
+def test_new_object_takes_over_from_one_removed_in_spite_of_its_finalizer(scene: Scene) -> None:
+    server = scene.stage.kube_api
+    if not isinstance(server, KubeApiServer):
+        pytest.skip("the embedded API server has no such race")
+    scene.apply(IDENTITY)
+    scene.ready("CloudRunIdentity/checkout")
+    scene.patch(f"ManagedProject/{scene.name}", "spec: {suspend: true}")
+    scene.fails("CloudRunIdentity/checkout", "Suspended")
+
+    server.remove("CloudRunIdentity", scene.name, "checkout")
+    scene.apply(IDENTITY.replace("{role: roles/viewer}", "{role: roles/logging.logWriter}"))
+    scene.fails("CloudRunIdentity/checkout", "Suspended")
+    scene.patch(f"ManagedProject/{scene.name}", "spec: {suspend: false}")
+
+    scene.ready("CloudRunIdentity/checkout")
+    assert scene.cloud.deleted_accounts(scene.name) == []
+    becomes(lambda: set(scene.policy()), {"roles/cloudsql.client", "roles/logging.logWriter"})

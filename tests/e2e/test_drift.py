@@ -19,6 +19,25 @@ def drift_count(scene: Scene, name: str) -> int:
     return count
 
 
+def test_drift_that_returns_is_reported_on_the_project(scene: Scene) -> None:
+    scene.apply("""
+kind: IAMBinding
+metadata: {name: viewers}
+spec:
+  target: {kind: Project}
+  role: roles/viewer
+  members: [{principal: "group:ops@example.com"}]
+""")
+    scene.ready("IAMBinding/viewers")
+    for rounds in range(1, 4):
+        scene.cloud.remove(scene.project, "roles/viewer", "group:ops@example.com")
+        eventually(lambda: drift_count(scene, "IAMBinding/viewers"), rounds.__eq__)
+        scene.ready("IAMBinding/viewers")
+
+    issues = eventually(lambda: scene.status(f"ManagedProject/{scene.name}").get("issues", []), bool)
+    assert any("reverts what the operator does" in issue and "viewers" in issue for issue in issues), issues
+
+
 def test_removed_grant_is_restored_and_added_member_remains(scene: Scene) -> None:
     scene.apply("""
 kind: IAMBinding

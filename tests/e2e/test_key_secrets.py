@@ -75,6 +75,13 @@ def test_key_is_delivered_only_where_the_chart_permits_secrets(scene: Scene) -> 
     assert released
     assert "ownerReferences" not in released["metadata"]
 
+    scene.apply(IDENTITY_WITH_KEY.replace("$account", LISTED), namespace=LISTED)
+    scene.ready(KEY)
+    taken_back = scene.cluster.secret("checkout-key", LISTED)
+    assert taken_back
+    assert taken_back["metadata"]["ownerReferences"], "the policy of the chart permits it"
+    assert not taken_back["metadata"].get("annotations")
+
 
 def test_secret_of_a_key_is_deleted_with_it(scene: Scene) -> None:
     scene.apply(PROJECT)

@@ -265,6 +265,12 @@ def test_deleted_object_deletes_its_keys_unless_abandoned(
         scene.delete_and_wait(NAME)
     assert set(keys(scene)) == {stranger, left}
 
+    scene.apply(KEY)
+    assert delivered(scene) == left, "an object of the same name takes back the key and the Secret"
+    scene.delete_and_wait(NAME)
+    assert set(keys(scene)) == {stranger}
+    assert scene.cluster.secret(SECRET, scene.name) is None
+
 
 def test_keys_end_with_the_account_and_wait_for_another_one(scene_with_keys: Scene) -> None:
     scene = scene_with_keys

@@ -250,12 +250,12 @@ def end_state(scene: Scene) -> Any:
 
 
 def comparable(ledger: Object) -> Object:
-    """Return a ledger's spec without times and the number of its writes, and with sorted lists."""
+    """Return a ledger's spec without times and the marks of its last write, and with sorted lists."""
     bindings = [
         binding | {"members": sorted(binding["members"], key=lambda member: str(member["member"]))}
         for binding in ledger.get("bindings", ())
     ]
-    differing = ("lastWriteTime", "writtenGeneration")
+    differing = ("lastWriteTime", "writtenGeneration", "writtenUID")
     timeless = {field: value for field, value in ledger.items() if field not in differing}
     if account := timeless.get("account"):
         timeless["account"] = {field: account[field] for field in account if field != "appearedTime"}

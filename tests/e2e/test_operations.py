@@ -7,6 +7,7 @@ import pytest
 
 from cloudrun_identity.api import KINDS
 from tests.e2e.cluster import Object
+from tests.e2e.commands import run_cli
 from tests.e2e.eventually import eventually
 from tests.e2e.scene import Scene
 from tests.e2e.stage import OPERATOR_NAMESPACE, Stage, prepared, set_stage, with_operator
@@ -36,6 +37,8 @@ spec:
   members: [{principal: "group:ops@example.com"}]
 """
 DECLARED = ("CloudRunIdentity/checkout", "IAMBinding/tokens")
+BY_ANOTHER = ("roles/viewer", "user:auditor@example.com")
+"""Grant that another client makes beside those of the operator."""
 READING = ("Get", "List", "Query", "Test")
 
 
@@ -63,11 +66,10 @@ def in_google(scene: Scene) -> tuple[object, ...]:
 
 
 def backup(scene: Scene) -> list[Object]:
-    """Return all objects and ledgers as a backup contains them, without fields of the API server."""
+    """Return all objects as a backup contains them, without fields of the API server."""
     project = scene.stage.cluster.get("ManagedProject", scene.name)
     assert project
     found = [
-        *scene.stage.cluster.all("PolicyLedger", OPERATOR_NAMESPACE),
         project,
         *scene.stage.cluster.all("CloudRunIdentity", scene.name),
         *scene.stage.cluster.all("IAMBinding", scene.name),
@@ -80,10 +82,21 @@ def backup(scene: Scene) -> list[Object]:
     return found
 
 
+def move_ledgers(here: Stage, there: Stage) -> None:
+    """Export the ledgers of one cluster, and import them into another one."""
+    exported = run_cli("ledgers", "export", "--kubeconfig", str(here.kube_api.kubeconfig))
+    imported = run_cli(
+        "ledgers", "import", "-f", "-", "--kubeconfig", str(there.kube_api.kubeconfig), stdin=exported
+    )
+    assert imported.count("created PolicyLedger cloudrun-identity/") == exported.count("kind: PolicyLedger")
+
+
 def test_moved_objects_and_ledgers_change_nothing_in_google(
     declared: Scene, kube_api_name: str, tmp_path: Path
 ) -> None:
-    stage, before = declared.stage, in_google(declared)
+    stage = declared.stage
+    declared.cloud.add(declared.project, *BY_ANOTHER)
+    before = in_google(declared)
     stage.operator.terminate()
     saved = backup(declared)
     directory = tmp_path / "second"
@@ -92,7 +105,7 @@ def test_moved_objects_and_ledgers_change_nothing_in_google(
         prepared(kube_api, stage.google, directory) as there,
     ):
         moved = Scene(there, declared.name)
-        there.ensure_namespace(OPERATOR_NAMESPACE)
+        move_ledgers(stage, there)
         for obj in saved:
             there.cluster.create(obj)
         calls = there.cloud.calls()
@@ -106,7 +119,33 @@ def test_moved_objects_and_ledgers_change_nothing_in_google(
         moved.delete(*DECLARED)
         moved.wait_until_deleted(*DECLARED)
         assert moved.cloud.accounts(moved.name) == {}
-        assert moved.policy() == {}
+        role, member = BY_ANOTHER
+        assert moved.policy() == {role: [member]}
+
+
+def test_recovered_ledgers_release_exactly_what_was_managed(declared: Scene) -> None:
+    stage, cluster = declared.stage, declared.cluster
+    declared.cloud.add(declared.project, *BY_ANOTHER)
+    stage.operator.terminate()
+    cluster.delete_all("PolicyLedger", OPERATOR_NAMESPACE)
+    before = in_google(declared)
+
+    proposed = stage.run_cli("recover")
+    assert f"account, created  (CloudRunIdentity {declared.name}/checkout)" in proposed
+    assert "roles/iam.serviceAccountUser for group:ops@example.com" in proposed
+    assert "auditor" not in proposed
+    assert cluster.all("PolicyLedger", OPERATOR_NAMESPACE) == []
+    assert "Stored records in 2 ledgers" in stage.run_cli("recover", "--write")
+    assert "No record is missing." in stage.run_cli("recover")
+
+    stage.ensure_operator()
+    declared.ready(*DECLARED)
+    assert in_google(declared) == before
+    declared.delete(*DECLARED)
+    declared.wait_until_deleted(*DECLARED)
+    role, member = BY_ANOTHER
+    assert declared.cloud.accounts(declared.name) == {}
+    assert declared.policy() == {role: [member]}
 
 
 def test_crds_deleted_without_an_operator_are_finalized_by_the_next(

@@ -279,6 +279,22 @@ async def test_refused_object_is_a_blocker_without_steps(
     assert steps(plan) == {f"ServiceAccount {NEW}": ["+ account: absent → created"]}
 
 
+async def test_each_refused_grant_is_printed_once(emulator: Emulator) -> None:
+    roles = [f"roles/pubsub.{name}" for name in ("admin", "editor", "publisher", "subscriber", "viewer")]
+    plan = await planned(
+        emulator,
+        f"""
+        kind: CloudRunIdentity
+        metadata: {{name: billing}}
+        spec: {{roles: [{", ".join(f"{{role: {role}}}" for role in roles)}]}}
+        """,
+    )
+    messages = [each.message for each in plan.blockers]
+    for role in roles:
+        assert sum(message.count(f"not admit {role} ") for message in messages) == 1
+    assert sum("kubectl patch managedproject shop" in message for message in messages) == 1
+
+
 async def test_key_of_an_account_that_is_not_created_yet_is_planned(emulator: Emulator) -> None:
     plan = await planned(
         emulator,

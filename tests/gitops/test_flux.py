@@ -4,8 +4,11 @@ Flux evaluates these expressions with the top-level fields of the object as vari
 https://fluxcd.io/flux/components/kustomize/kustomizations/#health-check-expressions
 """
 
+from typing import Any
+
 import celpy
 import yaml
+from celpy.adapter import json_to_cel
 
 from cloudrun_identity.reconcile.outcomes import Paused
 from tests.documented import ROOT, blocks
@@ -21,7 +24,7 @@ def expressions() -> dict[str, str]:
 
 def health(programs: dict[str, celpy.Runner], obj: Object) -> Kstatus:
     """Return the health that Flux reports: what holds first, or in progress."""
-    variables = {"status": {}, **{name: celpy.json_to_cel(value) for name, value in obj.items()}}
+    variables: Any = {name: json_to_cel(value) for name, value in obj.items()}
     if programs["failed"].evaluate(variables):
         return Kstatus.FAILED
     return Kstatus.CURRENT if programs["current"].evaluate(variables) else Kstatus.IN_PROGRESS

@@ -21,6 +21,7 @@ from cloudrun_identity.iam.admission import (
     Denied,
     GuardrailFacts,
     may_be_called,
+    may_have_role_id,
     may_make_keys,
     may_use_project,
     may_use_workload,
@@ -54,10 +55,11 @@ workloads:
   - {kinds: [Job]}
 naming: {naming: {accountIDPattern: "pay-*-sa", requireDisplayName: true, requireDescription: true}}
 special-characters:
-  naming: {accountIDPattern: 'a.c[d]\\E*'}
+  naming: {accountIDPattern: 'a.c[d]\\E*', roleIDPattern: 'pay.runner\\E*'}
   workloads: [{namespaces: ["p.yments", "(mallory)"], names: ["check.ut"]}]
   customRoles: {permissions: ["run.jobs.*", '\\Q*'], namespaces: ["*"]}
 roles: {customRoles: {permissions: ["run.*.get", "run.jobs.run"], namespaces: [payments]}}
+role-ids: {naming: {roleIDPattern: "pay*.runner"}, customRoles: {permissions: ["run.*"], namespaces: ["*"]}}
 roles-without-namespaces: {customRoles: {permissions: ["*"], allowEscalation: true}}
 grants:
   grants:
@@ -126,6 +128,8 @@ _OBJECTS = """
 - {kind: CustomRole, spec: {roleID: runner, permissions: [run.jobs.get, run.jobs.run]}}
 - {kind: CustomRole, spec: {roleID: runner, permissions: [run.services.get]}}
 - {kind: CustomRole, spec: {roleID: runner, permissions: [run.services.get, run.services.list]}}
+- {kind: CustomRole, spec: {roleID: pay_run.runner, permissions: [run.jobs.get]}}
+- {kind: CustomRole, spec: {roleID: payXrunner, permissions: [run.jobs.get]}}
 - {kind: IAMBinding, spec: {role: roles/logging.logWriter, target: {kind: Project}}}
 - {kind: IAMBinding, spec: {role: roles/viewer, target: {kind: Project}}}
 - {kind: IAMBinding, spec: {role: roles/viewer, target: {kind: Project}, authority: Exclusive}}
@@ -213,8 +217,9 @@ def decisions(project: ManagedProject, raw: Manifest) -> list[Decision]:
             if project.spec.guardrails.workloads:
                 decided.append(may_use_workload(project, namespace, target, known))
         case "CustomRole":
-            permissions = CustomRole.model_validate(raw).spec.permissions
-            decided.append(may_define(project, namespace, permissions, known))
+            role = CustomRole.model_validate(raw).spec
+            decided.append(may_define(project, namespace, role.permissions, known))
+            decided.append(may_have_role_id(project, role.role_id))
         case "IAMBinding":
             request = _request(project, IAMBinding.model_validate(raw))
             decided.append(decide(request, project, _as_if_alone(project, request, known)))

@@ -209,6 +209,21 @@ def test_edit_is_judged_by_the_field_that_it_changes(cluster: Cluster, project: 
     )
 
 
+def test_role_keeps_an_id_that_the_pattern_no_longer_admits(cluster: Cluster, project: str) -> None:
+    role = {
+        "apiVersion": API_VERSION,
+        "kind": "CustomRole",
+        "metadata": {"name": "runner", "namespace": "payments"},
+        "spec": {"projectRef": {"name": project}, "roleID": "runner", "permissions": ["run.jobs.run"]},
+    }
+    cluster.create(role)
+    cluster.edit_project(project, {"guardrails": {"naming": {"roleIDPattern": "pay_*"}}})
+    another = role | {"metadata": role["metadata"] | {"name": "another"}}
+    refusal = eventually(lambda: cluster.refusal(another), bool)
+    assert "spec.roleID: runner does not match pay_*, which guardrails.naming" in refusal
+    assert not cluster.edit(role, {"spec": {"permissions": ["run.jobs.run", "run.jobs.get"]}})
+
+
 def test_object_of_an_unknown_project_is_left_to_the_operator(
     cluster: Cluster, accepted: list[ManagedProject]
 ) -> None:

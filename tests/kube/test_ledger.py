@@ -127,6 +127,24 @@ async def test_restored_ledger_is_recognized(client: KubeClient, namespace: str)
     assert not await restored(client, namespace)
 
 
+async def test_restored_ledger_of_an_equal_generation_is_recognized(
+    client: KubeClient, namespace: str
+) -> None:
+    """Since the backup, the ledger was deleted and created again, so its generation began again."""
+    ledgers, name = Ledgers(client, namespace), object_name(PROJECT)
+    for member in ("a", "b", "c"):
+        await ledgers.update(PROJECT, entered(member))
+    backup = await client.get(LEDGERS, name, namespace)
+    await ledgers.update(PROJECT, lambda ledger: Ledger.of(ledger.target))
+    for member in ("d", "e"):
+        await ledgers.update(PROJECT, entered(member))
+
+    newest = (await client.get(LEDGERS, name, namespace))["metadata"]
+    written = await client.replace(LEDGERS, {**backup, "metadata": newest})
+    assert written["metadata"]["generation"] == written["spec"]["writtenGeneration"]
+    assert await restored(client, namespace)
+
+
 async def restored(client: KubeClient, namespace: str) -> bool:
     """Return whether an operator that starts now takes the ledger for a restored one."""
     ledgers = Ledgers(client, namespace)

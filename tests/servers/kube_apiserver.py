@@ -3,6 +3,8 @@
 `KUBEBUILDER_ASSETS` names the directory of the binaries, as in controller-runtime's envtest.
 """
 
+import base64
+import json
 import os
 import random
 import socket
@@ -20,6 +22,7 @@ import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from cloudrun_identity.api import GROUP, KINDS
 from tests.time_budget import POLL_EVERY, TimeBudget
 
 ASSETS_VARIABLE = "KUBEBUILDER_ASSETS"
@@ -46,11 +49,20 @@ class KubeApiServer:
     kubeconfig: Path
     token: str
     operator_kubeconfig: Path
+    etcd_url: str
 
     @property
     def has_rbac(self) -> bool:
         """True: the operator needs the roles of the chart."""
         return True
+
+    def remove(self, kind: str, namespace: str, name: str) -> None:
+        """Remove a custom resource from etcd, whatever finalizers it has."""
+        key = f"/registry/{GROUP}/{KINDS[kind].plural}/{namespace}/{name}"
+        body = json.dumps({"key": base64.b64encode(key.encode()).decode()}).encode()
+        request = urllib.request.Request(f"{self.etcd_url}/v3/kv/deleterange", body)
+        with urllib.request.urlopen(request, timeout=ANSWERS_WITHIN) as response:
+            assert json.load(response)["deleted"] == "1"
 
 
 def assets() -> Path | None:
@@ -84,7 +96,7 @@ def kube_apiserver(binaries: Path, run_dir: Path) -> Iterator[KubeApiServer]:
         wait_until_ready(url, server, log)
         admin = write_kubeconfig(run_dir / "kubeconfig", url, TOKEN)
         operator = write_kubeconfig(run_dir / "operator.kubeconfig", url, OPERATOR_TOKEN)
-        yield KubeApiServer(url, admin, TOKEN, operator)
+        yield KubeApiServer(url, admin, TOKEN, operator, f"http://127.0.0.1:{etcd_port}")
 
 
 def free_ports(count: int) -> list[int]:

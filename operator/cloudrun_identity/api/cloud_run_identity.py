@@ -140,8 +140,11 @@ class CloudRunIdentitySpec(ProjectScopedSpec):
     """Policy for the account when this object is deleted. DeleteIfCreated deletes an account that the
     operator created and leaves an adopted one. Delete deletes the account. Abandon leaves the account."""
     deletion_protection: DeletionProtection = DeletionProtection.WHILE_IN_USE
-    """Condition that delays the deletion of the account. WhileInUse waits until no workload runs as it. None
-    does not wait."""
+    """Condition that delays the deletion of the account. WhileInUse waits until no workload runs as it, for
+    the time in abandonInUseAfter. None does not wait."""
+    abandon_in_use_after: Duration = Duration("2m")
+    """Time after which the deletion of this object abandons an account that is still in use: the account
+    and the grants of the identity stay. The time starts with the deletion of the object."""
     unmanaged_keys: UnmanagedKeys = UnmanagedKeys.REPORT
     """Action on user-managed keys that no IdentityKey declares. Report lists them in the status. Ignore does
     not look for them."""

@@ -26,5 +26,9 @@ RELEASE_ORPHANS: Final = "cloudrun-identity.dev/release-orphans"
 """Annotation of a ManagedProject: the deleted objects to release, as patterns of KIND/NAMESPACE/NAME,
 separated by commas."""
 
+LEFT_BY: Final = "cloudrun-identity.dev/left-by"
+"""Annotation of a Secret: the name of the deleted IdentityKey that left it. An object of the same name takes
+the Secret back."""
+
 TOKEN_BOUND: Final = 256
 """Number of characters of the annotation's value that count. The status echoes as many."""

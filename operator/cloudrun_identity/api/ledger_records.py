@@ -1,12 +1,14 @@
 """Records in a PolicyLedger besides its grants: account, keys, custom roles and reassigned workload."""
 
+import operator
+from collections.abc import Collection
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
 from pydantic import Field
 
 from .identity_key import KeyState
-from .ledger_fields import SORTED, ObjectOwner, OptionalOwner, Text, UniqueID, no_items, unset
+from .ledger_fields import SORTED, ObjectOwner, OptionalOwner, Text, UniqueID, no_items, of_form, unset
 from .schema import SET, ApiModel, Clipped, Timestamp
 from .spec import Origin
 from .target_descriptor import TargetKind
@@ -33,8 +35,11 @@ NEARLY: Final = 0.9
 MAX_UNIQUE_IDS: Final = 8
 """Maximum number of unique IDs that a ledger records for one e-mail."""
 
+MAX_PLACES: Final = 256
+"""Maximum number of places of use that a ledger records for one account."""
 
 _Digest = Annotated[str, Field(min_length=1, max_length=16)]
+_Place = Annotated[str, Field(max_length=192), of_form("PROJECT/LOCATION")]
 
 
 def _text_of(target: dict[str, Any]) -> str:
@@ -137,6 +142,20 @@ class LedgerAccount(ApiModel):
     left_by: OptionalOwner = unset()
     """CloudRunIdentity that left the account when it was deleted, as NAMESPACE/NAME. Set for an account that
     the operator created. Only an object of the same namespace and name takes it back automatically."""
+    used_in: Annotated[tuple[_Place, ...], Field(max_length=MAX_PLACES), SET, SORTED] = no_items()
+    """Places, as PROJECT/LOCATION, in which workloads could be attached to the account. A place is recorded
+    before the first workload in it may use the account. It is removed when no object declares it and nothing
+    there runs as the account."""
+    used_elsewhere: Annotated[bool, Field(exclude_if=operator.not_)] = False
+    """Indicates that there were more places than usedIn can contain. The account then counts as in use."""
+
+    def with_uses(self, places: Collection[str], *, without: Collection[str] = ()) -> "LedgerAccount":
+        """Return this record with further places of use, and without those in which nothing uses it."""
+        found = sorted({*self.used_in}.difference(without).union(places))
+        return self.replace(
+            used_in=tuple(found[:MAX_PLACES]),
+            used_elsewhere=self.used_elsewhere or len(found) > MAX_PLACES,
+        )
 
     @property
     def is_steady(self) -> bool:
@@ -211,6 +230,9 @@ class LedgerKey(ApiModel):
     """Time at which the next key replaced it in the Secret."""
     disabled_time: Timestamp | None = None
     """Time at which the key was disabled."""
+    left: Annotated[bool, Field(exclude_if=operator.not_)] = False
+    """Indicates that the IdentityKey was deleted and left the key. An object of the same namespace and name
+    takes it back."""
 
 
 class LedgerUsage(ApiModel):

@@ -157,9 +157,21 @@ class Orphan(ApiModel):
     """Time at which it was left."""
 
 
+class ProjectOperator(ApiModel):
+    """ProjectOperator identifies an operator by the Lease that its leader renews."""
+
+    namespace: Annotated[str, Clipped(63)]
+    """Namespace of the Lease and of the PolicyLedgers of the operator."""
+    lease: Annotated[str, Clipped(253)]
+    """Name of the Lease."""
+
+
 class ManagedProjectStatus(ReconciledStatus):
     """ManagedProjectStatus is the observed state of the project."""
 
+    operator: ProjectOperator | None = None
+    """Operator that acts on the project and its objects. Another operator on the cluster acts on none of them
+    while the Lease is renewed, and takes the project over only with the PolicyLedgers of this one."""
     project_number: Annotated[str, Clipped(32)] | None = None
     """Number of the project."""
     cloud_run_service_agent: Annotated[str, Clipped(254)] | None = None
@@ -191,6 +203,7 @@ class ManagedProject(ReconciledResource):
         *READY_COLUMNS,
         Column("Interval", ".spec.driftInterval", wide=True),
         Column("Identity", ".status.operatorIdentity", wide=True),
+        Column("Operator", ".status.operator.namespace", wide=True),
         STALLED_COLUMN,
         MESSAGE_COLUMN,
     )

@@ -166,6 +166,9 @@ class PolicyLedgerSpec(ApiModel):
     written_generation: Annotated[int, Field(ge=1)] | None = None
     """metadata.generation after the operator's last write. If metadata.generation differs, another client
     wrote the ledger, for example to restore a backup."""
+    written_uid: Annotated[str, Field(max_length=64)] = unset()
+    """metadata.uid at the operator's last write; unset if that write created the ledger. If metadata.uid
+    differs, another client created the ledger again, for example from a backup."""
     restored: Annotated[bool, Field(exclude_if=operator.not_)] = False
     """Indicates that another client wrote the ledger, and that the operator has not compared it with the
     policy since. A grant that no object declares is then left in the policy."""

@@ -55,7 +55,12 @@ call_priority: ContextVar[Priority] = ContextVar("call_priority", default=Priori
 slot_released: ContextVar[Callable[[], AbstractAsyncContextManager[None]]] = ContextVar(
     "slot_released", default=nullcontext
 )
-"""Context manager that releases the slot of the worker while it waits for a token. The workers set it."""
+"""Context manager that releases the slot of the worker. The workers set it."""
+
+
+def without_slot() -> AbstractAsyncContextManager[None]:
+    """Release the slot of the worker during the block, which waits for a token or for a shared task."""
+    return slot_released.get()()
 
 
 Result = TypeVar("Result")
@@ -172,7 +177,7 @@ class _Bucket:
         heapq.heappush(self.waiting, (priority, next(self.arrivals), turn))
         self._serve()
         if not turn.done():
-            async with slot_released.get()():
+            async with without_slot():
                 await turn
 
     def drain(self, pause: float) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from cloudrun_identity.api import KINDS, PolicyLedger
 from cloudrun_identity.api.group import GROUP
 
+from .lease import NAME as LEASE
 from .resources import (
     CUSTOM_RESOURCE_DEFINITIONS,
     EVENTS,
@@ -30,9 +31,12 @@ class Access:
     """Plural name, with the subresource if any: `iambindings/status`."""
     verb: str
     """Verb, such as `patch`."""
+    name: str = ""
+    """Name of the only object that the permission is for; empty for all objects."""
 
     def __str__(self) -> str:
-        return f"{self.verb} {self.resource}" + (f".{self.group}" if self.group else "")
+        resource = f"{self.resource}.{self.group}" if self.group else self.resource
+        return f"{self.verb} {resource}" + (f" {self.name}" if self.name else "")
 
 
 def _all(group: str, resource: str, verbs: str) -> tuple[Access, ...]:
@@ -47,6 +51,7 @@ CLUSTER = (
     *(access for plural in _RECONCILED for access in _all(GROUP, f"{plural}/status", "patch")),
     *_all(GROUP, _LEDGERS, "get list watch"),
     *_all("", NAMESPACES.plural, "get list watch"),
+    Access(LEASES.group, LEASES.plural, "get", LEASE),
     *_all("", EVENTS.plural, "create patch"),
     *_all(CUSTOM_RESOURCE_DEFINITIONS.group, CUSTOM_RESOURCE_DEFINITIONS.plural, "get"),
 )
@@ -96,6 +101,7 @@ async def _is_allowed(client: ObjectClient, access: Access, namespace: str) -> b
         "resource": resource,
         "subresource": subresource,
         "verb": access.verb,
+        "name": access.name,
         "namespace": namespace,
     }
     review = {

@@ -9,7 +9,7 @@ import logging
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -36,6 +36,9 @@ MESSAGE_SIZE = 1_024
 CLUSTER_SCOPED_NAMESPACE = "default"
 """Namespace of Events about cluster-scoped objects. The API server accepts no other."""
 
+TERMINATING = "because it is being terminated"
+"""Part of the message with which the API server refuses to create an object in a terminating namespace."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -54,6 +57,18 @@ class _EventKey:
     type: EventType
     reason: str
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Queued:
+    """An event that waits to be sent."""
+
+    reference: Object
+    """Reference to the object."""
+    key: _EventKey
+    """Content of the event."""
+    stand_in: Object | None = None
+    """Reference to the object of the event if the namespace of the object accepts no events any more."""
 
 
 @dataclass(slots=True)
@@ -79,9 +94,17 @@ class EventRecorder:
         self._component = component
         self._instance = instance
         self._now = now
-        self._queue: asyncio.Queue[tuple[Object, _EventKey]] = asyncio.Queue(QUEUE_SIZE)
+        self._stand_in: Callable[[Object], Object | None] = lambda _: None
+        self._queue: asyncio.Queue[_Queued] = asyncio.Queue(QUEUE_SIZE)
         self._sent: OrderedDict[_EventKey, _SentEvent] = OrderedDict()
         self._sender: asyncio.Task[None] | None = None
+
+    def use_stand_ins(self, stand_in: Callable[[Object], Object | None]) -> None:
+        """Record events about `stand_in(obj)` where the namespace of an object is terminating or deleted.
+
+        The API server accepts no new event in such a namespace, and only there an event about the object.
+        """
+        self._stand_in = stand_in
 
     def start(self) -> None:
         """Start the background task in the running event loop."""
@@ -91,8 +114,10 @@ class EventRecorder:
         """Queue an event about the raw object, without waiting. `reason` is one CamelCase word."""
         text = legible(message).encode()[:MESSAGE_SIZE].decode(errors="ignore")
         key = _EventKey(obj["metadata"]["uid"], event_type, reason, text)
+        other = self._stand_in(obj)
+        queued = _Queued(_reference(obj), key, _reference(other) if other else None)
         try:
-            self._queue.put_nowait((_reference(obj), key))
+            self._queue.put_nowait(queued)
         except asyncio.QueueFull:
             _log.debug("event dropped, the queue is full: %s %s", reason, text)
 
@@ -111,15 +136,25 @@ class EventRecorder:
 
     async def _send_all(self) -> None:
         while True:
-            reference, key = await self._queue.get()
+            queued = await self._queue.get()
+            key = queued.key
             try:
-                await self._send(reference, key)
-            except KubeError as error:  # such as a terminating namespace, missing permissions
+                await self._send_or_stand_in(queued)
+            except KubeError as error:  # such as missing permissions
                 _log.debug("event not recorded: %s %s: %s", key.reason, key.message, error)
             except Exception:  # an unexpected error must not end the task
                 _log.exception("event not recorded: %s %s", key.reason, key.message)
             finally:
                 self._queue.task_done()
+
+    async def _send_or_stand_in(self, queued: _Queued) -> None:
+        try:
+            await self._send(queued.reference, queued.key)
+        except KubeError as error:
+            is_closed = error.is_not_found or (error.is_forbidden and TERMINATING in error.message)
+            if queued.stand_in is None or not is_closed:
+                raise
+            await self._send(queued.stand_in, _about(queued.reference, queued.stand_in, queued.key))
 
     async def _send(self, reference: Object, key: _EventKey) -> None:
         sent = self._sent.get(key)
@@ -168,6 +203,13 @@ class EventRecorder:
 
     def _timestamp(self) -> str:
         return self._now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _about(reference: Object, stand_in: Object, key: _EventKey) -> _EventKey:
+    """Return the content of an event about another object, which names the object that it is about."""
+    name = f"{reference['kind']} {reference.get('namespace', '')}/{reference['name']}"
+    message = f"{name}: {key.message}".encode()[:MESSAGE_SIZE].decode(errors="ignore")
+    return replace(key, uid=stand_in["uid"], message=message)
 
 
 def _reference(obj: Object) -> Object:

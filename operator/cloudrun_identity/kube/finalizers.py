@@ -1,5 +1,6 @@
 """The operator's finalizer: added before the operator acts on an object, removed after its cleanup."""
 
+from datetime import datetime
 from http import HTTPStatus
 
 from cloudrun_identity.api.group import FINALIZER
@@ -99,6 +100,22 @@ def has_finalizer(obj: Object) -> bool:
 def is_deleting(obj: Object) -> bool:
     """Return whether the object is being deleted."""
     return "deletionTimestamp" in obj["metadata"]
+
+
+def is_bypassed(removed: Object) -> bool:
+    """Return whether the API server removed an object in spite of the operator's finalizer.
+
+    It does so if a deletion coincides with the addition of the finalizer: both requests succeed, and the
+    object is never marked as being deleted (https://github.com/kubernetes/kubernetes/issues/77988). If the
+    operator or a user removes the finalizer instead, the last version has a deletion timestamp.
+    """
+    return has_finalizer(removed) and not is_deleting(removed)
+
+
+def as_being_deleted(obj: Object, now: datetime) -> Object:
+    """Return a copy of the object that is marked as being deleted since `now`."""
+    timestamp = now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {**obj, "metadata": {**obj["metadata"], "deletionTimestamp": timestamp}}
 
 
 def _finalizers(obj: Object) -> list[str]:

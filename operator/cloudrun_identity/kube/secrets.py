@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from cloudrun_identity.api import GROUP, OwnerReference
+from cloudrun_identity.api import GROUP, LEFT_BY, OwnerReference
 
 from .client import FIELD_MANAGER
 from .errors import KubeError
@@ -76,6 +76,11 @@ class KeySecret:
 
     owners: tuple[OwnerReference, ...] = ()
     """All owner references of the Secret."""
+
+    @property
+    def left_by(self) -> str:
+        """Name of the object that left the Secret when it was deleted; empty if none did, or it is owned."""
+        return "" if self.owners else self.annotations.get(LEFT_BY, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,9 +190,14 @@ class KeySecrets:
         return await self._patch(owner, current, desired)
 
     async def orphan(self, owner: ObjectReference, current: KeySecret) -> None:
-        """Remove the owner reference, so that Kubernetes keeps the Secret when its owner is deleted."""
+        """Remove the owner reference, so that Kubernetes keeps the Secret when its owner is deleted.
+
+        An annotation names the owner, so that an object of the same name can take the Secret back.
+        """
         others = [reference for reference in current.owners if not _refers_to(reference, owner)]
-        await self._write(owner, current, {"ownerReferences": [each.to_dict() for each in others]})
+        references = [each.to_dict() for each in others]
+        annotations = {LEFT_BY: owner.name}
+        await self._write(owner, current, {"ownerReferences": references, "annotations": annotations})
 
     async def delete(self, owner: ObjectReference, current: KeySecret) -> None:
         """Delete the Secret if it still has the UID that was read."""

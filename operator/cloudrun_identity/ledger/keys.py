@@ -1,6 +1,6 @@
 """Key records of one service account, as a value."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -16,14 +16,40 @@ class KeyRing:
 
     @property
     def owners(self) -> frozenset[str]:
-        """The IdentityKeys, as `namespace/name`, with a recorded key or attempt."""
-        owners = {record.owner for record in self.records.values()}
+        """The IdentityKeys, as `namespace/name`, with an attempt or a key that they did not leave."""
+        owners = {record.owner for record in self.records.values() if not record.left}
         return frozenset(owners | ({self.attempt.owner} if self.attempt else set()))
 
     def of(self, owner: str) -> tuple[LedgerKey, ...]:
-        """Return the records of one object's keys, the oldest first."""
-        own = (record for record in self.records.values() if record.owner == owner)
+        """Return the records of the keys that one object manages, the oldest first."""
+        own = (record for record in self.records.values() if record.owner == owner and not record.left)
         return tuple(sorted(own, key=lambda record: (record.created_time, record.id)))
+
+    @property
+    def left(self) -> tuple[LedgerKey, ...]:
+        """The keys that objects left when they were deleted."""
+        return tuple(record for _, record in sorted(self.records.items()) if record.left)
+
+    def left_by(self, owner: str) -> tuple[LedgerKey, ...]:
+        """Return the keys that an object of this name left."""
+        return tuple(record for record in self.left if record.owner == owner)
+
+    def with_left(self, owner: str) -> "KeyRing":
+        """Return this ring after the deletion of an object that leaves its keys."""
+        left = [each.replace(left=True) for each in self.of(owner) if each.state is not KeyState.UNCLEAR]
+        former = self.left_by(owner)
+        return self.without_owner(owner).with_records((*former, *left))
+
+    def taken_back(self, owner: str) -> "KeyRing":
+        """Return this ring with the keys that an object of this name left as its own."""
+        return self.with_records(each.replace(left=False) for each in self.left_by(owner))
+
+    def without_left(self, existing: Collection[str] = ()) -> "KeyRing":
+        """Return this ring without the left keys that do not exist any more."""
+        records = {
+            key_id: record for key_id, record in self.records.items() if not record.left or key_id in existing
+        }
+        return replace(self, records=records)
 
     def with_records(self, records: Iterable[LedgerKey]) -> "KeyRing":
         """Return this ring with these records, in place of former ones."""

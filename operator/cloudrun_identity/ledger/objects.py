@@ -42,14 +42,17 @@ def object_name(target: Target) -> str:
 def to_object(ledger: Ledger, metadata: Object) -> Object:
     """Return the ledger as a raw PolicyLedger with this metadata, which is that of the object to replace.
 
-    The object has the generation that the write gives it, so that a write of another client shows.
+    The spec has the UID of the object and the generation that the write gives it, so that a write of another
+    client shows. An object that does not exist yet has no UID. Its first version has no grant that the
+    operator has made for certain, so it does not matter whether that version was restored.
     """
-    generation = metadata.get("generation", 0) + 1
+    generation, uid = metadata.get("generation", 0) + 1, metadata.get("uid")
+    written = {"writtenGeneration": generation} | ({"writtenUID": uid} if uid else {})
     return {
         "apiVersion": API_VERSION,
         "kind": PolicyLedger.__name__,
         "metadata": labelled(metadata, ledger),
-        "spec": ledger.to_dict() | {"writtenGeneration": generation},
+        "spec": ledger.to_dict() | written,
     }
 
 
@@ -69,9 +72,20 @@ def from_object(raw: Object) -> Ledger:
             f"({_first_fault(error)}), and nothing that it records is changed; repair it with `kubectl edit "
             f"pledger -n {metadata['namespace']} {metadata['name']}`"
         ) from error
-    generation, written = raw["metadata"].get("generation"), ledger.written_generation
-    by_another = None not in (generation, written) and generation != written
-    return ledger.replace(written_generation=None, restored=ledger.restored or by_another)
+    restored = ledger.restored or _is_by_another(ledger, raw["metadata"])
+    return ledger.replace(written_generation=None, written_uid="", restored=restored)
+
+
+def _is_by_another(ledger: Ledger, metadata: Object) -> bool:
+    """Return whether another client wrote the object with this metadata: it replaced it, or created it again.
+
+    A backup that replaces the object has an older generation. If the object was deleted and created since,
+    the backup has the UID of another object.
+    """
+    generation, written = metadata.get("generation"), ledger.written_generation
+    if None not in (generation, written) and generation != written:
+        return True
+    return bool(ledger.written_uid) and ledger.written_uid != metadata.get("uid")
 
 
 def owner_keys_named_by(raw: Object) -> frozenset[str]:

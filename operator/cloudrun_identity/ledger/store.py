@@ -18,6 +18,7 @@ from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.kube.objects import resource
 from cloudrun_identity.kube.resources import Object, ObjectClient
 
+from .elsewhere import LedgersElsewhere, LedgersOfProject, ledger_digest
 from .index import LedgerIndex
 from .interface import Change
 from .invalid import InvalidLedgers
@@ -60,6 +61,7 @@ class Ledgers:
         self._invalid = InvalidLedgers()
         self._deleting: set[str] = set()  # by UID, objects that this process is deleting
         self._index = LedgerIndex()
+        self._elsewhere = LedgersElsewhere()
         self._locks: WeakValueDictionary[Target, asyncio.Lock] = WeakValueDictionary()
         self._subscribers: list[OnChange] = []
 
@@ -134,15 +136,25 @@ class Ledgers:
         """
         self._invalid.check_complete()
 
-    async def fill(self) -> None:
-        """Read all ledgers; raises `KubeError`."""
-        for raw in await self._client.list(_RESOURCE, self._namespace):
-            self.observed(raw, deleted=False)
+    def of_project(self, project_id: str) -> LedgersOfProject:
+        """Return the ledgers of a project, also those in other namespaces."""
+        own = {
+            object_name(target): ledger_digest(stored.ledger)
+            for target, stored in self._stored.items()
+            if target.project_id == project_id
+        }
+        return LedgersOfProject(own, self._elsewhere.recording(project_id))
 
-    async def namespaces_elsewhere(self) -> frozenset[str]:
-        """Return the other namespaces with ledgers, which belong to differently configured operators."""
-        everywhere = await self._client.list(_RESOURCE)
-        return frozenset(raw["metadata"]["namespace"] for raw in everywhere) - {self._namespace}
+    def only_elsewhere(self, owner_key: str) -> bool:
+        """Return whether ledgers name an object, but only those in other namespaces."""
+        return self._elsewhere.name(owner_key) and not any(
+            owner_key in (ledger.owner_keys | ledger.resource_owners) for ledger in self.all()
+        )
+
+    async def fill(self) -> None:
+        """Read all ledgers, also those in other namespaces; raises `KubeError`."""
+        for raw in await self._client.list(_RESOURCE):
+            self.observed(raw, deleted=False)
 
     def observed(self, raw: Object, *, deleted: bool) -> frozenset[str]:
         """Add an object from a list or a watch event to the cache, unless a newer version is known.
@@ -152,7 +164,10 @@ class Ledgers:
 
         """
         metadata = raw["metadata"]
-        if metadata["namespace"] != self._namespace or self._versions.has(metadata):
+        if metadata["namespace"] != self._namespace:
+            self._elsewhere.observe(raw, deleted=deleted)
+            return frozenset()
+        if self._versions.has(metadata):
             return frozenset()
         try:
             ledger = from_object(raw)

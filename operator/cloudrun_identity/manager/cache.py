@@ -4,14 +4,17 @@ A list fills it before the first reconcile. Then the watches and the replies to 
 it. A version that is older than the known one is dropped.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
-from cloudrun_identity.api import CloudRunIdentity, ManagedProject
+from cloudrun_identity.api import CloudRunIdentity, ManagedProject, ProjectOperator
 from cloudrun_identity.iam.namespace_selection import admits_namespace
 from cloudrun_identity.iam.role_permissions import home_of
+from cloudrun_identity.kube.finalizers import as_being_deleted, is_bypassed
 from cloudrun_identity.kube.objects import compact
 from cloudrun_identity.kube.resources import Object
 from cloudrun_identity.ledger.model import Ledger
@@ -19,7 +22,7 @@ from cloudrun_identity.ledger.store import Ledgers
 from cloudrun_identity.reconcile.cluster_state import ObjectKey, custom_role_key, role_key
 from cloudrun_identity.reconcile.reconciler import AnyKindReconciler
 
-from .change_predicates import is_older, needs_reconcile, visible_to_referrers
+from .change_predicates import is_older, needs_reconcile, operator_in, visible_to_referrers
 from .cluster_view import ClusterView
 from .object_index import Entry
 
@@ -36,6 +39,8 @@ class ObjectChange:
 
 NO_CHANGE = ObjectChange()
 
+_log = logging.getLogger(__name__)
+
 _PROJECT = ManagedProject.__name__
 
 
@@ -48,9 +53,13 @@ class Cache(ClusterView):
         ledgers: Ledgers,
         wake: Callable[[Iterable[ObjectKey]], None],
         operator_identity: Callable[[], str] = lambda: "",
+        operator: ProjectOperator | None = None,
     ) -> None:
-        """`wake` is called with the objects that a write of the operator, or a ledger, concerns."""
-        super().__init__(kinds, ledgers, operator_identity)
+        """`wake` is called with the objects that a write of the operator, or a ledger, concerns.
+
+        `operator` is this operator; None in a dry run, which operates every project.
+        """
+        super().__init__(kinds, ledgers, operator_identity, operator)
         self._wake = wake
         for ledger in ledgers.all():
             self._ledger_changed(Ledger.of(ledger.target), ledger)
@@ -69,16 +78,15 @@ class Cache(ClusterView):
         if key.kind == _PROJECT:
             self._declared_credentials = None
         if deleted:
-            self._objects.remove(key)
-            woken = self._concerned(key, old) | frozenset(self._projects_recording(key))
-            return ObjectChange(changed=True, woken=woken)
+            return self._keep_to_finalize(key, raw) or self._remove(key)
         raw = compact(raw)
         try:
             obj = self._kinds[key.kind].model.model_validate(raw)
         except ValidationError:
-            is_new = self.stored(key) is None
+            last = self.stored(key)
+            wakes = last is None or operator_in(last.raw) != operator_in(raw)
             self._objects.put_invalid(key, raw)  # its reconcile reports the error
-            return ObjectChange(changed=True, woken=self._concerned(key, old) if is_new else frozenset())
+            return ObjectChange(changed=True, woken=self._concerned(key, old) if wakes else frozenset())
         self._objects.put(key, raw, obj)
         known = old.raw if old else None
         is_visible = visible_to_referrers(known) != visible_to_referrers(raw)
@@ -107,8 +115,38 @@ class Cache(ClusterView):
             self._wake(woken | {key} if is_edited else woken)
 
     def drop(self, raw: Object) -> None:
-        """Remove an object that a write of the operator did not find."""
-        self._wake(self.observe(raw, deleted=True).woken)
+        """Remove an object that a write did not find, or that was finalized after its removal.
+
+        The watch delivers the last version later, which shows whether the object is still to be finalized.
+        """
+        key = _key(raw)
+        old = self._objects.get(key)
+        if not (old and is_older(raw, old.raw, deleted=True)):
+            self._wake(self._remove(key).woken)
+
+    def _remove(self, key: ObjectKey) -> ObjectChange:
+        old = self._objects.get(key)
+        self._objects.remove(key)
+        self._declared_credentials = None
+        woken = self._concerned(key, old) | frozenset(self._projects_recording(key))
+        return ObjectChange(changed=True, woken=woken)
+
+    def _keep_to_finalize(self, key: ObjectKey, removed: Object) -> ObjectChange | None:
+        """Keep an object that was removed in spite of its finalizer; None if nothing must be undone for it.
+
+        It counts as being deleted until the operator has finalized it, or until a new object has its name.
+        """
+        if not (key.namespace and is_bypassed(removed)):
+            return None
+        raw = as_being_deleted(compact(removed), datetime.now(UTC))
+        try:
+            obj = self._kinds[key.kind].model.model_validate(raw)
+        except ValidationError:  # the operator did nothing for it
+            return None
+        _log.warning("the API server removed %s while the finalizer was added; it is finalized now", key)
+        old = self._objects.get(key)
+        self._objects.put(key, raw, obj, is_removed=True)
+        return ObjectChange(changed=True, woken=self._concerned(key, old))
 
     def _changed_admissions(self, name: str, before: Mapping[str, str] | None) -> Iterable[ObjectKey]:
         """Yield the projects that admit the namespace with only one of its previous and its new labels.

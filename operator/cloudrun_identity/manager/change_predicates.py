@@ -58,4 +58,11 @@ def visible_to_referrers(raw: Object | None) -> object:
         "deletionTimestamp" in metadata,
         status.get("projectNumber"),
         raw["kind"] == ManagedProject.__name__ and "conditions" in status,
+        operator_in(raw),
     )
+
+
+def operator_in(raw: Object) -> object:
+    """Return the operator in the status of a ManagedProject. The object need not fit its kind."""
+    status = raw.get("status") or {}
+    return str(status.get("operator")) if raw["kind"] == ManagedProject.__name__ else None

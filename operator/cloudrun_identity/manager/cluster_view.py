@@ -8,6 +8,7 @@ from cloudrun_identity.api import (
     CustomRole,
     IdentityAttachment,
     ManagedProject,
+    ProjectOperator,
     ReconciledResource,
 )
 from cloudrun_identity.kube.resources import Object
@@ -25,6 +26,7 @@ from cloudrun_identity.reconcile.cluster_state import (
 )
 from cloudrun_identity.reconcile.invalid_objects import accounts_said_by, project_id_said_by, project_named_by
 from cloudrun_identity.reconcile.preconditions import Allowed
+from cloudrun_identity.reconcile.project_operator import recorded_operator
 from cloudrun_identity.reconcile.reconciler import AnyKindReconciler
 
 from .ledger_view import LedgerView
@@ -43,6 +45,7 @@ class ClusterView(LedgerView):
         kinds: Mapping[str, AnyKindReconciler],
         ledgers: Ledgers,
         operator_identity: Callable[[], str],
+        operator: ProjectOperator | None,
     ) -> None:
         super().__init__(ledgers)
         self._kinds = kinds
@@ -50,6 +53,7 @@ class ClusterView(LedgerView):
         self._listed: set[str] = set()
         self._namespaces = Namespaces()
         self._operator_identity = operator_identity
+        self._operator = operator
         self._declared_credentials: frozenset[str] | None = None
 
     # Objects.
@@ -93,6 +97,10 @@ class ClusterView(LedgerView):
         }
         return invalid.union(self._objects.referrers(key))
 
+    def locations(self, namespace: str, project: str) -> frozenset[str]:
+        """Return the locations that attachments and bindings of a namespace name in a ManagedProject."""
+        return self._objects.locations(namespace, project)
+
     def exists(self, key: ObjectKey) -> bool:
         """Return whether the object exists. Objects of a kind that is not installed are assumed to exist."""
         return self.stored(key) is not None or key.kind not in self._listed
@@ -126,6 +134,13 @@ class ClusterView(LedgerView):
         projects = [project for key in declarers if (project := self.project(key.name))]
         return min(projects, key=older_first, default=None)
 
+    def operates(self, project: ManagedProject) -> bool:
+        """Return whether this operator acts on the project: its status names this operator."""
+        stored = self.stored(ObjectKey.of(project))  # the last version, which may be invalid
+        return self._operator is None or (
+            stored is not None and recorded_operator(stored.raw) == self._operator
+        )
+
     def invalid_project_on(self, project_id: str) -> ObjectKey | None:
         """Return the oldest ManagedProject of a Google Cloud project if it was never valid."""
         candidates = {
@@ -148,6 +163,11 @@ class ClusterView(LedgerView):
             self._declared_credentials = frozenset[str]().union(*map(accounts_said_by, raws))
         identity = self._operator_identity()
         return self._declared_credentials | {identity} if identity else self._declared_credentials
+
+    def project_of(self, raw: Object) -> Object | None:
+        """Return the ManagedProject that an object names, as the API server sent it."""
+        stored = self.stored(project_key(project_named_by(raw))) if raw["kind"] != _PROJECT else None
+        return stored.raw if stored else None
 
     # Namespaces.
 

@@ -4,10 +4,12 @@
 what `Ports` holds. The kinds are composed from the table in `registry`.
 """
 
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
+from cloudrun_identity.api import ProjectOperator
 from cloudrun_identity.controllers.cloud_run_identity.propagation import PropagationTracker
 from cloudrun_identity.gcp.client_pool import ClientPool
 from cloudrun_identity.gcp.clients import GoogleClients
@@ -15,6 +17,8 @@ from cloudrun_identity.gcp.policies import Policies
 from cloudrun_identity.gcp.ratelimit import Priority
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.kube.event_recorder import EventRecorder
+from cloudrun_identity.kube.lease import NAME as LEASE
+from cloudrun_identity.kube.lease_observer import LeaseObserver
 from cloudrun_identity.kube.resources import ObjectClient
 from cloudrun_identity.kube.secrets import KeySecrets
 from cloudrun_identity.ledger.store import Ledgers
@@ -28,7 +32,9 @@ from cloudrun_identity.reconcile.events import DriftObserver, EventPort, EventRe
 from cloudrun_identity.reconcile.executor import CloudExecutor, Executor
 from cloudrun_identity.reconcile.finish import Finisher, ReportObserver, ignore_report
 from cloudrun_identity.reconcile.grants.resolver import GrantResolver
+from cloudrun_identity.reconcile.project_operator import OperatorGate
 from cloudrun_identity.reconcile.reconciler import AnyKindReconciler, Reconciler
+from cloudrun_identity.reconcile.repeated_drift import DriftHistory
 from cloudrun_identity.reconcile.status_records import Records
 
 from .cache import Cache
@@ -37,6 +43,7 @@ from .hooks import checkpoints, now
 from .kubernetes import CountedClient, KubeWrites
 from .manager import Manager
 from .metrics import Metrics
+from .project_operators import ProjectOperators
 from .project_settings import ProjectSettings
 from .registry import KINDS, Cloud, KindParts
 from .resync import Resync
@@ -63,8 +70,6 @@ class Ports:
     """The receiver of detected and repaired drift."""
     syncs: SyncObserver
     """The receiver of the outcomes of policy syncs."""
-    slots: Slots
-    """Slots of the workers, which a waiting reconcile releases."""
     wake: Callable[[Iterable[ObjectKey]], None]
     """Called with the objects that the change of another object concerns."""
     executor: Callable[[EventReporter], Executor] = CloudExecutor
@@ -74,6 +79,10 @@ class Ports:
     target_id: Callable[[Target], Awaitable[str]] | None = None
     """Reads the unique id of a target; by default from Google Cloud."""
     sync_settings: SyncerSettings = field(default_factory=SyncerSettings)
+    operator: ProjectOperator | None = None
+    """This operator; None in a dry run, which operates every project."""
+    projects_elsewhere: Callable[[int], None] = lambda _: None
+    """Called with the number of projects of other operators."""
     ignores_observe: bool = False
     """True to sync the policies of observed projects too, as a dry run does."""
     on_report: ReportObserver = ignore_report
@@ -103,13 +112,15 @@ def build_manager(
             kube=KubeWrites(client),
             google=google,
             namespace=namespace,
+            operator=ProjectOperator(namespace=namespace, lease=LEASE),
+            projects_elsewhere=metrics.projects_elsewhere,
             events=events,
             drift=metrics,
             syncs=metrics,
-            slots=slots,
             wake=partial(queue.add_all, priority=Priority.EDIT),
         )
     )
+    events.use_stand_ins(engine.cache.project_of)
     metrics.watch_queue(queue)
     metrics.watch_slots(slots.held)
     metrics.watch_objects(lambda: engine.cache.counts(now()))
@@ -132,7 +143,7 @@ def compose(ports: Ports) -> Engine:
     ledgers = Ledgers(ports.client, ports.namespace)
     # The cache asks the kinds for the references of an object. They are added below, because they need it.
     kinds: dict[str, AnyKindReconciler] = {}
-    cache = Cache(kinds, ledgers, ports.wake, lambda: ports.google.identity)
+    cache = Cache(kinds, ledgers, ports.wake, lambda: ports.google.identity, ports.operator)
     settings = ProjectSettings(cache)
     cloud = Cloud.of(ClientPool(ports.google, settings.credential))
     policies = ports.policies(cloud.policies, ledgers)
@@ -166,9 +177,9 @@ def compose(ports: Ports) -> Engine:
         resolver=GrantResolver(cloud.roles),
         event_reporter=event_reporter,
         wall_clock=now,
-        slot_released=ports.slots.slot_released,
     )
-    executor, finisher = ports.executor(event_reporter), Finisher(deps, ports.on_report)
+    drift_history = DriftHistory(time.monotonic)
+    executor, finisher = ports.executor(event_reporter), Finisher(deps, ports.on_report, drift_history)
     parts = KindParts(
         cloud=cloud,
         deps=deps,
@@ -180,6 +191,7 @@ def compose(ports: Ports) -> Engine:
         records=Records(cache, ports.kube, checkpoint),
         checkpoint=checkpoint,
         removals=removal_limiter.budget,
+        drift_history=drift_history,
     )
     kinds |= {kind: build(parts) for kind, build in KINDS.items()}
     return Engine(
@@ -190,7 +202,25 @@ def compose(ports: Ports) -> Engine:
         syncers=syncers,
         kinds=kinds,
         policies=policies,
-        reconciler=Reconciler(kinds, deps, finisher, Deadline()),
+        reconciler=Reconciler(
+            kinds, deps, finisher, Deadline(), _operator_gate(ports, cache, ledgers, event_reporter)
+        ),
+    )
+
+
+def _operator_gate(
+    ports: Ports, cache: Cache, ledgers: Ledgers, event_reporter: EventReporter
+) -> OperatorGate | None:
+    if ports.operator is None:
+        return None
+    return ProjectOperators(
+        ports.operator,
+        objects=cache,
+        ledgers=ledgers,
+        leases=LeaseObserver(ports.client, time.monotonic),
+        kube=ports.kube,
+        warn=event_reporter.warn_about,
+        count=ports.projects_elsewhere,
     )
 
 

@@ -60,13 +60,6 @@ class Manager:
     async def fill(self, listed: Callable[[Resource, Object], None]) -> None:
         """Fill the cache, and call `listed` with each object. Raises KubeError."""
         await self._engine.fill(self._client, self.kinds, listed)
-        elsewhere = await self._engine.ledgers.namespaces_elsewhere()
-        if elsewhere:
-            _log.warning(
-                "PolicyLedgers exist in namespace %s, which this operator does not read: it treats the "
-                "grants that they record as unmanaged; check --operator-namespace",
-                ", ".join(sorted(elsewhere)),
-            )
 
     def start(self) -> None:
         """Enqueue every known object, and start the workers and the periodic resync."""

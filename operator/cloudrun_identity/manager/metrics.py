@@ -73,6 +73,13 @@ class Metrics:
             registry=self._registry,
         )
 
+        self._projects_elsewhere = Gauge(
+            "projects_operated_elsewhere",
+            "ManagedProjects that another operator on the cluster acts on.",
+            namespace=PREFIX,
+            registry=self._registry,
+        )
+
     def observed(self, method: str, code: str, seconds: float) -> None:
         """Count a call of `method` that ended with the gRPC status `code` after `seconds`."""
         self._google_calls.labels(method, code).inc()
@@ -106,6 +113,10 @@ class Metrics:
     def leading(self, is_leader: bool) -> None:
         """Record whether this replica holds the Lease."""
         self._is_leader.set(is_leader)
+
+    def projects_elsewhere(self, count: int) -> None:
+        """Record the number of ManagedProjects that another operator acts on."""
+        self._projects_elsewhere.set(count)
 
     def watch_queue(self, queue: KeyedQueue[Any]) -> None:
         """Expose the depth and age of `queue`, read at each scrape."""

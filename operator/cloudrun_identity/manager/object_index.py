@@ -1,11 +1,11 @@
 """Index of all objects: valid ones by name, kind, reference and declared resource; invalid ones by name."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from cloudrun_identity.api import ReconciledResource, Resource
+from cloudrun_identity.api import IAMBinding, IdentityAttachment, ReconciledResource, Resource
 from cloudrun_identity.kube.resources import Object
 from cloudrun_identity.reconcile.cluster_state import ObjectKey, StoredObject
 from cloudrun_identity.reconcile.reconciler import AnyKindReconciler
@@ -38,17 +38,21 @@ class ObjectIndex:
         self._by_kind: defaultdict[str, dict[ObjectKey, Entry]] = defaultdict(dict)
         self._referrers: defaultdict[ObjectKey, set[ObjectKey]] = defaultdict(set)
         self._declarers: defaultdict[tuple[str, str], set[ObjectKey]] = defaultdict(set)
+        self._locations: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
         self._invalid: dict[ObjectKey, Object] = {}
 
-    def put(self, key: ObjectKey, raw: Object, obj: ReconciledResource) -> None:
+    def put(self, key: ObjectKey, raw: Object, obj: ReconciledResource, *, is_removed: bool = False) -> None:
         """Add or replace an object with a valid version."""
         self.remove(key)
         kind = self._kinds[key.kind]
-        entry = Entry(raw, obj, kind.references(obj), (key.kind, kind.declares(obj)))
+        declares = (key.kind, kind.declares(obj))
+        entry = Entry(raw, obj, kind.references(obj), declares, is_removed=is_removed)
         self._entries[key] = self._by_kind[key.kind][key] = entry
         for reference in entry.references:
             self._referrers[reference].add(key)
         self._declarers[entry.declares].add(key)
+        if (place := _place_of(obj)) is not None:
+            self._locations[place[:2]][place[2]] += 1
 
     def put_invalid(self, key: ObjectKey, raw: Object) -> None:
         """Add or replace an object with a version that does not fit its kind."""
@@ -64,6 +68,11 @@ class ObjectIndex:
         for reference in entry.references:
             _discard(self._referrers, reference, key)
         _discard(self._declarers, entry.declares, key)
+        if (place := _place_of(entry.obj)) is not None:
+            counts = self._locations[place[:2]]
+            counts[place[2]] -= 1
+            if not counts[place[2]]:
+                del counts[place[2]]
 
     def get(self, key: ObjectKey) -> Entry | None:
         """Return the last valid version of an object."""
@@ -118,9 +127,25 @@ class ObjectIndex:
         """Return the valid objects that refer to this one, which need not exist."""
         return self._referrers.get(key, ())
 
+    def locations(self, namespace: str, project: str) -> frozenset[str]:
+        """Return the locations that attachments and bindings of a namespace name in a ManagedProject."""
+        return frozenset(self._locations.get((namespace, project), ()))
+
     def declarers(self, declares: tuple[str, str]) -> Collection[ObjectKey]:
         """Return the objects that declare a Google Cloud resource, as in `Entry.declares`."""
         return self._declarers.get(declares, ()) if declares[1] else ()
+
+
+def _place_of(obj: ReconciledResource) -> tuple[str, str, str] | None:
+    """Return the namespace, the ManagedProject and the location that an object names; None without one."""
+    match obj:
+        case IdentityAttachment():
+            location: str | None = obj.spec.workload.location
+        case IAMBinding():
+            location = obj.spec.target.workload_location
+        case _:
+            return None
+    return (obj.metadata.namespace, obj.spec.project_ref.name, location) if location else None
 
 
 def _discard(index: "defaultdict[Any, set[ObjectKey]]", at: object, key: ObjectKey) -> None:

@@ -42,9 +42,12 @@ class ProjectSettings:
         return credential_of(project) if project else OWN
 
     def is_suspended(self, project_id: str) -> bool:
-        """Return whether the project is suspended: the operator reads and writes nothing there."""
+        """Return whether the project is suspended: the operator reads and writes nothing there.
+
+        For this operator, a project of another operator on the cluster is suspended.
+        """
         project = self._cache.project_on(project_id)
-        return project is not None and is_suspended(project, project)
+        return project is not None and (is_suspended(project, project) or not self._cache.operates(project))
 
     def is_observed(self, project_id: str) -> bool:
         """Return whether the project's management policy is Observe: the operator writes nothing there."""

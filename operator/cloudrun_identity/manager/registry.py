@@ -56,6 +56,7 @@ from cloudrun_identity.reconcile.executor import Executor
 from cloudrun_identity.reconcile.finish import Finisher
 from cloudrun_identity.reconcile.kind_reconciler import KindReconciler
 from cloudrun_identity.reconcile.reconciler import AnyKindReconciler
+from cloudrun_identity.reconcile.repeated_drift import DriftHistory
 from cloudrun_identity.reconcile.status_records import Records
 
 from .hooks import key_clock, now
@@ -126,6 +127,8 @@ class KindParts:
     """Called after each step that a crash could follow."""
     removals: Callable[[str], Budget]
     """Returns the removals of unmanaged members in a project in the last hour, by namespace."""
+    drift_history: DriftHistory
+    """Times of the last repairs of drift."""
 
 
 def managed_project(parts: KindParts) -> AnyKindReconciler:
@@ -137,10 +140,11 @@ def managed_project(parts: KindParts) -> AnyKindReconciler:
         OrgPolicies(cloud.clients),
         cloud.inventory,
         cloud.clients.identity,
-        OrphanReleaser(parts.ledgers, parts.deps.syncers, parts.deps.slot_released),
+        OrphanReleaser(parts.ledgers, parts.deps.syncers),
         now,
         PowerfulAccounts(cloud.policies, cloud.roles, time.monotonic),
         parts.removals,
+        parts.drift_history.repeated,
     )
     return KindReconciler(kind, parts.deps, parts.executor, parts.finisher, resource=kind)
 

@@ -34,6 +34,10 @@ class Projects(Protocol):
         """Return the ManagedProject with this name."""
         ...
 
+    def operates(self, project: ManagedProject) -> bool:
+        """Return whether this operator acts on the project."""
+        ...
+
     def referrers(self, key: ObjectKey) -> Iterable[ObjectKey]:
         """Return the objects that refer to this one."""
         ...
@@ -94,6 +98,9 @@ class Resync:
     async def _resync(self, name: str) -> None:
         project = self._projects.project(name)
         if project is None or project.spec.suspend:
+            return
+        if not self._projects.operates(project):
+            self._enqueue(project_key(name), Priority.RESYNC)  # its reconcile asks for the other operator
             return
         started = asyncio.get_running_loop().time()
         drifted = {

@@ -1,6 +1,7 @@
 """Run the operator's own reconcile over manifests, without a cluster and without a write."""
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from cloudrun_identity.api import (
@@ -21,10 +22,10 @@ from cloudrun_identity.manager.engine import Engine
 from cloudrun_identity.manager.factory import Ports, compose
 from cloudrun_identity.manager.kubernetes import CountedClient, KubeWrites
 from cloudrun_identity.manager.metrics import Metrics
-from cloudrun_identity.manager.slots import Slots
 from cloudrun_identity.policy.ports import SyncerSettings
 from cloudrun_identity.reconcile.cluster_state import ObjectKey
 from cloudrun_identity.reconcile.executor import ASSUMED_UNIQUE_ID
+from cloudrun_identity.reconcile.outcomes import InSync, Outcome
 from cloudrun_identity.reconcile.status import Report
 
 from .dry_run_executor import DryRunExecutor
@@ -44,7 +45,46 @@ async def dry_run(google: GoogleClients, objects: Iterable[Object]) -> DryRun:
     The objects are of the operator's kinds, or namespaces. `google` must refuse to write. The namespace of an
     object need not be among the objects.
     """
-    client = await _in_memory(objects)
+    async with dry_run_session(google, await _in_memory(objects), _NAMESPACE) as run:
+        await run.reconcile_all()
+        steps = _grouped([*run.executor.steps, *_grant_steps(run.engine, run.executor)])
+        return DryRun(tuple(steps), tuple(run.blockers()))
+
+
+@dataclass(frozen=True, slots=True)
+class DryRunSession:
+    """A composed engine over objects in memory, which writes nothing."""
+
+    engine: Engine
+    """Everything between the objects and Google Cloud."""
+    executor: DryRunExecutor
+    """Executor that assumes the effect of every action."""
+    reports: "_Reports"
+    """Reports of the reconciles."""
+
+    async def reconcile_all(self) -> None:
+        """Reconcile every object, in the order of references, until a round changes nothing."""
+        keys = sorted(self.engine.cache.known(), key=_order)
+        before: object = None
+        for _ in range(MAX_ROUNDS):
+            for key in keys:
+                await self.engine.reconciler.reconcile(key, max_age=0.0)
+            changes = tuple(policies_of(self.engine).changes())
+            after = (tuple(self.executor.steps), dict(self.reports.latest), changes)
+            if after == before:
+                return
+            before = after
+
+    def blockers(self) -> Iterable[PlanBlocker]:
+        """Return why objects would not become Ready."""
+        return self.reports.blockers()
+
+
+@asynccontextmanager
+async def dry_run_session(
+    google: GoogleClients, client: InMemoryClient, namespace: str
+) -> AsyncIterator[DryRunSession]:
+    """Compose an engine over the objects of `client`, with the ledgers in `namespace`, for the block."""
     metrics, reports, executor = Metrics(), _Reports(), DryRunExecutor()
     counted = CountedClient(client, metrics)
     engine = compose(
@@ -52,11 +92,10 @@ async def dry_run(google: GoogleClients, objects: Iterable[Object]) -> DryRun:
             client=counted,
             kube=KubeWrites(counted),
             google=google,
-            namespace=_NAMESPACE,
+            namespace=namespace,
             events=_NoEvents(),
             drift=metrics,
             syncs=metrics,
-            slots=Slots(1),
             wake=lambda _: None,
             executor=lambda _: executor,
             policies=lambda policies, ledgers: DryRunPolicies(
@@ -70,10 +109,7 @@ async def dry_run(google: GoogleClients, objects: Iterable[Object]) -> DryRun:
     )
     try:
         await engine.fill(counted, KINDS)
-        await _reconcile_all(engine, executor, reports)
-        return DryRun(
-            tuple(_grouped([*executor.steps, *_grant_steps(engine, executor)])), tuple(reports.blockers())
-        )
+        yield DryRunSession(engine, executor, reports)
     finally:
         await engine.close()
 
@@ -92,8 +128,17 @@ class _Reports:
         """Return why objects would not become Ready, those of one object together."""
         for key in sorted(self.latest, key=_order):
             report = self.latest[key]
-            outcomes = dict.fromkeys((report.outcome, *report.others))
+            outcomes = (report.outcome, *_apart_from(report.outcome, report.others))
             yield from (found for each in outcomes if (found := blocker(key, each)))
+
+
+def _apart_from(shown: Outcome, others: Iterable[Outcome]) -> Iterable[Outcome]:
+    """Return the outcomes that the message does not contain. That of a refusal lists several of them."""
+    if isinstance(shown, InSync):
+        return dict.fromkeys(others)
+    return dict.fromkeys(
+        each for each in others if isinstance(each, InSync) or each.message not in shown.message
+    )
 
 
 class _NoEvents:
@@ -129,21 +174,8 @@ async def _in_memory(objects: Iterable[Object]) -> InMemoryClient:
     return client
 
 
-async def _reconcile_all(engine: Engine, executor: DryRunExecutor, reports: _Reports) -> None:
-    """Reconcile every object, in the order of references, until a round changes nothing."""
-    keys = sorted(engine.cache.known(), key=_order)
-    before: object = None
-    for _ in range(MAX_ROUNDS):
-        for key in keys:
-            await engine.reconciler.reconcile(key, max_age=0.0)
-        after = (tuple(executor.steps), dict(reports.latest), tuple(_policies(engine).changes()))
-        if after == before:
-            return
-        before = after
-
-
 def _grant_steps(engine: Engine, executor: DryRunExecutor) -> Iterable[PlannedStep]:
-    for target, sign, grant in _policies(engine).changes():
+    for target, sign, grant in policies_of(engine).changes():
         owner = _owner_of(engine, grant, sign)
         key = ObjectKey(owner.kind, owner.namespace, owner.name)
         yield PlannedStep(describe_policy(target), sign, grant_text(grant), key, executor.is_observed(key))
@@ -157,7 +189,8 @@ def _owner_of(engine: Engine, grant: Grant, sign: Sign) -> Owner:
     return engine.syncers.exclusive_owner(grant)
 
 
-def _policies(engine: Engine) -> DryRunPolicies:
+def policies_of(engine: Engine) -> DryRunPolicies:
+    """Return the policies of an engine that is composed for a dry run."""
     if not isinstance(engine.policies, DryRunPolicies):
         raise TypeError("the engine is not composed for a dry run")
     return engine.policies

@@ -47,6 +47,11 @@ class DryRunPolicies:
                 for grant in sorted(grants, key=grant_text):
                     yield target, sign, grant
 
+    def present_before(self, target: Target) -> frozenset[Grant]:
+        """Return the grants in the policy as it was read; none if it was not read."""
+        read = self._read.get(target)
+        return frozenset(grants_in(read, target)) if read else frozenset()
+
     async def _read_once(self, target: Target) -> Policy:
         try:
             return await self._policies.get(target)

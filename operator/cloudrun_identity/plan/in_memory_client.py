@@ -4,8 +4,8 @@ import itertools
 from http import HTTPStatus
 
 from cloudrun_identity.kube.errors import KubeError
-from cloudrun_identity.kube.objects import apply_merge_patch
-from cloudrun_identity.kube.resources import Object, Objects, PatchType, Resource
+from cloudrun_identity.kube.objects import apply_merge_patch, resource_of
+from cloudrun_identity.kube.resources import NAMESPACES, Object, Objects, PatchType, Resource
 
 _Place = tuple[str, str, str]
 
@@ -39,6 +39,10 @@ class InMemoryClient:
         number = next(self._numbers)
         metadata = {**obj["metadata"], "uid": f"{number:08}", "generation": 1}
         return self._store(resource, {**obj, "metadata": metadata})
+
+    def put(self, obj: Object) -> None:
+        """Store a copy of an object of a cluster, with its uid."""
+        self._store(NAMESPACES if obj["kind"] == "Namespace" else resource_of(obj), obj)
 
     async def replace(self, resource: Resource, obj: Object, *, subresource: str = "") -> Object:
         """Put the object in the place of the stored one."""

@@ -6,9 +6,8 @@ returns the ledger after the write. Both are pure, so a sync after a crash is an
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from cloudrun_identity.api import MAX_MEMBERS, GrantState, LedgerEntry
 from cloudrun_identity.iam.grants import Grant, Target, order
@@ -21,7 +20,7 @@ from .exclusive import conflicting, unmanaged
 from .left_grants import with_left_grants
 from .merge import Removal
 from .registered_forms import Before, registered_grants, told_apart, with_declared
-from .review import EntryReview, WantedGrants
+from .review import EntryReview, SyncFacts, WantedGrants
 from .steps import AddGrant, GrantStep, RemoveUnmanaged, RetainGrant
 from .tombstones import index_tombstones, unmanaged_tombstones, with_tombstones
 
@@ -83,15 +82,7 @@ def plan_policy(
     ledger: Ledger,
     declared: Iterable[DesiredGrants],
     present: Collection[Grant],
-    *,
-    may_release: bool,
-    observed: bool = False,
-    withheld: Collection[Grant] = (),
-    protected: Callable[[str], bool] = lambda _: False,
-    may_return: Callable[[str, str], bool] = lambda *_: True,
-    write_found: bool = False,
-    is_operator: Callable[[str], bool] = lambda _: False,
-    account_ids: Mapping[str, str] = MappingProxyType({}),
+    facts: SyncFacts,
 ) -> PolicyPlan:
     """Plan a sync of the policy of `ledger.target`, in which these grants are present.
 
@@ -99,16 +90,7 @@ def plan_policy(
         ledger: The ledger of the policy.
         declared: The desired grants of every object with a grant or an entry on the policy.
         present: The grants as the policy shows them.
-        may_release: False until every object has declared its grants, so that no object loses a grant that
-            another one releases.
-        observed: True if the project is only observed. No grant is released then. The entries of edited
-            objects are kept, and those of deleted objects are dropped.
-        withheld: The grants that this sync does not write.
-        protected: Returns whether a member is never removed from an exclusive binding.
-        may_return: `may_return(email, unique_id)` returns whether an object may undelete the account.
-        write_found: True if the policy shows the write that the ledger records, and no other.
-        is_operator: Returns whether no grant of a member is removed, because the operator acts as it.
-        account_ids: By member, the unique ID of the account that has its e-mail now, as far as it is known.
+        facts: The other facts on which the plan depends.
 
     """
     declared = tuple(declared)
@@ -123,13 +105,7 @@ def plan_policy(
             {each.owner.owner_key: each for each in declared},
             with_declared(shown, registered_grants(ledger.entries)),
             shown,
-            may_release=may_release,
-            observed=observed,
-            withheld=withheld,
-            may_return=may_return,
-            write_found=write_found,
-            is_operator=is_operator,
-            account_ids=account_ids,
+            facts,
             restored=ledger.restored,
         )
         for grant, entry in ledger.entries.items():
@@ -176,17 +152,17 @@ def plan_policy(
     )
     new = frozenset(begun) & owners.keys()
     conflicts = conflicting(ledger.target, declared, entries)
-    unmanaged_grants = tuple(unmanaged(ledger.target, declared, present, entries, protected))
+    unmanaged_grants = tuple(unmanaged(ledger.target, declared, present, entries, facts.protected))
     additions = [
         AddGrant(desired.grant, owner_key_of(min(owners[desired.grant])))
         for desired in desired_grants
-        if desired.grant not in withheld
+        if desired.grant not in facts.withheld
         and (desired.grant not in present or desired.grant in review.replaced)
     ]
-    removals = _removals_of_unmanaged(unmanaged_grants, declared, conflicts) if may_release else ()
+    removals = _removals_of_unmanaged(unmanaged_grants, declared, conflicts) if facts.may_release else ()
     return PolicyPlan(
         ledger=with_left_grants(ledger.with_entries(entries), ledger, present).replace(
-            restored=ledger.restored and not may_release, target_absent=False
+            restored=ledger.restored and not facts.may_release, target_absent=False
         ),
         steps=(*review.steps, *additions, *removals),
         desired_grants=desired_grants,
@@ -207,7 +183,7 @@ def plan_policy(
         refused_before=frozenset(
             grant for grant, entry in ledger.entries.items() if entry.is_rejected and grant in wanted.grants
         ),
-        withheld=frozenset(withheld),
+        withheld=frozenset(facts.withheld),
         unrecorded=unrecorded,
         unmanaged=unmanaged_grants,
         conflicting=conflicts,

@@ -1,15 +1,16 @@
 """Shares of namespaces in the principals that one policy may have."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-from cloudrun_identity.api import LedgerEntry
+from cloudrun_identity.api import MAX_PRINCIPALS, LedgerEntry
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.iam.shares import Budget
 from cloudrun_identity.ledger.owners import Owner
 
 from .desired_grants import DesiredGrant
+from .merge import Removal
 
 
 def policy_budget(
@@ -33,6 +34,33 @@ def policy_budget(
     managed = [entry for grant, entry in entries.items() if grant in present and entry.owners]
     used = Counter(namespace_of(entry) for entry in managed)
     return Budget(limit, used, max(0, principals - len(managed)), namespaces)
+
+
+def share_refusals(
+    desired_grants: Sequence[DesiredGrant],
+    entries: Mapping[Grant, LedgerEntry],
+    present: frozenset[Grant],
+    removals: Iterable[Removal],
+    *,
+    namespaces: Callable[[], frozenset[str]],
+    principals: int,
+) -> dict[Grant, GoogleError]:
+    """Return the refusals of desired grants that would take the shares of other namespaces in a policy.
+
+    Args:
+        desired_grants: The desired grants that the sync may write.
+        entries: The entries of the ledger.
+        present: The grants in the policy.
+        removals: The grants that the sync removes.
+        namespaces: Returns the namespaces with a share. Not called if every desired grant is present.
+        principals: The principals of the policy without the removed ones.
+
+    """
+    if all(desired.grant in present for desired in desired_grants):
+        return {}
+    remaining = present - {removal.grant for removal in removals}
+    budget = policy_budget(entries, remaining, namespaces(), limit=MAX_PRINCIPALS, principals=principals)
+    return over_share(desired_grants, remaining, entries, budget)
 
 
 def over_share(

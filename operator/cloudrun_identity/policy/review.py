@@ -23,9 +23,33 @@ class WantedGrants:
     owners: Mapping[Grant, frozenset[str]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncFacts:
+    """Facts on which the plan of a sync depends, besides the ledger, the desired grants and the policy."""
+
+    may_release: bool
+    """False until every object has declared its grants, so that no object loses a grant that another one
+    releases."""
+    observed: bool = False
+    """True if the project is only observed. No grant is released then. The entries of edited objects are
+    kept, and those of deleted objects are dropped."""
+    withheld: Collection[Grant] = ()
+    """The grants that the sync does not write."""
+    protected: Callable[[str], bool] = lambda _: False
+    """Returns whether a member is never removed from an exclusive binding."""
+    may_return: Callable[[str, str], bool] = lambda *_: True
+    """`may_return(email, unique_id)` returns whether an object may undelete the account."""
+    write_found: bool = False
+    """True if the policy shows the write that the ledger records, and no other."""
+    is_operator: Callable[[str], bool] = lambda _: False
+    """Returns whether no grant of a member is removed: the operator acts as it."""
+    account_ids: Mapping[str, str] = field(default_factory=dict)
+    """By member, the unique ID of the account that has its e-mail now, as far as it is known."""
+
+
 @dataclass(slots=True)
 class EntryReview:
-    """The review of the existing ledger entries. `planning.plan_policy` documents its options."""
+    """The review of the existing ledger entries."""
 
     wanted: WantedGrants
     """The desired grants; the review adds the former accounts of their members."""
@@ -35,20 +59,8 @@ class EntryReview:
     """The grants in the policy, also those that it shows in a registered form."""
     shown: frozenset[Grant]
     """The grants as the policy shows them."""
-    may_release: bool
-    """False until every object has declared its grants."""
-    observed: bool
-    """True if the project is only observed."""
-    withheld: Collection[Grant]
-    """The grants that the sync does not write."""
-    may_return: Callable[[str, str], bool]
-    """Returns whether an object may undelete an account."""
-    write_found: bool
-    """True if the policy shows the write that the ledger records, and no other."""
-    account_ids: Mapping[str, str]
-    """By member, the unique ID of the account that has its e-mail now, as far as it is known."""
-    is_operator: Callable[[str], bool] = lambda _: False
-    """Returns whether no grant of a member is removed: the operator acts as it."""
+    facts: SyncFacts
+    """The other facts on which the plan depends."""
     restored: bool = False
     """True if the ledger may be older than the policy: nothing is released because of it."""
     entries: dict[Grant, LedgerEntry] = field(default_factory=dict)
@@ -67,10 +79,10 @@ class EntryReview:
 
     def review(self, grant: Grant, known: LedgerEntry) -> None:
         """Keep, release or drop one entry."""
-        entry = _after_read(known, present=grant in self.present, write_found=self.write_found)
+        entry = _after_read(known, present=grant in self.present, write_found=self.facts.write_found)
         owners = self.wanted.owners.get(grant, frozenset())
         permanently_deleted = not owners and _is_permanently_deleted(
-            grant, entry, self.present, self.may_return
+            grant, entry, self.present, self.facts.may_return
         )
         staying, leaving = self._split_owners(grant, entry, permanently_deleted=permanently_deleted)
         if staying or owners:
@@ -80,10 +92,10 @@ class EntryReview:
             else:
                 self._retain(grant, kept, self._reason_to_stay(entry))
             self.entries[grant] = kept
-        elif not self.may_release:
+        elif not self.facts.may_release:
             self.entries[grant] = entry
             self._retain(grant, entry, RetainReason.OWNERS_PENDING)
-        elif self.observed:
+        elif self.facts.observed:
             if not all(each.ending for each in leaving):
                 self.entries[grant] = entry
             self._retain(grant, entry, RetainReason.PROJECT_OBSERVED)
@@ -104,7 +116,7 @@ class EntryReview:
         """Return the entry of a desired grant, and plan the replacement of a former account."""
         desired = self.wanted.grants[grant]
         if grant not in self.present:
-            entry = _missing(entry, withheld=grant in self.withheld)
+            entry = _missing(entry, withheld=grant in self.facts.withheld)
         entry = self._granted_to(grant, entry, desired.unique_id)
         former = entry.former_unique_ids
         self.wanted.grants[grant] = replace(
@@ -143,7 +155,7 @@ class EntryReview:
         """
         if not entry.unique_id:
             return False
-        current = self.account_ids.get(grant.member, "")
+        current = self.facts.account_ids.get(grant.member, "")
         return self._is_shown_as_deleted(grant, entry.unique_id) or current not in ("", *entry.unique_ids)
 
     def _is_shown_as_deleted(self, grant: Grant, unique_id: str) -> bool:
@@ -199,7 +211,7 @@ class EntryReview:
         The owners that left it before do not count. If several owners leave it at once, one that abandons it
         is enough to leave it in the policy, and one that claims it is enough to remove it.
         """
-        if self.is_operator(grant.member):
+        if self.facts.is_operator(grant.member):
             return RetainReason.OPERATOR
         if any(each.leaves(grant) for each in leaving):
             return RetainReason.ABANDONED

@@ -8,11 +8,11 @@ that its grant is absent, or after a write of it was certainly refused.
 """
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 
 from google.iam.v1.policy_pb2 import Policy
 
-from cloudrun_identity.api import MAX_PRINCIPALS, LedgerWrite
+from cloudrun_identity.api import LedgerWrite
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.principals import email
@@ -26,7 +26,7 @@ from .desired_grants import DesiredGrant
 from .merge import Removal, grants_in
 from .pending_write import is_alone
 from .planning import PolicyPlan
-from .policy_shares import over_share, policy_budget
+from .policy_shares import share_refusals
 from .ports import SyncerPorts
 from .recording import LedgerChanged, LedgerRecord
 from .registered_forms import cannot_be_matched
@@ -36,7 +36,6 @@ from .results import SyncResult
 from .settlement import made_by_others, progress, settle, settle_absent, without_abandoned
 from .shown_forms import ShownForms
 from .sync_planner import PlannedSync, SyncPlanner
-from .usage import PolicyUsage
 from .writer import PolicyWriter
 
 
@@ -203,7 +202,14 @@ class PolicySync:
     ) -> dict[Grant, GoogleError]:
         """Write the grants and the removals. Return the refused grants with the reasons."""
         usage = writer.usage_without(removals)
-        refused = self._over_share((*prompt, *due), plan, writer, usage)
+        refused = share_refusals(
+            (*prompt, *due),
+            plan.ledger.entries,
+            writer.present,
+            plan.released,
+            namespaces=lambda: self._ports.namespaces_on(self._target),
+            principals=usage.principals,
+        )
         refused |= over_capacity(_without((*prompt, *due), refused), writer.present, plan.new, usage)
         refused |= await write_with_bisection(writer, _without(prompt, refused), removals)
         if retried := _without(due, refused):
@@ -211,26 +217,6 @@ class PolicySync:
         if writer.contains_any(removals):
             await writer.write((), removals)
         return refused | dict.fromkeys(plan.unrecorded, LEDGER_FULL)
-
-    def _over_share(
-        self,
-        desired_grants: Sequence[DesiredGrant],
-        plan: PolicyPlan,
-        writer: PolicyWriter,
-        usage: PolicyUsage,
-    ) -> dict[Grant, GoogleError]:
-        """Return the refusals of grants that would take the shares of other namespaces in the policy."""
-        if all(desired.grant in writer.present for desired in desired_grants):
-            return {}
-        remaining = writer.present - {removal.grant for removal in plan.released}
-        budget = policy_budget(
-            plan.ledger.entries,
-            remaining,
-            self._ports.namespaces_on(self._target),
-            limit=MAX_PRINCIPALS,
-            principals=usage.principals,
-        )
-        return over_share(desired_grants, remaining, plan.ledger.entries, budget)
 
     def _settle_removals(self, admitted: Mapping[Grant, str], writer: PolicyWriter) -> None:
         """Report the removals of unmanaged grants that happened, and count only these against the limit.

@@ -15,6 +15,7 @@ from .bound_policies import BoundPolicies
 from .planning import PolicyPlan, plan_policy
 from .ports import SyncerPorts
 from .registrations import Registrations
+from .review import SyncFacts
 from .steps import RetainGrant, RetainReason
 
 _NO_IDS: Mapping[str, str] = MappingProxyType({})
@@ -85,14 +86,16 @@ class SyncPlanner:
             ledger,
             self._registrations.concerning(ledger),
             present,
-            may_release=self._registrations.is_complete,
-            observed=self._ports.is_observed(ledger.target.project_id),
-            withheld=self._backoffs.withheld,
-            protected=self._ports.is_protected,
-            may_return=self._ports.may_return,
-            account_ids=account_ids,
-            write_found=write_found,
-            is_operator=self._ports.is_operator,
+            SyncFacts(
+                may_release=self._registrations.is_complete,
+                observed=self._ports.is_observed(ledger.target.project_id),
+                withheld=self._backoffs.withheld,
+                protected=self._ports.is_protected,
+                may_return=self._ports.may_return,
+                account_ids=account_ids,
+                write_found=write_found,
+                is_operator=self._ports.is_operator,
+            ),
         )
 
 

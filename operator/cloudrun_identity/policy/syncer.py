@@ -8,6 +8,7 @@ from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.ratelimit import Priority, call_priority, start_shared_task
 from cloudrun_identity.gcp.requests import request_reason
 from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.iam.wording import some
 
 from .ports import SyncerPorts
 from .registrations import Registrations
@@ -121,12 +122,7 @@ class PolicySyncer:
 
 def _joined_reasons(reasons: Iterable[str]) -> str:
     """Return the request reason of a batch for Google Cloud's audit log, of limited length."""
-    named = sorted({reason for reason in reasons if reason})
-    more = f" and {len(named) - _MAX_REASONS} more" if len(named) > _MAX_REASONS else ""
-    return ", ".join(named[:_MAX_REASONS]) + more
-
-
-_MAX_REASONS = 3
+    return some(sorted({reason for reason in reasons if reason}))
 
 
 def _now() -> float:

@@ -1,7 +1,7 @@
 """State of the cluster as kinds see it: the cache as an interface."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, TypeVar
 
 from cloudrun_identity.api import (
@@ -50,6 +50,8 @@ class StoredObject:
     """The object as the API server sent it."""
     obj: ReconciledResource | None
     """The parsed object; None if it does not fit its kind."""
+    is_removed: bool = field(default=False, kw_only=True)
+    """True if the API server removed the object before the operator finalized it: it has no status."""
 
 
 def project_key(name: str) -> ObjectKey:
@@ -101,6 +103,10 @@ class ClusterState(Protocol):
         """Return the ManagedProject that manages a Google Cloud project: the oldest one on it."""
         ...
 
+    def operates(self, project: ManagedProject) -> bool:
+        """Return whether this operator, and no other one on the cluster, acts on the project."""
+        ...
+
     def identity(self, namespace: str, name: str) -> CloudRunIdentity | None:
         """Return the CloudRunIdentity of this name."""
         ...
@@ -119,6 +125,10 @@ class ClusterState(Protocol):
 
     def referrers(self, key: ObjectKey) -> Iterable[ObjectKey]:
         """Return the objects that refer to this one."""
+        ...
+
+    def locations(self, namespace: str, project: str) -> frozenset[str]:
+        """Return the locations that attachments and bindings of a namespace name in a ManagedProject."""
         ...
 
     def exists(self, key: ObjectKey) -> bool:

@@ -1,7 +1,6 @@
 """Interfaces to the parts that the reconciler depends on."""
 
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -61,5 +60,3 @@ class Dependencies:
     event_reporter: EventReporter
     wall_clock: Callable[[], datetime]
     """Return the time, in UTC."""
-    slot_released: Callable[[], AbstractAsyncContextManager[None]]
-    """Release the worker's slot while the block waits for the sync of a policy."""

@@ -1,5 +1,6 @@
 """Report Events and count drift, on transitions only."""
 
+import logging
 from collections.abc import Mapping
 from typing import Final, Protocol
 
@@ -14,8 +15,14 @@ from cloudrun_identity.api import (
 from cloudrun_identity.kube.event_recorder import EventType
 from cloudrun_identity.kube.resources import Object
 
+from .cluster_state import ObjectKey
 from .drift import is_repaired
 from .steps import StepEvent
+
+ABANDONED: Final = "Abandoned"
+"""Reason of the Event for what the deletion of an object left in Google Cloud."""
+
+_log = logging.getLogger(__name__)
 
 
 class EventPort(Protocol):
@@ -77,7 +84,9 @@ class EventReporter:
         self._events.record(raw, EventType.WARNING, reason, message)
 
     def record(self, obj: Resource, event: StepEvent) -> None:
-        """Record the Event of a step that was executed."""
+        """Record the Event of a step that was executed, and log what a deletion left: no status shows it."""
+        if event.reason == ABANDONED and event.type is EventType.WARNING:
+            _log.warning("%s: %s", ObjectKey.of(obj), event.message)
         self._events.record(obj.to_dict(), event.type, event.reason, event.message)
 
     def _report_repair(

@@ -50,8 +50,11 @@ class Finalizer(Generic[Obj, Want, Seen, A]):
         self._resource = resource
         self._grants = grants
 
-    async def finalize(self, obj: Obj, raw: Object) -> tuple[Requeue, str]:
-        """Undo what was done for a deleted object, and remove its finalizer once nothing is left."""
+    async def finalize(self, obj: Obj, raw: Object, *, is_removed: bool = False) -> tuple[Requeue, str]:
+        """Undo what was done for a deleted object, and remove its finalizer once nothing is left.
+
+        `is_removed` is True if the API server has already removed the object.
+        """
         syncers, owner = self._deps.syncers, ledger_owner(obj)
         if FINALIZER not in obj.metadata.finalizers:
             syncers.forget(owner)
@@ -66,7 +69,10 @@ class Finalizer(Generic[Obj, Want, Seen, A]):
             return await self._finisher.finish(obj, raw, report)
         syncers.forget(owner)
         self._finisher.forget(ObjectKey.of(obj))
-        await self._deps.kube.remove_finalizer(self._finisher.newest(obj, raw))
+        if is_removed:
+            self._deps.store.drop(raw)
+        else:
+            await self._deps.kube.remove_finalizer(self._finisher.newest(obj, raw))
         return NoRequeue(), "deleted"
 
     def _held_up(self, obj: Obj) -> Outcome | None:
@@ -103,10 +109,13 @@ class Finalizer(Generic[Obj, Want, Seen, A]):
         except GoogleError as error:
             return outcome_of_undoing(error, what(obj))
 
-    async def release(self, obj: Obj, *, abandon: bool = False, leave_all: bool = False) -> Outcome:
+    async def release(
+        self, obj: Obj, *, abandon: bool = False, leave_all: bool = False, ends: str = ""
+    ) -> Outcome:
         """Release the grants of the object.
 
         `abandon`, as the deletion policy, leaves those that the spec declares now. `leave_all` leaves all.
+        The account of the member `ends` is deleted next.
         """
         if self._grants is None or not isinstance(obj, ProjectScopedResource):
             return InSync()
@@ -114,5 +123,5 @@ class Finalizer(Generic[Obj, Want, Seen, A]):
             return await self._releaser.release(obj, declared=(RETAIN_ALL,), abandon=True)
         declared = self._grants.declared_grants(obj, self._deps.store)
         return await self._releaser.release(
-            obj, declared=declared, abandon=abandon or self._grants.abandons(obj)
+            obj, declared=declared, abandon=abandon or self._grants.abandons(obj), ends=ends
         )

@@ -1,5 +1,6 @@
 """Finish a reconcile: write the status, report transitions, and decide when to reconcile again."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeAlias
@@ -9,10 +10,13 @@ from cloudrun_identity.kube.resources import Object
 
 from .cluster_state import ObjectKey, ledger_owner
 from .dependencies import Dependencies
-from .outcomes import InSync
+from .outcomes import InSync, Paused
 from .progress_deadline import stalls_in
+from .repeated_drift import DriftHistory
 from .requeue import NoRequeue, Requeue, RequeueAfter, requeue_after
 from .status import Report, status_object, status_of
+
+_log = logging.getLogger(__name__)
 
 ReportObserver: TypeAlias = Callable[[ReconciledResource, Report], None]
 """Called with an object and the report of its reconcile."""
@@ -25,9 +29,16 @@ def ignore_report(obj: ReconciledResource, report: Report) -> None:
 class Finisher:
     """Finish reconciles, and remember between them what no status holds."""
 
-    def __init__(self, deps: Dependencies, on_report: ReportObserver = ignore_report) -> None:
+    def __init__(
+        self,
+        deps: Dependencies,
+        on_report: ReportObserver = ignore_report,
+        drift_history: DriftHistory | None = None,
+    ) -> None:
+        """`drift_history` receives the drift that is repaired."""
         self._deps = deps
         self._on_report = on_report
+        self._drift_history = drift_history
         self._unreported: dict[ObjectKey, tuple[str, ...]] = {}
 
     async def finish(self, obj: ReconciledResource, raw: Object, report: Report) -> tuple[Requeue, str]:
@@ -38,6 +49,8 @@ class Finisher:
         """
         self._on_report(obj, report)
         key, now = ObjectKey.of(obj), self._deps.wall_clock()
+        if (known := self._deps.store.stored(key)) and known.is_removed:
+            return self._finish_removed(key, report)
         report = replace(report, drift=tuple(dict.fromkeys((*self._unreported.get(key, ()), *report.drift))))
         if report.drift:
             self._unreported[key] = report.drift
@@ -52,10 +65,19 @@ class Finisher:
             return RequeueAfter(), word  # a user edited the object during the reconcile
         self._unreported.pop(key, None)
         self._deps.event_reporter.report_changes(raw, obj.status, after, report.drift)
+        if self._drift_history and report.project_id and not isinstance(report.outcome, Paused):
+            self._drift_history.add(report.project_id, key, report.drift)
         if report.summary:
             self._deps.event_reporter.report_notices(raw, obj.status, report.summary.notices)
         left = stalls_in(obj, report.outcome, after.waiting_since, now)
         return requeue_after(report.outcome, report.others, left), word
+
+    def _finish_removed(self, key: ObjectKey, report: Report) -> tuple[Requeue, str]:
+        """Log the outcome for an object without a status: the API server has already removed it."""
+        if isinstance(report.outcome, InSync):
+            return NoRequeue(), "removed"
+        _log.warning("%s is deleted, and what it declared is not yet undone: %s", key, report.outcome.message)
+        return requeue_after(report.outcome, report.others), "removed"
 
     def gone(self, obj: ReconciledResource, raw: Object) -> tuple[Requeue, str]:
         """Forget an object that a write found deleted: the watch may never have seen it."""

@@ -47,7 +47,7 @@ class InvalidObjects:
     def __init__(self, deps: Dependencies, finisher: Finisher) -> None:
         self._deps = deps
         self._finisher = finisher
-        self._releaser = Releaser(deps.syncers, deps.slot_released, deps.store)
+        self._releaser = Releaser(deps.syncers, deps.store)
 
     async def reconcile(self, key: ObjectKey, raw: Object) -> tuple[Requeue, str]:
         """Report the invalid field, or finalize the object."""

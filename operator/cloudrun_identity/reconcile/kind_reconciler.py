@@ -11,6 +11,7 @@ from typing import Generic
 
 from cloudrun_identity.api import FINALIZER, ProjectScopedResource, ReconciledResource
 from cloudrun_identity.gcp.errors import GoogleError
+from cloudrun_identity.gcp.ratelimit import without_slot
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.policy.desired_grants import RETAIN_ALL, DesiredGrants
 from cloudrun_identity.policy.results import GrantSyncResult
@@ -57,7 +58,7 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         self._finisher = finisher
         self._resource = resource
         self._grants = grants
-        self._releaser = Releaser(deps.syncers, deps.slot_released, deps.store)
+        self._releaser = Releaser(deps.syncers, deps.store)
         self._finalizer = Finalizer(
             deps, executor, finisher, self._releaser, resource=resource, grants=grants
         )
@@ -84,13 +85,15 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         """Do what is left to do for an object; return when to reconcile again, and a word for the metrics."""
         obj, raw = self._parsed(stored), stored.raw
         if obj.is_deleting:
-            return await self._finalizer.finalize(obj, raw)
+            return await self._finalizer.finalize(obj, raw, is_removed=stored.is_removed)
         if FINALIZER not in obj.metadata.finalizers:
             finalized = await self._deps.kube.add_finalizer(raw)
             if finalized is None:
                 return self._finisher.gone(obj, raw)
             self._deps.store.absorb(finalized)
             raw, obj = finalized, self._kind.kind.model_validate(finalized)
+            if obj.is_deleting:
+                return await self._finalizer.finalize(obj, raw)
         report = await self._reconcile(obj, max_age)
         if report is None:
             return NoRequeue(), "waiting"
@@ -242,7 +245,7 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         claims = self._releaser.claims_of(obj)
         deps.syncers.declare(desired_grants_of(obj, requested, resolved, writable=acts, claims=claims))
         entering = unrecorded(obj, resolved.desired, deps.store) if acts else ()
-        async with deps.slot_released():
+        async with without_slot():
             synced = await deps.syncers.sync(ledger_owner(obj), max_age=max_age)
         if unmanaged := recorded_as_unmanaged(entering, deps.store):
             deps.event_reporter.warn(obj, NOT_RECORDED, unmanaged)

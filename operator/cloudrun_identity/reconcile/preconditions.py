@@ -1,9 +1,10 @@
 """Preconditions of a reconcile, checked in one place for all kinds."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from cloudrun_identity.api import (
+    CloudRunIdentity,
     ConditionType,
     ManagedProject,
     ManagementPolicy,
@@ -11,8 +12,9 @@ from cloudrun_identity.api import (
     Reason,
     ReconciledResource,
 )
-from cloudrun_identity.iam.admission import Denied, may_use_project
+from cloudrun_identity.iam.admission import Admitted, Denied, may_use_project
 from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.iam.wording import some
 
 from .cluster_state import ClusterState, ObjectKey, ledger_owner, project_key
 from .guardrail_checks import denied_namespace, guardrail_facts
@@ -23,7 +25,8 @@ from .rivals import refusal_by_rival
 
 DELETION_WAITS = "the deletion waits until suspend is false again"
 
-_NAMED = 3  # objects that a message names before it counts the rest
+USE_RECHECK = 15.0
+"""Seconds until a ManagedProject in which accounts are used is looked at again: no event reports the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +126,9 @@ def other_project(name: str, namespace: str, cluster: ClusterState, path: str) -
     if stopped:
         message = f"{path}: ManagedProject {name}: {_message(stopped.outcome)}"
         return Waiting(Reason.DEPENDENCY_NOT_READY, message)
+    if not cluster.operates(project):
+        message = f"{path}: ManagedProject {name} belongs to another operator, as its status.operator shows"
+        return Waiting(Reason.DEPENDENCY_NOT_READY, message)
     if project.status.project_number is None:
         return not_ready(ObjectKey.of(project), path)
     return project
@@ -150,13 +156,36 @@ def halted_elsewhere(held: Iterable[Target], cluster: ClusterState) -> Outcome |
 
 
 def still_used(key: ObjectKey, cluster: ClusterState) -> Outcome:
-    """Return InSync if no object refers to a ManagedProject: its objects need it to clean up."""
+    """Return InSync if a ManagedProject is not used any more: its objects need it to clean up.
+
+    Identities of other projects use it while workloads in it may run as their accounts: without it, these
+    workloads cannot be looked at before an account is deleted.
+    """
     users = sorted(cluster.referrers(key))
-    if not users:
+    names = [*map(str, users)]
+    names += [
+        f"{identity} (workloads in the project may run as its account)"
+        for identity in _identities_used_in(key, cluster)
+        if identity not in users
+    ]
+    if not names:
         return InSync()
-    names = ", ".join(map(str, users[:_NAMED]))
-    more = f" and {len(users) - _NAMED} more" if len(users) > _NAMED else ""
-    return Waiting(Reason.IN_USE, f"Still used by {names}{more}; delete these first")
+    message = f"Still used by {some(names)}; delete these first"
+    return Waiting(Reason.IN_USE, message, None if users else USE_RECHECK)
+
+
+def _identities_used_in(key: ObjectKey, cluster: ClusterState) -> Iterator[ObjectKey]:
+    """Return the identities that the records of their accounts show as used in the project, if admitted."""
+    project = cluster.project(key.name)
+    if project is None or cluster.project_on(project.project_id) != project:
+        return
+    facts, prefix = guardrail_facts(project, cluster), f"{project.project_id}/"
+    for identity in cluster.objects(CloudRunIdentity):
+        record = cluster.account(identity)
+        if record is None or not any(place.startswith(prefix) for place in record.used_in):
+            continue
+        if isinstance(may_use_project(project, identity.metadata.namespace, facts), Admitted):
+            yield ObjectKey.of(identity)
 
 
 def _blocked_by_itself(

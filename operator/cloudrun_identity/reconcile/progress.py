@@ -38,8 +38,8 @@ class Progress(Generic[Seen]):
 class Release(Protocol):
     """Releases every grant of the object; InSync once it holds none."""
 
-    async def __call__(self, *, abandon: bool) -> Outcome:
-        """Release the grants, or leave them in place with `abandon`."""
+    async def __call__(self, *, abandon: bool, ends: str = "") -> Outcome:
+        """Release the grants, or leave them with `abandon`. The account of the member `ends` ends."""
         ...
 
 
@@ -66,7 +66,7 @@ async def carry_out(
         if action is None:
             return Progress(seen, plan.outcome, found, plan.left, plan.retains_grants)
         if isinstance(action, ReleaseGrants):
-            outcome = await release(abandon=action.abandon)
+            outcome = await release(abandon=action.abandon, ends=action.ends)
             if not isinstance(outcome, InSync):
                 return Progress(seen, outcome, found, plan.changes)
             released = True

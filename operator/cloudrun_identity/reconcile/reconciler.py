@@ -17,6 +17,7 @@ from .finish import Finisher
 from .invalid_objects import InvalidObjects
 from .outcomes import Failing, Outcome
 from .preconditions import Allowed
+from .project_operator import OperatorGate
 from .requeue import NoRequeue, Requeue, RequeueAfter
 
 _log = logging.getLogger(__name__)
@@ -67,11 +68,14 @@ class Reconciler:
         deps: Dependencies,
         finisher: Finisher,
         deadline: Deadline,
+        operators: OperatorGate | None = None,
     ) -> None:
+        """`operators` decides whether this operator acts on an object; without it, it acts on all."""
         self._kinds = kinds
         self._deps = deps
         self._finisher = finisher
         self._deadline = deadline
+        self._operators = operators
         self._invalid = InvalidObjects(deps, finisher)
 
     async def reconcile(self, key: ObjectKey, *, max_age: float) -> tuple[Requeue, str]:
@@ -91,11 +95,18 @@ class Reconciler:
                 )
             self._deps.syncers.forget(owner)
             self._finisher.forget(key)
+            if self._operators:
+                self._operators.forget(key)
             return NoRequeue(), "gone"
         generation = stored.raw["metadata"].get("generation", 0)
         request_reason.set(_request_reason(key, generation))
         try:
             async with self._deadline.limit():
+                requeue = await self._operators.admit(key, stored.raw) if self._operators else None
+                if requeue is not None:
+                    self._retain_all(key, stored)
+                    return requeue, "elsewhere"
+                stored = self._deps.store.stored(key) or stored  # the claim may have written its status
                 if stored.obj is None:
                     return await self._invalid.reconcile(key, stored.raw)
                 return await self._kinds[key.kind].reconcile(stored, max_age=max_age)
@@ -111,6 +122,12 @@ class Reconciler:
             uid = stored.raw["metadata"]["uid"]
             self._deps.syncers.retain(Owner(key.kind, key.namespace, key.name, uid))
 
+    def _retain_all(self, key: ObjectKey, stored: StoredObject) -> None:
+        """Retain the grants of an object of another operator, whatever it declared before."""
+        if key.namespace:
+            uid = stored.raw["metadata"]["uid"]
+            self._deps.syncers.retain_all(Owner(key.kind, key.namespace, key.name, uid))
+
     async def fail(self, key: ObjectKey, outcome: Outcome) -> None:
         """Report in the object's status that its reconcile failed for a reason that is not its own."""
         await self._report(key, outcome)
@@ -121,7 +138,7 @@ class Reconciler:
         Raises DeadlineExceeded.
         """
         stored = self._deps.store.stored(key)
-        if stored is None:
+        if stored is None or not self._operates(key, stored):
             return False
         if stored.obj is None:
             return True  # the reconcile reports what is wrong with it
@@ -130,11 +147,17 @@ class Reconciler:
 
     async def _report(self, key: ObjectKey, outcome: Outcome) -> None:
         stored = self._deps.store.stored(key)
-        if stored is not None and stored.obj is not None:
+        if stored is None or not self._operates(key, stored):
+            return
+        if stored.obj is not None:
             # The log has the reason too; the worker must become free.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(REPORT_DEADLINE):
                     await self._kinds[key.kind].fail(stored, outcome)
+
+    def _operates(self, key: ObjectKey, stored: StoredObject) -> bool:
+        """Return whether this operator acts on an object, as far as the cache shows."""
+        return self._operators is None or self._operators.operates(key, stored.raw)
 
     def _timed_out(self) -> Outcome:
         message = (

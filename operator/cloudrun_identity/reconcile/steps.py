@@ -68,6 +68,9 @@ class ReleaseGrants(Action):
 
     abandon: bool = False
     """True to leave the grants in place and only forget them."""
+    ends: str = ""
+    """Member whose account is deleted next. Its grants are removed even if they existed before the object:
+    the policies would show them as `deleted:`. Empty if no account is deleted."""
 
 
 @dataclass(frozen=True, slots=True)

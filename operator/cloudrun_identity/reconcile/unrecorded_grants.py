@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable
 
 from cloudrun_identity.api import ProjectScopedResource
 from cloudrun_identity.iam.grants import Grant
+from cloudrun_identity.iam.wording import some
 from cloudrun_identity.policy.desired_grants import DesiredGrant
 
 from .cluster_state import ClusterState
@@ -16,8 +17,6 @@ from .drift import was_ready
 
 NOT_RECORDED = "NotRecorded"
 """Reason of the Event."""
-
-_SHOWN = 3
 
 
 def unrecorded(
@@ -43,23 +42,18 @@ def recorded_as_unmanaged(grants: Iterable[Grant], cluster: ClusterState) -> str
     if not unmanaged:
         return ""
     return (
-        f"No PolicyLedger records who made {_listed(unmanaged)}: the ledger was lost, or the policy was not "
-        f"managed before. {_CONSEQUENCE}"
+        f"No PolicyLedger records who made {some(sorted(unmanaged))}: the ledger was lost, or the policy was "
+        f"not managed before. {_CONSEQUENCE}"
     )
 
 
 def made_by_others(grants: Collection[Grant]) -> str:
     """Return the message about grants that another writer made, or may have made, before the operator did."""
+    added = some(sorted(map(str, grants)))
     return (
-        f"Another writer changed the policy while the operator was adding {_listed(map(str, grants))}, and "
+        f"Another writer changed the policy while the operator was adding {added}, and "
         f"made these grants or may have made them. {_CONSEQUENCE}"
     )
-
-
-def _listed(grants: Iterable[str]) -> str:
-    names = sorted(grants)
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
 
 
 _CONSEQUENCE = (

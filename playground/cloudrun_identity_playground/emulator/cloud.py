@@ -60,9 +60,9 @@ class Cloud:
         self.clock = clock
         self.switches = switches = switches or Switches()
         self.lag = Lag(clock, switches)
-        self.registry = ProjectRegistry(strict=strict, default_parent=default_parent)
+        self.registry = ProjectRegistry(strict=strict, default_parent=default_parent, clock=clock)
         self.accounts = AccountStore(self.registry, self.lag, clock)
-        self.role_table = RoleTable()
+        self.role_table = RoleTable(self.registry.above)
         self.org_policies = OrgPolicies(self.registry, clock)
         self.workspace = Workspace()
         self.policies = Policies(
@@ -70,6 +70,7 @@ class Cloud:
             self.workspace,
             self.role_table,
             DomainRestrictedSharing(self.registry, self.org_policies),
+            self.lag,
             clock,
             switches,
         )
@@ -153,8 +154,8 @@ class Cloud:
             ServiceAccounts.SERVICE,
             lambda _: ResourceKind.SERVICE_ACCOUNT,
             self.policies,
-            lambda name: policy_name(self.accounts.find(name)),
-            seen=lambda name: policy_name(self.accounts.read(name)),
+            lambda name: policy_name(self.accounts.find_for_policy(name)),
+            seen=lambda name: policy_name(self.accounts.read_for_policy(name)),
         )
 
     def _auto_creating(self, rpc: str, handler: Handler) -> Handler:

@@ -52,6 +52,16 @@ class _Yaml(click.ParamType[Any]):
     help="Port for REST and the control API; 0 takes a free port. [default: no REST]",
 )
 @click.option(
+    "--proxy-port",
+    type=click.IntRange(0, 65535),
+    help="Port of an HTTP proxy for *.googleapis.com, for gcloud and others; needs --proxy-ca.",
+)
+@click.option(
+    "--proxy-ca",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File to write the certificate to that clients of the proxy have to trust.",
+)
+@click.option(
     "--seed",
     "seed_file",
     envvar="CLOUDRUN_IDENTITY_EMULATOR_SEED",
@@ -96,19 +106,28 @@ class _Yaml(click.ParamType[Any]):
     default=None,
     help="Refuse a policy with both an account and a deleted member of its e-mail.",
 )
-def emulator(port: int, rest_port: int | None, seed_file: Path | None, **switches: Any) -> None:
+def emulator(
+    port: int,
+    rest_port: int | None,
+    proxy_port: int | None,
+    proxy_ca: Path | None,
+    seed_file: Path | None,
+    **switches: Any,
+) -> None:
     """Serve an emulated Google Cloud: service accounts, roles, policies, projects, Cloud Run, secrets.
 
     Options override the seed.
     """
+    if (proxy_port is None) != (proxy_ca is None):
+        raise UnusableError("--proxy-port and --proxy-ca need each other")
     try:
         file = SeedFile.read(seed_file) if seed_file is not None else None
         seed = _with_options(file.seed if file is not None else Seed(), switches)
         try:
-            served = Emulator(port=port, rest_port=rest_port, seed=seed)
+            served = Emulator(port=port, rest_port=rest_port, proxy_port=proxy_port, seed=seed)
         except SeedError as error:
             raise (file.blame(error) if file is not None else error) from error
-        asyncio.run(_serve(served))
+        asyncio.run(_serve(served, proxy_ca))
     except (SeedError, PortTakenError) as error:
         raise UnusableError(str(error)) from error
 
@@ -135,7 +154,7 @@ def _kebab(name: str) -> str:
     return "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in name).replace("_", "-")
 
 
-async def _serve(served: Emulator) -> None:
+async def _serve(served: Emulator, proxy_ca: Path | None) -> None:
     """Serve until SIGTERM or SIGINT."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -143,5 +162,15 @@ async def _serve(served: Emulator) -> None:
         loop.add_signal_handler(each, stop.set)
     async with served:
         rest = f", REST {served.rest_url}" if served.rest_url else ""
-        click.echo(f"emulator ready: gRPC {served.grpc_address}{rest}")
+        proxy = f", proxy {served.proxy_url}" if served.proxy_url else ""
+        if proxy_ca is not None:
+            _write(proxy_ca, served.proxy_ca)
+        click.echo(f"emulator ready: gRPC {served.grpc_address}{rest}{proxy}")
         await stop.wait()
+
+
+def _write(file: Path, content: bytes) -> None:
+    try:
+        file.write_bytes(content)
+    except OSError as error:
+        raise UnusableError(f"--proxy-ca: cannot write {file}: {error.strerror}") from error

@@ -23,6 +23,7 @@ from .seed import Seed
 from .seeding import apply_seed
 from .wire.grpc_server import make_server
 from .wire.oauth import TOKEN_PATH, add_oauth
+from .wire.proxy import Proxy
 from .wire.rest import add_rest
 
 
@@ -36,8 +37,9 @@ class Emulator:
         async with Emulator() as emulator:
             channel = grpc.aio.insecure_channel(emulator.grpc_address)
 
-    Port 0 takes a free port. Without `rest_port`, there is no REST. With `credentials`, the gRPC port uses
-    TLS. `clock` returns seconds since the epoch. `switches` can be changed at any time.
+    Port 0 takes a free port. Without `rest_port`, there is no REST. With `proxy_port`, clients that trust
+    `proxy_ca` reach the emulator as `*.googleapis.com` through an HTTP proxy. With `credentials`, the gRPC
+    port uses TLS. `clock` returns seconds since the epoch. `switches` can be changed at any time.
 
     The constructor raises `SeedError` if the seed has something that Google would refuse. Entering raises
     `PortTakenError`.
@@ -48,6 +50,7 @@ class Emulator:
         *,
         port: int = 0,
         rest_port: int | None = None,
+        proxy_port: int | None = None,
         seed: Seed | None = None,
         host: str = "127.0.0.1",
         credentials: grpc.ServerCredentials | None = None,
@@ -65,6 +68,8 @@ class Emulator:
             self.faults.add(fault)
         self.grpc_address = ""
         self.rest_url = ""
+        self.proxy_url = ""
+        self.proxy_ca = b""
         self._dispatcher = Dispatcher(
             self.cloud.handlers,
             self.cloud.callers,
@@ -76,7 +81,8 @@ class Emulator:
         )
         self._host = host
         self._port = port
-        self._rest_port = rest_port
+        self._rest_port = 0 if rest_port is None and proxy_port is not None else rest_port
+        self._proxy_port = proxy_port
         self._credentials = credentials
         self._running = AsyncExitStack()
 
@@ -94,6 +100,8 @@ class Emulator:
             await self._start_grpc(starting)
             if self._rest_port is not None:
                 await self._start_rest(starting, self._rest_port)
+            if self._proxy_port is not None:
+                await self._start_proxy(starting, self._proxy_port)
             self._running = starting.pop_all()
         return self
 
@@ -118,13 +126,19 @@ class Emulator:
         app = web.Application()
         add_control(app, self.cloud, self.calls, self.faults)
         add_oauth(app, self.cloud)
-        add_rest(app, self._dispatcher)
+        add_rest(app, self._dispatcher, lambda project: self.cloud.registry.resolve(project).number)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         starting.push_async_callback(runner.cleanup)
         await web.TCPSite(runner, self._host, port).start()
         self.rest_url = f"http://{self._host}:{runner.addresses[0][1]}"
         self.cloud.keys.token_uri = self.rest_url + TOKEN_PATH
+
+    async def _start_proxy(self, starting: AsyncExitStack, port: int) -> None:
+        _check_free(self._host, port)
+        proxy = Proxy(self.grpc_address, self.rest_url.removeprefix("http://"))
+        self.proxy_url = f"http://{self._host}:{await proxy.start(starting, self._host, port)}"
+        self.proxy_ca = proxy.ca_certificate
 
 
 def _check_free(host: str, port: int) -> None:

@@ -49,6 +49,12 @@ class GoogleError(Exception):
         self.message = message
         self.details = details
 
+    @classmethod
+    def of_status(cls, status: Any) -> GoogleError:
+        """Return the error of a `google.rpc.Status`, such as that of an operation; without its details."""
+        code = next(each for each in grpc.StatusCode if each.value[0] == status.code)
+        return cls(code, status.message)
+
     def status(self) -> Any:
         """Return the `google.rpc.Status` that gRPC carries in `grpc-status-details-bin`."""
         status = status_pb2.Status(code=self.code.value[0], message=self.message)
@@ -95,9 +101,9 @@ def not_found(message: str) -> GoogleError:
     return GoogleError(grpc.StatusCode.NOT_FOUND, message)
 
 
-def already_exists(message: str) -> GoogleError:
+def already_exists(message: str, *details: Any) -> GoogleError:
     """Return ALREADY_EXISTS (409)."""
-    return GoogleError(grpc.StatusCode.ALREADY_EXISTS, message)
+    return GoogleError(grpc.StatusCode.ALREADY_EXISTS, message, *details)
 
 
 def aborted(message: str) -> GoogleError:
@@ -105,9 +111,22 @@ def aborted(message: str) -> GoogleError:
     return GoogleError(grpc.StatusCode.ABORTED, message)
 
 
-def failed_precondition(message: str) -> GoogleError:
+def failed_precondition(message: str, *details: Any) -> GoogleError:
     """Return FAILED_PRECONDITION (400)."""
-    return GoogleError(grpc.StatusCode.FAILED_PRECONDITION, message)
+    return GoogleError(grpc.StatusCode.FAILED_PRECONDITION, message, *details)
+
+
+def resource_info(name: str) -> Any:
+    """Return a `google.rpc.ResourceInfo` with the name of a resource."""
+    return error_details_pb2.ResourceInfo(resource_name=name)
+
+
+def violated_constraint(constraint: str, subject: str, description: str) -> Any:
+    """Return a `google.rpc.PreconditionFailure` that names the organization policy that refuses a call."""
+    violation = error_details_pb2.PreconditionFailure.Violation(
+        type=f"constraints/{constraint}", subject=subject, description=description
+    )
+    return error_details_pb2.PreconditionFailure(violations=[violation])
 
 
 def retry_info(seconds: float) -> Any:

@@ -157,6 +157,8 @@ class Project(StrictModel):
     project_id: str
     project_number: str = Field(default="", pattern=r"^[0-9]*$")
     parent: str = Field(default="", pattern=_PARENT)
+    display_name: str = ""
+    labels: dict[str, str] = Field(default_factory=dict)
     quotas: Quotas = Quotas()
     service_accounts: tuple[ServiceAccount, ...] = ()
     roles: tuple[CustomRole, ...] = ()
@@ -204,6 +206,8 @@ class Seed(Switches):
     strict: bool = False
     default_parent: str = Field(default="", pattern=_PARENT)
     faults: tuple[Fault, ...] = ()
+    users: tuple[str, ...] | None = None
+    """All users; with a list, other users, and groups that are not in `groups`, do not exist."""
     groups: tuple[Group, ...] = ()
     organizations: tuple[Organization, ...] = ()
     folders: tuple[Folder, ...] = ()

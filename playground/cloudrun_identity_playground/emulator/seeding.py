@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from google.cloud import iam_admin_v1 as iam
@@ -29,12 +30,16 @@ _Item = TypeVar("_Item")
 def apply_seed(cloud: Cloud, wanted: seed.Seed) -> None:
     """Apply a seed to `cloud`, without lag and with all operations done.
 
-    Accounts of all projects come first, so that policies and workloads of other projects can name them.
+    Accounts of all projects, and roles of organizations, come first: policies and workloads of other projects
+    can name them.
 
     Raises SeedError: Google would refuse something in the seed.
     """
     for group in wanted.groups:
         cloud.directory.add_group(group.email, group.members)
+    if wanted.users is not None:
+        groups = (f"group:{group.email}" for group in wanted.groups)
+        cloud.workspace.close([*groups, *(f"user:{email}" for email in wanted.users)])
     with acting_as(OTHER_USER), _settled(cloud), cloud.deployments.unchecked():
         containers = list(_containers(wanted))
         for container, _, place in containers:
@@ -45,18 +50,15 @@ def apply_seed(cloud: Cloud, wanted: seed.Seed) -> None:
             _ProjectSeeder(cloud, project, ("projects", number))
             for number, project in enumerate(wanted.projects)
         ]
+        for container, holder, place in containers:
+            if isinstance(holder, seed.Organization):
+                _Seeder(cloud, container.name, place).apply_roles(holder.roles)
         for seeder in projects:
             seeder.apply_accounts()
         for seeder in projects:
             seeder.apply_contents()
         for container, holder, place in containers:
-            _apply_container(_Seeder(cloud, container.name, place), holder)
-
-
-def _apply_container(seeder: _Seeder, holder: seed.Organization | seed.Folder) -> None:
-    if isinstance(holder, seed.Organization):
-        seeder.apply_roles(holder.roles)
-    seeder.apply_policies(holder)
+            _Seeder(cloud, container.name, place).apply_policies(holder)
 
 
 @contextmanager
@@ -86,7 +88,7 @@ def _add_container(cloud: Cloud, container: Container, place: seed.Place) -> Non
         raise seed.SeedError(f"{container.name}: appears twice", place)
     if container.name in containers.above(container.parent):
         raise seed.SeedError(f"{container.name}: lies in itself, by its parent {container.parent}", place)
-    containers.add(container)
+    containers.add(replace(container, created_at=cloud.clock()))
 
 
 def _add_project(cloud: Cloud, wanted: seed.Project, place: seed.Place) -> None:
@@ -103,6 +105,9 @@ def _add_project(cloud: Cloud, wanted: seed.Project, place: seed.Place) -> None:
             number,
             parent=wanted.parent,
             service_account_quota=wanted.quotas.service_accounts,
+            display_name=wanted.display_name,
+            labels=wanted.labels,
+            created_at=cloud.clock(),
         )
     )
 

@@ -1,12 +1,13 @@
 """Defaults and validation of built-in kinds that their schema cannot express."""
 
 import base64
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from . import definitions
 from .errors import Cause, FieldError
-from .resources import DEFINITIONS, EVENTS, NAMESPACES, SECRETS, Resource, StorageKey
+from .resources import CONFIG_MAPS, DEFINITIONS, EVENTS, LEASES, NAMESPACES, SECRETS, Resource, StorageKey
 
 Object = dict[str, Any]
 
@@ -59,7 +60,53 @@ def errors(resource: Resource, new: Object, old: Object | None) -> list[FieldErr
             for name in ("data", "binaryData", "immutable")
             if old.get(name) != new.get(name)
         ]
-    return found
+    check = _ERRORS.get(resource.storage)
+    return found + list(check(new, old)) if check is not None else found
+
+
+def _secret_errors(new: Object, old: Object | None) -> Iterator[FieldError]:
+    yield from _key_errors(new, old)
+    if sum(map(_decoded_size, (new.get("data") or {}).values())) > _LARGEST_SECRET:
+        why = f"Too long: may not be more than {_LARGEST_SECRET} bytes"
+        yield FieldError("data", Cause.TOO_LONG, why)
+    if old is not None and old.get("type") != new.get("type"):
+        why = f'Invalid value: "{new.get("type", "")}": field is immutable'
+        yield FieldError("type", Cause.INVALID, why)
+
+
+def _key_errors(new: Object, _old: Object | None) -> Iterator[FieldError]:
+    for field in ("data", "binaryData"):
+        for key in new.get(field) or {}:
+            if not _KEY.fullmatch(key):
+                why = f'Invalid value: "{key}": {_KEY_RULE}'
+                yield FieldError(f"{field}[{key}]", Cause.INVALID, why)
+
+
+def _lease_errors(new: Object, _old: Object | None) -> Iterator[FieldError]:
+    spec = new.get("spec") or {}
+    for name, least, rule in (
+        ("leaseDurationSeconds", 1, "must be greater than 0"),
+        ("leaseTransitions", 0, "must be greater than or equal to 0"),
+    ):
+        if spec.get(name) is not None and spec[name] < least:
+            yield FieldError(f"spec.{name}", Cause.INVALID, f"Invalid value: {spec[name]}: {rule}")
+
+
+def _decoded_size(text: str) -> int:
+    return len(text) // 4 * 3 - text.count("=")
+
+
+_LARGEST_SECRET = 1 << 20
+_KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
+_KEY_RULE = (
+    "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or "
+    "'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"
+)
+_ERRORS: Mapping[StorageKey, Callable[[Object, Object | None], Iterator[FieldError]]] = {
+    SECRETS: _secret_errors,
+    CONFIG_MAPS: _key_errors,
+    LEASES: _lease_errors,
+}
 
 
 def _complete_namespace(new: Object, old: Object | None) -> None:

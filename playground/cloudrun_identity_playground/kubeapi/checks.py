@@ -1,5 +1,6 @@
 """Checks of a request against its object: type, key and preconditions."""
 
+import json
 from typing import Any
 
 from .errors import ApiError, Cause, FieldError, bad_request, conflict, invalid
@@ -7,6 +8,8 @@ from .resources import Resource
 from .store import ObjectKey
 
 Object = dict[str, Any]
+
+_LARGEST = 3 << 19  # 1.5 MiB
 
 
 def refusal(resource: Resource, name: str, errors: list[FieldError]) -> ApiError:
@@ -61,6 +64,12 @@ def check_identity(resource: Resource, name: str, old: Object, new: Object) -> N
         immutable = f'Invalid value: "{new["uid"]}": field is immutable'
         error = FieldError("metadata.uid", Cause.INVALID, immutable)
         raise invalid(resource.kind, resource.group, name, [error])
+
+
+def check_size(obj: Object) -> None:
+    """Raise ApiError 500 if an object is larger than etcd accepts, as a real API server answers."""
+    if len(json.dumps(obj)) > _LARGEST:
+        raise ApiError(500, "", "etcdserver: request is too large")
 
 
 def check_preconditions(resource: Resource, own: Object, preconditions: Object) -> None:

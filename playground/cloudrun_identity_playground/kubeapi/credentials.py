@@ -11,9 +11,10 @@ from pathlib import Path
 
 from cryptography import x509
 
+from cloudrun_identity_playground.tls import Identity, loopback_identity
+
 from . import files
 from .datafile import DataFileError
-from .tls import Identity, loopback_identity
 
 _RENEWED_BEFORE = dt.timedelta(days=30)
 

@@ -1,14 +1,15 @@
 """The life cycle of objects: finalizers, deletion of namespaces and of definitions.
 
-All effects of a write happen within it. There is no garbage collection: a propagation policy is accepted, and
-dependents remain.
+All effects of a write happen within it. The garbage collector acts on the propagation policies `Foreground`
+and `Orphan` only. Dependents of an object that is deleted in the background remain, as without a controller
+manager.
 """
 
 import copy
 from dataclasses import dataclass
 from typing import Any
 
-from . import definitions
+from . import definitions, metadata
 from .defaults import set_defaults
 from .metadata import timestamp
 from .resources import DEFINITIONS, NAMESPACES, Catalog, Resource, StorageKey
@@ -16,6 +17,9 @@ from .schema import Schema, prune
 from .store import ObjectKey, Store, Stored
 
 Object = dict[str, Any]
+
+_COLLECTED = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}
+"""Finalizers of the garbage collector, by propagation policy."""
 
 
 @dataclass
@@ -35,10 +39,21 @@ class Lifecycle:
             self._serve(stored.object)
         return stored
 
-    def delete(self, resource: Resource, key: ObjectKey) -> Stored:
-        """Remove an object, or set its deletionTimestamp if it has finalizers. Idempotent."""
+    def delete(self, resource: Resource, key: ObjectKey, propagation: str = "") -> Stored:
+        """Remove an object, or set its deletionTimestamp if it has finalizers. Idempotent.
+
+        With the propagation policy `Foreground` or `Orphan`, return the object with the finalizer of the
+        garbage collector, which then acts.
+        """
         stored = self.store.collection(resource.storage).objects[key]
         obj = stored.object
+        if propagation in _COLLECTED and "deletionTimestamp" not in obj["metadata"]:
+            own = obj["metadata"]
+            held = {**own, "finalizers": [*own.get("finalizers", ()), _COLLECTED[propagation]]}
+            marked = self.store.put(resource.storage, key, _marked(resource, {**obj, "metadata": held}))
+            self._cascade(resource.storage, key)
+            self._collect(resource.storage, key)
+            return marked
         if not self._is_held(resource, key, obj):
             return self._remove(resource.storage, key, obj)
         if "deletionTimestamp" not in obj["metadata"]:
@@ -58,7 +73,51 @@ class Lifecycle:
             self.store.drop(definitions.storage_of(obj))
         self._settle_namespace(key[0])
         self._settle_definition(storage)
+        owners = {owner["uid"] for owner in obj["metadata"].get("ownerReferences", ())}
+        for owner_storage, owner in list(self.store.all()) if owners else ():
+            own = owner.object["metadata"]
+            if own["uid"] in owners and _COLLECTED["Foreground"] in own.get("finalizers", ()):
+                self._collect(owner_storage, _key(own))
         return stored
+
+    def _collect(self, storage: StorageKey, key: ObjectKey) -> None:
+        """Delete or orphan the dependents of an object that is being deleted, and release it after that."""
+        stored = self.store.find(storage, key)
+        finalizers = stored.object["metadata"].get("finalizers", ()) if stored is not None else ()
+        if stored is None or not set(finalizers) & set(_COLLECTED.values()):
+            return
+        uid = stored.object["metadata"]["uid"]
+        for inner, dependent in self._dependents(uid):
+            others = [o for o in dependent.object["metadata"]["ownerReferences"] if o["uid"] != uid]
+            resource = self.catalog.stored_as(inner)
+            if resource is None:
+                continue
+            if others or _COLLECTED["Orphan"] in finalizers:
+                own = {**dependent.object["metadata"], "ownerReferences": others}
+                metadata.drop_empty(own)
+                self.store.put(inner, _key(own), {**dependent.object, "metadata": own})
+            elif "deletionTimestamp" not in dependent.object["metadata"]:
+                self.delete(resource, _key(dependent.object["metadata"]), "Foreground")
+        if not self._dependents(uid):
+            self._release(storage, key)
+
+    def _dependents(self, uid: str) -> list[tuple[StorageKey, Stored]]:
+        return [
+            (storage, stored)
+            for storage, stored in self.store.all()
+            if any(owner["uid"] == uid for owner in stored.object["metadata"].get("ownerReferences", ()))
+        ]
+
+    def _release(self, storage: StorageKey, key: ObjectKey) -> None:
+        """Remove the finalizers of the garbage collector, and the object if it has no others."""
+        stored = self.store.find(storage, key)
+        if stored is None:
+            return
+        own = stored.object["metadata"]
+        left = [name for name in own.get("finalizers", ()) if name not in _COLLECTED.values()]
+        if left != own.get("finalizers"):
+            self.store.put(storage, key, {**stored.object, "metadata": {**own, "finalizers": left}})
+            self._settle(storage, key)
 
     def _cascade(self, storage: StorageKey, key: ObjectKey) -> None:
         """Delete everything in a namespace or of a definition that is being deleted."""
@@ -114,6 +173,10 @@ class Lifecycle:
         after = self.catalog.stored_as(storage)
         if after is not None and (before is None or before.schema is not after.schema):
             self.store.reread(storage, lambda obj: _as_read(obj, after.schema))
+
+
+def _key(own: Object) -> ObjectKey:
+    return own.get("namespace", ""), own["name"]
 
 
 def _as_read(obj: Object, schema: Schema) -> Object:

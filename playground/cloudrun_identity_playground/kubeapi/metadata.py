@@ -4,6 +4,7 @@ import datetime as dt
 import re
 import secrets
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 from .errors import Cause, FieldError, bad_request
@@ -25,6 +26,12 @@ _LABEL_RULE = (
     "start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used "
     f"for validation is '{_LABEL_VALUE.pattern}')"
 )
+_KEY_RULE = (
+    "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "
+    "alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
+    "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
+)
+_MOST = 256 << 10  # bytes of all annotations
 _SERVER_FIELDS = (
     "name",
     "namespace",
@@ -63,7 +70,6 @@ SCHEMA = Schema.parse(
                 "x-kubernetes-list-map-keys": ["uid"],
                 "items": {
                     "type": "object",
-                    "required": ["apiVersion", "kind", "name", "uid"],
                     "properties": {
                         **{name: {"type": "string"} for name in ("apiVersion", "kind", "name", "uid")},
                         "controller": {"type": "boolean"},
@@ -155,9 +161,42 @@ def errors(metadata: Object, old: Object | None) -> list[FieldError]:
         for value in (metadata.get("labels") or {}).values()
         if len(value) > _LABEL_LENGTH or not _LABEL_VALUE.fullmatch(value)
     ]
+    found += [
+        _invalid(f"metadata.{field}", key, rule)
+        for field in _MAPS
+        for key in metadata.get(field) or {}
+        if (rule := _refusal_of_key(key))
+    ]
+    if sum(len(f"{key}{text}".encode()) for key, text in (metadata.get("annotations") or {}).items()) > _MOST:
+        why = f"Too long: may not be more than {_MOST} bytes"
+        found.append(FieldError("metadata.annotations", Cause.TOO_LONG, why))
+    found.extend(_owner_errors(metadata.get("ownerReferences") or []))
     if old is not None and old.get("deletionTimestamp"):
         found.extend(_added_finalizers(metadata, old))
     return found
+
+
+def _owner_errors(owners: list[Any]) -> Iterator[FieldError]:
+    owners = [owner for owner in owners if isinstance(owner, dict)]  # others violate the schema
+    for owner in owners:
+        for name in ("apiVersion", "kind", "name", "uid"):
+            if not owner.get(name):
+                yield _invalid(f"metadata.ownerReferences.{name}", "", "must not be empty")
+    if sum(bool(owner.get("controller")) for owner in owners) > 1:
+        why = "Only one reference can have Controller set to true"
+        yield FieldError("metadata.ownerReferences", Cause.INVALID, f"Invalid value: {why}")
+
+
+def _refusal_of_key(key: str) -> str:
+    """Return why a key of labels or annotations is refused; empty if it is not."""
+    prefix, slash, name = key.rpartition("/")
+    if slash and not _SUBDOMAIN.fullmatch(prefix):
+        return f"prefix part {_NAME_RULE}"
+    if not name:
+        return "name part must be non-empty"
+    if len(name) > _LABEL_LENGTH:
+        return f"name part must be no more than {_LABEL_LENGTH} characters"
+    return "" if _LABEL_VALUE.fullmatch(name) else _KEY_RULE
 
 
 def _added_finalizers(metadata: Object, old: Object) -> list[FieldError]:

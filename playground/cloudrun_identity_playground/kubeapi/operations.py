@@ -46,6 +46,10 @@ class Write:
     dry_run: bool = False
     field_validation: FieldValidation = FieldValidation.WARN
     force: bool = False
+    propagation: str = ""
+    """Propagation policy of a deletion; empty for the default."""
+    duplicates: list[str] = field(default_factory=list)
+    """Fields that the body has twice; reported once."""
     warnings: list[str] = field(default_factory=list)
     """Warnings for the client; filled during the write."""
 
@@ -130,12 +134,14 @@ class Operations:
         """
         stored = self.get(resource, key)
         checks.check_preconditions(resource, stored.object["metadata"], options.get("preconditions") or {})
-        return stored if write.dry_run else self.lifecycle.delete(resource, key)
+        return stored if write.dry_run else self.lifecycle.delete(resource, key, write.propagation)
 
     def _apply(self, resource: Resource, key: ObjectKey, config: Object, write: Write) -> tuple[Stored, bool]:
         if not isinstance(config, dict) or not config.get("apiVersion") or not config.get("kind"):
             raise bad_request("invalid object type: an apply patch names its apiVersion and kind")
         checks.check_type(resource, config)
+        if (config.get("metadata") or {}).get("managedFields") is not None:
+            raise bad_request("metadata.managedFields must be nil")
         live = self.store.find(resource.storage, key)
         if live is None and write.subresource:
             raise not_found(resource, key[1])
@@ -181,6 +187,7 @@ class Operations:
             ownership.track_update(None, new, resource.schema, Writer(write.manager, operation))
         if write.dry_run:
             return Stored(new)
+        checks.check_size(new)
         return self.lifecycle.commit(resource, key, new)
 
     def _update(
@@ -210,7 +217,10 @@ class Operations:
             own["generation"] = own.get("generation", 0) + 1
         if new == old.object:
             return old
-        return Stored(new) if write.dry_run else self.lifecycle.commit(resource, key, new)
+        if write.dry_run:
+            return Stored(new)
+        checks.check_size(new)
+        return self.lifecycle.commit(resource, key, new)
 
     def _admit(self, resource: Resource, new: Object, old: Object | None, write: Write) -> Object:
         """Prune, default and check an object; return the form in which it is stored."""
@@ -230,13 +240,17 @@ class Operations:
 
     def _check_fields(self, resource: Resource, new: Object, write: Write) -> None:
         unknown = [f'unknown field "{path}"' for path in prune(new, resource.schema)]
-        if not unknown:
+        found, write.duplicates = [*write.duplicates, *unknown], []
+        if not found:
             return
         match write.field_validation:
+            case FieldValidation.STRICT if found[0].startswith("line "):
+                why = "error converting YAML to JSON: yaml: unmarshal errors:\n  " + "\n  ".join(found)
+                raise bad_request(f"error strict decoding YAML: {why}")
             case FieldValidation.STRICT:
-                raise checks.undecodable(resource, f"strict decoding error: {', '.join(unknown)}")
+                raise checks.undecodable(resource, f"strict decoding error: {', '.join(found)}")
             case FieldValidation.WARN:
-                write.warnings += unknown
+                write.warnings += found
             case FieldValidation.IGNORE:
                 pass
 

@@ -10,7 +10,7 @@ from multidict import MultiMapping
 
 from . import documents, faults
 from .errors import Cause, FieldError, bad_request, invalid, method_not_allowed, version_too_large
-from .formats import form_of, read_body, read_object
+from .formats import Decoded, form_of, read_body, read_object
 from .listing import Listings
 from .operations import FieldValidation, Operations, Write
 from .patches import APPLY_PATCH
@@ -144,11 +144,13 @@ class RequestHandler:
                 {**body, "metadata": body.get("metadata") or {}, "status": {"allowed": True}}, 201
             )
         write = _write(request, target)
+        write.duplicates = list(body.duplicates)
         stored = self._operations.create(target.resource, target.namespace, body, write)
         return object_response(request, target.resource, stored, status=201, warnings=write.warnings)
 
     async def _update(self, request: web.Request, target: Target) -> web.Response:
         body, write = await read_object(request), _write(request, target)
+        write.duplicates = list(body.duplicates)
         stored = self._operations.update(target.resource, target.key, body, write)
         return object_response(request, target.resource, stored, warnings=write.warnings)
 
@@ -159,6 +161,8 @@ class RequestHandler:
             error = FieldError("fieldManager", Cause.REQUIRED, missing)
             raise invalid("PatchOptions", "meta.k8s.io", "", [error])
         patch = await read_body(request)
+        if request.content_type == APPLY_PATCH and isinstance(patch, Decoded):
+            write.duplicates = list(patch.duplicates)
         stored, created = self._operations.patch(
             target.resource, target.key, patch, request.content_type, write
         )
@@ -169,6 +173,7 @@ class RequestHandler:
     async def _delete(self, request: web.Request, target: Target) -> web.Response:
         options, write = await read_object(request), _write(request, target)
         write.dry_run = write.dry_run or _is_dry_run(request, options.get("dryRun") or ())
+        write.propagation = _propagation(request, options)
         stored = self._operations.delete(target.resource, target.key, options, write)
         if "deletionTimestamp" in stored.object["metadata"]:
             return object_response(request, target.resource, stored)
@@ -181,6 +186,7 @@ class RequestHandler:
     async def _delete_collection(self, request: web.Request, target: Target) -> web.Response:
         options, write = await read_object(request), _write(request, target)
         write.dry_run = write.dry_run or _is_dry_run(request, options.get("dryRun") or ())
+        write.propagation = _propagation(request, options)
         collection = self._operations.store.collection(target.resource.storage)
         page = self._listings.first(collection, target.namespace, _selector(request.query, target), limit=0)
         for stored in page.objects:
@@ -195,6 +201,7 @@ class RequestHandler:
 def _write(request: web.Request, target: Target) -> Write:
     query = request.query
     agent = request.headers.get("User-Agent", "unknown").partition("/")[0]
+    _check_manager(request, query.get("fieldManager", ""))
     try:
         validation = FieldValidation(query.get("fieldValidation") or FieldValidation.WARN)
     except ValueError as error:
@@ -208,6 +215,42 @@ def _write(request: web.Request, target: Target) -> Write:
     )
 
 
+def _check_manager(request: web.Request, manager: str) -> None:
+    """Check the name of a field manager.
+
+    Raises ApiError: it is too long, or has a character that does not print.
+    """
+    error = None
+    if len(manager.encode()) > _LONGEST_MANAGER:
+        why = f"Too long: may not be more than {_LONGEST_MANAGER} bytes"
+        error = FieldError("fieldManager", Cause.TOO_LONG, why)
+    elif odd := next((place for place, char in enumerate(manager) if not char.isprintable()), None):
+        why = f"invalid character U+{ord(manager[odd]):04X} (at position {odd})"
+        error = FieldError("fieldManager", Cause.INVALID, f"Invalid value: {json.dumps(manager)}: {why}")
+    if error is not None:
+        raise invalid(_OPTIONS[request.method], "meta.k8s.io", "", [error])
+
+
+def _propagation(request: web.Request, options: Object) -> str:
+    """Return the propagation policy of a deletion; empty for the default.
+
+    Raises ApiError: it does not exist, or both forms are set.
+    """
+    policy = options.get("propagationPolicy") or request.query.get("propagationPolicy", "")
+    orphans = options.get("orphanDependents")
+    error = None
+    if policy and orphans is not None:
+        why = "orphanDependents and deletionPropagation cannot be both set"
+        error = FieldError("propagationPolicy", Cause.INVALID, f'Invalid value: "{policy}": {why}')
+    elif policy and policy not in ("Foreground", "Background", "Orphan"):
+        supported = 'supported values: "Foreground", "Background", "Orphan", "nil"'
+        why = f'Unsupported value: "{policy}": {supported}'
+        error = FieldError("propagationPolicy", Cause.NOT_SUPPORTED, why)
+    if error is not None:
+        raise invalid("DeleteOptions", "meta.k8s.io", "", [error])
+    return "Orphan" if orphans else policy
+
+
 def _is_dry_run(request: web.Request, values: Sequence[str]) -> bool:
     """Return whether the values of `dryRun` ask for a dry run. Raises ApiError: a value is not `All`."""
     if set(values) - {"All"}:
@@ -219,6 +262,7 @@ def _is_dry_run(request: web.Request, values: Sequence[str]) -> bool:
     return bool(values)
 
 
+_LONGEST_MANAGER = 128
 _OPTIONS: Mapping[str, str] = {
     "POST": "CreateOptions",
     "PUT": "UpdateOptions",

@@ -18,6 +18,8 @@ READ_WRITE = ("create", "delete", "deletecollection", "get", "list", "patch", "u
 NAMESPACES: StorageKey = ("", "namespaces")
 EVENTS: StorageKey = ("", "events")
 SECRETS: StorageKey = ("", "secrets")
+CONFIG_MAPS: StorageKey = ("", "configmaps")
+LEASES: StorageKey = ("coordination.k8s.io", "leases")
 DEFINITIONS: StorageKey = ("apiextensions.k8s.io", "customresourcedefinitions")
 
 

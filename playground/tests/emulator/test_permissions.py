@@ -183,7 +183,6 @@ async def condition_holds(
         ("resource.name.startsWith('projects/shop/serviceAccounts/')", True),
         ("resource.name.startsWith('projects/other/')", False),
         ("resource.type == 'run.googleapis.com/Service'", False),
-        ("no such language", False),
         ("resource.unknown == 'x'", False),
     ],
 )

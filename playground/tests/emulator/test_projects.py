@@ -30,7 +30,7 @@ async def test_every_project_id_has_a_stable_number(clients: Clients) -> None:
         Emulator() as another,
         grpc.aio.insecure_channel(another.grpc_address) as channel,
     ):
-        assert await Clients(channel).projects.get_project(name="projects/shop") == project
+        assert (await Clients(channel).projects.get_project(name="projects/shop")).name == project.name
 
 
 async def test_a_policy_is_the_same_by_id_and_number(clients: Clients) -> None:

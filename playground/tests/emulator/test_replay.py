@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import subprocess
 import sys
@@ -16,23 +17,28 @@ import pytest
 
 from tests.time_budget import HUNG_AFTER
 
-from .replay import RecordingError, replay
+from .replay import RecordingError, Report, replay
 from .replay.comparison import differences
 
 REPOSITORY = Path(__file__).parents[3]
-RECORDINGS = REPOSITORY.parent / "shared" / "recordings"
+RECORDINGS = Path(os.environ.get("RECORDINGS") or REPOSITORY.parent / "shared" / "recordings")
+"""A folder outside the project; the environment variable names another one."""
 
 
 def recordings() -> Sequence[Path]:
     return sorted([*RECORDINGS.glob("*.http.log"), *RECORDINGS.glob("*.vcr.yaml")])
 
 
-needs_recordings = pytest.mark.skipif(not recordings(), reason="there are no recordings in ../shared")
+needs_recordings = pytest.mark.skipif(not recordings(), reason="there are no recordings in RECORDINGS")
 
 
 @cache
+def replayed(file: Path) -> Report:
+    return asyncio.run(replay(file))
+
+
 def found(file: Path) -> frozenset[str]:
-    return frozenset(asyncio.run(replay(file)).differences)
+    return frozenset(replayed(file).differences)
 
 
 def listed() -> set[str]:
@@ -51,6 +57,13 @@ def test_differences_from_recordings_are_documented(file: Path) -> None:
 @needs_recordings
 def test_documented_differences_exist() -> None:
     assert listed() == {difference for file in recordings() for difference in found(file)}
+
+
+@needs_recordings
+def test_recorded_answers_are_equal_in_status_error_and_fields() -> None:
+    reports = [replayed(file) for file in recordings()]
+    equal, compared = sum(each.equal for each in reports), sum(each.compared for each in reports)
+    assert equal / compared >= 0.95, f"{equal} of {compared} answers are equal"
 
 
 LOG = """GET https://iam.googleapis.com/v1/projects/${projectId}/serviceAccounts/${name}@x.iam.gserviceaccount.com
@@ -84,7 +97,7 @@ def run(*files: Path) -> subprocess.CompletedProcess[str]:
 
 def test_replay_prints_no_line_for_equal_answers(tmp_path: Path) -> None:
     result = run(write(tmp_path, 404, UNKNOWN))
-    assert (result.returncode, result.stdout) == (0, "one.http.log: 1 answers compared\n")
+    assert (result.returncode, result.stdout) == (0, "one.http.log: 1 of 1 answers equal\n")
 
 
 def test_replay_prints_differences_with_their_place(tmp_path: Path) -> None:

@@ -254,3 +254,30 @@ async def ask_and_leave(kubeconfig: dict[str, Any], request: str) -> None:
 async def token_of(path: Path) -> str:
     async with KubeApi(path) as api:
         return api.token
+
+
+async def owned(widgets: Widgets, name: str, owner: str, **metadata: Any) -> None:
+    """Create a widget that another one owns."""
+    uid = (await widgets.read(owner))["metadata"]["uid"]
+    reference = {"apiVersion": "contract.test/v1", "kind": "Widget", "name": owner, "uid": uid}
+    await widgets.create(name, metadata={"ownerReferences": [reference], **metadata})
+
+
+async def test_foreground_deletion_removes_dependents_before_their_owner(forgetful: Widgets) -> None:
+    await forgetful.create("owner")
+    await owned(forgetful, "a", "owner")
+    await owned(forgetful, "b", "a", finalizers=["contract.test/held"])
+
+    await forgetful.api.delete(forgetful.at("owner"), {"propagationPolicy": "Foreground"})
+    assert await forgetful.names() == ["a", "b", "owner"]
+    await forgetful.api.merge(forgetful.at("b"), {"metadata": {"finalizers": []}})
+    assert await forgetful.names() == []
+
+
+async def test_orphaning_deletion_releases_dependents(forgetful: Widgets) -> None:
+    await forgetful.create("owner")
+    await owned(forgetful, "a", "owner")
+
+    await forgetful.api.delete(forgetful.at("owner"), {"propagationPolicy": "Orphan"})
+    assert await forgetful.names() == ["a"]
+    assert "ownerReferences" not in (await forgetful.read("a"))["metadata"]

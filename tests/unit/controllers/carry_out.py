@@ -40,9 +40,11 @@ class Releases:
     def __init__(self, outcome: Outcome | None = None) -> None:
         self.outcome = outcome or InSync()
         self.abandoned: list[bool] = []
+        self.ends: list[str] = []
 
-    async def __call__(self, *, abandon: bool) -> Outcome:
+    async def __call__(self, *, abandon: bool, ends: str = "") -> Outcome:
         self.abandoned.append(abandon)
+        self.ends.append(ends)
         return self.outcome
 
 

@@ -182,6 +182,18 @@ class FakeClusterState:
     def referrers(self, key: ObjectKey) -> Iterable[ObjectKey]:
         return self.references.get(key, ())
 
+    def locations(self, namespace: str, project: str) -> frozenset[str]:
+        found = [
+            (obj, obj.spec.target.location if isinstance(obj, IAMBinding) else obj.spec.workload.location)
+            for obj in self._objects.values()
+            if isinstance(obj, IAMBinding | IdentityAttachment)
+        ]
+        return frozenset(
+            location
+            for obj, location in found
+            if location and (obj.metadata.namespace, obj.spec.project_ref.name) == (namespace, project)
+        )
+
     def exists(self, key: ObjectKey) -> bool:
         return key in self._objects
 
@@ -193,6 +205,12 @@ class FakeClusterState:
         left = next((each for each in self.left_accounts if each.email == target.name), None)
         ledger = Ledger.of(target, entries).with_attachment(self.attached)
         return ledger.replace(account=left) if left else ledger
+
+    operated_elsewhere: frozenset[str] = frozenset()
+    """Names of the ManagedProjects of another operator."""
+
+    def operates(self, project: ManagedProject) -> bool:
+        return project.metadata.name not in self.operated_elsewhere
 
     def invalid_ledger_of(self, owner_key: str) -> str:
         return ""

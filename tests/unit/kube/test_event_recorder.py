@@ -211,3 +211,40 @@ async def test_control_characters_in_a_message_are_escaped(api: FakeApi, recorde
     await recorder.close()
     [event] = await api.list(EVENTS)
     assert event["message"] == "displayName: a\\x1b[2J  → b"
+
+
+def raising(error: KubeError) -> Any:
+    """Return an interference that fails a request with this error."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    return fail
+
+
+CLOSED = [
+    KubeError(
+        403, "Forbidden", "unable to create new content in namespace payments because it is being terminated"
+    ),
+    KubeError(404, "NotFound", 'namespaces "payments" not found'),
+]
+
+
+@pytest.mark.parametrize("error", CLOSED, ids=["terminating", "deleted"])
+async def test_event_in_a_closed_namespace_is_about_the_stand_in(
+    api: FakeApi, recorder: EventRecorder, error: KubeError
+) -> None:
+    recorder.use_stand_ins(lambda obj: project() if obj["kind"] != "ManagedProject" else None)
+    api.interferences = [raising(error)]
+    recorder.record(identity(), EventType.WARNING, "Abandoned", "the account is left")
+    (event,) = await sent(api)
+    assert event["metadata"]["namespace"] == "default"
+    assert event["involvedObject"]["uid"] == "uid-of-project"
+    assert event["message"] == "CloudRunIdentity payments/checkout: the account is left"
+
+
+async def test_event_that_rbac_refuses_has_no_stand_in(api: FakeApi, recorder: EventRecorder) -> None:
+    recorder.use_stand_ins(lambda _: project())
+    api.interferences = [raising(KubeError(403, "Forbidden", "events is forbidden"))]
+    recorder.record(identity(), EventType.WARNING, "Abandoned", "the account is left")
+    assert await sent(api) == []

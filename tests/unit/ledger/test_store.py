@@ -256,12 +256,13 @@ async def test_own_deletion_is_no_loss_whichever_event_comes_first(api: FakeApi,
     assert lost == [frozenset(), frozenset()]
 
 
-async def test_ledgers_of_other_namespaces_are_ignored_and_reported(api: FakeApi, ledgers: Ledgers) -> None:
+async def test_ledgers_of_other_namespaces_are_never_used(api: FakeApi, ledgers: Ledgers) -> None:
     await Ledgers(api, "elsewhere").update(PROJECT, entered("a"))
     (elsewhere,) = api.objects.values()
     ledgers.observed(elsewhere, deleted=False)
     assert list(ledgers.all()) == []
-    assert await ledgers.namespaces_elsewhere() == {"elsewhere"}
+    assert set(ledgers.of_project(PROJECT.project_id).elsewhere) == {"elsewhere"}
+    assert ledgers.of_project(PROJECT.project_id).own == {}
 
 
 async def test_copy_under_another_name_is_ignored(api: FakeApi, ledgers: Ledgers) -> None:

@@ -9,5 +9,5 @@ from cloudrun_identity.reconcile.reconciler import AnyKindReconciler
 
 def unconnected(kind: Any) -> AnyKindReconciler:
     """Return a reconciler of the kind that cannot reconcile, because it has no dependencies."""
-    nothing: Any = SimpleNamespace(syncers=None, store=None, slot_released=None)
+    nothing: Any = SimpleNamespace(syncers=None, store=None)
     return KindReconciler(kind, nothing, nothing, nothing)

@@ -200,6 +200,55 @@ def test_deletion_removes_the_object_and_requires_a_reconcile(cached: Cached) ->
     assert list(cached.cache.known()) == []
 
 
+def test_object_removed_in_spite_of_its_finalizer_is_kept_as_deleting(cached: Cached) -> None:
+    cached.sees(binding())
+    removed = binding(version=3, finalizers=[FINALIZER])
+    assert cached.cache.observe(removed, deleted=True).changed
+    kept = cached.cache.stored(WEB)
+    assert kept is not None
+    assert kept.obj is not None
+    assert (kept.is_removed, kept.obj.is_deleting) == (True, True)
+
+    cached.cache.drop(binding(version=2, finalizers=[FINALIZER]))
+    assert cached.cache.stored(WEB) == kept, "a write that found it removed is older than its last version"
+    cached.cache.drop(kept.raw)
+    assert cached.cache.stored(WEB) is None
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        binding(version=3),
+        binding(version=3, finalizers=[FINALIZER], deletionTimestamp="2026-03-01T12:00:00Z"),
+        {**binding(version=3, finalizers=[FINALIZER]), "spec": {}},
+        project(version=3, finalizers=[FINALIZER]),
+    ],
+    ids=["no finalizer", "finalizer removed", "invalid", "ManagedProject"],
+)
+def test_other_deleted_objects_are_not_kept(cached: Cached, last: Object) -> None:
+    assert cached.cache.observe(last, deleted=True).changed
+    assert list(cached.cache.known()) == []
+
+
+def test_dropped_object_is_kept_once_its_last_version_shows_the_finalizer(cached: Cached) -> None:
+    cached.sees(binding(version=2, finalizers=[FINALIZER]))
+    cached.cache.drop(binding(version=2, finalizers=[FINALIZER]))
+    assert cached.cache.stored(WEB) is None
+    cached.cache.observe(binding(version=3, finalizers=[FINALIZER]), deleted=True)
+    assert cached.cache.stored(WEB) is not None
+
+
+def test_new_object_takes_the_place_of_a_removed_one(cached: Cached) -> None:
+    cached.cache.observe(binding(version=3, finalizers=[FINALIZER]), deleted=True)
+    removed = raw_of(cached, WEB)
+    assert cached.cache.observe(binding(version=4, uid="successor"), deleted=False).changed
+    successor = cached.cache.stored(WEB)
+    assert successor is not None
+    assert not successor.is_removed
+    cached.cache.drop(removed)
+    assert cached.cache.stored(WEB) == successor
+
+
 def test_status_change_requires_no_reconcile(cached: Cached) -> None:
     cached.sees(project(), identity(), binding())
     assert cached.cache.observe(with_status(binding(), role="roles/run.invoker"), deleted=False) == NO_CHANGE

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from cloudrun_identity.api import ProjectOperator
 from cloudrun_identity.controllers.managed_project.controller import ManagedProjectController
 from cloudrun_identity.gcp.client_pool import OWN, Credential, NoCredential
 from cloudrun_identity.ledger.store import Ledgers
@@ -16,24 +17,37 @@ from tests.unit.manager.kinds import unconnected
 ACCOUNT = "cri@ops-1234.iam.gserviceaccount.com"
 VERSIONS = itertools.count(1)
 VALID = {"projectID": "shop-1234", "credentials": {"impersonateServiceAccount": ACCOUNT}}
+OWN_OPERATOR = ProjectOperator(namespace="operator", lease="cloudrun-identity")
+OTHER = ProjectOperator(namespace="first", lease="cloudrun-identity")
 INVALID = {**VALID, "driftInterval": "often"}
 
 
 @pytest.fixture
 def cache() -> Cache:
+    return cache_of(None)
+
+
+def cache_of(operator: ProjectOperator | None) -> Cache:
     none: Any = None
     project = ManagedProjectController(none, none, none, none, str, none, none, none, none)
     kinds: Any = {"ManagedProject": unconnected(project)}
-    return Cache(kinds, Ledgers(none, "operator"), lambda keys: None)
+    return Cache(kinds, Ledgers(none, "operator"), lambda keys: None, operator=operator)
 
 
 def observe(
-    cache: Cache, spec: object, *, name: str = "shop", created: str | None = None, deleted: bool = False
+    cache: Cache,
+    spec: object,
+    *,
+    name: str = "shop",
+    created: str | None = None,
+    deleted: bool = False,
+    status: object = None,
 ) -> None:
     metadata = {"name": name, "uid": f"u-{name}", "resourceVersion": str(next(VERSIONS))}
     if created:
         metadata["creationTimestamp"] = created
-    cache.observe({"kind": "ManagedProject", "metadata": metadata, "spec": spec}, deleted=deleted)
+    raw = {"kind": "ManagedProject", "metadata": metadata, "spec": spec, "status": status or {}}
+    cache.observe(raw, deleted=deleted)
 
 
 def test_declared_credential_is_used_in_its_project_only(cache: Cache) -> None:
@@ -55,6 +69,18 @@ def test_never_valid_project_has_no_credential(cache: Cache) -> None:
 
     observe(cache, VALID)
     assert ProjectSettings(cache).credential("shop-1234") == Credential(ACCOUNT)
+
+
+@pytest.mark.parametrize(
+    ("status", "suspended"),
+    [({}, True), ({"operator": OTHER.to_dict()}, True), ({"operator": OWN_OPERATOR.to_dict()}, False)],
+)
+def test_policies_of_a_project_without_this_operator_are_not_touched(status: object, suspended: bool) -> None:
+    cache = cache_of(OWN_OPERATOR)
+    observe(cache, VALID, status=status)
+    assert ProjectSettings(cache).is_suspended("shop-1234") is suspended
+    observe(cache, INVALID, status={"operator": OTHER.to_dict()})
+    assert ProjectSettings(cache).is_suspended("shop-1234")
 
 
 @pytest.mark.parametrize("spec", [[], {"driftInterval": 7}, {"projectID": 7}])

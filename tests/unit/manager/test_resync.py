@@ -33,6 +33,7 @@ class Harness:
         self.faults: set[ObjectKey] = set()
         self.enqueued: list[ObjectKey] = []
         self.error: Exception | None = None
+        self.operated_elsewhere = False
         self.resyncer = Resync(self, self, self, self.enqueue)
 
     def declare(self, **spec: object) -> None:
@@ -46,6 +47,9 @@ class Harness:
 
     def project(self, name: str) -> ManagedProject | None:
         return self.projects.get(name)
+
+    def operates(self, project: ManagedProject) -> bool:
+        return not self.operated_elsewhere
 
     def referrers(self, key: ObjectKey) -> Iterable[ObjectKey]:
         assert key == PROJECT
@@ -128,6 +132,14 @@ async def test_suspended_project_is_not_resynced(harness: Harness) -> None:
     await asyncio.sleep(300)
     assert harness.resyncs == []
     assert harness.enqueued == []
+
+
+async def test_project_of_another_operator_is_only_enqueued(harness: Harness) -> None:
+    harness.operated_elsewhere = True
+    harness.resyncer.follow("payments-prod")
+    await asyncio.sleep(105)
+    assert harness.resyncs == []
+    assert harness.enqueued == [PROJECT]
 
 
 async def test_failed_resync_is_followed_by_the_next(harness: Harness) -> None:

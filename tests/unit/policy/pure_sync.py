@@ -15,6 +15,7 @@ from cloudrun_identity.policy.desired_grants import DesiredGrant, DesiredGrants
 from cloudrun_identity.policy.merge import grants_in, merge
 from cloudrun_identity.policy.pending_write import is_alone, write_of
 from cloudrun_identity.policy.planning import plan_policy
+from cloudrun_identity.policy.review import SyncFacts
 from cloudrun_identity.policy.settlement import settle
 from tests.unit.policy.strategies import ACCOUNT, ROLES, TARGET
 
@@ -63,9 +64,9 @@ def run_sync(
         state.ledger,
         declared,
         state.present,
-        may_release=may_release,
-        may_return=lambda *_: may_return,
-        write_found=state.shows_recorded_write,
+        SyncFacts(
+            may_release=may_release, may_return=lambda *_: may_return, write_found=state.shows_recorded_write
+        ),
     )
     freed = merge(state.policy, (), planned.replaced)
     written = merge(freed.policy, planned.desired_grants, planned.released)

@@ -10,6 +10,7 @@ from cloudrun_identity.ledger.model import Ledger, entry_of
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy.desired_grants import RETAIN_ALL, DesiredGrant, DesiredGrants, Retain
 from cloudrun_identity.policy.planning import plan_policy
+from cloudrun_identity.policy.review import SyncFacts
 from cloudrun_identity.policy.settlement import without_abandoned
 from tests.unit.policy.strategies import TARGET
 
@@ -65,7 +66,7 @@ def test_grant_that_an_edit_revoked_is_not_abandoned() -> None:
     ledger = Ledger.of(TARGET, {ANN: recorded(ANN, ONE), BOB: recorded(BOB, ONE)})
     leaving = replace(LEAVING, declared=(Retain(TARGET, ANN.role, ANN.member),), ending=True)
     assert without_abandoned(ledger, [leaving]).entries == {BOB: recorded(BOB, ONE)}
-    plan = plan_policy(ledger, [leaving], {ANN, BOB}, may_release=True)
+    plan = plan_policy(ledger, [leaving], {ANN, BOB}, SyncFacts(may_release=True))
     assert [removal.grant for removal in plan.released] == [BOB]
     assert plan.ledger.entries.keys() == {BOB}
 
@@ -100,11 +101,11 @@ def test_last_owner_decides_about_a_shared_grant(
     ledger = Ledger.of(TARGET, {ANN: recorded(ANN, ONE, TWO)})
     staying = DesiredGrants(TWO, frozenset({DesiredGrant(ANN)}))
     if readable:
-        ledger = plan_policy(ledger, [first, staying], {ANN}, may_release=True).ledger
+        ledger = plan_policy(ledger, [first, staying], {ANN}, SyncFacts(may_release=True)).ledger
     else:
         ledger = without_abandoned(ledger, [first, staying])
 
-    plan = plan_policy(ledger, [first, last], {ANN}, may_release=True)
+    plan = plan_policy(ledger, [first, last], {ANN}, SyncFacts(may_release=True))
 
     assert [removal.grant for removal in plan.released] == ([] if stays else [ANN])
     assert plan.ledger.is_empty is stays
@@ -112,7 +113,7 @@ def test_last_owner_decides_about_a_shared_grant(
 
 def test_one_abandoning_owner_is_enough_when_all_leave_at_once() -> None:
     ledger = Ledger.of(TARGET, {ANN: recorded(ANN, ONE, TWO)})
-    plan = plan_policy(ledger, [LEAVING, DELETED], {ANN}, may_release=True)
+    plan = plan_policy(ledger, [LEAVING, DELETED], {ANN}, SyncFacts(may_release=True))
     assert plan.released == ()
     assert plan.ledger.is_empty
 
@@ -121,7 +122,9 @@ def test_owner_that_an_edit_removed_has_no_say_about_a_shared_grant() -> None:
     ledger = Ledger.of(TARGET, {ANN: recorded(ANN, ONE, TWO)})
     edited = DesiredGrants(ONE)
     staying = DesiredGrants(TWO, frozenset({DesiredGrant(ANN)}))
-    once = plan_policy(ledger, [edited, staying], {ANN}, may_release=True)
+    once = plan_policy(ledger, [edited, staying], {ANN}, SyncFacts(may_release=True))
     assert once.ledger.entries[ANN].owners == (str(TWO),)
-    twice = plan_policy(once.ledger, [edited, replace(LEAVING, owner=TWO)], {ANN}, may_release=True)
+    twice = plan_policy(
+        once.ledger, [edited, replace(LEAVING, owner=TWO)], {ANN}, SyncFacts(may_release=True)
+    )
     assert twice.released == ()

@@ -8,6 +8,7 @@ from cloudrun_identity.ledger.model import Ledger, entry_of
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy.desired_grants import DesiredGrant, DesiredGrants, Retain
 from cloudrun_identity.policy.planning import PolicyPlan, plan_policy
+from cloudrun_identity.policy.review import SyncFacts
 from cloudrun_identity.policy.settlement import settle, settle_absent, without_abandoned
 from cloudrun_identity.policy.steps import RetainGrant, RetainReason
 
@@ -33,7 +34,7 @@ def granted(*grants: Grant, present_before: bool = False) -> Ledger:
 def planned(
     ledger: Ledger, *declared: DesiredGrants, present: set[Grant], complete: bool = True
 ) -> PolicyPlan:
-    return plan_policy(ledger, declared, present, may_release=complete)
+    return plan_policy(ledger, declared, present, SyncFacts(may_release=complete))
 
 
 def test_abandoned_grant_of_a_custom_role_is_recorded_as_left() -> None:

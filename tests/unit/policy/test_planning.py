@@ -7,6 +7,7 @@ from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.policy.desired_grants import RETAIN_ALL, DesiredGrant, DesiredGrants
 from cloudrun_identity.policy.planning import PolicyPlan, plan_policy
+from cloudrun_identity.policy.review import SyncFacts
 from cloudrun_identity.policy.settlement import settle
 from tests.unit.policy.strategies import ACCOUNT, MEMBERS, ROLES, TARGET
 
@@ -34,7 +35,7 @@ def test_grant_present_before_survives_its_owner() -> None:
 
 
 def test_grant_added_just_before_the_write_was_present_before() -> None:
-    planned = plan_policy(Ledger.of(TARGET), [desiring(ONE, GRANT)], (), may_release=True)
+    planned = plan_policy(Ledger.of(TARGET), [desiring(ONE, GRANT)], (), SyncFacts(may_release=True))
     settled = settle(planned, {GRANT}, added=(), refused=(), written_at=NOON)
     assert settled.entries[GRANT].present_before
 
@@ -89,7 +90,7 @@ def test_unwritable_desired_grant_gets_no_entry() -> None:
 def test_missing_granted_entry_is_drift_and_a_pending_one_is_not() -> None:
     def drifted(state: GrantState) -> frozenset[Grant]:
         ledger = Ledger.of(TARGET, {GRANT: entry(GRANT, ONE, state=state)})
-        return plan_policy(ledger, [desiring(ONE, GRANT)], (), may_release=True).drifted
+        return plan_policy(ledger, [desiring(ONE, GRANT)], (), SyncFacts(may_release=True)).drifted
 
     assert drifted(GrantState.GRANTED) == {GRANT}
     assert drifted(GrantState.PENDING) == frozenset()
@@ -97,7 +98,7 @@ def test_missing_granted_entry_is_drift_and_a_pending_one_is_not() -> None:
 
 def test_released_grant_that_is_still_present_is_releasing() -> None:
     ledger = Ledger.of(TARGET, {GRANT: entry(GRANT, ONE)})
-    planned = plan_policy(ledger, [desiring(ONE)], {GRANT}, may_release=True)
+    planned = plan_policy(ledger, [desiring(ONE)], {GRANT}, SyncFacts(may_release=True))
     settled = settle(planned, {GRANT}, added=(), refused=(), written_at=None)
     assert settled.entries[GRANT].state is GrantState.RELEASING
 
@@ -110,7 +111,7 @@ def test_ledger_counts_unmanaged_members() -> None:
 
 def test_release_waits_until_all_objects_have_declared() -> None:
     ledger = Ledger.of(TARGET, {GRANT: entry(GRANT, ONE)})
-    pending = plan_policy(ledger, [desiring(ONE)], {GRANT}, may_release=False)
+    pending = plan_policy(ledger, [desiring(ONE)], {GRANT}, SyncFacts(may_release=False))
     assert (pending.released, pending.ledger) == ((), ledger)
 
 
@@ -137,6 +138,8 @@ def test_grants_are_written_in_a_stable_order() -> None:
     def order(planned: PolicyPlan) -> list[Grant]:
         return [desired.grant for desired in planned.desired_grants]
 
-    one = plan_policy(Ledger.of(TARGET), [desiring(ONE, *grants)], (), may_release=True)
-    other = plan_policy(Ledger.of(TARGET), [desiring(ONE, *reversed(grants))], (), may_release=True)
+    one = plan_policy(Ledger.of(TARGET), [desiring(ONE, *grants)], (), SyncFacts(may_release=True))
+    other = plan_policy(
+        Ledger.of(TARGET), [desiring(ONE, *reversed(grants))], (), SyncFacts(may_release=True)
+    )
     assert order(one) == order(other)

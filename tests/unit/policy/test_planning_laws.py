@@ -13,6 +13,7 @@ from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy.desired_grants import DesiredGrants
 from cloudrun_identity.policy.merge import grants_in, merge
 from cloudrun_identity.policy.planning import plan_policy
+from cloudrun_identity.policy.review import SyncFacts
 from cloudrun_identity.policy.settlement import settle
 from tests.unit.policy import strategies
 from tests.unit.policy.strategies import ACCOUNT, TARGET
@@ -33,7 +34,7 @@ def members(policy: Policy) -> list[tuple[str, bytes, str]]:
 def test_nothing_is_released_until_all_objects_have_declared(
     ledger: Ledger, declared: list[DesiredGrants], policy: Policy
 ) -> None:
-    planned = plan_policy(ledger, declared, grants_in(policy, TARGET), may_release=False)
+    planned = plan_policy(ledger, declared, grants_in(policy, TARGET), SyncFacts(may_release=False))
     assert planned.released == ()
     assert ledger.entries.keys() <= planned.ledger.entries.keys()
 
@@ -51,7 +52,7 @@ def is_abandoned(ledger: Ledger, grant: Grant, declared: list[DesiredGrants]) ->
 def test_owner_that_has_not_declared_keeps_its_grants(
     ledger: Ledger, declared: list[DesiredGrants], policy: Policy, may_release: bool
 ) -> None:
-    planned = plan_policy(ledger, declared, grants_in(policy, TARGET), may_release=may_release)
+    planned = plan_policy(ledger, declared, grants_in(policy, TARGET), SyncFacts(may_release=may_release))
     owner_keys = {desired.owner.owner_key for desired in declared}
     for grant, recorded in ledger.entries.items():
         unknown = {text for text in recorded.owners if Owner.parse(text).owner_key not in owner_keys}
@@ -103,7 +104,7 @@ def test_sync_after_an_edit_restores_desired_grants_and_settles(
 def test_planned_grants_and_releases_are_in_the_ledger_first(
     ledger: Ledger, declared: list[DesiredGrants], policy: Policy, may_release: bool
 ) -> None:
-    planned = plan_policy(ledger, declared, grants_in(policy, TARGET), may_release=may_release)
+    planned = plan_policy(ledger, declared, grants_in(policy, TARGET), SyncFacts(may_release=may_release))
     assert {desired.grant for desired in planned.desired_grants} <= planned.ledger.entries.keys()
     assert {release.grant for release in planned.released} <= planned.ledger.entries.keys()
 
@@ -112,7 +113,7 @@ def test_planned_grants_and_releases_are_in_the_ledger_first(
 def test_released_grant_is_kept_by_no_object(
     ledger: Ledger, declared: list[DesiredGrants], policy: Policy
 ) -> None:
-    planned = plan_policy(ledger, declared, grants_in(policy, TARGET), may_release=True)
+    planned = plan_policy(ledger, declared, grants_in(policy, TARGET), SyncFacts(may_release=True))
     holders = {text for grant in ledger.entries for text in ledger.entries[grant].owners}
     for release in planned.released:
         assert release.grant in ledger.entries
@@ -161,8 +162,8 @@ def test_order_of_declarations_does_not_matter(
 ) -> None:
     shuffled = declared[::-1]
     present = grants_in(policy, TARGET)
-    assert plan_policy(ledger, declared, present, may_release=True) == plan_policy(
-        ledger, shuffled, present, may_release=True
+    assert plan_policy(ledger, declared, present, SyncFacts(may_release=True)) == plan_policy(
+        ledger, shuffled, present, SyncFacts(may_release=True)
     )
 
 
@@ -218,7 +219,9 @@ def test_successor_replaces_its_predecessor(ledger: Ledger, policy: Policy, data
     grant = data.draw(st.sampled_from(list(ledger.entries)))
     predecessor = Owner.parse(data.draw(st.sampled_from(sorted(ledger.entries[grant].owners))))
     successor = replace(predecessor, uid="uid-of-the-successor")
-    planned = plan_policy(ledger, [desiring(successor, grant)], grants_in(policy, TARGET), may_release=True)
+    planned = plan_policy(
+        ledger, [desiring(successor, grant)], grants_in(policy, TARGET), SyncFacts(may_release=True)
+    )
     owners = planned.ledger.entries[grant].owners
     assert str(successor) in owners
     assert str(predecessor) not in owners
@@ -228,7 +231,7 @@ def test_successor_replaces_its_predecessor(ledger: Ledger, policy: Policy, data
 def test_refused_grant_stays_rejected_in_the_ledger_unless_present(
     ledger: Ledger, declared: list[DesiredGrants], policy: Policy, refused: int
 ) -> None:
-    planned = plan_policy(ledger, declared, grants_in(policy, TARGET), may_release=True)
+    planned = plan_policy(ledger, declared, grants_in(policy, TARGET), SyncFacts(may_release=True))
     wanted = [desired.grant for desired in planned.desired_grants]
     rejected = {grant for index, grant in enumerate(wanted) if refused >> index & 1}
     written = merge(policy, [c for c in planned.desired_grants if c.grant not in rejected], planned.released)

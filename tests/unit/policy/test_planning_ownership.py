@@ -17,6 +17,7 @@ from cloudrun_identity.policy.desired_grants import DesiredGrant, DesiredGrants,
 from cloudrun_identity.policy.exclusive import is_protected
 from cloudrun_identity.policy.merge import Removal
 from cloudrun_identity.policy.planning import PolicyPlan, plan_policy
+from cloudrun_identity.policy.review import SyncFacts
 from cloudrun_identity.policy.settlement import settle
 from tests.unit.policy.strategies import TARGET
 
@@ -43,7 +44,7 @@ def removable(plan: PolicyPlan) -> tuple[Grant, ...]:
 
 
 def planned(ledger: Ledger, *declared: DesiredGrants, present: set[Grant]) -> PolicyPlan:
-    return plan_policy(ledger, declared, present, may_release=True, protected=is_protected)
+    return plan_policy(ledger, declared, present, SyncFacts(may_release=True, protected=is_protected))
 
 
 def test_grant_of_an_account_with_another_id_is_made_again() -> None:
@@ -84,7 +85,10 @@ def test_retained_grant_ends_with_its_account_unless_undeletable(
     ledger = Ledger.of(TARGET, {ACCOUNT: entry(ACCOUNT, ONE, unique_id="1")})
 
     found = plan_policy(
-        ledger, [declared], present, **{"may_release": True, "may_return": lambda *_: False} | settings
+        ledger,
+        [declared],
+        present,
+        SyncFacts(**{"may_release": True, "may_return": lambda *_: False} | settings),
     )
 
     assert found.released == ((Removal(ACCOUNT, ("1",), only_deleted=True),) if released else ())
@@ -126,7 +130,9 @@ def test_observed_object_reports_unmanaged_members_and_keeps_them() -> None:
 
 def test_no_member_is_removed_until_all_objects_have_declared() -> None:
     alone = DesiredGrants(ONE, frozenset({DesiredGrant(ANN)}), exclusive=ALONE)
-    found = plan_policy(Ledger.of(TARGET), [alone], {EVE}, may_release=False, protected=is_protected)
+    found = plan_policy(
+        Ledger.of(TARGET), [alone], {EVE}, SyncFacts(may_release=False, protected=is_protected)
+    )
     assert (found.unmanaged, removable(found)) == ((EVE,), ())
 
 

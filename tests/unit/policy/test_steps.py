@@ -16,6 +16,7 @@ from cloudrun_identity.policy.desired_grants import RETAIN_ALL, DesiredGrant, De
 from cloudrun_identity.policy.exclusive import is_protected
 from cloudrun_identity.policy.merge import Removal, grants_in, merge
 from cloudrun_identity.policy.planning import plan_policy
+from cloudrun_identity.policy.review import SyncFacts
 from cloudrun_identity.policy.steps import (
     AddGrant,
     GrantStep,
@@ -35,7 +36,9 @@ ANN, EVE = (Grant(TARGET, ROLES[0], f"user:{name}@example.com") for name in ("an
 def steps_of(
     ledger: Ledger, *declared: DesiredGrants, present: set[Grant], **options: bool
 ) -> list[GrantStep]:
-    plan = plan_policy(ledger, declared, present, protected=is_protected, **{"may_release": True, **options})
+    plan = plan_policy(
+        ledger, declared, present, SyncFacts(protected=is_protected, **{"may_release": True, **options})
+    )
     return list(plan.steps)
 
 
@@ -71,7 +74,10 @@ def test_steps_are_the_changes_that_the_writes_make(
         exclusive = frozenset({BindingKey(TARGET, ROLES[0])})
         declared = [replace(each, exclusive=exclusive) for each in declared]
     plan = plan_policy(
-        ledger, declared, present, may_release=may_release, observed=observed, protected=is_protected
+        ledger,
+        declared,
+        present,
+        SyncFacts(may_release=may_release, observed=observed, protected=is_protected),
     )
 
     first = merge(policy, (), plan.replaced)
@@ -91,7 +97,7 @@ def test_each_present_entry_is_desired_or_has_a_step(
     ledger: Ledger, declared: list[DesiredGrants], policy: Policy
 ) -> None:
     present = grants_in(policy, TARGET)
-    plan = plan_policy(ledger, declared, present, may_release=True)
+    plan = plan_policy(ledger, declared, present, SyncFacts(may_release=True))
     desired = {each.grant for each in plan.desired_grants}
     assert ledger.entries.keys() & present <= desired | {step.grant for step in plan.steps}
 
@@ -105,7 +111,9 @@ def test_present_desired_grant_has_no_step() -> None:
 
 
 def test_withheld_grant_is_not_added() -> None:
-    plan = plan_policy(Ledger.of(TARGET), [desiring(ONE, ANN)], (), may_release=True, withheld={ANN})
+    plan = plan_policy(
+        Ledger.of(TARGET), [desiring(ONE, ANN)], (), SyncFacts(may_release=True, withheld={ANN})
+    )
     assert plan.steps == ()
 
 

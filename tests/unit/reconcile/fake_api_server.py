@@ -34,6 +34,12 @@ class FakeApiServer(FakeClusterState):
     edited_meanwhile: bool
     """True if a user edits each object during its reconcile."""
 
+    is_removed: bool
+    """True if the identity was removed while its finalizer was added. The cache still has it."""
+
+    found_by_finalizer: Object | None
+    """Newer version of the identity, to which the finalizer is not added."""
+
     project_number: str | None
     """Number of the project; None before its first reconcile."""
 
@@ -45,6 +51,8 @@ class FakeApiServer(FakeClusterState):
         self.status_written = {}
         self.uninstalled = False
         self.edited_meanwhile = False
+        self.is_removed = False
+        self.found_by_finalizer = None
         self.project_number = "417203958816"
         self.delegate()
         self.apply()
@@ -87,7 +95,7 @@ class FakeApiServer(FakeClusterState):
         if raw is None:
             return None
         try:
-            return StoredObject(raw, KINDS[key.kind].model_validate(raw))
+            return StoredObject(raw, KINDS[key.kind].model_validate(raw), is_removed=self.is_removed)
         except ValidationError:
             return StoredObject(raw, None)
 
@@ -98,15 +106,19 @@ class FakeApiServer(FakeClusterState):
         self.raws.pop(_key(raw))
 
     async def add_finalizer(self, raw: Object) -> Object | None:
+        if self.found_by_finalizer:
+            return self.found_by_finalizer
         self.writes.append("finalizer")
         raw["metadata"]["finalizers"] = [FINALIZER]
         return raw if _key(raw) in self.raws else None
 
     async def remove_finalizer(self, raw: Object) -> None:
+        assert not self.is_removed
         self.writes.append("no finalizer")
         del self.raws[_key(raw)]
 
     async def write_status(self, raw: Object, status: Object) -> Object | None:
+        assert not self.is_removed
         if self.edited_meanwhile:
             return self.raws[_key(raw)]
         self.status_written = status

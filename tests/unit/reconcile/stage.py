@@ -1,6 +1,5 @@
 """One object under reconciliation: a scripted kind, the fakes of policy syncers and a fake API server."""
 
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,8 +8,9 @@ from cloudrun_identity.controllers.iam_binding import IAMBindingController
 from cloudrun_identity.controllers.managed_project.controller import ManagedProjectController
 from cloudrun_identity.controllers.managed_project.plan import ProjectWant
 from cloudrun_identity.iam.grants import Grant
+from cloudrun_identity.kube.resources import Object
 from cloudrun_identity.policy.syncers import PolicySyncers
-from cloudrun_identity.reconcile.cluster_state import ClusterState
+from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey
 from cloudrun_identity.reconcile.deadline import Deadline
 from cloudrun_identity.reconcile.dependencies import Dependencies
 from cloudrun_identity.reconcile.events import EventReporter
@@ -19,7 +19,7 @@ from cloudrun_identity.reconcile.finish import Finisher
 from cloudrun_identity.reconcile.grants.resolver import GrantResolver
 from cloudrun_identity.reconcile.kind_reconciler import KindReconciler
 from cloudrun_identity.reconcile.reconciler import AnyKindReconciler, Reconciler
-from cloudrun_identity.reconcile.requeue import Requeue
+from cloudrun_identity.reconcile.requeue import Requeue, RequeueAfter
 from cloudrun_identity.reconcile.steps import Change
 from tests.unit.controllers.carry_out import Recorder
 from tests.unit.policy.fakes import SyncerEnvironment
@@ -54,6 +54,8 @@ class Stage:
         self.env = SyncerEnvironment()
         self.env.policies.create(HOME)
         self.projects_abandoned: list[bool] = []
+        self.operated_elsewhere = False
+        """True if another operator acts on the project."""
         self.now = NOON
         self.api_server, self.recorder = FakeApiServer(self.env.ledgers), Recorder()
         self.start()
@@ -69,7 +71,6 @@ class Stage:
             resolver=GrantResolver(FakeRoles()),
             event_reporter=EventReporter(self.recorder, self.recorder),
             wall_clock=lambda: self.now,
-            slot_released=slot_released,
         )
         executor, finisher = CloudExecutor(deps.event_reporter), Finisher(deps)
         binding, project_kind = IAMBindingController(NO_WORKLOADS), ProjectKind(self.projects_abandoned)
@@ -82,7 +83,16 @@ class Stage:
                 project_kind, deps, executor, finisher, resource=project_kind
             ),
         }
-        self.reconciler = Reconciler(kinds, deps, finisher, Deadline())
+        self.reconciler = Reconciler(kinds, deps, finisher, Deadline(), self)
+
+    async def admit(self, key: ObjectKey, raw: Object) -> Requeue | None:
+        return RequeueAfter(5.0) if self.operated_elsewhere else None
+
+    def operates(self, key: ObjectKey, raw: Object) -> bool:
+        return not self.operated_elsewhere
+
+    def forget(self, key: ObjectKey) -> None:
+        pass
 
     async def reconcile(self, max_age: float = 0.0) -> Requeue:
         """Reconcile the identity, and check that its status follows the kstatus rules."""
@@ -101,8 +111,3 @@ class Stage:
     def present(self) -> frozenset[Grant]:
         """Grants of the project's policy."""
         return self.env.policies.present(HOME)
-
-
-@asynccontextmanager
-async def slot_released() -> Any:
-    yield

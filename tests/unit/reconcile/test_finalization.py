@@ -31,6 +31,35 @@ async def test_deleted_object_without_the_finalizer_is_left_as_it_is(stage: Stag
     assert stage.api_server.writes == []
 
 
+async def test_object_removed_in_spite_of_its_finalizer_is_finalized(stage: Stage) -> None:
+    await stage.reconcile()
+    stage.api_server.delete()
+    stage.api_server.is_removed = True
+    stage.kind.in_use = True
+    assert await stage.reconciler.reconcile(KEY, max_age=0.0) == (RequeueAfter(15.0), "removed")
+    assert stage.present == {ANN}
+
+    stage.kind.in_use = False
+    assert await stage.reconciler.reconcile(KEY, max_age=0.0) == (NoRequeue(), "deleted")
+    assert stage.present == set()
+    assert stage.env.ledgers.ledger(HOME).is_empty
+    assert KEY not in stage.api_server.raws
+
+
+async def test_object_removed_during_its_reconcile_is_not_reported(stage: Stage) -> None:
+    stage.api_server.raws[KEY]["metadata"]["finalizers"] = [FINALIZER]
+    stage.api_server.is_removed = True
+    assert await stage.reconciler.reconcile(KEY, max_age=0.0) == (NoRequeue(), "removed")
+
+
+async def test_nothing_is_done_for_an_object_deleted_before_its_finalizer(stage: Stage) -> None:
+    """A deletion in the foreground, as by Argo CD, keeps the object with a finalizer of Kubernetes."""
+    deleting = {**stage.api_server.raws[KEY]["metadata"], "deletionTimestamp": "2026-03-01T12:00:00Z"}
+    stage.api_server.found_by_finalizer = {**stage.api_server.raws[KEY], "metadata": deleting}
+    assert await stage.reconciler.reconcile(KEY, max_age=0.0) == (NoRequeue(), "gone")
+    assert stage.present == set()
+
+
 @pytest.mark.parametrize("uninstalled", [False, True])
 async def test_deletion_waits_while_a_ledger_cannot_be_read(stage: Stage, uninstalled: bool) -> None:
     await stage.reconcile()

@@ -30,13 +30,19 @@ async def test_invalid_object_is_left_as_it_is_and_reports_it(stage: Stage) -> N
 
 
 def test_status_of_an_invalid_object_names_the_field_and_keeps_the_rest() -> None:
-    raw = {"metadata": {"generation": 3}, "status": {"projectID": "p-1234", "conditions": [{"type": 3}]}}
+    before = {
+        "projectID": "p-1234",
+        "conditions": [{"type": 3}],
+        "waitingSince": "2026-11-21T00:00:00Z",
+    }
+    raw = {"metadata": {"generation": 3}, "status": before}
     with pytest.raises(ValidationError) as raised:
         CloudRunIdentity.model_validate({"metadata": {"name": "x"}, "spec": {}})
     outcome = invalid_spec(misfits(raised.value)[0])
     status = status_with(raw, outcome, datetime(2026, 11, 22, tzinfo=UTC))
     assert status["projectID"] == "p-1234"
     assert status["observedGeneration"] == 3
+    assert "waitingSince" not in status
     by_type = {each["type"]: each for each in status["conditions"]}
     assert (by_type["Ready"]["status"], by_type["Ready"]["reason"]) == ("False", "InvalidSpec")
     assert by_type["Stalled"]["status"] == "True"

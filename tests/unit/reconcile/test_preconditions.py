@@ -294,3 +294,13 @@ def test_object_takes_back_what_it_left_before_an_older_one(adoption: str) -> No
     assert isinstance(refused, Refused)
     assert refused.reason is Reason.CONFLICT
     assert "payments" not in refused.message.replace("payments-prod", "")
+
+
+def test_project_of_another_operator_is_not_used_by_its_neighbors() -> None:
+    cluster = FakeClusterState(project())
+    name, namespace = project().metadata.name, identity().metadata.namespace
+    assert other_project(name, namespace, cluster, "spec.projectRef") == project()
+    cluster.operated_elsewhere = frozenset({name})
+    found = other_project(name, namespace, cluster, "spec.projectRef")
+    assert isinstance(found, Waiting)
+    assert "belongs to another operator" in found.message

@@ -165,6 +165,20 @@ async def test_suspended_object_is_not_read_or_written_and_keeps_its_grants(stag
     assert ANN in stage.env.ledgers.ledger(HOME).entries
 
 
+async def test_object_of_another_operator_is_not_written_and_keeps_its_grants(stage: Stage) -> None:
+    await stage.reconcile()
+    stage.operated_elsewhere = True
+    stage.kind.requested, writes = (), list(stage.api_server.writes)
+    for edit in (stage.api_server.apply, stage.api_server.delete):
+        edit()
+        assert await stage.reconciler.reconcile(KEY, max_age=0.0) == (RequeueAfter(5.0), "elsewhere")
+        await stage.reconciler.fail(KEY, internal_error("unexpected"))
+    await stage.syncers.resync(HOME.project_id)
+    assert not await stage.reconciler.differs(KEY, max_age=0.0)
+    assert stage.api_server.writes == writes
+    assert stage.present == {ANN}
+
+
 async def test_observed_object_writes_nothing_and_reports_the_difference(stage: Stage) -> None:
     stage.api_server.apply(managementPolicy="Observe")
     stage.kind.changes = [DRIFT, DRIFT]

@@ -28,6 +28,8 @@ class AccountDeletion:
     """True to leave the account and its grants as they are."""
     forced: bool = False
     """True to leave an account in use behind, instead of waiting until it is not used any more."""
+    restoring: tuple[str, ...] = ()
+    """Attachments that are being deleted and restore the former accounts of their workloads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ class AccountWant:
     """Decision of the project's guardrails on the adoption of an account with this e-mail."""
     denial: Refused | None = None
     """Refusal by the guardrails, whatever Google Cloud shows: nothing is read for the account then."""
+    places: Callable[[], frozenset[str]] = frozenset
+    """Returns the places, as `PROJECT/LOCATION`, in which objects declare now that workloads may use it."""
     deletion: AccountDeletion | None = None
     """Set if the object is being deleted."""
 
@@ -98,6 +102,8 @@ class AccountSeen:
     """Message of Google that refused an undelete of this reconcile; empty if none did."""
     users: tuple[str, ...] = ()
     """Workloads that run as the account, and places that cannot be read, for a deletion."""
+    unused: frozenset[str] = frozenset()
+    """Recorded places that no object declares and in which nothing runs as the account."""
     deleted: bool = False
     """True if this reconcile deleted the account by its unique id."""
     not_found: bool = False

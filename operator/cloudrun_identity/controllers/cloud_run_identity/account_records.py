@@ -21,6 +21,7 @@ from .actions import (
     RecordAction,
     RecordLoss,
     RecordSwitch,
+    RecordUses,
     SettleAccount,
     TakeBackAccount,
     TakeOverAccount,
@@ -31,7 +32,7 @@ from .actions import (
 def creating(want: AccountWant, record: LedgerAccount | None, now: datetime) -> LedgerAccount:
     """Return the record of an account that is about to be created, perhaps in the place of a former one."""
     begun = record or LedgerAccount(email=want.email, owner=want.owner, owner_uid=want.obj.metadata.uid)
-    return begun.replace(
+    return begun.with_uses(want.places()).replace(
         intent=AccountIntent.CREATE,
         origin=Origin.CREATED,
         unique_id="",
@@ -58,7 +59,7 @@ def adopted(want: AccountWant, account: ServiceAccount) -> LedgerAccount:
         origin=Origin.ADOPTED,
         disabled=account.disabled,
     )
-    return settled(record, account)
+    return settled(record.with_uses(want.places()), account)
 
 
 def may_take_back(want: AccountWant, seen: AccountSeen) -> bool:
@@ -80,7 +81,7 @@ def taken_back(want: AccountWant, left: LedgerAccount, account: ServiceAccount) 
         abandoned=None,
         disabled=account.disabled,
     )
-    return settled(record, account)
+    return settled(record.with_uses(want.places()), account)
 
 
 def taken_over(record: LedgerAccount, account: ServiceAccount) -> LedgerAccount:
@@ -122,8 +123,18 @@ def recorded(action: RecordAction, want: AccountWant, seen: AccountSeen) -> Ledg
             return lost(seen.known_record, loss)
         case RecordSwitch(disabled=disabled):
             return seen.known_record.replace(disabled=disabled)
+        case RecordUses(added=added, dropped=dropped):
+            return seen.known_record.with_uses(added, without=dropped)
         case ForgetAccount() | LeaveBehind():
             return None
+
+
+def _with_uses_of(stored: LedgerAccount | None, record: LedgerAccount) -> LedgerAccount:
+    """Return the record with the places of use that are stored."""
+    if stored is None:
+        return record
+    kept = record.with_uses(stored.used_in)
+    return kept.replace(used_elsewhere=kept.used_elsewhere or stored.used_elsewhere)
 
 
 class AccountRecords:
@@ -153,10 +164,39 @@ class AccountRecords:
         return self.at(home) if home else None
 
     async def put(self, project_id: str, record: LedgerAccount) -> LedgerAccount:
-        """Write the record; nothing is written if it is unchanged."""
-        target = Target.service_account(project_id, record.email)
-        await self._ledgers.update(target, lambda ledger: ledger.with_account(record))
-        return record
+        """Write the record; nothing is written if it is unchanged.
+
+        Attachments record places of use at the same time, so those in the stored record are kept.
+        """
+
+        def change(ledger: Ledger) -> Ledger:
+            return ledger.with_account(_with_uses_of(ledger.account, record))
+
+        return await self._write(project_id, record, change)
+
+    async def put_uses(
+        self,
+        project_id: str,
+        record: LedgerAccount,
+        declared: Callable[[], frozenset[str]],
+        dropped: frozenset[str],
+    ) -> LedgerAccount:
+        """Record the declared places of use, and remove those that were dropped.
+
+        `declared` is evaluated with the write: an attachment that was created since then keeps its place.
+        """
+
+        def change(ledger: Ledger) -> Ledger:
+            places, newest = declared(), _with_uses_of(ledger.account, record)
+            return ledger.with_account(newest.with_uses(places, without=dropped - places))
+
+        return await self._write(project_id, record, change)
+
+    async def _write(
+        self, project_id: str, record: LedgerAccount, change: Callable[[Ledger], Ledger]
+    ) -> LedgerAccount:
+        ledger = await self._ledgers.update(Target.service_account(project_id, record.email), change)
+        return ledger.account or record
 
     async def drop(self, project_id: str, record: LedgerAccount, *, is_deleted: bool = False) -> None:
         """Remove the record of an account, if this owner still has it.
@@ -176,6 +216,8 @@ class AccountRecords:
             unique_ids=record.unique_ids,
             abandoned=Abandonment(reason=reason, time=self.now()) if reason else None,
             left_by=record.owner if record.origin is Origin.CREATED else "",
+            used_in=record.used_in,
+            used_elsewhere=record.used_elsewhere,
         )
         await self._replace(project_id, record, left)
 
@@ -186,6 +228,8 @@ class AccountRecords:
             if ledger.account is None or ledger.account.owner != record.owner:
                 return ledger
             replaced = ledger.with_account(new)
-            return replaced.with_pending_grants() if is_deleted else replaced
+            if not is_deleted:
+                return replaced
+            return replaced.with_key_ring(replaced.key_ring.without_left()).with_pending_grants()
 
         await self._ledgers.update(Target.service_account(project_id, record.email), change)

@@ -107,6 +107,16 @@ class RecordSwitch(Action):
     disabled: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class RecordUses(Action):
+    """Record where workloads may run as the account, before the grants that permit it are made."""
+
+    added: frozenset[str] = frozenset()
+    """Places that an object declares."""
+    dropped: frozenset[str] = frozenset()
+    """Places that no object declares and in which nothing runs as the account."""
+
+
 # Actions of a deletion
 
 
@@ -172,6 +182,7 @@ RecordAction: TypeAlias = (
     | SettleAccount
     | RecordLoss
     | RecordSwitch
+    | RecordUses
     | ForgetAccount
     | LeaveBehind
 )

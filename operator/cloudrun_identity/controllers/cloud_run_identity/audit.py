@@ -30,6 +30,8 @@ from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey
 from cloudrun_identity.reconcile.grants.public_services import ineffective_roles, public_services
 from cloudrun_identity.reconcile.preconditions import other_project
 
+from .places import Place, declared_places, recorded_places
+
 
 @dataclass(frozen=True, slots=True)
 class Audit:
@@ -85,7 +87,8 @@ class IdentityAuditor:
         """
         attached: list[Workload] = []
         unreadable: list[str] = []
-        for project_id, location in sorted(_places(obj, account.project_id, cluster)):
+        places = _places(obj, account.project_id, cluster)
+        for project_id, location in sorted({*places, *_formerly_declared(obj, account, cluster)}):
             for kind in WorkloadKind:
                 try:
                     attached += await self._inventory.running_as(
@@ -164,6 +167,23 @@ def _places(obj: CloudRunIdentity, project_id: str, cluster: ClusterState) -> fr
         if isinstance(workloads, ManagedProject):
             places.add((workloads.project_id, attachment.spec.workload.location))
     return frozenset(places)
+
+
+def undeclared_places(obj: CloudRunIdentity, account: Target, cluster: ClusterState) -> frozenset[Place]:
+    """Return the recorded places of use that no object declares any more."""
+    recorded = recorded_places(cluster.account(obj))
+    if not recorded:
+        return recorded
+    return recorded - declared_places(obj, account.name, account.project_id, cluster)
+
+
+def _formerly_declared(
+    obj: CloudRunIdentity, account: Target, cluster: ClusterState
+) -> Iterator[tuple[str, str]]:
+    """Return the recorded places that no object declares any more, in projects that the operator manages."""
+    for place in undeclared_places(obj, account, cluster):
+        if cluster.project_on(place.project_id):
+            yield place.project_id, place.location
 
 
 def _attachments(obj: CloudRunIdentity, cluster: ClusterState) -> Iterator[IdentityAttachment]:

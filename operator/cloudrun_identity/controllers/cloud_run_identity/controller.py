@@ -5,12 +5,15 @@ written before the create, completed once reads show the account consistently, a
 only mirrors it.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from cloudrun_identity.api import (
+    AttachmentDeletionPolicy,
     CloudRunIdentity,
     ConditionType,
+    IdentityAttachment,
     IdentityDeletionPolicy,
     ManagedProject,
     Reason,
@@ -35,10 +38,11 @@ from cloudrun_identity.reconcile.steps import Plan
 from .account import AccountDeletion, AccountSeen, AccountWant
 from .actions import AccountAction
 from .advisory_conditions import cross_project, keys_audited, least_privilege, recommendations
-from .audit import Audit, IdentityAuditor
+from .audit import Audit, IdentityAuditor, undeclared_places
 from .execution import AccountExecutor
 from .grants import identity_grants, identity_references
 from .observation import AccountObserver
+from .places import declared_places
 from .plan import plan
 from .revoked import kept_by_others
 
@@ -100,7 +104,14 @@ class CloudRunIdentityController:
         namespace, facts = obj.metadata.namespace, guardrail_facts(project, cluster)
         adoption = may_adopt(project, namespace, email, facts)
         denial = denied_account(obj, project, cluster)
-        account = AccountWant(obj, project.project_id, email, adoption, denial)
+        account = AccountWant(
+            obj,
+            project.project_id,
+            email,
+            adoption,
+            denial,
+            places=lambda: frozenset(map(str, declared_places(obj, email, project.project_id, cluster))),
+        )
         return IdentityWant(obj, cluster, account, project)
 
     def resolve_deletion(
@@ -110,9 +121,11 @@ class CloudRunIdentityController:
         record, home = cluster.account(obj), cluster.account_home(obj)
         if record is None or home is None:
             return None
+        restoring = () if obj.is_force_deleted else tuple(_restoring(obj, cluster))
         deletion = AccountDeletion(
             abandon=abandon or self.abandons(obj),
             forced=obj.is_force_deleted or cluster.is_terminating(obj.metadata.namespace),
+            restoring=restoring,
         )
         account = AccountWant(obj, home.project_id, record.email, deletion=deletion)
         return IdentityWant(obj, cluster, account)
@@ -134,7 +147,20 @@ class CloudRunIdentityController:
         audit = await self._auditor.audit(
             want.obj, want.account.target, record.unique_id, invoked, want.cluster, max_age or interval
         )
-        return IdentitySeen(seen, audit)
+        return IdentitySeen(await self._with_unused(seen, want, audit), audit)
+
+    async def _with_unused(self, seen: AccountSeen, want: IdentityWant, audit: Audit) -> AccountSeen:
+        """Add the places that no object declares any more, if the audit found nothing there."""
+        attached = {(each.project_id, each.location) for each in audit.attached}
+        candidates = [
+            place
+            for place in undeclared_places(want.obj, want.account.target, want.cluster)
+            if (place.project_id, place.location) not in attached
+            and want.cluster.project_on(place.project_id)
+        ]
+        if not candidates:
+            return seen
+        return replace(seen, unused=await self._observer.unused(want.account, candidates))
 
     def describe(self, want: IdentityWant) -> str:
         """Return the name of the account as plans show it."""
@@ -204,6 +230,15 @@ class CloudRunIdentityController:
         fields["unmanaged_keys"] = audit.keys if isinstance(audit.keys, tuple) else ()
         kept = kept_by_others(want.obj, record.email, want.cluster)
         return Summary(fields, conditions, (*kept, *audit.issues))
+
+
+def _restoring(obj: CloudRunIdentity, cluster: ClusterState) -> Iterator[str]:
+    """Return the attachments of the identity that are being deleted and restore the former accounts."""
+    for key in sorted(cluster.referrers(ObjectKey.of(obj))):
+        if key.kind == IdentityAttachment.__name__:
+            found = cluster.attachment(key.namespace, key.name)
+            if found and found.is_deleting and found.spec.deletion_policy is AttachmentDeletionPolicy.RESTORE:
+                yield str(key)
 
 
 def _as_before(obj: CloudRunIdentity) -> dict[ConditionType, Finding]:

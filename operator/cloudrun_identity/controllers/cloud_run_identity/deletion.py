@@ -1,6 +1,7 @@
 """The plan for the account of an object that is being deleted.
 
-An account in use is not deleted. It is disabled for a while first, if the spec says so. Grants are released
+An account in use is not deleted. The deletion waits for a bounded time until nothing uses the account, and
+leaves it otherwise. An unused account is disabled for a while first, if the spec says so. Grants are released
 before the account is deleted, and the record is removed last.
 """
 
@@ -17,6 +18,8 @@ from cloudrun_identity.api import (
     Reason,
 )
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
+from cloudrun_identity.iam.principals import service_account_member
+from cloudrun_identity.iam.wording import some
 from cloudrun_identity.reconcile.steps import Change, Plan, ReleaseGrants, Wait
 
 from .account import AccountDeletion, AccountSeen, AccountWant
@@ -33,7 +36,9 @@ from .propagation import BETWEEN_READS, GONE_AFTER
 USE_RECHECK = 15.0
 """Seconds until an account in use is looked at again: no event reports that a workload stopped using it."""
 
-_SHOWN = 3  # users that a message names before it counts the rest
+RESTORE_RECHECK = 3.0
+"""Seconds until an account is looked at again while attachments restore the accounts of its workloads."""
+
 
 _AT_MOST = 3600.0  # seconds; a longer wait could rely on a clock that was set meanwhile
 
@@ -77,14 +82,8 @@ def _steps(
     elif seen.not_found:
         yield ReleaseGrants(resource)
         yield _not_shown(record)
-    elif seen.users and deletion.forced:
-        reason = (
-            f"left with its grants when CloudRunIdentity {want.owner} was deleted: {seen.users[0]} runs as it"
-        )
-        yield ReleaseGrants(resource, abandon=True)
-        yield LeaveBehind(resource, email=record.email, reason=reason)
     elif seen.users:
-        yield _in_use(record, seen.users)
+        yield from _keep_in_use(want, deletion, record, seen.users, now)
     elif not _deletes(want, record):
         yield ReleaseGrants(resource)
         yield ForgetAccount(resource)
@@ -92,10 +91,25 @@ def _steps(
         # Created a moment ago and not shown yet, or never created: to finish now could leave it behind.
         yield _not_shown(record)
     else:
-        yield from _disable(want, record, account, now)
-        yield ReleaseGrants(resource)
-        yield DeleteAccount(resource, (Change("account", "present", "deleted"),))
-        yield ForgetAccount(resource, is_deleted=True)
+        yield from _delete(want, deletion, record, account, now)
+
+
+def _delete(
+    want: AccountWant,
+    deletion: AccountDeletion,
+    record: LedgerAccount,
+    account: ServiceAccount | None,
+    now: datetime,
+) -> Iterator[Step]:
+    """Delete an account that is not in use, unless another client enabled it again before."""
+    if _leaves_enabled(want, deletion, record, account, now):
+        yield from _leave_behind(want, record, "another client enabled it again before it was deleted")
+        return
+    resource = want.target.full_name
+    yield from _disable(want, record, account, now)
+    yield ReleaseGrants(resource, ends=service_account_member(record.email))
+    yield DeleteAccount(resource, (Change("account", "present", "deleted"),))
+    yield ForgetAccount(resource, is_deleted=True)
 
 
 def _disable(
@@ -111,7 +125,7 @@ def _disable(
         change = Change("disabled", "false", "true")
         yield DisableBeforeDelete(want.target.full_name, () if account.disabled else (change,))
     elif not account.disabled:
-        yield _enabled_again(record)
+        yield _enabled_again(want, record, since, now)
     until = since + period
     left = (until - now).total_seconds()
     if left > 0:
@@ -154,20 +168,99 @@ def _deletes(want: AccountWant, record: LedgerAccount) -> bool:
             return False
 
 
-def _in_use(record: LedgerAccount, users: tuple[str, ...]) -> Wait:
-    more = f" and {len(users) - _SHOWN} more" if len(users) > _SHOWN else ""
+def _keep_in_use(
+    want: AccountWant,
+    deletion: AccountDeletion,
+    record: LedgerAccount,
+    users: tuple[str, ...],
+    now: datetime,
+) -> Iterator[Step]:
+    """Wait until nothing uses the account, or leave it."""
+    if _leaves_in_use(want, deletion, now):
+        yield from _leave_behind(want, record, f"{some(users)} runs as it")
+    else:
+        yield _in_use(want, deletion, record, users, now)
+
+
+def _leave_behind(want: AccountWant, record: LedgerAccount, why: str) -> Iterator[Step]:
+    """Leave an account that is needed, with the grants that the object declares."""
+    resource = want.target.full_name
+    reason = f"left with its grants when CloudRunIdentity {want.owner} was deleted: {why}"
+    yield ReleaseGrants(resource, abandon=True)
+    yield LeaveBehind(resource, email=record.email, reason=reason)
+
+
+def _leaves_in_use(want: AccountWant, deletion: AccountDeletion, now: datetime) -> bool:
+    """Return whether an account in use is left: by force, or because the deletion has waited for long.
+
+    A deletion that waited forever would block the deletion of a whole application, and an object of the same
+    name could not take the account back.
+    """
+    if deletion.forced and not deletion.restoring:
+        return True
+    overdue = _overdue(want)
+    return overdue is not None and now >= overdue
+
+
+def _overdue(want: AccountWant) -> datetime | None:
+    """Return when an account in use is left; None for an object without a time of deletion."""
+    asked = want.obj.metadata.deletion_timestamp
+    return asked + want.obj.spec.abandon_in_use_after.timedelta if asked else None
+
+
+def _in_use(
+    want: AccountWant,
+    deletion: AccountDeletion,
+    record: LedgerAccount,
+    users: tuple[str, ...],
+    now: datetime,
+) -> Wait:
+    restoring = f"; {some(deletion.restoring)} restores the former account" if deletion.restoring else ""
+    overdue, left = _overdue(want), ""
+    after = RESTORE_RECHECK if deletion.restoring else USE_RECHECK
+    if overdue is not None:
+        left = (
+            f"; at {overdue:%Y-%m-%dT%H:%M:%SZ} it is left with its grants (spec.abandonInUseAfter), and an "
+            "object of the same name can take it back"
+        )
+        after = min(after, max((overdue - now).total_seconds(), 0.1))
     message = (
-        f"Service account {record.email} is not deleted while workloads run as it: "
-        f"{', '.join(users[:_SHOWN])}{more}; move them to another account, or set spec.deletionPolicy to "
-        "Abandon"
+        f"Service account {record.email} is not deleted while workloads run as it: {some(users)}"
+        f"{restoring}; move them to another account, or set spec.deletionPolicy to Abandon{left}"
     )
-    return Wait(Reason.IN_USE, message, USE_RECHECK)
+    return Wait(Reason.IN_USE, message, after)
 
 
-def _enabled_again(record: LedgerAccount) -> Wait:
+def _leaves_enabled(
+    want: AccountWant,
+    deletion: AccountDeletion,
+    record: LedgerAccount,
+    account: ServiceAccount | None,
+    now: datetime,
+) -> bool:
+    """Return whether an account that was enabled again during `disableBeforeDelete` is left."""
+    since = record.disabled_time
+    if (
+        since is None
+        or account is None
+        or account.disabled
+        or not want.obj.spec.disable_before_delete.timedelta
+    ):
+        return False
+    return deletion.forced or now >= _enabled_until(want, since)
+
+
+def _enabled_until(want: AccountWant, since: datetime) -> datetime:
+    """Return when an account that was disabled at a time and enabled again is left."""
+    spec = want.obj.spec
+    return since + spec.disable_before_delete.timedelta + spec.abandon_in_use_after.timedelta
+
+
+def _enabled_again(want: AccountWant, record: LedgerAccount, since: datetime, now: datetime) -> Wait:
+    overdue = _enabled_until(want, since)
     message = (
         f"Service account {record.email} was disabled to be deleted, and another client enabled it again; "
         "disable it, or set spec.deletionPolicy to Abandon to keep it or spec.disableBeforeDelete to 0s to "
-        "delete it now"
+        f"delete it now; at {overdue:%Y-%m-%dT%H:%M:%SZ} it is left with its grants (spec.abandonInUseAfter)"
     )
-    return Wait(Reason.IN_USE, message, USE_RECHECK)
+    return Wait(Reason.IN_USE, message, min(USE_RECHECK, max((overdue - now).total_seconds(), 0.1)))

@@ -25,6 +25,7 @@ from .actions import (
     RecordAction,
     RecordLoss,
     RecordSwitch,
+    RecordUses,
     RecreateAccount,
     RetryCreate,
     SettleAccount,
@@ -111,13 +112,16 @@ class AccountExecutor:
                 await records.leave_behind(want.project_id, seen.known_record, reason)
             case ForgetAccount(is_deleted=is_deleted):
                 await records.drop(want.project_id, seen.known_record, is_deleted=is_deleted)
+            case RecordUses(dropped=dropped):
+                known = seen.known_record
+                record = await records.put_uses(want.project_id, known, want.places, dropped)
             case _ if record is None:
                 await records.drop(want.project_id, seen.known_record)
             case _:
-                await records.put(want.project_id, record)
+                record = await records.put(want.project_id, record)
         if isinstance(action, SettleAccount | TakeOverAccount):
             self._deps.checkpoint("account settled")
-        if isinstance(action, RecordLoss | RecordSwitch):
+        if isinstance(action, RecordLoss | RecordSwitch | RecordUses):
             return replace(seen, record=record)
         self._deps.propagation.end(want.email)
         return AccountSeen(seen.account, record)

@@ -5,26 +5,24 @@ from dataclasses import dataclass, field, replace
 
 from cloudrun_identity.api import (
     CloudRunIdentity,
-    IAMBinding,
-    IdentityAttachment,
+    IdentityKey,
+    KeyDeletionPolicy,
     LedgerAccount,
-    ManagedProject,
     WorkloadKind,
 )
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.service_accounts import ServiceAccount, ServiceAccounts
-from cloudrun_identity.iam.admission import Admitted, may_use_project
 from cloudrun_identity.iam.principals import lower_email
 from cloudrun_identity.reconcile.advice import advised
 from cloudrun_identity.reconcile.budgets import accounts_of
-from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey, account_key, identity_key
-from cloudrun_identity.reconcile.guardrail_checks import guardrail_facts
+from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey, identity_key
 from cloudrun_identity.reconcile.rivals import belongs_to
 
 from .account import AccountSeen, AccountWant
 from .account_records import AccountRecords
 from .deletion import asks_for_users
+from .places import Place, declared_places, recorded_places, unreachable
 from .propagation import PropagationTracker, RecentWrites, is_fresh
 
 SHARED = 2.0
@@ -74,9 +72,9 @@ class AccountObserver:
         seen = await self._read(want, max_age)
         if asks_for_users(want, seen, self._deps.records.now()):
             users = await self._usage.users(
-                want.obj, want.email, want.project_id, cluster, self._accepted_age(want.obj)
+                want.obj, want.email, want.project_id, seen.record, cluster, self._accepted_age(want.obj)
             )
-            return replace(seen, users=tuple(users))
+            return replace(seen, users=(*users, *_left_keys(want, cluster)))
         record = self._deps.records.at(want.target)
         if seen.record is None and record and record.owner != want.owner:
             owner = identity_key(*record.owner.split("/", 1))
@@ -84,6 +82,14 @@ class AccountObserver:
         if seen.account is None and seen.record is None and want.deletion is None:
             return await self._with_budget(seen, want, cluster)
         return seen
+
+    async def unused(self, want: AccountWant, places: Iterable[Place]) -> frozenset[str]:
+        """Return the places in which nothing runs as the account, from lists that are read now."""
+        found: set[str] = set()
+        for place in sorted(places):
+            if not await self._usage.users_in(place, want.email, want.project_id, 0.0):
+                found.add(str(place))
+        return frozenset(found)
 
     async def _with_budget(self, seen: AccountSeen, want: AccountWant, cluster: ClusterState) -> AccountSeen:
         """Add the number of accounts per namespace, if several namespaces share the project."""
@@ -144,14 +150,6 @@ def _is_settled(record: LedgerAccount, account: ServiceAccount | None) -> bool:
     return record.is_steady and account is not None and account.unique_id == record.unique_id
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Place:
-    """A location in which workloads are listed."""
-
-    project_id: str
-    location: str
-
-
 class Usage:
     """Find the workloads that run as an account. A place that cannot be read counts as use."""
 
@@ -163,6 +161,7 @@ class Usage:
         obj: CloudRunIdentity,
         email: str,
         project_id: str,
+        record: LedgerAccount | None,
         cluster: ClusterState,
         max_age: float = SHARED,
     ) -> list[str]:
@@ -170,21 +169,31 @@ class Usage:
 
         `max_age` is how old the lists of workloads may be, in seconds.
         """
-        found = list(_unreachable(obj, email, project_id, cluster))
-        for place in sorted(set(_places(obj, email, project_id, cluster))):
-            for kind in WorkloadKind:
-                workloads = self._workloads(kind, place, email, max_age)
-                found += await self._listed(f"{kind}s", place, workloads)
-            executions = self._executions(place, email, max_age)
-            found += await self._listed("running executions", place, executions)
+        found = list(unreachable(obj, email, project_id, record, cluster))
+        places = declared_places(obj, email, project_id, cluster) | recorded_places(record)
+        for place in sorted(places):
+            found += await self.users_in(place, email, project_id, max_age)
         return found
 
-    async def _listed(self, what: str, place: Place, users: AsyncIterator[str]) -> list[str]:
+    async def users_in(self, place: Place, email: str, project_id: str, max_age: float) -> list[str]:
+        """Return the workloads of a place that run as the account, and what cannot be read, in words.
+
+        `project_id` is the project of the account.
+        """
+        outside = "" if place.project_id == project_id else f" of project {place.project_id}"
+        found: list[str] = []
+        for kind in WorkloadKind:
+            workloads = self._workloads(kind, place, email, max_age)
+            found += await self._listed(f"{kind}s", place, outside, workloads)
+        executions = self._executions(place, email, max_age)
+        return found + await self._listed("running executions", place, outside, executions)
+
+    async def _listed(self, what: str, place: Place, outside: str, users: AsyncIterator[str]) -> list[str]:
         """Return the users; a place that cannot be read counts as one."""
         try:
-            return [user async for user in users]
+            return [f"{user}{outside}" async for user in users]
         except GoogleError as error:
-            return [f"{what} in {place.location}, which cannot be read ({advised(error)})"]
+            return [f"{what} in {place.location}{outside}, which cannot be read ({advised(error)})"]
 
     async def _workloads(
         self, kind: WorkloadKind, place: Place, email: str, max_age: float
@@ -207,76 +216,15 @@ class Usage:
                 yield f"{execution.job} (execution {execution.name})"
 
 
-def _places(obj: CloudRunIdentity, email: str, project_id: str, cluster: ClusterState) -> Iterable[Place]:
-    """Return where workloads could run as the identity: its own project, and those that may use it."""
-    projects = {project_id: cluster.project_on(project_id)}
-    for usable in obj.spec.usable_from:
-        project = cluster.project(usable.project_ref.name)
-        if project and _admits(project, obj.metadata.namespace, cluster):
-            projects[project.project_id] = project
-    for attachment in _attachments(obj, email, cluster):
-        project = cluster.project(attachment.spec.project_ref.name)
-        if project and _admits(project, attachment.metadata.namespace, cluster):
-            projects[project.project_id] = project
-            yield Place(project.project_id, attachment.spec.workload.location)
-    for home, project in projects.items():
-        for location in project.spec.locations if project else ():
-            yield Place(home, location)
-    for binding in cluster.objects(IAMBinding):
-        beside = binding.metadata.namespace == obj.metadata.namespace
-        target, project = binding.spec.target, cluster.project(binding.spec.project_ref.name)
-        if target.workload_location and beside and project and project.project_id in projects:
-            yield Place(project.project_id, target.workload_location)
-
-
-def _unreachable(obj: CloudRunIdentity, email: str, project_id: str, cluster: ClusterState) -> Iterable[str]:
-    """Return the projects in which workloads may run as the identity and that cannot be listed, in words.
-
-    A ManagedProject exists as long as it is used, unless a user removes its finalizer.
-    """
-    if cluster.project_on(project_id) is None:
-        yield (
-            f"workloads of project {project_id}, which has no valid ManagedProject (declare or correct one, "
-            "or set spec.deletionProtection to None to delete the account unchecked)"
-        )
-    for usable in obj.spec.usable_from:
-        if cluster.project(usable.project_ref.name) is None:
-            yield (
-                f"workloads of ManagedProject {usable.project_ref.name}, {_MISSING} ({_DECLARE}, or remove "
-                "it from spec.usableFrom)"
-            )
-    for attachment in _attachments(obj, email, cluster):
-        name = attachment.spec.project_ref.name
-        if cluster.project(name) is None and _is_attached(attachment, email):
-            workload = attachment.spec.workload
-            yield (
-                f"{workload.kind} {workload.location}/{workload.name} in ManagedProject {name}, {_MISSING} "
-                f"({_DECLARE}, or delete {ObjectKey.of(attachment)})"
-            )
-
-
-_MISSING = "which does not exist or is invalid"
-_DECLARE = "declare or correct it"
-
-
-def _attachments(obj: CloudRunIdentity, email: str, cluster: ClusterState) -> Iterable[IdentityAttachment]:
-    """Return the attachments that reference this identity and are, or were, allowed to."""
-    referrers = {*cluster.referrers(ObjectKey.of(obj)), *cluster.referrers(account_key(email))}
-    allowed = {obj.metadata.namespace, *obj.spec.allowed_namespaces}
-    for each in cluster.objects(IdentityAttachment):
-        if ObjectKey.of(each) in referrers and (
-            each.metadata.namespace in allowed or _is_attached(each, email)
-        ):
-            yield each
-
-
-def _is_attached(attachment: IdentityAttachment, email: str) -> bool:
-    return _same(attachment.status.current_service_account or "", email)
-
-
-def _admits(project: ManagedProject, namespace: str, cluster: ClusterState) -> bool:
-    """Return whether the project admits the namespace: others cannot block a deletion."""
-    return isinstance(may_use_project(project, namespace, guardrail_facts(project, cluster)), Admitted)
+def _left_keys(want: AccountWant, cluster: ClusterState) -> Iterable[str]:
+    """Return the keys of the account that IdentityKeys left for their users, in words."""
+    for record in cluster.ledger(want.target).key_ring.left:
+        yield f"a client with key {record.id}, which IdentityKey {record.owner} left"
+    identity = ObjectKey.of(want.obj)
+    for key in cluster.objects(IdentityKey):
+        leaves = key.is_deleting and key.spec.deletion_policy is KeyDeletionPolicy.ABANDON
+        if leaves and ObjectKey.of(key) in set(cluster.referrers(identity)):
+            yield f"{ObjectKey.of(key)}, which leaves its keys"
 
 
 def _same(one: str, other: str) -> bool:

@@ -33,6 +33,7 @@ from .actions import (
     CreateAccount,
     RecordLoss,
     RecordSwitch,
+    RecordUses,
     RecreateAccount,
     RetryCreate,
     SettleAccount,
@@ -78,6 +79,7 @@ def _steps(want: AccountWant, seen: AccountSeen, now: datetime) -> Iterator[Step
     elif account.unique_id != record.unique_id:
         yield from _replaced(want, record, account, seen)
     elif record.is_steady:
+        yield from _record_uses(want, record, seen)
         yield from _keep(want, record, account)
     else:
         yield from _returned(want, record, account, seen)
@@ -239,6 +241,15 @@ def _returned(
     else:
         yield SettleAccount(want.target.full_name)
         yield from keeping
+
+
+def _record_uses(want: AccountWant, record: LedgerAccount, seen: AccountSeen) -> Iterator[Step]:
+    """Record the declared places of use, and drop those in which nothing uses the account."""
+    declared, recorded = want.places(), frozenset(record.used_in)
+    added = frozenset() if record.used_elsewhere else declared - recorded
+    dropped = (seen.unused & recorded) - declared
+    if added or dropped:
+        yield RecordUses(want.target.full_name, added=added, dropped=dropped)
 
 
 def _keep(want: AccountWant, record: LedgerAccount, account: ServiceAccount) -> Iterator[Step]:

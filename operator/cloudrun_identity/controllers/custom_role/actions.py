@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
-from cloudrun_identity.reconcile.steps import Action
+from cloudrun_identity.kube.event_recorder import EventType
+from cloudrun_identity.reconcile.steps import Action, StepEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +65,26 @@ class RecordDeletion(Action):
 class LeaveRole(Action):
     """Record that the role is left, and by which object."""
 
+    reason: str = ""
+    """Reason for leaving a role that the spec asks to delete; empty if the spec asks to leave it."""
+
+    @property
+    def event(self) -> StepEvent | None:
+        """Event about a role that is left because members hold it."""
+        return StepEvent("Abandoned", self.reason, EventType.WARNING) if self.reason else None
+
 
 @dataclass(frozen=True, slots=True)
 class ForgetRole(Action):
     """Remove the record of the role."""
+
+    reason: str = ""
+    """Reason for leaving a role that the spec asks to delete; empty if it is not left."""
+
+    @property
+    def event(self) -> StepEvent | None:
+        """Event about a role that is left because members hold it."""
+        return StepEvent("Abandoned", self.reason, EventType.WARNING) if self.reason else None
 
 
 RoleAction: TypeAlias = (

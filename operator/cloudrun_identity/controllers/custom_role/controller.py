@@ -21,6 +21,7 @@ from cloudrun_identity.gcp.custom_roles import CustomRoles
 from cloudrun_identity.iam.admission import Denied, may_adopt_role, may_have_role_id
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.role_permissions import may_define
+from cloudrun_identity.iam.wording import some
 from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy.ports import PolicyReader
@@ -42,8 +43,8 @@ from cloudrun_identity.reconcile.steps import Plan
 
 from .actions import RoleAction
 from .execution import RoleExecution
-from .holders import read_holders
-from .plan import asks_for_holders, leaves_role, plan, shown
+from .holders import RoleHolders, read_holders
+from .plan import asks_for_holders, leaves_role, left_holders, plan
 from .role import RoleSeen, RoleWant
 from .role_records import RoleRecords
 
@@ -160,13 +161,19 @@ class CustomRoleController:
             return RoleSeen(None, record)
         role = await self._roles.role(project_id, spec.role_id, max_age if record else 0.0)
         if want.deletes:
-            return RoleSeen(role, record)
+            return RoleSeen(role, record, holders=await self._left_holders(want))
         missing = frozenset(spec.permissions) - (role.permissions if role else frozenset())
         unsupported = await self._roles.unsupported(project_id, missing) if missing else frozenset()
         seen = RoleSeen(role, record, unsupported)
         if asks_for_holders(want, seen, self._wall_clock()):
             return replace(seen, holders=await read_holders(self._policies, want.ledgers(), want.name))
         return seen
+
+    async def _left_holders(self, want: RoleWant) -> RoleHolders | None:
+        """Return the holders of a role to delete, if objects of its namespace left grants of it."""
+        if not left_holders(want):
+            return None
+        return await read_holders(self._policies, want.ledgers(), want.name)
 
     def plan(self, want: RoleWant, seen: RoleSeen, now: datetime) -> Plan[RoleAction]:
         """Return the steps that take the role from `seen` to `want`."""
@@ -184,7 +191,7 @@ class CustomRoleController:
         """Return the role, and the declared permissions that it cannot hold."""
         record, role, unsupported = self._records.of(want), seen.role, sorted(seen.unsupported)
         issues = (
-            (f"spec.permissions: custom roles cannot hold {shown(unsupported)}; they are left out",)
+            (f"spec.permissions: custom roles cannot hold {some(unsupported)}; they are left out",)
             if unsupported
             else ()
         )

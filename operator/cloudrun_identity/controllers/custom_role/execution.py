@@ -169,7 +169,7 @@ class RoleExecution:
         role = await self._read(want)
         if role is not None:
             return Executed(replace(seen, role=role), written=False)
-        message = f"Role {want.name} exists, and cannot be read yet; looking at it again"
+        message = f"Role {want.name} exists, and cannot be read yet; the operator reads it again"
         return Executed(seen, Failing(Reason.UPDATING, message), written=False)
 
     async def _read(self, want: RoleWant) -> CustomRoleState | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.ledger.model import Ledger
+from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy.merge import grants_in
 from cloudrun_identity.policy.ports import PolicyReader
 from cloudrun_identity.reconcile.outcomes import Outcome, outcome_of
@@ -58,3 +59,13 @@ async def read_holders(policies: PolicyReader, ledgers: Iterable[Ledger], role: 
 def left_grants(ledgers: Iterable[Ledger], role: str) -> frozenset[Grant]:
     """Return the grants of the role that these ledgers record as left."""
     return frozenset(grant for ledger in ledgers for grant in ledger.left if grant.role == role)
+
+
+def grants_left_in(ledgers: Iterable[Ledger], role: str, namespace: str) -> frozenset[Grant]:
+    """Return the grants of the role that objects of a namespace left."""
+    return frozenset(
+        grant
+        for ledger in ledgers
+        for grant, owner in ledger.left.items()
+        if grant.role == role and Owner.parse(owner).namespace == namespace
+    )

@@ -1,6 +1,5 @@
 """The plan for a custom role: pure, from the declared role, the role as read and its record in the ledger."""
 
-from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
@@ -15,8 +14,10 @@ from cloudrun_identity.api import (
 )
 from cloudrun_identity.gcp.custom_roles import ID_TAKEN_FOR, UNDELETE_WITHIN, CustomRoleState
 from cloudrun_identity.iam.admission import Denied, GuardrailFacts
+from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.iam.principals import email, lower_email
 from cloudrun_identity.iam.role_permissions import may_define
+from cloudrun_identity.iam.wording import some
 from cloudrun_identity.reconcile.outcomes import Outcome, Refused
 from cloudrun_identity.reconcile.refusals import refusal
 from cloudrun_identity.reconcile.steps import Change, Fail, Plan, Refuse, Wait
@@ -35,13 +36,11 @@ from .actions import (
     UpdateRole,
 )
 from .expansion import expands, refusal_to_expand
-from .holders import RoleHolders, left_grants
+from .holders import RoleHolders, grants_left_in, left_grants
 from .role import RoleSeen, RoleWant
 
 IN_USE_RECHECK = 15.0
 """Seconds until a role in use is looked at again: an object that stops using it does not wake its role."""
-
-_SHOWN = 3  # objects that a message names before it counts the rest
 
 
 def plan(want: RoleWant, seen: RoleSeen, now: datetime) -> Plan[RoleAction]:
@@ -135,23 +134,16 @@ def leaves_role(policy: RoleDeletionPolicy, origin: Origin) -> bool:
             assert_never(policy)
 
 
-def shown(names: Iterable[str]) -> str:
-    """Return the first names and the count of the others, for a message."""
-    listed = list(names)
-    more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
-    return f"{', '.join(listed[:_SHOWN])}{more}"
-
-
 def _plan_deletion(want: RoleWant, seen: RoleSeen) -> Plan[RoleAction]:
     resource, role = f"//iam.googleapis.com/{want.name}", seen.role
     if not seen.is_managed:
         return Plan()
+    leave = LeaveRole if seen.record and seen.record.origin is Origin.CREATED else ForgetRole
     if want.abandon:
-        made = seen.record is not None and seen.record.origin is Origin.CREATED
-        return Plan((LeaveRole(resource) if made else ForgetRole(resource),))
+        return Plan((leave(resource),))
     if want.users:
         message = (
-            f"Role {want.name} is not deleted while it is used by {shown(want.users)}; remove it from these "
+            f"Role {want.name} is not deleted while it is used by {some(want.users)}; remove it from these "
             "objects, or delete them, first"
         )
         return Plan((Wait(Reason.IN_USE, message, IN_USE_RECHECK),))
@@ -159,8 +151,25 @@ def _plan_deletion(want: RoleWant, seen: RoleSeen) -> Plan[RoleAction]:
         return Plan((ForgetRole(resource),))
     if role.deleted:
         return Plan((RecordDeletion(resource),))
+    if seen.holders and seen.holders.unreadable:
+        return Plan((Fail(seen.holders.unreadable),))
+    if kept := left_holders(want) & (seen.holders.grants if seen.holders else frozenset()):
+        reason = (
+            f"Role {want.name} is left: deleted objects left it granted to "
+            f"{some(sorted(f'{grant.member} on {grant.target}' for grant in kept))}; when they do not need "
+            f"it any more, delete it with gcloud, or declare it again, remove the grants and delete it"
+        )
+        return Plan((leave(resource, reason=reason),))
     deleted = (Change("role", "present", "deleted"),)
     return Plan((DeleteRole(resource, deleted), RecordDeletion(resource)))
+
+
+def left_holders(want: RoleWant) -> frozenset[Grant]:
+    """Return the grants of the role that objects of its namespace left, such as those of an account in use.
+
+    As with objects that use the role, those of other namespaces do not count.
+    """
+    return grants_left_in(want.ledgers(), want.name, want.obj.metadata.namespace)
 
 
 def _guarded(

@@ -71,6 +71,16 @@ class AttachmentWant:
         """True if the account lives in another project than the workload."""
         return self.account.project_id not in ("", self.workload.project_id)
 
+    @property
+    def account_target(self) -> Target:
+        """The account as the resource of an IAM policy."""
+        return Target.service_account(self.account.project_id, self.email)
+
+    @property
+    def place(self) -> str:
+        """Project and location of the workload, as the record of the account names them."""
+        return f"{self.workload.project_id}/{self.workload.location}"
+
     def runs_in(self, state: WorkloadState) -> bool:
         """Return whether the template of the workload names the account."""
         return same_account(state.service_account, self.email)
@@ -115,6 +125,9 @@ class WorkloadSeen:
     """Record of the attachment in the ledger of the workload's policy."""
     reassigned: bool = False
     """True if this reconcile has reassigned the workload: it does not do so twice."""
+    use_recorded: bool = True
+    """True if the record of the account has the place of the workload, or the operator has no record of the
+    account."""
     forgotten: bool = False
     """True if the record was removed, so that nothing is left to undo."""
 

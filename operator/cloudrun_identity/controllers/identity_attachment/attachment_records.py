@@ -43,6 +43,20 @@ class AttachmentRecords:
         home = self.home(obj)
         return self._ledgers.ledger(home).attachment if home else None
 
+    def is_use_recorded(self, account: Target, place: str) -> bool:
+        """Return whether the record of the account has the place of use; True for an account without one."""
+        record = self._ledgers.ledger(account).account
+        return record is None or record.used_elsewhere or place in record.used_in
+
+    async def record_use(self, account: Target, place: str) -> None:
+        """Record that workloads in a place, as `PROJECT/LOCATION`, may run as the account."""
+
+        def change(ledger: Ledger) -> Ledger:
+            record = ledger.account
+            return ledger.with_account(record.with_uses({place})) if record else ledger
+
+        await self._ledgers.update(account, change)
+
     async def reassigning(
         self, obj: IdentityAttachment, state: WorkloadState, email: str
     ) -> LedgerAttachment | None:

@@ -120,6 +120,8 @@ class IdentityAttachmentController(
             seen = await self._after(operation, operation.state, want)
         else:
             seen = await self._seen(await self._read(want, max_age), operation, want)
+        recorded = self._attachments.is_use_recorded(want.account_target, want.place)
+        seen = replace(seen, use_recorded=recorded)
         if _needs_checks(want, seen, max_age):
             return replace(seen, preflight=await self._checks.check(want, present(seen)))
         return seen

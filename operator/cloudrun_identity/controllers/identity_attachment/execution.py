@@ -19,7 +19,7 @@ from cloudrun_identity.reconcile.status_records import Records
 
 from .attachment import AttachmentWant, Want, WorkloadSeen, same_account
 from .attachment_records import AttachmentRecords
-from .plan import AttachmentAction, ReassignWorkload, RecordRejectedReassignment
+from .plan import AttachmentAction, ReassignWorkload, RecordRejectedReassignment, RecordUse
 from .restoration import ForgetAttachment, RestoreWorkload
 from .rollout import poll_after
 
@@ -49,6 +49,8 @@ class AttachmentExecution:
         match action:
             case ReassignWorkload():
                 return await self._reassign(action, want, seen)
+            case RecordUse():
+                return await self._record_use(want, seen)
             case RecordRejectedReassignment():
                 return Executed(
                     replace(seen, last_reassignment=action.reassignment)
@@ -74,10 +76,16 @@ class AttachmentExecution:
                 return self._recorded(want, reassigned)
             case RestoreWorkload():
                 return replace(seen, state=_rolled_out(present(seen), action.email))
-            case RecordRejectedReassignment() | ForgetAttachment():
+            case RecordUse() | RecordRejectedReassignment() | ForgetAttachment():
                 return (await self.execute(action, want, seen)).seen
             case _:
                 assert_never(action)
+
+    async def _record_use(self, want: Want, seen: WorkloadSeen) -> Executed[WorkloadSeen]:
+        if isinstance(want, AttachmentWant):
+            await self._attachments.record_use(want.account_target, want.place)
+            self._checkpoint("use recorded")
+        return Executed(replace(seen, use_recorded=True))
 
     async def _reassign(
         self, action: ReassignWorkload, want: Want, seen: WorkloadSeen
@@ -197,7 +205,7 @@ def _rolled_out(state: WorkloadState, email: str) -> WorkloadState:
 
 
 def _edited(want: Want) -> Outcome:
-    message = f"{ObjectKey.of(want.obj)} was edited at the same moment; looking at it again"
+    message = f"{ObjectKey.of(want.obj)} was edited at the same moment; the operator reads it again"
     return Waiting(Reason.UPDATING, message, poll_after(0.0))
 
 

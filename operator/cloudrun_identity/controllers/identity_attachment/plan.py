@@ -31,6 +31,14 @@ class ReassignWorkload(Action):
     """The reassignment, as the status records it before the write."""
 
 
+@dataclass(frozen=True, slots=True)
+class RecordUse(Action):
+    """Record, with the account, where a workload may run as it.
+
+    The record outlives the attachment: an account in use is not deleted after its attachments.
+    """
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordRejectedReassignment(Action):
     """Record that the platform undid the last reassignment: it is repeated only after another deploy."""
@@ -40,7 +48,7 @@ class RecordRejectedReassignment(Action):
 
 
 AttachmentAction: TypeAlias = (
-    ReassignWorkload | RecordRejectedReassignment | RestoreWorkload | ForgetAttachment
+    ReassignWorkload | RecordUse | RecordRejectedReassignment | RestoreWorkload | ForgetAttachment
 )
 
 
@@ -65,10 +73,11 @@ def _plan_attachment(want: AttachmentWant, seen: WorkloadSeen, now: datetime) ->
             "set the account there"
         )
         return Plan((Refuse(Reason.REJECTED, message, _account_change(want, state)),))
+    use = () if seen.use_recorded else (RecordUse(want.account_target.full_name),)
     if not want.runs_in(state) and not seen.is_being_reassigned:
-        return Plan(_plan_reassignment(want, state, seen, now))
+        return Plan((*use, *_plan_reassignment(want, state, seen, now)))
     step = rollout(want, state, seen, now)
-    return Plan((step,)) if step else Plan()
+    return Plan((*use, *((step,) if step else ())))
 
 
 def _plan_reassignment(

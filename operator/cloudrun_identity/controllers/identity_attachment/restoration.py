@@ -53,7 +53,7 @@ def plan_detachment(want: DetachmentWant, seen: WorkloadSeen) -> tuple[Detachmen
     if seen.forgotten:
         return ()
     if want.abandon:
-        return (_forget(want),)
+        return (_forget(want, _left(want, seen.record)),)
     if want.home is None or seen.record is None:
         claimed = want.obj.status.last_reassignment is not None
         return (_leave(want, "only its status says what ran before") if claimed else _forget(want),)
@@ -135,6 +135,15 @@ def _follow(want: DetachmentWant, state: WorkloadState) -> DetachmentStep:
         f"{state.ready_message}"
     )
     return _forget(want, StepEvent(Reason.REVISION_FAILED, message, EventType.WARNING))
+
+
+def _left(want: DetachmentWant, record: LedgerAttachment | None) -> StepEvent | None:
+    """Return the Event about a workload that is left running as the account; None if it was not changed."""
+    if record is None:
+        return None
+    account = account_text(record.service_account)
+    message = f"{want.obj.spec.workload} is left as it is: the attachment made it run as {account}"
+    return StepEvent("Abandoned", message)
 
 
 def _leave(want: DetachmentWant, why: str) -> ForgetAttachment:

@@ -86,6 +86,24 @@ class ForgetKeys(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class LeaveKeys(Action):
+    """Record that the deletion of the object leaves its keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class TakeBackKeys(Action):
+    """Record the keys that an object of the same namespace and name left as managed again."""
+
+    verb: ClassVar[str] = "take back"
+    only_records: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class TakeBackSecret(Action):
+    """Own the Secret that an object of the same name left."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReleaseSecret(Action):
     """Leave the Secret to its users: it outlives its owner."""
 
@@ -95,10 +113,12 @@ class DeleteSecret(Action):
     """Delete the Secret."""
 
 
-SecretAction: TypeAlias = RelabelSecret | ReleaseSecret | DeleteSecret
+SecretAction: TypeAlias = RelabelSecret | TakeBackSecret | ReleaseSecret | DeleteSecret
 """Actions on the Secret of one object."""
 
-RecordedAction: TypeAlias = PromoteKey | DisableKey | DeleteKey | ForgetKey | CloseAttempt | ForgetKeys
+RecordedAction: TypeAlias = (
+    PromoteKey | DisableKey | DeleteKey | ForgetKey | CloseAttempt | ForgetKeys | LeaveKeys | TakeBackKeys
+)
 """Actions that only change the records, or change the records at the end."""
 
 RingAction: TypeAlias = CreateKey | PublishKey | RecordedAction

@@ -19,10 +19,13 @@ from .actions import (
     ForgetKey,
     ForgetKeys,
     KeyAction,
+    LeaveKeys,
     PromoteKey,
     PublishKey,
     RelabelSecret,
     ReleaseSecret,
+    TakeBackKeys,
+    TakeBackSecret,
 )
 from .key_records import KeyRecords, change_of
 from .key_state import KeysSeen, KeyWant
@@ -59,12 +62,21 @@ class KeyAssumption:
                 return await self._created(want, seen)
             case PublishKey(key_id=key_id):
                 return replace(seen, secret=_secret(want, seen, key_id, seen.ring.records[key_id].digest))
-            case RelabelSecret():
+            case RelabelSecret() | TakeBackSecret():
                 held = seen.secret
                 return replace(seen, secret=held and _secret(want, seen, held.key_id, held.digest))
             case ReleaseSecret() | DeleteSecret():
                 return replace(seen, secret=None)
-            case PromoteKey() | DisableKey() | DeleteKey() | ForgetKey() | CloseAttempt() | ForgetKeys():
+            case (
+                PromoteKey()
+                | DisableKey()
+                | DeleteKey()
+                | ForgetKey()
+                | CloseAttempt()
+                | ForgetKeys()
+                | LeaveKeys()
+                | TakeBackKeys()
+            ):
                 await self._records.change(want, change_of(action, want, seen))
             case _:
                 assert_never(action)

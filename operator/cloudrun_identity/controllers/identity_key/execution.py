@@ -31,6 +31,7 @@ from .actions import (
     ForgetKey,
     ForgetKeys,
     KeyAction,
+    LeaveKeys,
     PromoteKey,
     PublishKey,
     RecordedAction,
@@ -38,6 +39,8 @@ from .actions import (
     ReleaseSecret,
     RingAction,
     SecretAction,
+    TakeBackKeys,
+    TakeBackSecret,
 )
 from .key_records import KeyRecords, change_of, record_of
 from .key_state import KeysSeen, KeyWant, is_fresh
@@ -134,7 +137,7 @@ class KeyExecution:
                 return await self._disable(action, want, seen)
             case DeleteKey():
                 return await self._delete(action, want, seen)
-            case PromoteKey() | ForgetKey() | CloseAttempt() | ForgetKeys():
+            case PromoteKey() | ForgetKey() | CloseAttempt() | ForgetKeys() | LeaveKeys() | TakeBackKeys():
                 return Executed(await self._record(action, want, seen))
             case _:
                 assert_never(action)
@@ -146,7 +149,7 @@ class KeyExecution:
         async def attempt() -> None:
             known = await self._keys.list(project_id, want.unique_id, 0.0)
             began = LedgerKeyAttempt(owner=want.name, time=self._now(), known=tuple(known))
-            await self._records.change(want, lambda ring: ring.with_attempt(began))
+            await self._records.change(want, lambda ring: ring.without_left(known).with_attempt(began))
             self._checkpoint("key attempt recorded")
 
         try:
@@ -212,10 +215,10 @@ class KeyExecution:
             case DeleteKey(key_id=key_id) | ForgetKey(key_id=key_id):
                 self._files.pop(key_id, None)
                 listed = {each: key for each, key in listed.items() if each != key_id}
-            case ForgetKeys():
+            case ForgetKeys() | LeaveKeys():
                 for record in seen.ring.of(want.name):
                     self._files.pop(record.id, None)
-            case DisableKey() | CloseAttempt():
+            case DisableKey() | CloseAttempt() | TakeBackKeys():
                 pass
             case _:
                 assert_never(action)
@@ -230,7 +233,7 @@ class KeyExecution:
         if seen.secret is None:
             return Executed(seen, written=False)
         match action:
-            case RelabelSecret():
+            case RelabelSecret() | TakeBackSecret():
                 try:
                     secret = await self._secrets.write_metadata(want.owner, seen.secret, want.template)
                 except KubeError as error:

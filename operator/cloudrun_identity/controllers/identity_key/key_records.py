@@ -20,8 +20,10 @@ from .actions import (
     DisableKey,
     ForgetKey,
     ForgetKeys,
+    LeaveKeys,
     PromoteKey,
     RecordedAction,
+    TakeBackKeys,
 )
 from .key_state import KeysSeen, KeyWant
 
@@ -73,6 +75,10 @@ def change_of(action: RecordedAction, want: KeyWant, seen: KeysSeen) -> Callable
             return lambda ring: ring.with_records(records).with_attempt(None)
         case ForgetKeys():
             return lambda ring: ring.without_owner(want.name)
+        case LeaveKeys():
+            return lambda ring: ring.with_left(want.name)
+        case TakeBackKeys():
+            return lambda ring: ring.taken_back(want.name)
         case _:
             assert_never(action)
 

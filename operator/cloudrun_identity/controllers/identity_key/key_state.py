@@ -108,6 +108,14 @@ class KeysSeen:
         """True if the Secret belongs to another owner."""
         return self.secret is not None and not self.secret.is_owned
 
+    def is_left_secret(self, want: KeyWant) -> bool:
+        """Return whether an object of this name left the Secret, with a recorded key in it."""
+        secret = self.secret
+        if secret is None or secret.is_owned or secret.left_by != want.obj.metadata.name:
+            return False
+        record = self.ring.records.get(secret.key_id)
+        return record is not None and record.owner == want.name and record.digest == secret.digest
+
 
 LAG = timedelta(minutes=2)
 """Time for which Google may not show a new key, including the time that its creation takes."""

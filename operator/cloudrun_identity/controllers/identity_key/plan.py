@@ -23,10 +23,13 @@ from .actions import (
     ForgetKey,
     ForgetKeys,
     KeyAction,
+    LeaveKeys,
     PromoteKey,
     PublishKey,
     RelabelSecret,
     ReleaseSecret,
+    TakeBackKeys,
+    TakeBackSecret,
 )
 from .key_state import LAG, KeysSeen, KeyWant, delete_due, disable_due, is_fresh, rotation_due
 from .outcomes import (
@@ -58,6 +61,10 @@ def plan(want: KeyWant, seen: KeysSeen) -> Plan[KeyAction]:
         return _plan_deletion(keys)
     if seen.is_forbidden:
         return Plan((Fail(secret_forbidden(want), (Change(keys.secret, "unreadable", "with the key"),)),))
+    if seen.ring.left_by(want.name):
+        return Plan((TakeBackKeys(want.home.full_name, (_taken_back("keys"),)),))
+    if seen.is_left_secret(want):
+        return Plan((TakeBackSecret(keys.secret, (_taken_back(keys.secret),)),))
     if seen.is_taken:
         return Plan((Refuse(*secret_taken(want), (Change(keys.secret, "unmanaged", "with the key"),)),))
     step = _after_attempt(keys)
@@ -189,7 +196,8 @@ def _plan_deletion(keys: _Keys) -> Plan[KeyAction]:
         if step:
             return Plan((step,))
     if want.account and want.name in seen.ring.owners:
-        return Plan((ForgetKeys(want.account.full_name),))
+        forget = LeaveKeys if want.abandon else ForgetKeys
+        return Plan((forget(want.account.full_name),))
     if seen.is_forbidden:
         return Plan((Fail(secret_forbidden(want)),))
     if seen.secret is None or not seen.secret.is_owned:
@@ -245,6 +253,10 @@ def _due_times(keys: _Keys, current: LedgerKey, following: LedgerKey | None) -> 
 
 
 _ATTEMPT_CHANGE = Change("key", "interrupted in its creation", "accounted for", due=True)
+
+
+def _taken_back(what: str) -> Change:
+    return Change(what, "left by a deleted object of this name", "taken back", due=True)
 
 
 def _publish(keys: _Keys, key_id: str) -> PublishKey:

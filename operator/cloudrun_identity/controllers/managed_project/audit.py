@@ -1,8 +1,9 @@
-"""Findings about a delegated project for the platform team: default identities, orphans, shared limits."""
+"""Findings about a delegated project for the platform team: default identities, orphans, repeated drift."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from cloudrun_identity.api import (
     ConditionStatus,
@@ -21,6 +22,12 @@ from cloudrun_identity.gcp.workloads import Workload
 from cloudrun_identity.iam.principals import is_default_account
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey
 from cloudrun_identity.reconcile.conditions import Finding
+from cloudrun_identity.reconcile.repeated_drift import ROUNDS, RepeatedDrift
+
+REPEATED: Final = "DriftRepeated"
+"""Reason of the Event for drift that returns after each repair."""
+
+_NAMED: Final = 3  # differences that a notice names before it counts the rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,3 +141,18 @@ def orphans(project: ManagedProject, cluster: ClusterState, now: datetime) -> tu
         for resource, reason in sorted(found)
     ]
     return (*sorted(left, key=lambda orphan: orphan.resource), *ownerless)
+
+
+def drift_notices(repeated: Sequence[RepeatedDrift]) -> Mapping[str, str]:
+    """Return the notice about repeated drift by the reason of its Event; none without such drift."""
+    if not repeated:
+        return {}
+    named = "; ".join(map(str, repeated[:_NAMED]))
+    more = f"; and {len(repeated) - _NAMED} more" if len(repeated) > _NAMED else ""
+    return {
+        REPEATED: (
+            f"Another client reverts what the operator does, {ROUNDS} times or more: {named}{more}. Cloud "
+            "Audit Logs name the client. Two clusters that manage one project do the same, which is not "
+            "supported: delete the ManagedProject in one of them"
+        )
+    }

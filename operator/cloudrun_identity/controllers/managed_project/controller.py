@@ -32,15 +32,18 @@ from cloudrun_identity.iam.admission import are_workloads_ambiguous
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.guardrail_entries import invalid_entries
 from cloudrun_identity.iam.shares import Budget
+from cloudrun_identity.iam.wording import some
 from cloudrun_identity.reconcile.advice import advised
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey
 from cloudrun_identity.reconcile.interfaces import Executed, Summary
 from cloudrun_identity.reconcile.outcomes import Failing, InSync, Refused
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked
+from cloudrun_identity.reconcile.repeated_drift import RepeatedDrift
 from cloudrun_identity.reconcile.steps import Plan
 
 from .audit import (
     audit_workloads,
+    drift_notices,
     locations_of,
     on_default_identity,
     orphans,
@@ -53,8 +56,6 @@ from .powerful_accounts import PowerfulAccounts, takeover_warnings
 
 AMBIGUOUS: Final = "GuardrailsAmbiguous"
 """Reason of the Event for guardrails that do not assign the workloads to namespaces."""
-
-_NAMED: Final = 5  # namespaces that an issue names before it counts the rest
 
 
 class ManagedProjectController:
@@ -73,12 +74,15 @@ class ManagedProjectController:
         wall_clock: Callable[[], datetime],
         powerful_accounts: PowerfulAccounts,
         removals: Callable[[str], Budget],
+        repeated_drift: Callable[[str, float], tuple[RepeatedDrift, ...]] = lambda *_: (),
     ) -> None:
         """Initialize the kind.
 
         `identity(project_id)` is the e-mail that the operator acts as in a project; empty if unknown.
         `removals(project_id)` returns the removals of unmanaged members in the last hour, by namespace.
+        `repeated_drift(project_id, interval)` returns the drift that returned at the last resyncs.
         """
+        self._repeated_drift = repeated_drift
         self._removals = removals
         self._projects = projects
         self._policies = policies
@@ -206,7 +210,8 @@ class ManagedProjectController:
             "orphans": orphans(want.obj, want.cluster, self._wall_clock()),
         }
         agent = service_agent_ready(want.project_id, project.number, seen.audit)
-        notices = _notices(want)
+        interval = want.obj.spec.drift_interval.timedelta.total_seconds()
+        notices = {**_notices(want), **drift_notices(self._repeated_drift(want.project_id, interval))}
         return Summary(
             fields,
             conditions={ConditionType.SERVICE_AGENT_READY: agent},
@@ -240,11 +245,10 @@ def _notices(want: ProjectWant) -> Mapping[str, str]:
     namespaces = want.cluster.admitted_namespaces(want.obj)
     if not are_workloads_ambiguous(want.obj, namespaces):
         return {}
-    named, hidden = sorted(namespaces)[:_NAMED], len(namespaces) - _NAMED
-    more = f" and {hidden} more" if hidden > 0 else ""
     message = (
         f"guardrails.workloads is unset while {len(namespaces)} namespaces are admitted: each keeps the "
-        f"workloads that it uses and may use no others; list the workloads of each: {', '.join(named)}{more}"
+        "workloads that it uses and may use no others; list the workloads of each: "
+        f"{some(sorted(namespaces))}"
     )
     return {AMBIGUOUS: message}
 

@@ -5,7 +5,6 @@ object with the same name takes them over. An annotation of the ManagedProject r
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractAsyncContextManager
 
 from cloudrun_identity.api import (
     RELEASE_ORPHANS,
@@ -53,15 +52,10 @@ def orphans_to_release(project: ManagedProject, cluster: ClusterState) -> tuple[
 class OrphanReleaser:
     """Release orphans: revoke their grants, and remove the records of accounts, roles, keys and workloads."""
 
-    def __init__(
-        self,
-        ledgers: LedgerStore,
-        syncers: PolicySyncers,
-        slot_released: Callable[[], AbstractAsyncContextManager[None]],
-    ) -> None:
+    def __init__(self, ledgers: LedgerStore, syncers: PolicySyncers) -> None:
         self._ledgers = ledgers
         self._syncers = syncers
-        self._releaser = Releaser(syncers, slot_released)
+        self._releaser = Releaser(syncers)
 
     async def release(self, orphans: Iterable[str], ledgers: Iterable[Ledger]) -> Outcome:
         """Release the orphans in the ledgers of one project; InSync once nothing is recorded for them.

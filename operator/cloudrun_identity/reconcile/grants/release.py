@@ -1,9 +1,7 @@
 """Release every grant that an object holds."""
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
-
 from cloudrun_identity.api import ProjectScopedResource, Reason
+from cloudrun_identity.gcp.ratelimit import without_slot
 from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy.desired_grants import RETAIN_ALL, DesiredGrants, Retain
@@ -29,16 +27,10 @@ def waits_for_project(grant: Grant) -> str:
 class Releaser:
     """Release grants through the policy engine, without a worker's slot while it waits."""
 
-    def __init__(
-        self,
-        syncers: PolicySyncers,
-        slot_released: Callable[[], AbstractAsyncContextManager[None]],
-        cluster: ClusterState | None = None,
-    ) -> None:
+    def __init__(self, syncers: PolicySyncers, cluster: ClusterState | None = None) -> None:
         """Without `cluster`, no grant that existed before its object is removed."""
         self._syncers = syncers
         self._cluster = cluster
-        self._slot_released = slot_released
 
     def claims_of(self, obj: ProjectScopedResource) -> frozenset[Grant]:
         """Return the grants that existed before the object and that it claims."""
@@ -51,20 +43,32 @@ class Releaser:
         return claimed_grants(owner, self._syncers.held_by(owner), self._cluster)
 
     async def release(
-        self, obj: ProjectScopedResource, *, declared: tuple[Retain, ...], abandon: bool
+        self, obj: ProjectScopedResource, *, declared: tuple[Retain, ...], abandon: bool, ends: str = ""
     ) -> Outcome:
         """Release the grants of an object; InSync once it holds none.
 
-        `abandon` leaves the `declared` grants in place; the object is only removed from the ledger.
+        `abandon` leaves the `declared` grants in place; the object is only removed from the ledger. The
+        account of the member `ends` is deleted next: its grants have no use any more.
         """
         return await self._release(
             DesiredGrants(
                 ledger_owner(obj),
                 abandon=abandon,
                 declared=declared,
-                claims=self.claims_of(obj),
+                claims=self.claims_of(obj) | self._granted_to(ends, ledger_owner(obj)),
                 ending=True,
             )
+        )
+
+    def _granted_to(self, member: str, owner: Owner) -> frozenset[Grant]:
+        """Return the grants to a member that the ledgers record for an owner."""
+        if self._cluster is None or not member:
+            return frozenset()
+        return frozenset(
+            grant
+            for target in self._syncers.held_by(owner)
+            for grant in self._cluster.ledger(target).held_by(owner.owner_key)
+            if grant.member == member
         )
 
     async def release_all(
@@ -93,7 +97,7 @@ class Releaser:
     async def _release(self, desired: DesiredGrants) -> Outcome:
         owner = desired.owner
         self._syncers.declare(desired)
-        async with self._slot_released():
+        async with without_slot():
             synced = await self._syncers.sync(owner)
         if synced.halted:
             return Waiting(Reason.DELETING, waits_for_project(synced.halted[0]), after=SUSPENDED_RECHECK)

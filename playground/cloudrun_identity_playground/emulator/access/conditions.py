@@ -6,6 +6,7 @@ https://cloud.google.com/iam/docs/conditions-attribute-reference lists the attri
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,6 +33,11 @@ class RequestAttributes:
     modified_roles: frozenset[str] = frozenset()
 
 
+_ATTRIBUTES = frozenset({"api", "destination", "iam", "origin", "principal", "request", "resource"})
+_MACRO = re.compile(r"\.(?:all|exists|exists_one|filter|map)\(")  # they declare names
+_SAMPLE = RequestAttributes("projects/p", "cloudresourcemanager.googleapis.com/Project", 0.0)
+
+
 def is_met(expression: str, attributes: RequestAttributes) -> bool:
     """Return whether the condition is met. As with Google, one that cannot be evaluated is not."""
     program = _compiled(expression)
@@ -41,6 +47,27 @@ def is_met(expression: str, attributes: RequestAttributes) -> bool:
         return bool(program.evaluate(_activation(attributes)))
     except CELEvalError:
         return False
+
+
+@lru_cache(maxsize=1000)
+def problem_of(expression: str) -> str:
+    """Return why Google refuses the expression in a policy; empty if it does not.
+
+    https://cloud.google.com/iam/docs/conditions-overview: an expression uses the attributes of
+    https://cloud.google.com/iam/docs/conditions-attribute-reference, and its result is true or false.
+    """
+    try:
+        tree = celpy.Environment().compile(expression)
+    except (CELParseError, LarkError) as error:
+        return f"the expression cannot be parsed: {' '.join(str(error).split())[:120]}"
+    names = {str(each.children[0]) for each in tree.find_data("ident")}
+    if (unknown := names - _ATTRIBUTES) and not _MACRO.search(expression):
+        return f"undeclared reference to '{min(unknown)}'"
+    try:
+        result = celpy.Environment().program(tree, functions=_FUNCTIONS).evaluate(_activation(_SAMPLE))
+    except (CELEvalError, LookupError, TypeError, ValueError):
+        return ""  # an attribute that only Google knows
+    return "" if isinstance(result, bool | celtypes.BoolType) else "the result is not a boolean"
 
 
 def _activation(attributes: RequestAttributes) -> dict[str, Any]:

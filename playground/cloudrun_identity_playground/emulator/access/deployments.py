@@ -72,6 +72,9 @@ class Deployments:
         if account is None:
             self._check_other(email)
             return
+        # A new account is refused like a missing one (https://github.com/firebase/firebase-tools/issues/10859).
+        if not self._accounts.is_settled(account):
+            raise may_not_act_as(email)
         if not self._checking:
             return
         self._check_act_as(self._hierarchy.account(account), email)

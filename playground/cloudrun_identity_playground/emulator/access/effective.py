@@ -50,14 +50,19 @@ class EffectivePermissions:
         attributes = RequestAttributes(resource.name, resource.type, self._clock(), modified_roles)
         return any(
             permission in self._roles.permissions(binding.role)
-            and any(self._means(member, caller, identities) for member in binding.members)
+            and any(
+                self._means(member, caller, identities)
+                and self._policies.is_effective(policy, binding, member)
+                for member in binding.members
+            )
             and (binding.condition is None or is_met(binding.condition.expression, attributes))
-            for binding in self._bindings(resource)
+            for policy, binding in self._bindings(resource)
         )
 
-    def _bindings(self, resource: Resource) -> Iterable[Binding]:
+    def _bindings(self, resource: Resource) -> Iterable[tuple[str, Binding]]:
         for policy in resource.policies:
-            yield from self._policies.bindings(policy)
+            for binding in self._policies.bindings(policy):
+                yield policy, binding
 
     def _means(self, member: Member, caller: Caller, identities: frozenset[str]) -> bool:
         match member:

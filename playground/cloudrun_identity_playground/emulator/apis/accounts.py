@@ -16,6 +16,7 @@ from cloudrun_identity_playground.emulator.errors import (
     failed_precondition,
     invalid,
     not_found,
+    resource_info,
 )
 from cloudrun_identity_playground.emulator.lag import Lag
 
@@ -27,6 +28,9 @@ UNDELETE_WITHIN = 30 * 24 * 3600
 
 _GET = "google.iam.admin.v1.IAM/GetServiceAccount"
 _ID = re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]")
+_NUMBERED = re.compile(r"(?:service-)?(\d{6,})(?:-[a-z]+)?@")
+_OF_USERS = ".iam.gserviceaccount.com"
+_OF_GOOGLE = re.compile(r"@(?:gcp-sa-|[^.@]*\.google\.com)")
 _NAME = re.compile(r"projects/([^/]+)/serviceAccounts/([^/]+)")
 
 
@@ -85,8 +89,10 @@ class AccountStore:
             )
         email = f"{account_id}@{project.account_domain}"
         if email in self._live:
+            # The detail: https://github.com/GoogleCloudPlatform/marketing-analytics-jumpstart/issues/200
             raise already_exists(
-                f"Service account {account_id} already exists within project projects/{project.id}."
+                f"Service account {account_id} already exists within project projects/{project.id}.",
+                resource_info(f"projects/{project.id}/serviceAccounts/{email}"),
             )
         if len(self.of_project(project)) >= project.service_account_quota:
             raise exhausted("Maximum number of service accounts on project reached.")
@@ -124,6 +130,45 @@ class AccountStore:
                 raise denied(_GET, "iam.serviceAccounts.get", account.name)
             raise not_found(f"Service account {account.name} does not exist.")
         return account
+
+    def find_settled(self, name: str) -> Account:
+        """Return the account as `find` does, but not before Google knows it everywhere.
+
+        Keys and policies of a new account are refused for a minute and more
+        (https://github.com/hashicorp/terraform-provider-google/issues/10193).
+
+        Raises GoogleError: as `find`; NOT_FOUND during the lag.
+        """
+        account = self.find(name)
+        if self._lag.lasts(account.unique_id):
+            raise not_found(f"Service account {account.name} does not exist.")
+        return account
+
+    def find_for_policy(self, name: str) -> Account:
+        """Return the account as `find_settled` does, also under the name of another project.
+
+        gcloud names the configured project, and Google's page on accounts of other projects runs it so:
+        https://cloud.google.com/run/docs/configuring/services/service-identity.
+
+        Raises GoogleError: as `find_settled`.
+        """
+        return self.find_settled(self._under_own_project(name))
+
+    def read_for_policy(self, name: str) -> Account:
+        """Return the account as `read` does, also under the name of another project.
+
+        Raises GoogleError: as `read`.
+        """
+        return self.read(self._under_own_project(name))
+
+    def _under_own_project(self, name: str) -> str:
+        match = _NAME.fullmatch(name)
+        account = self._live.get(match[2].lower()) if match is not None and match[1] != "-" else None
+        return account.name if account is not None else name
+
+    def is_settled(self, account: Account) -> bool:
+        """Return whether Google knows the account everywhere."""
+        return not self._lag.lasts(account.unique_id)
 
     def delete(self, account: Account) -> None:
         """Delete an account. Its deleted members and keys remain for an undelete."""
@@ -171,11 +216,23 @@ class AccountStore:
     def known_to_policies(self, email: str) -> str | None:
         """Return the unique id of the live account with this e-mail; see `members.Accounts`."""
         if self._projects.of_account(email) is None:
+            if self._projects.strict and self._is_of_unknown_project(email):
+                raise invalid(f"Service account {email} does not exist.")
             return None
         account = self._live.get(email.lower())
         if account is None or self._lag.lasts(account.unique_id):
             raise invalid(f"Service account {email} does not exist.")
         return account.unique_id
+
+    def _is_of_unknown_project(self, email: str) -> bool:
+        """Return whether an account belongs to a project that does not exist.
+
+        Agents of Google's services and default accounts have the number of their project
+        (https://github.com/hashicorp/terraform-provider-google/issues/9969).
+        """
+        if numbered := _NUMBERED.match(email):
+            return self._projects.find(numbered[1]) is None
+        return email.lower().endswith(_OF_USERS) and not _OF_GOOGLE.search(email)
 
     def _live_by_identifier(self, identifier: str) -> Account | None:
         if not identifier.isdigit():

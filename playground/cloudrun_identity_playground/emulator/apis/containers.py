@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from cloudrun_identity_playground.emulator.access.denials import denied
@@ -14,11 +15,16 @@ _NAME = re.compile(r"(folders|organizations)/(\d+)")
 
 @dataclass(frozen=True)
 class Container:
-    """A folder or an organization. `name` and `parent` are `folders/NUMBER` or `organizations/NUMBER`."""
+    """A folder or an organization."""
 
     name: str
+    """`folders/NUMBER` or `organizations/NUMBER`."""
     display_name: str
+    """Name in lists; the domain of an organization."""
     parent: str = ""
+    """Name of the container that a folder is in."""
+    created_at: float = 0.0
+    """Seconds since the epoch."""
 
     @property
     def collection(self) -> str:
@@ -33,8 +39,9 @@ class Containers:
     `auto_creating` is set.
     """
 
-    def __init__(self, *, strict: bool) -> None:
+    def __init__(self, *, strict: bool, clock: Callable[[], float]) -> None:
         self.auto_creating = False
+        self._clock = clock
         self._strict = strict
         self._by_name: dict[str, Container] = {}
 
@@ -64,7 +71,7 @@ class Containers:
             return container
         if self._strict:
             raise _hidden(name, match[1])
-        container = Container(name, display_name=match[2])
+        container = Container(name, display_name=match[2], created_at=self._clock())
         return self.add(container) if self.auto_creating else container
 
     def resolve_in(self, collection: str, name: str) -> Container:
@@ -83,6 +90,12 @@ class Containers:
             yield name
             container = self.find(name)
             name = container.parent if container is not None else ""
+
+
+def etag(identity: str, changed_at: float) -> str:
+    """Return the etag of a project, folder or organization, in the form of Resource Manager."""
+    digest = hashlib.sha256(f"{identity}@{changed_at}".encode()).hexdigest()[:16]
+    return f'W/"{digest}"'
 
 
 def _hidden(name: str, collection: str) -> GoogleError:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from google.cloud import resourcemanager_v3 as resourcemanager
 
-from .containers import Container, Containers
+from .containers import Container, Containers, etag
 from .paging import page, page_size
 from .rpc import serves
 from .search import matches, terms
@@ -75,18 +77,26 @@ class Organizations:
 
 
 def _folder(container: Container) -> resourcemanager.Folder:
+    created = datetime.fromtimestamp(container.created_at, UTC)
     return _Folder(
         name=container.name,
         parent=container.parent,
         display_name=container.display_name,
         state=_Folder.State.ACTIVE,
+        create_time=created,
+        update_time=created,
+        etag=etag(container.name, container.created_at),
     )
 
 
 def _organization(container: Container) -> resourcemanager.Organization:
+    created = datetime.fromtimestamp(container.created_at, UTC)
     return _Organization(
         name=container.name,
         display_name=container.display_name,
         directory_customer_id=f"C{container.name.rpartition('/')[2]}",
         state=_Organization.State.ACTIVE,
+        create_time=created,
+        update_time=created,
+        etag=etag(container.name, container.created_at),
     )

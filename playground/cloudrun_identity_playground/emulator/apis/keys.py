@@ -6,11 +6,18 @@ import json
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
 
 from google.cloud import iam_admin_v1 as iam
 from google.protobuf import empty_pb2
 
-from cloudrun_identity_playground.emulator.errors import exhausted, failed_precondition, invalid, not_found
+from cloudrun_identity_playground.emulator.errors import (
+    exhausted,
+    failed_precondition,
+    invalid,
+    not_found,
+    violated_constraint,
+)
 
 from .accounts import Account, AccountStore
 from .key_pairs import FOREVER, Certificate, KeyPair
@@ -30,6 +37,9 @@ _Type = iam.ListServiceAccountKeysRequest.KeyType
 class Keys:
     """The keys of `google.iam.admin.v1.IAM`. Only the response of a create has the private half.
 
+    Only a read of a key has the public half:
+    https://cloud.google.com/iam/docs/reference/rest/v1/projects.serviceAccounts.keys#ServiceAccountKey.
+
     Clients that sign in with a key get their tokens at `token_uri`.
     """
 
@@ -42,14 +52,13 @@ class Keys:
     @serves("google.iam.admin.v1.IAM/CreateServiceAccountKey")
     def create(self, request: iam.CreateServiceAccountKeyRequest) -> iam.ServiceAccountKey:
         """Create a key."""
-        account = self._accounts.find(request.name)
+        account = self._accounts.find_settled(request.name)
         self._check_allowed(account, _NO_CREATION, "Key creation is not allowed on this service account.")
         pair = KeyPair.new(account.unique_id, self._clock(), self._expiry(account))
         key = _key(account, pair.id, pair.certificate, _Origin.GOOGLE_PROVIDED, _Type.USER_MANAGED)
         account.keys[pair.id] = key
         return iam.ServiceAccountKey(
-            key,
-            public_key_data=pair.certificate.public_pem,
+            _without_key_material(key),
             private_key_type=iam.ServiceAccountPrivateKeyType.TYPE_GOOGLE_CREDENTIALS_FILE,
             private_key_data=self._credentials_file(account, pair),
         )
@@ -57,7 +66,7 @@ class Keys:
     @serves("google.iam.admin.v1.IAM/UploadServiceAccountKey")
     def upload(self, request: iam.UploadServiceAccountKeyRequest) -> iam.ServiceAccountKey:
         """Add the public half of a key that was created elsewhere, in an X.509 certificate."""
-        account = self._accounts.find(request.name)
+        account = self._accounts.find_settled(request.name)
         self._check_allowed(account, _NO_UPLOAD, "Key upload is not allowed on this service account.")
         try:
             certificate = Certificate.parse(request.public_key_data)
@@ -113,8 +122,11 @@ class Keys:
         return empty_pb2.Empty()
 
     def _check_allowed(self, account: Account, constraints: tuple[str, ...], refusal: str) -> None:
-        if any(self._org_policies.is_enforced(account.project, constraint) for constraint in constraints):
-            raise failed_precondition(refusal)
+        for constraint in constraints:
+            if self._org_policies.is_enforced(account.project, constraint):
+                # The detail: https://github.com/google/create-service-account/issues/21
+                subject = f"{account.name}?configvalue={quote(account.email, safe='')}"
+                raise failed_precondition(refusal, violated_constraint(constraint, subject, refusal))
         if len(account.keys) >= MAX_KEYS:
             raise exhausted("Maximum number of keys on account reached.")
 

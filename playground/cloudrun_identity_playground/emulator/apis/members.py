@@ -97,13 +97,14 @@ def parse(member: str, accounts: Accounts, workspace: Workspace) -> Member:
 def bind(member: str, workspace: Workspace) -> Member:
     """Bind a user or a group to its principal, if that is known.
 
-    Raises GoogleError: INVALID_ARGUMENT, it is deleted.
+    Raises GoogleError: INVALID_ARGUMENT, it is deleted or does not exist.
     """
     kind, _, email = member.partition(":")
     principal = workspace.find(kind, email)
-    if principal is None:
+    if principal is None and not workspace.lacks(kind, email):
         return member
-    if principal.deleted:
+    if principal is None or principal.deleted:
+        # https://github.com/GoogleCloudPlatform/cloud-foundation-fabric/issues/1549
         raise invalid(f"{kind.capitalize()} {email} does not exist.")
     is_primary = email.lower() == principal.primary.lower()
     return WorkspaceMember(email if is_primary else principal.primary, principal.unique_id)

@@ -19,6 +19,13 @@ from .rpc import serves
 ENFORCED_BY_DEFAULT = frozenset({"iam.disableCrossProjectServiceAccountUsage"})
 """Boolean constraints that Google enforces if no policy is set."""
 
+_LISTS = ("iam.allowedPolicyMemberDomains", "iam.serviceAccountKeyExpiryHours")
+_CONSTRAINTS = (
+    *_LISTS,
+    *(f"iam.{name}" for name in ("disableCrossProjectServiceAccountUsage", "disableServiceAccountCreation")),
+    *(f"iam.disableServiceAccountKey{verb}" for verb in ("Creation", "Upload")),
+    *(f"iam.managed.disableServiceAccountKey{verb}" for verb in ("Creation", "Upload")),
+)
 _PARTS = ("spec", "dry_run_spec")
 _NAME = re.compile(r"((?:projects|folders|organizations)/[^/]+)/policies/([A-Za-z0-9.]+)")
 
@@ -71,6 +78,14 @@ class OrgPolicies:
         shown, token = page(mine, request.page_token, page_size(request.page_size, 100, 1000))
         return orgpolicy.ListPoliciesResponse(policies=shown, next_page_token=token)
 
+    @serves("google.cloud.orgpolicy.v2.OrgPolicy/ListConstraints")
+    def constraints(self, request: orgpolicy.ListConstraintsRequest) -> orgpolicy.ListConstraintsResponse:
+        """List the constraints about service accounts and members, which are the known ones here."""
+        parent = self._parent(request.parent)
+        known = {f"{parent}/constraints/{name}": _constraint(parent, name) for name in _CONSTRAINTS}
+        shown, token = page(known, request.page_token, page_size(request.page_size, 100, 1000))
+        return orgpolicy.ListConstraintsResponse(constraints=shown, next_page_token=token)
+
     @serves("google.cloud.orgpolicy.v2.OrgPolicy/CreatePolicy")
     def create(self, request: orgpolicy.CreatePolicyRequest) -> orgpolicy.Policy:
         """Create a policy."""
@@ -84,13 +99,17 @@ class OrgPolicies:
 
     @serves("google.cloud.orgpolicy.v2.OrgPolicy/UpdatePolicy")
     def update(self, request: orgpolicy.UpdatePolicyRequest) -> orgpolicy.Policy:
-        """Replace the parts of a policy in the mask."""
+        """Replace the parts of a policy in the mask; a mask of `policy.spec` also removes an unsent dry run.
+
+        The method overwrites the policy as a whole, as documented, and recorded for this mask:
+        https://cloud.google.com/resource-manager/docs/reference/orgpolicy/rest/v2/projects.policies/patch
+        """
         policy = orgpolicy.Policy(self._find(request.policy.name))
         sent = request.policy
         _check_etag(sent.etag or sent.spec.etag, policy)
         # The mask's paths begin with the request's field, in gRPC and REST. No mask replaces everything.
         paths = [path.removeprefix("policy.") for path in request.update_mask.paths]
-        for part in _PARTS if not paths or "*" in paths else paths:
+        for part in _PARTS if not paths or "*" in paths or paths == ["spec"] else paths:
             if part not in _PARTS:
                 raise invalid(f"Invalid field mask path '{part}' of an organization policy.")
             setattr(policy, part, getattr(sent, part) if part in sent else None)
@@ -157,6 +176,19 @@ class OrgPolicies:
         if parent.startswith("projects/"):
             return self._projects.canonical(parent)
         return self._projects.containers.resolve(parent).name
+
+
+def _constraint(parent: str, name: str) -> orgpolicy.Constraint:
+    constraint = orgpolicy.Constraint(
+        name=f"{parent}/constraints/{name}",
+        display_name=name,
+        constraint_default=orgpolicy.Constraint.ConstraintDefault.ALLOW,
+    )
+    if name in _LISTS:
+        constraint.list_constraint = orgpolicy.Constraint.ListConstraint(supports_in=False)
+    else:
+        constraint.boolean_constraint = orgpolicy.Constraint.BooleanConstraint()
+    return constraint
 
 
 def _check_etag(sent: str, policy: orgpolicy.Policy) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from google.iam.v1 import iam_policy_pb2, policy_pb2
 
 from cloudrun_identity_playground.emulator.errors import GoogleError, aborted, invalid
+from cloudrun_identity_playground.emulator.lag import Lag
 from cloudrun_identity_playground.emulator.switches import Switches
 
 from .members import AccountMember, Accounts, Member, WorkspaceMember, bind, parse, render
@@ -61,9 +62,11 @@ class Policies:
         workspace: Workspace,
         roles: RoleTable,
         sharing: Sharing,
+        lag: Lag,
         clock: Callable[[], float],
         switches: Switches,
     ) -> None:
+        self._lag = lag
         self._switches = switches
         self._accounts = accounts
         self._workspace = workspace
@@ -99,6 +102,8 @@ class Policies:
             check_limits(bindings, self._named, audit_configs)
             if "bindings" in mask:
                 self._check(bindings, kind, resource, current)
+        for grant in _grants_of(bindings) - _grants_of(current.bindings):
+            self._lag.begin(_event(resource, *grant))
         written = _Policy(self._stamp(), bindings, audit_configs)
         self._policies[resource] = written
         return self._view(written, 3)
@@ -135,6 +140,13 @@ class Policies:
     def bindings(self, resource: str) -> Sequence[Binding]:
         """Return the bindings of a policy, with the accounts of their members."""
         return self._policies.get(resource, _Policy()).bindings
+
+    def is_effective(self, resource: str, binding: Binding, member: Member) -> bool:
+        """Return whether a grant is in effect: not during the lag after the write that added it.
+
+        https://cloud.google.com/iam/docs/access-change-propagation
+        """
+        return not self._lag.lasts(_event(resource, *binding.key, member))
 
     def shown(self, resource: str) -> policy_pb2.Policy:
         """Return a policy in version 3."""
@@ -210,6 +222,8 @@ class Policies:
                 )
 
     def _view(self, policy: _Policy, version: int) -> policy_pb2.Policy:
+        if policy.etag == _NEVER_WRITTEN:
+            return policy_pb2.Policy(etag=policy.etag)
         shown = policy_pb2.Policy(etag=policy.etag, audit_configs=policy.audit_configs, version=1)
         for binding in policy.bindings:
             role, condition = binding.role, binding.condition
@@ -233,6 +247,14 @@ def _added(after: Iterable[Binding], before: Iterable[Binding]) -> Iterable[Memb
         for member in binding.members:
             if member not in standing.get(binding.key, ()):
                 yield member
+
+
+def _grants_of(bindings: Iterable[Binding]) -> set[tuple[str, bytes, Member]]:
+    return {(*binding.key, member) for binding in bindings for member in binding.members}
+
+
+def _event(resource: str, role: str, condition: bytes, member: Member) -> str:
+    return f"{resource} {role} {condition.hex()} {member}"
 
 
 def _mask(request: iam_policy_pb2.SetIamPolicyRequest) -> frozenset[str]:

@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any, Protocol, TypeGuard
 
 from cloudrun_identity.api import TargetKindDescriptor
+from cloudrun_identity_playground.emulator.access.conditions import problem_of
 from cloudrun_identity_playground.emulator.errors import invalid
 
 from .members import PUBLIC, Member
@@ -170,6 +171,8 @@ def _check_condition(binding: Binding, kind: PolicyRules) -> None:
         raise invalid(f"Conditions cannot be set on the basic role '{binding.role}'.")
     if not binding.condition.expression:
         raise invalid(f"The condition of role '{binding.role}' has no expression.")
+    if problem := problem_of(binding.condition.expression):
+        raise invalid(f"Invalid condition of role '{binding.role}': {problem}")
 
 
 def _check_public_members(binding: Binding, kind: PolicyRules) -> None:

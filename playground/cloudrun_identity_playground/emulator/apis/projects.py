@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from google.cloud import resourcemanager_v3 as resourcemanager
 
 from cloudrun_identity_playground.emulator.access.denials import denied
 from cloudrun_identity_playground.emulator.errors import invalid
 
-from .containers import Container, Containers
+from .containers import Container, Containers, etag
 from .paging import page, page_size
 from .rpc import serves
 from .search import matches, terms
@@ -24,12 +26,22 @@ _ID = re.compile(r"(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{0,29}")
 
 @dataclass(frozen=True)
 class Project:
-    """A project; `number` is its project number in decimal digits."""
+    """A project."""
 
     id: str
+    """Project ID."""
     number: str
+    """Project number in decimal digits."""
     parent: str = ""
+    """Folder or organization that it is in; empty for none."""
     service_account_quota: int = 100
+    """Number of service accounts that it may have."""
+    display_name: str = ""
+    """Name in lists; by default the ID."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Labels."""
+    created_at: float = 0.0
+    """Seconds since the epoch."""
 
     @property
     def compute_account(self) -> str:
@@ -53,10 +65,13 @@ class ProjectRegistry:
     that writes first names it.
     """
 
-    def __init__(self, *, strict: bool = False, default_parent: str = "") -> None:
+    def __init__(
+        self, *, strict: bool = False, default_parent: str = "", clock: Callable[[], float] = time.time
+    ) -> None:
         self.strict = strict
+        self.clock = clock
         self._default_parent = default_parent
-        self.containers = Containers(strict=strict)
+        self.containers = Containers(strict=strict, clock=clock)
         self._known: dict[str, Project] = {}  # by id, including projects that were only read
         self._existing: dict[str, Project] = {}  # by the domain of their accounts
         self._auto_creating = False
@@ -67,7 +82,9 @@ class ProjectRegistry:
     def add(self, project: Project) -> Project:
         """Add a project and the containers above it."""
         if project.parent and self.containers.find(project.parent) is None:
-            self.containers.add(Container(project.parent, project.parent.rpartition("/")[2]))
+            self.containers.add(
+                Container(project.parent, project.parent.rpartition("/")[2], created_at=self.clock())
+            )
         self._known[project.id] = self._existing[project.account_domain] = project
         return project
 
@@ -94,7 +111,12 @@ class ProjectRegistry:
         if project is None:
             if self.strict or not _ID.fullmatch(id_or_number):
                 raise denied(_GET, "resourcemanager.projects.get", f"projects/{id_or_number}")
-            project = Project(id_or_number, number_for(id_or_number), parent=self._default_parent)
+            project = Project(
+                id_or_number,
+                number_for(id_or_number),
+                parent=self._default_parent,
+                created_at=self.clock(),
+            )
             self._known[project.id] = project
         return self.add(project) if self._auto_creating else project
 
@@ -116,6 +138,13 @@ class ProjectRegistry:
         """Yield the names of the project and of its ancestors up to the organization."""
         yield f"projects/{project.id}"
         yield from self.containers.above(project.parent)
+
+    def above(self, resource: str) -> Iterator[str]:
+        """Yield the project, folder or organization of a resource, and its ancestors."""
+        holder = "/".join(resource.split("/")[:2])
+        if not holder.startswith("projects/"):
+            return self.containers.above(holder)
+        return self.chain(self.resolve_name(holder))
 
     def of_account(self, email: str) -> Project | None:
         """Return the existing project of a service account's e-mail."""
@@ -166,12 +195,17 @@ class Projects:
 
 
 def _message(project: Project) -> resourcemanager.Project:
+    created = datetime.fromtimestamp(project.created_at, UTC)
     return resourcemanager.Project(
         name=f"projects/{project.number}",
         project_id=project.id,
         parent=project.parent,
-        display_name=project.id,
+        display_name=project.display_name or project.id,
+        labels=project.labels,
         state=resourcemanager.Project.State.ACTIVE,
+        create_time=created,
+        update_time=created,
+        etag=etag(project.number, project.created_at),
     )
 
 
@@ -181,12 +215,12 @@ def _fields(project: Project) -> dict[str, str]:
     return {
         "id": project.id,
         "projectId": project.id,
-        "name": project.id,
-        "displayName": project.id,
+        "name": project.display_name or project.id,
+        "displayName": project.display_name or project.id,
         "projectNumber": project.number,
         "parent": project.parent,
         "parent.type": kind.removesuffix("s"),
         "parent.id": number,
         "state": "ACTIVE",
         "lifecycleState": "ACTIVE",
-    }
+    } | {f"labels.{name}": value for name, value in project.labels.items()}

@@ -90,11 +90,10 @@ class Revisions:
 
     @serves("google.cloud.run.v2.Revisions/ListRevisions")
     def list(self, request: run.ListRevisionsRequest) -> run.ListRevisionsResponse:
-        """List the revisions of a service or worker pool."""
+        """List the revisions of a service or worker pool, or with `-` those of all in a location."""
         parent = self._canonical(request.parent)
-        mine = {
-            name: each for name, each in self._revisions.items() if name.startswith(f"{parent}/revisions/")
-        }
+        prefix = parent[:-1] if parent.endswith("/-") else f"{parent}/revisions/"
+        mine = {name: each for name, each in self._revisions.items() if name.startswith(prefix)}
         shown, token = page(mine, request.page_token, page_size(request.page_size, 100, 1000))
         return run.ListRevisionsResponse(
             revisions=[run.Revision.wrap(each) for each in shown], next_page_token=token

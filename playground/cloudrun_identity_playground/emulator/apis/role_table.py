@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 
 from google.cloud import iam_admin_v1 as iam
@@ -25,7 +25,9 @@ def _predefined_permissions(role: str) -> frozenset[str]:
 class RoleTable:
     """The roles that policies can name."""
 
-    def __init__(self) -> None:
+    def __init__(self, ancestors: Callable[[str], Iterable[str]]) -> None:
+        """`ancestors` returns the folders and organizations above a resource, and the resource's own."""
+        self._ancestors = ancestors
         self._custom: dict[str, iam.Role] = {}
         self._permissions: dict[str, frozenset[str]] = {}  # of the custom roles; used at every call
 
@@ -53,12 +55,15 @@ class RoleTable:
         if role.startswith("roles/"):
             if not is_grantable(role, permission_prefix, on_project=resource.startswith("projects/")):
                 raise invalid(f"Role {role} is not supported for this resource.")
-        elif role.startswith("projects/"):
+        elif role.startswith("projects/") or re.fullmatch(
+            r"organizations/\d+/roles/[A-Za-z0-9_.]{3,64}", role
+        ):
             self._check_custom(role, resource)
-        elif not re.fullmatch(r"organizations/\d+/roles/[A-Za-z0-9_.]{3,64}", role):
+        else:
             raise invalid(f"Role {role} is not supported for this resource.")
 
     def _check_custom(self, role: str, resource: str) -> None:
-        project = "/".join(resource.split("/")[:2])
-        if role not in self._custom or not role.startswith(f"{project}/roles/"):
+        """Check that a custom role exists in the project of the resource, or in an organization above it."""
+        holder = role.partition("/roles/")[0]
+        if role not in self._custom or holder not in self._ancestors(resource):
             raise invalid(f"Role ({role}) does not exist in the resource's hierarchy.")

@@ -6,6 +6,7 @@ import base64
 import re
 import secrets
 from collections.abc import Callable, Mapping
+from functools import cache
 
 from google.cloud import iam_admin_v1 as iam
 
@@ -19,6 +20,7 @@ from cloudrun_identity_playground.emulator.errors import (
     not_found,
 )
 
+from .grantable_roles import is_grantable
 from .paging import page, page_size
 from .projects import ProjectRegistry
 from .role_table import RoleTable
@@ -29,8 +31,14 @@ UNDELETE_WITHIN = 7 * 24 * 3600
 """Seconds during which a deleted role can be undeleted. Its id stays reserved for longer."""
 
 _ID = re.compile(r"[A-Za-z0-9_.]{3,64}")
-_PERMISSION = re.compile(r"[a-z][A-Za-z0-9.-]*\.[A-Za-z0-9-]+\.[A-Za-z0-9-]+")
 _PREDEFINED_ETAG = base64.b64decode("AA==")
+_WITH_DOMAIN = re.compile(r"^([a-z0-9-]+)\.googleapis\.com/")
+_PREFIXES: Mapping[str, str] = {
+    "serviceAccounts": "iam.serviceAccount",
+    "secrets": "secretmanager.",
+    **dict.fromkeys(("services", "jobs", "workerPools"), "run."),
+}
+"""Permissions of the resources in a collection; those of projects and above have any."""
 _SIZE = 64 << 10  # bytes of title, description and permissions
 _Support = iam.Permission.CustomRolesSupportLevel
 _LONGEST: Mapping[str, int] = {"title": 100, "description": 300}
@@ -97,6 +105,7 @@ class Roles:
     def update(self, request: iam.UpdateRoleRequest) -> iam.Role:
         """Change the fields in the mask, or all mutable fields, of a custom role."""
         role = iam.Role(self._find(request.name))
+        _check_present(role, "update")
         _check_etag(request.role.etag, role)
         for field in request.update_mask.paths or _CHANGEABLE:
             if field not in _CHANGEABLE:
@@ -109,6 +118,7 @@ class Roles:
     def delete(self, request: iam.DeleteRoleRequest) -> iam.Role:
         """Mark a custom role as deleted."""
         role = iam.Role(self._find(request.name))
+        _check_present(role, "delete")
         _check_etag(request.etag, role)
         role.deleted = True
         self._deleted_at[role.name] = self._clock()
@@ -125,6 +135,22 @@ class Roles:
             raise failed_precondition(f"The role {role.name} was deleted too long ago to be undeleted.")
         role.deleted = False
         return self._store(role)
+
+    @serves("google.iam.admin.v1.IAM/QueryGrantableRoles")
+    def grantable_roles(self, request: iam.QueryGrantableRolesRequest) -> iam.QueryGrantableRolesResponse:
+        """List the predefined roles that can be granted on a resource."""
+        name = request.full_resource_name
+        prefix = next((each for part, each in _PREFIXES.items() if f"/{part}/" in name), "")
+        on_project = "/projects/" in name
+        found = {
+            role.name: role
+            for role in role_catalog().values()
+            if is_grantable(role.name, prefix, on_project=on_project)
+        }
+        shown, token = page(found, request.page_token, page_size(request.page_size, 300, 1000))
+        full = request.view == iam.RoleView.FULL
+        roles = [_message(role, full=full) for role in shown]
+        return iam.QueryGrantableRolesResponse(roles=roles, next_page_token=token)
 
     @serves("google.iam.admin.v1.IAM/QueryTestablePermissions")
     def testable_permissions(
@@ -191,8 +217,22 @@ def _check(role: iam.Role) -> None:
         raise invalid(f"A role has at most {_SIZE} bytes in all.")
     of_project = role.name.startswith("projects/")
     for permission in role.included_permissions:
-        if not _PERMISSION.fullmatch(permission) or (of_project and _is_beyond_projects(permission)):
+        if not _exists(permission) or (of_project and _is_beyond_projects(permission)):
             raise invalid(f"Permission {permission} is not valid.")
+
+
+def _exists(permission: str) -> bool:
+    """Return whether a predefined role has the permission; a service's domain may precede it.
+
+    Google refuses others (https://github.com/hashicorp/terraform-provider-google/issues/14033).
+    """
+    without_domain = _WITH_DOMAIN.sub(r"\1.", permission)
+    return not _known_permissions().isdisjoint((permission, without_domain))
+
+
+@cache
+def _known_permissions() -> frozenset[str]:
+    return frozenset(role_catalog().permissions)
 
 
 def _is_beyond_projects(permission: str) -> bool:
@@ -200,6 +240,18 @@ def _is_beyond_projects(permission: str) -> bool:
     return permission == "resourcemanager.projects.list" or permission.startswith(
         ("resourcemanager.folders.", "resourcemanager.organizations.")
     )
+
+
+def _check_present(role: iam.Role, verb: str) -> None:
+    """Check that a role is not deleted. A deleted one can only be undeleted.
+
+    https://github.com/hashicorp/terraform-provider-google/pull/1681
+
+    Raises GoogleError: FAILED_PRECONDITION.
+    """
+    if role.deleted:
+        role_id = role.name.rpartition("/")[2]
+        raise failed_precondition(f"You can't {verb} role_id ({role_id}) which has been marked for deletion.")
 
 
 def _check_etag(sent: bytes, role: iam.Role) -> None:

@@ -9,6 +9,7 @@ from google.protobuf.duration_pb2 import Duration
 
 _GA = 4  # google.api.LaunchStage
 _PORT = 8080
+_CLOUD_SQL_MOUNT = "/cloudsql"
 
 
 def set_service_defaults(service: Any) -> None:
@@ -23,6 +24,7 @@ def set_service_defaults(service: Any) -> None:
     template.max_instance_request_concurrency = template.max_instance_request_concurrency or 80
     if not template.HasField("timeout"):
         template.timeout.CopyFrom(Duration(seconds=300))
+    _set_cloud_sql_mounts(template)
     for container in template.containers:
         _set_limits(container, "512Mi")
         container.resources.cpu_idle = True
@@ -43,6 +45,7 @@ def set_job_defaults(job: Any) -> None:
         task.max_retries = 3
     if not task.HasField("timeout"):
         task.timeout.CopyFrom(Duration(seconds=600))
+    _set_cloud_sql_mounts(task)
     for container in task.containers:
         _set_limits(container, "512Mi" if len(task.containers) == 1 else "256Mi")
         _set_probe(container.startup_probe if container.HasField("startup_probe") else None)
@@ -55,8 +58,21 @@ def set_worker_pool_defaults(pool: Any) -> None:
         pool.instance_splits.add(
             type_=run.InstanceSplitAllocationType.INSTANCE_SPLIT_ALLOCATION_TYPE_LATEST, percent=100
         )
+    _set_cloud_sql_mounts(pool.template)
     for container in pool.template.containers:
         _set_limits(container, "512Mi")
+
+
+def _set_cloud_sql_mounts(template: Any) -> None:
+    """Mount volumes of Cloud SQL at the only path that they have, whatever the caller sent.
+
+    https://cloud.google.com/run/docs/reference/rest/v2/Container#VolumeMount
+    """
+    volumes = {volume.name for volume in template.volumes if volume.HasField("cloud_sql_instance")}
+    for container in template.containers:
+        for mount in container.volume_mounts:
+            if mount.name in volumes:
+                mount.mount_path = _CLOUD_SQL_MOUNT
 
 
 def _set_limits(container: Any, memory: str) -> None:

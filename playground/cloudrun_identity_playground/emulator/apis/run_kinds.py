@@ -63,6 +63,8 @@ class RunKind:
     """Sets what a caller omitted."""
     settle: Callable[[Any], None] | None = None
     """Sets the fields that only this kind reports after a change took effect."""
+    later: tuple[str, ...] = ()
+    """Fields that the operation of a create shows only when it is done."""
 
     def wrap(self, workload: Any) -> Any:
         """Return `workload` as the client library's message."""
@@ -115,6 +117,7 @@ SERVICE = RunKind(
     conditions=("RoutesReady", "ConfigurationsReady"),
     set_defaults=set_service_defaults,
     settle=_settle_service,
+    later=("ingress",),
 )
 JOB = RunKind(
     noun="Job",

@@ -54,9 +54,10 @@ class WorkloadNames:
         Raises GoogleError: as `parent`.
         """
         parent, collection, short_name = ["", "", "", *sent.rsplit("/", 2)][-3:]
-        if collection != self.kind.collection or not short_name:
+        # Cloud Run v1 writes `workerpools`.
+        if collection.lower() != self.kind.collection.lower() or not short_name:
             raise invalid(f"Invalid {self.kind.label} name '{sent}'.")
-        return f"{self.parent(parent)}/{collection}/{short_name}"
+        return f"{self.parent(parent)}/{self.kind.collection}/{short_name}"
 
     def project(self, name: str) -> Project:
         """Return the project of a workload."""

@@ -255,7 +255,16 @@ class Workloads:
         else:  # as recorded: a workload that was never ready reports nothing more
             desired.terminal_condition.CopyFrom(_NEVER_READY)
         self._workloads[desired.name] = _Workload(desired, due, settled)
-        return self._operation(desired, lambda: _came_up(settled, failure), due)
+        return self._operation(self._first_shown(desired), lambda: _came_up(settled, failure), due)
+
+    def _first_shown(self, desired: Any) -> Any:
+        """Return a workload as the operation of its change shows it until it is done."""
+        if desired.generation > 1 or not self.kind.later:
+            return desired
+        shown = copy_of(desired)
+        for field in self.kind.later:
+            shown.ClearField(field)
+        return shown
 
     def _check_token(self, workload: Any) -> None:
         if not self.kind.has_revisions:

@@ -9,7 +9,8 @@ A policy means the user or group, and shows its primary address of today:
 - A deleted one reads as `deleted:user:EMAIL?uid=ID`, until it is restored
   (https://cloud.google.com/iam/docs/reference/rest/v1/Policy#binding).
 
-Users and groups that no edit names are unknown here. Policies hold them as written.
+Users and groups that no edit names are unknown here. Policies hold them as written, unless the seed lists all
+users and groups.
 """
 
 from __future__ import annotations
@@ -44,6 +45,15 @@ class Workspace:
 
     def __init__(self) -> None:
         self._by_unique_id: dict[str, WorkspacePrincipal] = {}
+        self._members: frozenset[str] | None = None
+
+    def close(self, members: Iterable[str]) -> None:
+        """Let no other users and groups exist than these, such as `user:ann@example.com`."""
+        self._members = frozenset(member.lower() for member in members)
+
+    def lacks(self, kind: str, email: str) -> bool:
+        """Return whether no user or group has this address, as far as a seed lists them."""
+        return self._members is not None and f"{kind}:{email}".lower() not in self._members
 
     def get(self, unique_id: str) -> WorkspacePrincipal | None:
         """Return the principal with this unique id; None if it is unknown."""

@@ -19,6 +19,7 @@ def project(shown: Json) -> Json:
         "lifecycleState": shown["state"],
         "name": shown["displayName"],
     }
+    old |= {name: shown[name] for name in ("createTime", "labels") if name in shown}
     if number:
         old["parent"] = {"type": kind.removesuffix("s"), "id": number}
     return old
@@ -35,6 +36,7 @@ def organization(shown: Json) -> Json:
         "name": shown["name"],
         "displayName": shown["displayName"],
         "lifecycleState": shown["state"],
+        "creationTime": shown["createTime"],
         "owner": {"directoryCustomerId": shown["directoryCustomerId"]},
     }
 
@@ -47,7 +49,7 @@ def organizations(shown: Json) -> Json:
 def folder(shown: Json) -> Json:
     """Return a folder in version 2."""
     return {
-        **{name: value for name, value in shown.items() if name != "state"},
+        **{name: value for name, value in shown.items() if name not in ("state", "etag", "updateTime")},
         "lifecycleState": shown["state"],
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import grpc
@@ -16,8 +16,14 @@ from google.rpc import error_details_pb2
 from cloudrun_identity_playground.emulator.dispatch import Dispatcher
 from cloudrun_identity_playground.emulator.errors import GoogleError, invalid
 
+from .ancestry import ancestry
+from .fixed import fixed_answer
+from .knative_children import KnativeChildren
+from .knative_rest import KnativeRest, region_of
+from .knative_rest import address as knative_address
 from .methods import as_protobuf
 from .older import RENAMED, RESHAPES
+from .org_policy_v1 import OrgPolicyV1
 from .routes import Route, routes
 
 _UNKNOWN_FIELD = re.compile(r'has no field named "([^"]+)"')
@@ -26,24 +32,51 @@ _SYSTEM_PARAMETERS = frozenset(
 )
 
 
-def add_rest(app: web.Application, dispatcher: Dispatcher) -> None:
-    """Serve every path without another route in `app` as a call of a Google API."""
+def add_rest(app: web.Application, dispatcher: Dispatcher, number_of: Callable[[str], str]) -> None:
+    """Serve every path without another route in `app` as a call of a Google API.
+
+    `number_of` returns the number of a project.
+    """
 
     async def answer(request: web.Request) -> web.Response:
         legacy = request.path.startswith("/v1/")
+        reason = request.headers.get("X-Goog-Request-Reason", "")
+        authorization = request.headers.get("Authorization", "")
+
+        async def call(rpc: str, message: Any) -> Any:
+            return await dispatcher.call(rpc, message, reason=reason, authorization=authorization)
+
         try:
+            body = await _body(request)
+            if (shown := await _of_version_1(request, body, call, number_of)) is not None:
+                return web.json_response(shown)
             route, fields = _route(request.method, request.path)
-            message = _message(route, fields, request, await _body(request))
-            reason = request.headers.get("X-Goog-Request-Reason", "")
-            authorization = request.headers.get("Authorization", "")
-            response = await dispatcher.call(
-                route.method.rpc, message, reason=reason, authorization=authorization
-            )
+            response = await call(route.method.rpc, _message(route, fields, request, body))
         except GoogleError as error:
             return web.json_response(error.body(legacy=legacy), status=error.http_status)
         return web.json_response(_shown(route, response, request))
 
     app.router.add_route("*", "/{path:.*}", answer)
+
+
+async def _of_version_1(
+    request: web.Request,
+    body: dict[str, Any],
+    call: Callable[[str, Any], Any],
+    number_of: Callable[[str], str],
+) -> dict[str, Any] | None:
+    """Return the response of an API of version 1 that differs in more than names; None for another URL."""
+    if (target := knative_address(request.path, request.host)) is not None:
+        return await KnativeRest(call, number_of).answer(request.method, target, body)
+    children = KnativeChildren(call, number_of, region_of(request.host))
+    selector = request.query.get("labelSelector", "")
+    if (shown := await children.answer(request.method, request.path, selector)) is not None:
+        return shown
+    if (shown := await OrgPolicyV1(call).answer(request.path, body)) is not None:
+        return shown
+    if (shown := await ancestry(request.path, call)) is not None:
+        return shown
+    return fixed_answer(request.path) if request.method == "GET" else None
 
 
 def _route(verb: str, path: str) -> tuple[Route, Mapping[str, str]]:

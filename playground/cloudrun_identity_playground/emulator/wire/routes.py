@@ -79,6 +79,7 @@ PATCH  /v1/{name=organizations/*/roles/*}                                  role 
 DELETE /v1/{name=organizations/*/roles/*}                                  -    DeleteRole
 POST   /v1/{name=organizations/*/roles/*}:undelete                         *    UndeleteRole
 POST   /v1/permissions:queryTestablePermissions                            *    QueryTestablePermissions
+POST   /v1/roles:queryGrantableRoles                                       *    QueryGrantableRoles
 """
 _PROJECTS_V1 = """
 GET    /v1/projects                                                        -    SearchProjects
@@ -101,6 +102,11 @@ GET    /v2/{name=folders/*}                                                -    
 POST   /v2/{resource=folders/*}:getIamPolicy                               *    GetIamPolicy
 POST   /v2/{resource=folders/*}:setIamPolicy                               *    SetIamPolicy
 POST   /v2/{resource=folders/*}:testIamPermissions                         *    TestIamPermissions
+"""
+_RUN_V1 = """
+GET    /v1/{resource=projects/*/locations/*/%s/*}:getIamPolicy             -    GetIamPolicy
+POST   /v1/{resource=projects/*/locations/*/%s/*}:setIamPolicy             *    SetIamPolicy
+POST   /v1/{resource=projects/*/locations/*/%s/*}:testIamPermissions       *    TestIamPermissions
 """
 _SECRET_MANAGER = """
 GET    /v1/{resource=projects/*/secrets/*}:getIamPolicy                    -    GetIamPolicy
@@ -142,6 +148,9 @@ def routes() -> Sequence[Route]:
         *_written(_PROJECTS_V1, f"{_RESOURCE_MANAGER}.Projects", older=True, prefix="projects/"),
         *_written(_ORGANIZATIONS_V1, f"{_RESOURCE_MANAGER}.Organizations", older=True),
         *_written(_FOLDERS_V2, f"{_RESOURCE_MANAGER}.Folders", older=True),
+        *_written(_RUN_V1.replace("%s", "services"), "google.cloud.run.v2.Services"),
+        *_written(_RUN_V1.replace("%s", "jobs"), "google.cloud.run.v2.Jobs"),
+        *_written(_RUN_V1.replace("%s", "workerpools"), "google.cloud.run.v2.WorkerPools"),
         *_written(_SECRET_MANAGER, "google.cloud.secretmanager.v1.SecretManagerService"),
         *(route for service, module in _RULES.items() for route in _shipped(service, module)),
     ]

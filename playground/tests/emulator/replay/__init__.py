@@ -3,7 +3,7 @@
 `python -m playground.tests.emulator.replay FILE…` prints the differences.
 """
 
-from .player import replay
+from .player import Report, replay
 from .recordings import RecordingError
 
-__all__ = ["RecordingError", "replay"]
+__all__ = ["RecordingError", "Report", "replay"]

@@ -23,7 +23,7 @@ def main() -> int:
         except RecordingError as error:
             sys.stderr.write(f"error: {error}\n")
             return 2
-        sys.stdout.write(f"{file.name}: {report.compared} answers compared\n")
+        sys.stdout.write(f"{file.name}: {report.equal} of {report.compared} answers equal\n")
         for difference, place in sorted(report.differences.items()):
             sys.stdout.write(f"  {difference}  (first at {place})\n")
             status = 1

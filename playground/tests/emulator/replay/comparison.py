@@ -11,10 +11,12 @@ _MADE_UP = frozenset(
     {
         *("etag", "uid", "uniqueId", "oauth2ClientId", "uri", "urls", "logUri", "creator", "lastModifier"),
         *("createTime", "updateTime", "deleteTime", "lastTransitionTime", "completionTime", "startTime"),
+        *("validAfterTime", "validBeforeTime", "publicKeyData", "privateKeyData"),
         *("latestCreatedRevision", "latestReadyRevision", "expireTime"),
     }
 )
-_OPERATION = re.compile(r"projects/[^/]+/locations/[^/]+/operations/.+")
+_OPERATION = re.compile(r"projects/[^/]+/(?:locations/[^/]+/operations|serviceAccounts/[^/]+/keys)/.+")
+_NORMALIZED_GENERATION = "12345678901234"  # Config Connector's tests write it in place of some generations
 
 
 def differences(recorded: Any, shown: Any, path: str = "") -> Iterator[str]:
@@ -51,6 +53,8 @@ def _of_lists(recorded: list[Any], shown: list[Any], path: str) -> Iterator[str]
 
 def _is_made_up(path: str, recorded: str) -> bool:
     last = path.rpartition(".")[2].removesuffix("[]")
+    if last == "generation" and recorded == _NORMALIZED_GENERATION:
+        return True
     return last in _MADE_UP or _OPERATION.fullmatch(recorded) is not None
 
 

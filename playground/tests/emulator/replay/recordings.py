@@ -16,13 +16,17 @@ from urllib.parse import parse_qsl, urlsplit
 
 import yaml
 
+PROJECT, PROJECT_NUMBER = "recorded-project", "123456789012"
+"""Values of the placeholders of the project in which Config Connector records."""
+
 _KNOWN = {
-    "projectId": "recorded-project",
-    "projectNumber": "123456789012",
+    "projectId": PROJECT,
+    "projectNumber": PROJECT_NUMBER,
     "organizationID": "998877665544",
     "uniqueId": "recorded1",
     "operationID": "recorded-operation",
 }
+_FIRST_NUMBER = 700000000001  # of a folder or an organization
 _PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
 _REQUEST = re.compile(r"(GET|POST|PUT|PATCH|DELETE) (\S+)")
 _STATUS = re.compile(r"(\d{3}) .*")
@@ -70,16 +74,19 @@ def _log(file: Path, text: str) -> Iterator[Exchange]:
         place = f"{file.name}:{line + len(part) - len(part.lstrip())}"
         line += part.count("\n") + 2
         content = _PLACEHOLDER.sub(lambda match: named[match[1]], part.strip())
-        if content:
-            yield _exchange_of_log(place, content)
+        if content and (exchange := _exchange_of_log(place, content)) is not None:
+            yield exchange
 
 
-def _exchange_of_log(place: str, content: str) -> Exchange:
+def _exchange_of_log(place: str, content: str) -> Exchange | None:
+    """Return an exchange; None if the request has no recorded response."""
     lines = content.split("\n")
     request = _REQUEST.fullmatch(lines[0])
     answered = next((number for number, each in enumerate(lines) if _STATUS.fullmatch(each)), None)
-    if request is None or answered is None:
-        raise ValueError(f"no request with an answer at {place}")
+    if request is None:
+        raise ValueError(f"no request at {place}")
+    if answered is None:
+        return None
     status = _STATUS.fullmatch(lines[answered])
     assert status is not None
     sent = _after_headers(lines[1:answered])
@@ -133,6 +140,8 @@ def _named(text: str) -> Mapping[str, str]:
     If a URL has a placeholder and the bodies the name, the value is the name.
     """
     names = {name: _KNOWN.get(name, f"recorded-{name.lower()}") for name in _PLACEHOLDER.findall(text)}
+    numbered = dict.fromkeys(re.findall(r"(?:folders|organizations)/\$\{(\w+)\}", text))
+    names |= {name: str(_FIRST_NUMBER + place) for place, name in enumerate(numbered) if name not in _KNOWN}
     for collection, name in re.findall(r"/(\w+)/\$\{(\w+)\}[?:\s\"]", text):
         shown = re.search(rf"/{collection}/((?!\$\{{{name}\}})[^/\s\"?:]+\$\{{\w+\}})\"", text)
         if name not in _KNOWN and shown is not None:

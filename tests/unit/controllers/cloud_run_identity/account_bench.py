@@ -15,6 +15,7 @@ from cloudrun_identity.controllers.cloud_run_identity.observation import Account
 from cloudrun_identity.controllers.cloud_run_identity.propagation import PropagationTracker, RecentWrites
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.ledger.model import Ledger
+from cloudrun_identity.reconcile.cluster_state import ObjectKey
 from cloudrun_identity.reconcile.outcomes import Outcome
 from cloudrun_identity.reconcile.preconditions import Allowed
 from cloudrun_identity.reconcile.progress import Progress
@@ -78,6 +79,8 @@ class AccountBench:
         self.releases = Releases()
         self.terminating = False
         """True while the namespace is being deleted."""
+        self.attachments: list[Any] = []
+        """Attachments of the identity, for its deletion."""
         self.restart()
 
     def restart(self) -> None:
@@ -147,7 +150,8 @@ class AccountBench:
         if forced:
             annotated = obj.metadata.model_copy(update={"annotations": {FORCE_DELETE: "true"}})
             obj = obj.model_copy(update={"metadata": annotated})
-        cluster = Cluster(self.ledgers, project(locations=["europe-west1"]), obj)
+        cluster = Cluster(self.ledgers, project(locations=["europe-west1"]), obj, *self.attachments)
+        cluster.references = {ObjectKey.of(obj): {ObjectKey.of(each) for each in self.attachments}}
         cluster.terminating = self.terminating
         return self.controller.resolve_deletion(obj, cluster, abandon=abandon)
 

@@ -6,12 +6,23 @@ from typing import Any
 
 import pytest
 
-from cloudrun_identity.api import AccountLoss, LedgerAccount, ObjectMeta, Origin, Reason, WorkloadKind
+from cloudrun_identity.api import (
+    AccountLoss,
+    KeyState,
+    LedgerAccount,
+    LedgerKey,
+    ObjectMeta,
+    Origin,
+    Reason,
+    WorkloadKind,
+)
+from cloudrun_identity.controllers.cloud_run_identity.deletion import RESTORE_RECHECK, USE_RECHECK
 from cloudrun_identity.controllers.cloud_run_identity.propagation import GONE_AFTER, GRACE
 from cloudrun_identity.gcp.errors import Fault, GoogleError
+from cloudrun_identity.ledger.keys import KeyRing
 from cloudrun_identity.reconcile.outcomes import InSync, Outcome, Waiting
 from tests.unit.controllers.cloud import PROJECT_ID
-from tests.unit.controllers.cluster_state import EMAIL, identity, record
+from tests.unit.controllers.cluster_state import EMAIL, identity, parsed, record
 
 from .account_bench import NOON, AccountBench
 
@@ -44,6 +55,7 @@ async def test_grants_are_released_first_and_the_record_removed_last(bench: Benc
     assert await bench.begin() == InSync()
     assert bench.steps == ["grants released", "account deleted"]
     assert bench.releases.abandoned == [False]
+    assert bench.releases.ends == [f"serviceAccount:{EMAIL}"], "no `deleted:` member stays in a policy"
     assert bench.google.existing == {}
     assert bench.ledgers.records == {}
 
@@ -124,6 +136,106 @@ async def test_forced_deletion_leaves_an_account_in_use_with_an_event(
     assert "Service europe-west1/web runs as it" in left.reason
     assert left.time == NOON
     assert bench.own_record() is None, "an object of the same name does not inherit it"
+
+
+def deleted_at(seconds: float = 0.0, **spec: Any) -> Any:
+    """Return the identity with this spec, deleted so many seconds after NOON."""
+    at = NOON + timedelta(seconds=seconds)
+    metadata = ObjectMeta(name="checkout", namespace="payments", uid="u-checkout", deletion_timestamp=at)
+    return identity(**spec).model_copy(update={"metadata": metadata})
+
+
+async def test_account_in_use_is_left_after_the_declared_time(bench: Bench) -> None:
+    bench.ledgers.keep(CREATED)
+    bench.run.services = {("europe-west1", "web"): EMAIL}
+    waiting = await bench.delete_object(deleted_at())
+    assert waiting == Waiting(
+        Reason.IN_USE,
+        f"Service account {EMAIL} is not deleted while workloads run as it: Service europe-west1/web; move "
+        "them to another account, or set spec.deletionPolicy to Abandon; at 2026-03-01T12:02:00Z it is left "
+        "with its grants (spec.abandonInUseAfter), and an object of the same name can take it back",
+        USE_RECHECK,
+    )
+    bench.now = 110.0
+    assert await bench.delete_object(deleted_at()) == replace(waiting, after=10.0)
+    bench.now = 120.0
+    assert isinstance(await bench.delete_object(deleted_at(abandonInUseAfter="1h")), Waiting)
+    assert await bench.delete_object(deleted_at()) == InSync()
+    assert bench.releases.abandoned == [True]
+    assert bench.events.reasons == ["Abandoned"]
+    assert (EMAIL in bench.google.existing, bench.record.left_by) == (True, "payments/checkout")
+
+
+async def test_left_account_keeps_its_places_of_use(bench: Bench) -> None:
+    place = f"{PROJECT_ID}/us-east1"
+    bench.run.services = {("us-east1", "web"): EMAIL}
+    assert await bench.begin(CREATED.replace(used_in=(place,)), forced=True) == InSync()
+    assert bench.record.used_in == (place,)
+    assert (await bench.step()).outcome == InSync()
+    assert bench.record.owner == "payments/checkout", "taken back"
+    assert place in bench.record.used_in
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+async def test_recorded_place_counts_without_an_object_that_names_it(bench: Bench, recorded: bool) -> None:
+    bench.run.services = {("us-east1", "web"): EMAIL}
+    used_in = (f"{PROJECT_ID}/us-east1",) if recorded else ()
+    outcome = await bench.begin(CREATED.replace(used_in=used_in))
+    assert isinstance(outcome, Waiting) is recorded
+    assert not isinstance(outcome, Waiting) or "Service us-east1/web" in outcome.message
+
+
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        (
+            CREATED.replace(used_in=("gone-1234/us-east1",)),
+            "workloads of project gone-1234, which has no valid",
+        ),
+        (CREATED.replace(used_elsewhere=True), "workloads in more places than the 256"),
+    ],
+)
+async def test_place_that_cannot_be_looked_at_counts_as_use(
+    bench: Bench, record: LedgerAccount, said: str
+) -> None:
+    outcome = await bench.begin(record)
+    assert isinstance(outcome, Waiting)
+    assert said in outcome.message
+    assert "spec.deletionProtection to None" in outcome.message
+
+
+@pytest.mark.parametrize("policy", ["Restore", "Abandon"])
+async def test_terminating_namespace_waits_for_restored_workloads(bench: Bench, policy: str) -> None:
+    bench.ledgers.keep(CREATED)
+    bench.run.services = {("europe-west1", "web"): EMAIL}
+    bench.terminating = True
+    bench.attachments = [being_deleted(policy)]
+    outcome = await bench.delete_object(deleted_at())
+    if policy == "Abandon":
+        assert outcome == InSync()
+        return
+    assert isinstance(outcome, Waiting)
+    assert outcome.after == RESTORE_RECHECK
+    assert "IdentityAttachment payments/web restores the former account" in outcome.message
+    bench.now = 120.0
+    assert await bench.delete_object(deleted_at()) == InSync()
+
+
+def being_deleted(policy: str) -> Any:
+    """Return an attachment of the identity that is being deleted."""
+    obj = parsed(
+        """
+kind: IdentityAttachment
+metadata: {name: web, namespace: payments, uid: u-web, generation: 1}
+spec:
+  projectRef: {name: payments-prod}
+  workload: {kind: Service, location: europe-west1, name: web}
+  identityRef: {name: checkout}
+""",
+        deletionPolicy=policy,
+    )
+    metadata = obj.metadata.model_copy(update={"deletion_timestamp": NOON})
+    return obj.model_copy(update={"metadata": metadata})
 
 
 async def test_a_long_reason_for_leaving_an_account_holds_nothing_up(bench: Bench) -> None:
@@ -312,10 +424,25 @@ async def test_stale_read_after_disabling_does_not_keep_the_account(bench: Bench
 async def test_account_that_was_enabled_again_is_kept(bench: Bench) -> None:
     await bench.begin(**DAY)
     bench.google.put(EMAIL)
-    bench.now += 48 * 3600
+    bench.now += 24 * 3600
     waiting = await bench.delete(**DAY)
     assert isinstance(waiting, Waiting)
     assert waiting.reason is Reason.IN_USE
+    assert EMAIL in bench.google.existing
+
+    bench.now += 120
+    assert await bench.delete(**DAY) == InSync()
+    assert bench.releases.abandoned == [True]
+    assert EMAIL in bench.google.existing
+    assert "another client enabled it again" in bench.events.messages[0]
+
+
+async def test_account_enabled_again_does_not_block_its_namespace(bench: Bench) -> None:
+    await bench.begin(**DAY)
+    bench.google.put(EMAIL)
+    bench.now += 60  # no read of before is accepted any more
+    bench.terminating = True
+    assert await bench.delete(**DAY) == InSync()
     assert EMAIL in bench.google.existing
 
 
@@ -338,3 +465,19 @@ async def test_failed_deletion_keeps_the_record(bench: Bench) -> None:
     with pytest.raises(GoogleError):
         await bench.begin()
     assert EMAIL in bench.ledgers.records
+
+
+async def test_left_key_counts_as_use_and_ends_with_the_account(bench: Bench) -> None:
+    left = LedgerKey(
+        id="k1", owner="payments/batch", state=KeyState.ACTIVE, created_time=NOON, left=True, digest="d"
+    )
+    bench.ledgers.keep(CREATED)
+    target = next(iter(bench.ledgers.stored))
+    kept = bench.ledgers.stored[target].with_key_ring(KeyRing().with_records([left]))
+    bench.ledgers.stored[target] = kept
+    outcome = await bench.delete()
+    assert isinstance(outcome, Waiting)
+    assert "a client with key k1, which IdentityKey payments/batch left" in outcome.message
+
+    assert await bench.delete(deletionProtection="None") == InSync()
+    assert bench.ledgers.stored[target].keys == ()

@@ -119,7 +119,7 @@ async def places(*objects: Any, referring: ObjectKey | None = None, **spec: Any)
     attachments = {ObjectKey.of(each) for each in objects if isinstance(each, IdentityAttachment)}
     cluster.references = {referring or identity_key("payments", "checkout"): attachments}
     usage = Usage(inventory(FakeServiceAccounts(), run, lambda: 1000.0))
-    await usage.users(obj, EMAIL, PROJECT_ID, cluster)
+    await usage.users(obj, EMAIL, PROJECT_ID, None, cluster)
     return run.looked_at
 
 
@@ -172,7 +172,7 @@ async def unreachable(*objects: Any, **spec: Any) -> list[str]:
     attachments = {ObjectKey.of(each) for each in objects if isinstance(each, IdentityAttachment)}
     cluster.references = {identity_key("payments", "checkout"): attachments}
     usage = Usage(inventory(FakeServiceAccounts(), FakeRun(), lambda: 1000.0))
-    return await usage.users(obj, EMAIL, PROJECT_ID, cluster)
+    return await usage.users(obj, EMAIL, PROJECT_ID, None, cluster)
 
 
 async def test_project_without_a_managed_project_counts_as_use() -> None:
@@ -214,7 +214,7 @@ def run() -> FakeRun:
 async def users(run: FakeRun) -> list[str]:
     obj, delegated = identity(), project(locations=["europe-west1"])
     usage = Usage(inventory(FakeServiceAccounts(), run, lambda: 1000.0))
-    return await usage.users(obj, EMAIL, PROJECT_ID, FakeClusterState(delegated, obj))
+    return await usage.users(obj, EMAIL, PROJECT_ID, None, FakeClusterState(delegated, obj))
 
 
 async def test_serving_revision_counts_whatever_the_template_names(run: FakeRun) -> None:

@@ -140,7 +140,7 @@ class Executor:
         return list(dict.fromkeys(str(change) for action in self.actions for change in action.changes))
 
 
-async def released(*, abandon: bool) -> Outcome:
+async def released(*, abandon: bool, ends: str = "") -> Outcome:
     return await AccountBench().releases(abandon=abandon)
 
 

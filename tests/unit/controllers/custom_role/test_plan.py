@@ -5,13 +5,16 @@ from itertools import product
 
 import pytest
 
-from cloudrun_identity.api import LedgerRole
+from cloudrun_identity.api import LedgerRole, Reason
+from cloudrun_identity.controllers.custom_role.holders import RoleHolders
 from cloudrun_identity.controllers.custom_role.plan import (
     RoleSeen,
     RoleWant,
     plan,
 )
 from cloudrun_identity.gcp.custom_roles import CustomRoleState
+from cloudrun_identity.ledger.model import Ledger
+from cloudrun_identity.reconcile.outcomes import Failing
 from cloudrun_identity.reconcile.steps import Refuse
 from tests.unit.controllers.carry_out import NOON, step_texts
 
@@ -23,8 +26,10 @@ from .roles import (
     NAME,
     NARROW,
     NOT_HELD,
+    OPS,
     OTHER_NAMESPACE,
     RECORD,
+    TARGET,
     WIDE,
     declared,
     deletion,
@@ -244,3 +249,26 @@ def test_deletion_plans_every_state_without_a_refusal() -> None:
     for record, found, users, abandon in product(RECORDS, ROLES, ((), ("IAMBinding a/b",)), (False, True)):
         made = plan(deletion(*users, abandon=abandon), RoleSeen(found, record), NOON)
         assert not any(isinstance(each, Refuse) for each in made.steps)
+
+
+def left_by(owner: str, *, made: LedgerRole = RECORD, held: bool = True) -> list[str]:
+    """Return the steps for the deletion of a role that an object left granted."""
+    grant, _ = OPS
+    ledger = Ledger.of(TARGET).with_left({grant: owner})
+    wanted = replace(deletion(), ledgers=lambda: [ledger])
+    holders = RoleHolders(frozenset({grant} if held else ()), frozenset({grant}))
+    return step_texts(plan(wanted, RoleSeen(AS_DECLARED, made, holders=holders), NOON))
+
+
+def test_role_that_an_object_left_granted_is_left() -> None:
+    assert left_by("CloudRunIdentity/payments/ops/u") == ["LeaveRole"]
+    assert left_by("CloudRunIdentity/payments/ops/u", made=ADOPTED) == ["ForgetRole"]
+    deleted = ["DeleteRole role: present → deleted", "RecordDeletion"]
+    assert left_by("CloudRunIdentity/payments/ops/u", held=False) == deleted, "the grant was removed"
+    assert left_by("CloudRunIdentity/shop/ops/u") == deleted, "another namespace cannot block the deletion"
+
+
+def test_role_is_not_deleted_while_its_holders_are_unknown() -> None:
+    unreadable = Failing(Reason.API_UNAVAILABLE, "no answer")
+    seen_role = RoleSeen(AS_DECLARED, RECORD, holders=RoleHolders(unreadable=unreadable))
+    assert plan(deletion(), seen_role, NOON).outcome == unreadable

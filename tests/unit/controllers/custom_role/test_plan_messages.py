@@ -12,7 +12,6 @@ from cloudrun_identity.controllers.custom_role.plan import (
     deleted_role_refusal,
     leaves_role,
     plan,
-    shown,
 )
 from cloudrun_identity.gcp.custom_roles import ID_TAKEN_FOR
 from cloudrun_identity.reconcile.steps import Refuse, Wait
@@ -124,10 +123,3 @@ def test_deletion_policy_and_origin_decide_whether_the_role_is_left(
     policy: RoleDeletionPolicy, origin: Origin, leaves: bool
 ) -> None:
     assert leaves_role(policy, origin) is leaves
-
-
-@pytest.mark.parametrize(
-    ("names", "text"), [("", ""), ("a", "a"), ("abc", "a, b, c"), ("abcde", "a, b, c and 2 more")]
-)
-def test_long_lists_show_the_first_names_and_count_the_others(names: str, text: str) -> None:
-    assert shown(names) == text

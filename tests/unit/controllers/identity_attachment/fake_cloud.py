@@ -5,14 +5,23 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from cloudrun_identity.api import IdentityAttachment, LedgerAttachment, PreflightCheck, PreflightState
+from cloudrun_identity.api import (
+    IdentityAttachment,
+    LedgerAccount,
+    LedgerAttachment,
+    PreflightCheck,
+    PreflightState,
+)
+from cloudrun_identity.controllers.identity_attachment.attachment_records import AttachmentRecords
 from cloudrun_identity.controllers.identity_attachment.controller import IdentityAttachmentController
 from cloudrun_identity.controllers.identity_attachment.execution import AttachmentExecution
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.gcp.run import Operation
 from cloudrun_identity.gcp.workloads import Workload, WorkloadState
 from cloudrun_identity.iam.grants import Target
-from tests.unit.controllers.attachments import ROLLED_OUT, attachment_records
+from cloudrun_identity.ledger.store import Ledgers
+from cloudrun_identity.plan.in_memory_client import InMemoryClient
+from tests.unit.controllers.attachments import ROLLED_OUT
 from tests.unit.controllers.cloud import fault
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -30,7 +39,8 @@ class FakeCloud:
         self.under_way: Operation | None = None
         self.checks = PASSED
         self.serving: Mapping[str, str] | None = None
-        self.records = attachment_records()
+        self.ledgers = Ledgers(InMemoryClient(), "operator")
+        self.records = AttachmentRecords(self.ledgers)
         self.recordable = True
         self.recorded: dict[str, Any] = {}
         self.instant = False
@@ -89,6 +99,18 @@ class FakeCloud:
 
     def of(self, obj: IdentityAttachment) -> LedgerAttachment | None:
         return self.records.of(obj)
+
+    async def keep_account(self, record: LedgerAccount) -> None:
+        """Store the record of an account of the workload's project."""
+        target = Target.service_account(ROLLED_OUT.workload.project_id, record.email)
+        await self.ledgers.update(target, lambda ledger: ledger.with_account(record))
+
+    def is_use_recorded(self, account: Target, place: str) -> bool:
+        return self.records.is_use_recorded(account, place)
+
+    async def record_use(self, account: Target, place: str) -> None:
+        self.calls.append(f"use in {place}")
+        await self.records.record_use(account, place)
 
     async def reassigning(
         self, obj: IdentityAttachment, state: WorkloadState, email: str

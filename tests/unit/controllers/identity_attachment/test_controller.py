@@ -19,7 +19,7 @@ from tests.unit.controllers.attachments import (
     want,
 )
 from tests.unit.controllers.carry_out import carried_out
-from tests.unit.controllers.cluster_state import EMAIL
+from tests.unit.controllers.cluster_state import EMAIL, record
 from tests.unit.controllers.identity_attachment.fake_cloud import NOW, OPERATION, PASSED, FakeCloud
 
 
@@ -245,3 +245,26 @@ async def test_an_operation_of_another_project_is_not_read() -> None:
     _, summary = await reconciled(cloud, attachment({"workloadUID": "w-1", "operation": elsewhere}))
     assert "poll" not in cloud.calls
     assert summary.fields["operation"] is None
+
+
+async def test_place_of_use_is_recorded_before_the_workload_may_use_the_account() -> None:
+    place = f"{ROLLED_OUT.workload.project_id}/europe-west1"
+    for state in (ELSEWHERE, ROLLED_OUT):
+        cloud = FakeCloud(state)
+        await cloud.keep_account(record())
+        await reconciled(cloud)
+        expected = (
+            ["get", "preflight", f"use in {place}", "ledger"]
+            if state is ELSEWHERE
+            else ["get", f"use in {place}"]
+        )
+        assert cloud.calls[: len(expected)] == expected
+        cloud.calls.clear()
+        await reconciled(cloud)
+        assert f"use in {place}" not in cloud.calls, "it is recorded once"
+
+
+async def test_use_of_an_account_without_a_record_is_not_recorded() -> None:
+    cloud = FakeCloud(ROLLED_OUT)
+    await reconciled(cloud)
+    assert cloud.calls == ["get"]

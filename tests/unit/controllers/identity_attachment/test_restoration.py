@@ -94,7 +94,8 @@ async def test_an_abandoned_workload_is_neither_read_nor_restored(how: str) -> N
     cloud = FakeCloud(ROLLED_OUT)
     obj = attachment(deletionPolicy="Abandon" if how == "policy" else "Restore")
     deletion = await deleted(cloud, obj=obj, abandon=how == "observed")
-    assert (deletion.outcome, deletion.warnings, deletion.is_recorded) == (InSync(), [], False)
+    left = f"Service europe-west1/checkout is left as it is: the attachment made it run as {EMAIL}"
+    assert (deletion.outcome, deletion.warnings, deletion.is_recorded) == (InSync(), [left], False)
     assert cloud.calls == []
 
 

@@ -15,6 +15,7 @@ from cloudrun_identity.iam.shares import Budget
 from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.reconcile.cluster_state import identity_key, project_key
 from cloudrun_identity.reconcile.outcomes import InSync, Outcome
+from cloudrun_identity.reconcile.repeated_drift import RepeatedDrift
 from tests.unit.controllers.carry_out import NOON
 from tests.unit.controllers.cloud import FakeRun, FakeServiceAccounts, fault, inventory
 from tests.unit.controllers.cluster_state import EMAIL, FakeClusterState, project, record
@@ -67,7 +68,7 @@ class FakeProject:
         was, self.own_allowed = self.own_allowed, True
         return not was
 
-    def controller(self) -> ManagedProjectController:
+    def controller(self, repeated: tuple[RepeatedDrift, ...] = ()) -> ManagedProjectController:
         """Return the kind ManagedProject over this project."""
         google: Any = self
         releaser: Any = self.orphan_releaser
@@ -82,6 +83,7 @@ class FakeProject:
             lambda: NOON,
             google,
             lambda _: Budget(100),
+            lambda *_: repeated,
         )
 
 

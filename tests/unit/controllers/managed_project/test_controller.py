@@ -4,7 +4,9 @@ from cloudrun_identity.api import EffectiveCrossProjectUsage, MissingPermission,
 from cloudrun_identity.controllers.managed_project.plan import ProjectSeen
 from cloudrun_identity.controllers.managed_project.powerful_accounts import PowerfulAccount
 from cloudrun_identity.gcp.errors import Fault
+from cloudrun_identity.reconcile.cluster_state import ObjectKey
 from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, Waiting
+from cloudrun_identity.reconcile.repeated_drift import RepeatedDrift
 from tests.unit.controllers.carry_out import carried_out
 from tests.unit.controllers.cluster_state import FakeClusterState, project
 
@@ -51,6 +53,18 @@ def test_accounts_that_the_operator_can_take_over_are_an_issue() -> None:
     assert "permissions --own-accounts-only" in issue
     assert own.email not in issue
     assert CONTROLLER.summarize(declared, ProjectSeen(ACTIVE, powerful=(own,))).issues == ()
+
+
+def test_drift_that_returns_is_an_issue_and_a_notice() -> None:
+    key = ObjectKey("IAMBinding", "payments", "web")
+    repeated = tuple(RepeatedDrift(key, f"grant {number} was missing") for number in range(5))
+    controller = FakeProject().controller(repeated)
+    summary = controller.summarize(want(locations=["europe-west1"]), ProjectSeen(ACTIVE))
+    (issue,) = summary.issues
+    assert issue == summary.notices["DriftRepeated"]
+    assert "IAMBinding payments/web: grant 0 was missing" in issue
+    assert "and 2 more" in issue
+    assert "Two clusters that manage one project" in issue
 
 
 def test_status_keeps_the_number_of_an_invisible_project() -> None:

@@ -1,8 +1,5 @@
 """Orphans: which ones an annotation selects, and what their release does."""
 
-from contextlib import asynccontextmanager
-from typing import Any
-
 import pytest
 
 from cloudrun_identity.api import RELEASE_ORPHANS, ManagedProject, TargetKind
@@ -74,11 +71,6 @@ def test_plan_releases_the_selected_orphans_once() -> None:
     assert plan(want, ProjectSeen(ACTIVE, released=True)).steps == ()
 
 
-@asynccontextmanager
-async def slot_released() -> Any:
-    yield
-
-
 @pytest.mark.looptime(start=0)
 async def test_release_revokes_only_the_grants_of_the_orphan_in_the_project() -> None:
     env = SyncerEnvironment()
@@ -88,7 +80,7 @@ async def test_release_revokes_only_the_grants_of_the_orphan_in_the_project() ->
         env.policies.grant(grant)
         env.record(grant, owner)
     syncers = PolicySyncers(env.ports)
-    releaser = OrphanReleaser(env.ledgers, syncers, slot_released)
+    releaser = OrphanReleaser(env.ledgers, syncers)
 
     assert await releaser.release([WEB.owner_key], [env.ledgers.ledger(HOME)]) == InSync()
 
@@ -100,7 +92,7 @@ async def test_release_revokes_only_the_grants_of_the_orphan_in_the_project() ->
 async def test_release_forgets_an_account_and_leaves_it() -> None:
     env = SyncerEnvironment()
     env.ledgers.stored[ACCOUNT] = Ledger.of(ACCOUNT).with_account(record())
-    releaser = OrphanReleaser(env.ledgers, PolicySyncers(env.ports), slot_released)
+    releaser = OrphanReleaser(env.ledgers, PolicySyncers(env.ports))
 
     orphans = ["CloudRunIdentity/payments/checkout"]
     assert await releaser.release(orphans, [env.ledgers.ledger(ACCOUNT)]) == InSync()

@@ -11,8 +11,9 @@ from cloudrun_identity.controllers.managed_project.plan import (
     plan,
 )
 from cloudrun_identity.reconcile.outcomes import Failing, Waiting
+from cloudrun_identity.reconcile.preconditions import USE_RECHECK
 from tests.unit.controllers.carry_out import step_texts
-from tests.unit.controllers.cluster_state import project
+from tests.unit.controllers.cluster_state import FakeClusterState, identity, project, record
 
 from .fakes import ACTIVE, DELETED, cluster_with, want
 
@@ -93,3 +94,21 @@ def test_deletion_names_the_first_objects_of_the_project(users: int) -> None:
     assert isinstance(outcome, Waiting)
     assert "CloudRunIdentity payments/i0" in outcome.message
     assert ("and 2 more" in outcome.message) is (users == 5)
+
+
+@pytest.mark.parametrize(("namespaces", "held"), [(["payments"], True), (["shop"], False)])
+def test_project_is_kept_while_workloads_in_it_may_run_as_an_account(
+    namespaces: list[str], held: bool
+) -> None:
+    delegated = project(namespaces={"names": namespaces})
+    elsewhere = identity(projectRef={"name": "ledger"})
+    used = record(used_in=("payments-prod-1234/europe-west1",))
+    cluster = FakeClusterState(delegated, elsewhere, accounts=[used])
+    outcome = plan(ProjectWant(delegated, cluster, deletes=True), ProjectSeen(None)).outcome
+    assert isinstance(outcome, Waiting) is held
+    if isinstance(outcome, Waiting):
+        assert outcome.after == USE_RECHECK
+        assert outcome.message == (
+            "Still used by CloudRunIdentity payments/checkout (workloads in the project may run as its "
+            "account); delete these first"
+        )

@@ -8,6 +8,7 @@ import pytest
 
 from cloudrun_identity.api import GrantState, Reason, TargetKind
 from cloudrun_identity.gcp.errors import Fault, GoogleError
+from cloudrun_identity.gcp.ratelimit import slot_released
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.ledger.model import entry_of
 from cloudrun_identity.ledger.owners import Owner
@@ -77,7 +78,8 @@ DECLARED = (Retain(TARGET, STILL.role),)
 
 async def released(syncers: FakeSyncers, *, abandon: bool = False, **spec: Any) -> object:
     cluster = FakeClusterState(project(guardrails=CLAIMABLE), entries={STILL: EXISTING})
-    releaser = Releaser(syncers, syncers.release_slot, cluster)
+    slot_released.set(syncers.release_slot)
+    releaser = Releaser(syncers, cluster)
     return await releaser.release(binding(BINDING, **spec), declared=DECLARED, abandon=abandon)
 
 
