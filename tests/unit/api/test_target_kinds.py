@@ -5,6 +5,7 @@ packages.
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from cloudrun_identity.gcp.ratelimit import DEFAULT_RATES, Api, CallKind
 from cloudrun_identity.iam.role_catalog import known_permissions
 from cloudrun_identity_playground.emulator.wire.methods import library_methods
 
+PAGE = Path(__file__).parents[3] / "docs" / "target-kinds.md"
 PUBLISHED: dict[str, Any] = json.loads((Path(__file__).parent / "published_methods.json").read_text())
 ALL_FEATURES = {**FEATURES, **ABOVE_PROJECTS}
 WITHOUT_CLIENT_LIBRARY = {
@@ -134,3 +136,16 @@ def test_kinds_with_special_properties() -> None:
     )
     assert TARGET_KINDS[TargetKind.SERVICE_ACCOUNT].default_roles == ACTING_ROLES
     assert kinds_where(lambda kind: bool(kind.default_roles)) == own[1:]
+
+
+@pytest.mark.parametrize("kind", TargetKind)
+def test_documentation_has_the_fields_of_the_kind(kind: TargetKind) -> None:
+    descriptor = TARGET_KINDS[kind]
+    [row] = [line for line in PAGE.read_text().splitlines() if line.startswith(f"| `{kind}` |")]
+    _, _, fields, conditions, public, _ = row.split("|")
+    if descriptor.named_by is NamedBy.NAME:
+        parent = [descriptor.parent.name] if descriptor.parent else []
+        named = [*(["location"] if descriptor.has_location else []), *parent, "name"]
+        assert re.findall(r"`(\w+)`", fields) == named
+    assert conditions.strip().startswith("yes") == descriptor.accepts_conditions
+    assert (public.strip() == "yes") == descriptor.accepts_public_members
