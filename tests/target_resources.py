@@ -1,6 +1,6 @@
 """A target of each kind, for tests over the table of target kinds."""
 
-from typing import Final
+from typing import Any, Final
 
 from cloudrun_identity.api import TARGET_KINDS, TargetKind, kinds_where
 from cloudrun_identity.iam.grants import Target
@@ -35,3 +35,10 @@ def resource_of(kind: TargetKind, project_id: str = "shop", location: str = "eur
         f"{project_id}-{kind.lower()}"[:30],
         "shop-parent" if descriptor.parent else "",
     )
+
+
+def declared(target: Target) -> dict[str, Any]:
+    """Return a target as a manifest names it."""
+    parent = target.descriptor.parent
+    fields = {"location": target.location, parent.name if parent else "": target.parent, "name": target.name}
+    return {"kind": target.kind.value, **{field: each for field, each in fields.items() if each}}

@@ -12,7 +12,7 @@ from tests.e2e.cluster import Object
 from tests.e2e.eventually import becomes
 from tests.e2e.scene import Scene
 from tests.e2e.stage import FOLDER, ORGANIZATION
-from tests.target_resources import DATA_KINDS, SUPPORTED_ROLES, resource_of
+from tests.target_resources import DATA_KINDS, SUPPORTED_ROLES, declared, resource_of
 
 GROUP, STRANGER = "group:ops@example.com", "user:ann@example.com"
 
@@ -44,13 +44,11 @@ def role_on(target: Target) -> str:
 
 
 def manifest(target: Target, name: str, member: str) -> Object:
-    parent = target.descriptor.parent
-    fields = {"location": target.location, parent.name if parent else "": target.parent, "name": target.name}
     return {
         "kind": "IAMBinding",
         "metadata": {"name": name},
         "spec": {
-            "target": {"kind": target.kind.value, **{field: each for field, each in fields.items() if each}},
+            "target": declared(target),
             "role": role_on(target),
             "members": [{"principal": member}],
         },
@@ -74,7 +72,7 @@ def members(scene: Scene, asked: Iterable[Target]) -> Mapping[str, list[str]]:
 
 def test_grants_on_each_kind_are_made_repaired_and_released(closed_scene: Scene) -> None:
     scene, cloud, everywhere = closed_scene, closed_scene.cloud, targets(closed_scene)
-    declared = [f"IAMBinding/ops-{target.kind.lower()}" for target in everywhere]
+    granting = [f"IAMBinding/ops-{target.kind.lower()}" for target in everywhere]
     refused = [f"IAMBinding/refused-{target.kind.lower()}" for target in everywhere]
     for target in everywhere:
         if target.kind in DATA_KINDS:
@@ -87,11 +85,11 @@ def test_grants_on_each_kind_are_made_repaired_and_released(closed_scene: Scene)
 
     manifests = [
         manifest(target, name.partition("/")[2], member)
-        for names, member in ((declared, GROUP), (refused, scene.member("nobody")))
+        for names, member in ((granting, GROUP), (refused, scene.member("nobody")))
         for target, name in zip(everywhere, names, strict=True)
     ]
     scene.apply(yaml.safe_dump_all(manifests))
-    scene.ready(*declared)
+    scene.ready(*granting)
     for name in refused:
         scene.fails(name, "Rejected")
     both = {target.kind: [STRANGER, GROUP] for target in everywhere}
@@ -101,7 +99,7 @@ def test_grants_on_each_kind_are_made_repaired_and_released(closed_scene: Scene)
         cloud.remove(target.full_name, role_on(target), GROUP)
     becomes(lambda: members(scene, everywhere), both)
 
-    scene.delete_and_wait(*declared, *refused)
+    scene.delete_and_wait(*granting, *refused)
     assert members(scene, everywhere) == {target.kind: [STRANGER] for target in everywhere}
     for target in everywhere:
         cloud.remove(target.full_name, role_on(target), STRANGER)
