@@ -79,7 +79,7 @@ class TargetResources:
         return iter(sorted(self._created))
 
     def home(self, found: TargetName) -> Project | None:
-        """Return the project of a resource, which need not exist; None if its name belongs to nobody.
+        """Return the project of a resource, which need not exist; None if it is not known.
 
         Raises GoogleError: as `ProjectRegistry.resolve`.
         """
