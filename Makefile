@@ -18,7 +18,7 @@ CHECKED_PROSE := \
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all soak bench generate health-table lint constraints requirements clean
+.PHONY: help demo test test-all soak bench verify generate health-table lint constraints requirements clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -39,6 +39,10 @@ bench: $(INSTALLED) ## run the benchmarks; print tables and write build/bench.js
 	@mkdir -p build
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+verify: $(INSTALLED) ## check in your project that Google Cloud behaves as expected (PROJECT=ID ARGS=--slow); see docs/verify.md
+	@mkdir -p build
+	@$(BIN)/python -m tools.verify --json build/verify.json $(if $(PROJECT),--project $(PROJECT)) $(ARGS)
+
 generate: $(INSTALLED) ## generate crds/, argocd/, the chart's copies and texts, and pages of docs/
 	@$(BIN)/cloudrun-identity crds --output crds
 	@mkdir -p $(CHART_CRDS) build
@@ -50,6 +54,7 @@ generate: $(INSTALLED) ## generate crds/, argocd/, the chart's copies and texts,
 	@$(BIN)/cloudrun-identity role explain --markdown >docs/escalation.md
 	@$(BIN)/python -m tools.third_party >build/third-party.md && mv build/third-party.md docs/third-party.md
 	@$(BIN)/python -m tools.argo_cd
+	@$(BIN)/python -m tools.verify.page
 
 health-table: $(INSTALLED) ## write the answers of kstatus and Argo CD for every kind and state (needs Go)
 	@$(BIN)/python -m tests.gitops.answers

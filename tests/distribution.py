@@ -3,8 +3,8 @@
 - Tests of one folder on one API server run on one worker, so that the server and its operator start once.
 - End-to-end tests mostly wait. They start first and are distributed file by file over a few workers. A worker
   stays with one API server while there are files for it.
-- Unit tests and tests of the image run file by file, and all other tests one by one, wherever a worker is
-  free.
+- Unit tests, and tests of the image and of the packages, run file by file, and all other tests one by one,
+  wherever a worker is free.
 
 `xdist_group` would express the same, but it does not work with pytest 9.2.
 """
@@ -26,7 +26,11 @@ _END_TO_END = "tests/e2e/"
 _LONGEST = ("tests/e2e/test_kills.py", "tests/e2e/test_keys.py")
 """Files that take longer than their number of tests suggests, because they wait for operators to start."""
 
-_BY_FILE = ("tests/unit/", "tests/test_image.py", "tests/test_installations.py", "playground/tests/demo/")
+_BY_FILE = (
+    *("tests/unit/", "tests/gitops/", "playground/tests/demo/"),
+    *("tests/test_image.py", "tests/test_installations.py", "tests/test_packages.py"),
+)
+"""Folders and files with many short tests, or with a fixture that takes seconds."""
 
 
 class ByServer(LoadScopeScheduling):

@@ -8,6 +8,7 @@ import sys
 import tarfile
 import zipfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from tests.distributions import ROOT, SOURCES, build
 from tests.time_budget import HUNG_AFTER
 
 Python = Callable[..., str]
+Install = Callable[[str], Path]
 
 
 def run(*arguments: str, cwd: Path, **environment: str) -> str:
@@ -42,16 +44,40 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-@pytest.fixture(scope="module", params=["*.whl", "*.tar.gz"], ids=["wheel", "sdist"])
-def python(request: pytest.FixtureRequest, dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Python:
-    """Python with both packages installed from `dist`; their dependencies are those of the checkout."""
-    site = tmp_path_factory.mktemp("site")
-    files = sorted(map(str, dist.glob(request.param)))
-    assert len(files) == len(SOURCES)
-    options = ("--no-index", "--no-deps", "--no-build-isolation", "--quiet", "--disable-pip-version-check")
-    run("-m", "pip", "install", *options, "--target", str(site), *files, cwd=site)
-    elsewhere = tmp_path_factory.mktemp("elsewhere")
+@pytest.fixture(scope="module")
+def install(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Install:
+    """Install both packages from the files of one type, without their dependencies; return the directory."""
+
+    @cache
+    def installed(pattern: str) -> Path:
+        site = tmp_path_factory.mktemp("site")
+        files = sorted(map(str, dist.glob(pattern)))
+        assert len(files) == len(SOURCES)
+        options = ("--no-index", "--no-deps", "--no-build-isolation", "--no-compile", "--quiet")
+        run("-m", "pip", "install", *options, "--target", str(site), *files, cwd=site)
+        return site
+
+    return installed
+
+
+@pytest.fixture(scope="module")
+def python(install: Install, tmp_path_factory: pytest.TempPathFactory) -> Python:
+    """Python with both wheels installed; their dependencies are those of the checkout."""
+    site, elsewhere = install("*.whl"), tmp_path_factory.mktemp("elsewhere")
     return lambda *arguments: run(*arguments, cwd=elsewhere, PYTHONPATH=str(site), PACKAGES_SITE=str(site))
+
+
+def test_sdists_install_the_same_files_as_the_wheels(install: Install) -> None:
+    for name in SOURCES:
+        from_wheel = contents(install("*.whl") / name)
+        assert from_wheel
+        assert contents(install("*.tar.gz") / name) == from_wheel
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    """Return the files in a directory, without compiled modules."""
+    files = (each for each in directory.rglob("*") if each.is_file() and each.suffix != ".pyc")
+    return {str(each.relative_to(directory)): each.read_bytes() for each in files}
 
 
 def test_packages_are_imported_from_the_installed_files(python: Python) -> None:

@@ -5,13 +5,14 @@ namespace and a project of its own.
 """
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.e2e.examples import Example
 from tests.e2e.scene import Scene
 from tests.e2e.stage import Stage, set_stage, with_operator
 from tests.e2e.tenants import DELEGATED, Tenants
@@ -116,6 +117,22 @@ def scene(closed_scene: Scene) -> Scene:
     """Provide a scene whose project is delegated to its namespace."""
     closed_scene.apply(OPEN_PROJECT)
     return closed_scene
+
+
+@pytest.fixture
+def example(stage: Stage) -> Iterator[Callable[[str], Example]]:
+    """Provide the examples by the names of their folders, and delete them at the end."""
+    used: list[Example] = []
+
+    def provide(name: str) -> Example:
+        used.append(Example(stage, name))
+        return used[-1]
+
+    yield provide
+    for each in used:
+        each.delete()
+    for each in used:
+        each.deleted()
 
 
 @pytest.fixture(scope="module")

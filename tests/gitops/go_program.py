@@ -1,5 +1,6 @@
 """Programs in Go that ask a library about objects. They need Go, and their modules."""
 
+import atexit
 import json
 import os
 import shutil
@@ -7,6 +8,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +30,15 @@ class GoProgram:
         self, inputs: Iterable[dict[str, Any]], *arguments: str, offline: bool = True
     ) -> Sequence[str]:
         """Return the line that the program prints for each object."""
-        with tempfile.TemporaryDirectory() as directory:
-            program = Path(directory) / self.directory.name
-            built = self._go("build", f"-o={program}", offline=offline)
-            assert built.returncode == 0, built.stderr
-            lines = "".join(f"{json.dumps(obj)}\n" for obj in inputs)
-            done = subprocess.run(
-                [program, *arguments], input=lines, capture_output=True, text=True, check=True
-            )
+        program = _built(self, offline)
+        lines = "".join(f"{json.dumps(obj)}\n" for obj in inputs)
+        done = subprocess.run([program, *arguments], input=lines, capture_output=True, text=True, check=True)
         return done.stdout.splitlines()
+
+    def build(self, program: Path, *, offline: bool) -> None:
+        """Compile the program."""
+        built = self._go("build", f"-o={program}", offline=offline)
+        assert built.returncode == 0, built.stderr
 
     def _go(self, command: str, *arguments: str, offline: bool) -> subprocess.CompletedProcess[str]:
         proxy = {"GOPROXY": "off"} if offline else {}
@@ -47,3 +49,13 @@ class GoProgram:
             capture_output=True,
             text=True,
         )
+
+
+@cache
+def _built(program: GoProgram, offline: bool) -> Path:
+    """Return the file of the compiled program, which the end of this process deletes."""
+    directory = tempfile.TemporaryDirectory()
+    atexit.register(directory.cleanup)
+    file = Path(directory.name) / program.directory.name
+    program.build(file, offline=offline)
+    return file

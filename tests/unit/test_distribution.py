@@ -17,6 +17,7 @@ from tests.distribution import STAGES, next_scope, scope_of
         ("tests/gcp/test_a.py::test_b", "tests/gcp/test_a.py::test_b"),
         ("tests/unit/test_a.py::test_b", "tests/unit/test_a.py"),
         ("tests/test_image.py::test_b", "tests/test_image.py"),
+        ("tests/test_packages.py::test_b[wheel]", "tests/test_packages.py"),
         ("playground/tests/demo/test_a.py::test_b", "playground/tests/demo/test_a.py"),
         ("playground/tests/kubeapi/test_a.py::test_b[embedded]", "playground/tests/kubeapi on embedded"),
     ],
