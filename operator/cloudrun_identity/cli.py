@@ -102,7 +102,9 @@ class _ProvidedCommand(click.Command):
         )
 
 
-@click.group(cls=Commands, context_settings={"auto_envvar_prefix": ENVIRONMENT})
+@click.group(
+    cls=Commands, context_settings={"auto_envvar_prefix": ENVIRONMENT, "help_option_names": ["-h", "--help"]}
+)
 @click.version_option(__version__, prog_name="cloudrun-identity")
 def cli() -> None:
     """Manage Cloud Run identities from Kubernetes."""

@@ -7,7 +7,7 @@ engine runs it with the environment of the operator, where the variable of `--ht
 import os
 import sys
 from urllib.error import URLError
-from urllib.request import urlopen
+from urllib.request import ProxyHandler, build_opener
 
 PORT_VARIABLE = "CLOUDRUN_IDENTITY_RUN_HTTP_PORT"
 """Environment variable that sets `run --http-port`."""
@@ -21,8 +21,9 @@ TIMEOUT = 5
 def main() -> None:
     """Exit with 1 and one line if the operator does not answer, or reports that it makes no progress."""
     url = f"http://127.0.0.1:{os.environ.get(PORT_VARIABLE, DEFAULT_PORT)}/healthz"
+    direct = build_opener(ProxyHandler({}))  # the proxy of the operator does not reach this container
     try:
-        urlopen(url, timeout=TIMEOUT).close()
+        direct.open(url, timeout=TIMEOUT).close()
     except (URLError, OSError) as error:
         sys.exit(f"{url}: {error}")
 

@@ -260,9 +260,9 @@ def test_bug_is_an_error_of_one_line_with_its_location(
     assert re.fullmatch(r"Error: unexpected LookupError: two lines \(crds.py:\d+\)", error_line(result))
 
 
-@pytest.mark.parametrize("command", ["plan --filename=.", "export --project=shop-1234"])
+@pytest.mark.parametrize(("command", "misuse"), [("plan --filename=.", 1), ("export --project=shop-1234", 2)])
 def test_commands_that_call_google_read_the_token_file(
-    runner: CliRunner, tmp_path: Path, command: str
+    runner: CliRunner, tmp_path: Path, command: str, misuse: int
 ) -> None:
     (tmp_path / "shop.yaml").write_text(
         "{apiVersion: cloudrun-identity.dev/v1alpha1, kind: ManagedProject, "
@@ -274,7 +274,7 @@ def test_commands_that_call_google_read_the_token_file(
         useless = runner.invoke(
             cli.cli, [*command.split(), "--google-token-file=token", "--google-endpoint=127.0.0.1:9"]
         )
-    assert refused.exit_code == 2
+    assert refused.exit_code == misuse
     assert "--google-endpoint" in error_line(refused)
     assert "the token file token is not UTF-8 text" in error_line(useless)
 

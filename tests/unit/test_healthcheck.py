@@ -43,6 +43,18 @@ def test_health_check_passes_while_the_operator_is_healthy(operator: Operator) -
     healthcheck.main()
 
 
+def test_health_check_does_not_use_the_proxy_of_the_operator(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pod behind a proxy has `HTTP_PROXY`, often without `NO_PROXY` for its own address."""
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("urllib.request._opener", None)  # an opener of another test knows no proxy
+    healthcheck.main()
+
+
 def test_health_check_fails_with_the_status_of_an_unhealthy_operator(operator: Operator) -> None:
     operator.status = HTTPStatus.SERVICE_UNAVAILABLE
     with pytest.raises(SystemExit, match=r"/healthz: HTTP Error 503"):

@@ -106,13 +106,15 @@ def import_ledgers(
         raise click.ClickException(f"{filename}: there is no PolicyLedger")
 
 
-def with_cluster(kubeconfig: str | None, work: "Callable[[KubeClient], Awaitable[Result]]") -> Result:
+def with_cluster(
+    kubeconfig: str | None, work: "Callable[[KubeClient], Awaitable[Result]]", context: str | None = None
+) -> Result:
     """Return the result of `work` on a connection to the cluster. An error is one line."""
     from cloudrun_identity.kube.client import connect
     from cloudrun_identity.kube.errors import ClusterUnreachable, KubeError
 
     async def run() -> Result:
-        client = await connect(kubeconfig)
+        client = await connect(kubeconfig, context)
         try:
             return await work(client)
         finally:

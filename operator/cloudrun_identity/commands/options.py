@@ -1,5 +1,6 @@
 """Options that several commands share: the cluster, manifests, and durations."""
 
+import os
 import sys
 from collections.abc import Callable, Iterable
 from datetime import timedelta
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from cloudrun_identity.kube.resources import Object
+    from cloudrun_identity.kube.manifest_files import Manifests
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -17,6 +18,16 @@ KUBECONFIG = click.option(
     "--kubeconfig",
     type=click.Path(dir_okay=False),
     help="Kubeconfig file. [default: KUBECONFIG, ~/.kube/config, or the pod's own access]",
+)
+
+CONTEXT = click.option(
+    "--context", metavar="NAME", help="Context of the kubeconfig. [default: its current context]"
+)
+
+NO_COLOR = click.option(
+    "--no-color",
+    is_flag=True,
+    help="Print no colors. [default: colors on a terminal without NO_COLOR]",
 )
 
 DEFAULT_NAMESPACE = "cloudrun-identity"
@@ -63,7 +74,12 @@ def filename_option(*, required: bool) -> Callable[[Command], Command]:
     )
 
 
-def manifests_in(paths: Iterable[Path], namespace: str) -> "list[Object]":
+def use_colors(*, no_color: bool) -> bool:
+    """Return whether standard output gets colors (https://no-color.org)."""
+    return not no_color and not os.environ.get("NO_COLOR") and sys.stdout.isatty()
+
+
+def manifests_in(paths: Iterable[Path], namespace: str) -> "Manifests":
     """Return the objects of the operator's kinds, and namespaces. Invalid manifests end the command."""
     from cloudrun_identity.kube.manifest_files import read_manifests
 
@@ -72,7 +88,7 @@ def manifests_in(paths: Iterable[Path], namespace: str) -> "list[Object]":
         for problem in manifests.problems:
             click.echo(f"Error: {problem}", err=True)
         sys.exit(1)
-    return manifests.objects
+    return manifests
 
 
 def nothing_found(what: str, paths: Iterable[Path]) -> click.ClickException:

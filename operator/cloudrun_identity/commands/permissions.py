@@ -43,7 +43,7 @@ def permissions(paths: tuple[Path, ...], operator: str, own_accounts_only: bool,
     if own_accounts_only and not paths:
         raise click.UsageError("--own-accounts-only needs the manifests of the accounts: add -f FILE")
     if paths:
-        objects = manifests_in(paths, "default")
+        objects = manifests_in(paths, "default").objects
         projects = [obj for obj in objects if obj["kind"] == "ManagedProject"]
         if not projects:
             raise nothing_found("ManagedProject", paths)

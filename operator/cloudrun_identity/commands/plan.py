@@ -1,25 +1,72 @@
 """`cloudrun-identity plan`: print what applying manifests would change in Google Cloud."""
 
 import asyncio
+import json
 import sys
-from collections.abc import Iterator
-from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from cloudrun_identity import __version__
+
 from .google import google_clients, google_options, one_line_errors
-from .options import filename_option, manifests_in, nothing_found
+from .ledgers import with_cluster
+from .options import (
+    CONTEXT,
+    DEFAULT_NAMESPACE,
+    KUBECONFIG,
+    NO_COLOR,
+    filename_option,
+    manifests_in,
+    nothing_found,
+    use_colors,
+)
+from .plan_output import PlanOutput, as_json, as_text
+from .plan_reports import as_annotations, as_markdown, as_sarif
+from .progress import Progress
 
 if TYPE_CHECKING:
+    from cloudrun_identity.kube.client import KubeClient
+    from cloudrun_identity.kube.manifest_files import Manifests
     from cloudrun_identity.plan.model import DryRun
 
-CHANGES = 2
-"""The exit code for a plan with changes, as of `terraform plan -detailed-exitcode`."""
+EXAMPLES = """\b
+Examples:
+  # Before the first installation: what these manifests would do to Google Cloud
+  cloudrun-identity plan -f manifests/
+\b
+  # What a pull request would change in a running cluster, removals included
+  cloudrun-identity plan -f manifests/ --context prod --prune
+\b
+  # Rendered manifests, for a program
+  kustomize build prod | cloudrun-identity plan -f - --context prod -o json
+\b
+  # In a GitHub workflow: annotations on the files, and a summary of the job
+  cloudrun-identity plan -f manifests/ --kubeconfig kubeconfig -o github
+\b
+Exit codes:
+  0  nothing would change
+  2  something would change
+  1  an error: an option or a manifest is invalid, something could not be read, or an object would not
+     become Ready
+"""
 
 
-@click.command()
+class PlanCommand(click.Command):
+    """A command whose exit code 2 has a meaning, so that a wrong option ends with 1."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Parse the arguments."""
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except click.UsageError as error:
+            raise click.ClickException(error.format_message()) from error
+
+
+@click.command(cls=PlanCommand, epilog=EXAMPLES)
 @filename_option(required=True)
 @click.option(
     "-n",
@@ -29,51 +76,148 @@ CHANGES = 2
     show_default=True,
     help="Namespace of objects without one.",
 )
+@KUBECONFIG
+@CONTEXT
+@click.option(
+    "--cluster",
+    is_flag=True,
+    help="Plan for the cluster of the current context or of this pod. Implied by --kubeconfig, --context.",
+)
+@click.option(
+    "--operator-namespace",
+    metavar="NS",
+    help="Namespace of the PolicyLedgers. [default: the one in status.operator of the ManagedProjects]",
+)
+@click.option(
+    "--prune",
+    is_flag=True,
+    help="Plan to delete objects of the kinds and namespaces in the files that the files do not have.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["text", "json", "github", "sarif"]),
+    default="text",
+    show_default=True,
+    help="Format of the output.",
+)
+@click.option(
+    "--summary-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    envvar="GITHUB_STEP_SUMMARY",
+    help="File to append the Markdown summary of -o github to. [default: GITHUB_STEP_SUMMARY, else stdout]",
+)
+@NO_COLOR
 @google_options
 def plan(
-    paths: tuple[Path, ...], namespace: str, google_endpoint: str | None, google_token_file: Path | None
+    paths: tuple[Path, ...],
+    namespace: str,
+    kubeconfig: str | None,
+    context: str | None,
+    cluster: bool,
+    operator_namespace: str | None,
+    prune: bool,
+    output: str,
+    summary_file: Path | None,
+    no_color: bool,
+    google_endpoint: str | None,
+    google_token_file: Path | None,
 ) -> None:
-    """Print what applying manifests would change, without a write.
+    """Print what applying manifests would change in Google Cloud. Nothing is written.
 
-    The plan assumes that the cluster has no other objects. Exit codes: 0 for no changes, 2 for changes, 1 for
-    an error or for an object that would not become Ready.
+    With a cluster, the plan is for its objects and ledgers, which are only read: it shows edits as edits, and
+    what would be removed. Without one, it assumes that the cluster has no other objects.
     """
     from cloudrun_identity.api import GROUP
-    from cloudrun_identity.plan.dry_run import dry_run
 
-    objects = manifests_in(paths, namespace)
-    if all(obj["kind"] == "Namespace" for obj in objects):
+    in_cluster = bool(cluster or kubeconfig or context)
+    if prune and not in_cluster:
+        raise click.ClickException("--prune requires a cluster: use --kubeconfig, --context or --cluster")
+    manifests, progress = manifests_in(paths, namespace), Progress()
+    if all(obj["kind"] == "Namespace" for obj in manifests.objects):
         raise nothing_found(f"object of {GROUP}", paths)
 
-    async def work_out() -> "DryRun":
-        async with google_clients(google_endpoint, google_token_file) as clients:
-            return await dry_run(clients, objects)
-
     with one_line_errors():
-        planned = asyncio.run(work_out())
-    for line in _lines(planned):
-        click.echo(line)
-    if planned.is_blocked:
-        sys.exit(1)
-    sys.exit(CHANGES if planned.steps else 0)
+        if in_cluster:
+            planned = _planned_in_cluster(
+                manifests,
+                kubeconfig,
+                context,
+                operator_namespace,
+                google_endpoint,
+                google_token_file,
+                progress,
+                prune=prune,
+            )
+        else:
+            planned = asyncio.run(_planned_alone(manifests, google_endpoint, google_token_file, progress))
+    result = PlanOutput(planned, manifests, in_cluster)
+    _print(result, output, summary_file, colors=use_colors(no_color=no_color))
+    sys.exit(result.exit_code)
 
 
-def _lines(planned: "DryRun") -> Iterator[str]:
-    """Yield the steps by resource, then the blockers, then the summary."""
-    for resource, steps in groupby(planned.steps, key=lambda step: step.resource):
-        yield resource
-        for step in steps:
-            note = ", observed only" if step.observed else ""
-            yield f"  {step.sign} {step.text}  ({step.object}{note})"
-    for blocker in planned.blockers:
-        yield f"{'!' if blocker.final else '?'} {blocker.object}: {blocker.reason}: {blocker.message}"
-    yield _summary(planned)
+async def _planned_alone(
+    manifests: "Manifests", endpoint: str | None, token_file: Path | None, progress: Progress
+) -> "DryRun":
+    from cloudrun_identity.plan.dry_run import dry_run
+
+    async with progress.printed(), google_clients(endpoint, token_file) as clients:
+        return await dry_run(clients, manifests.objects, progress.reconciled)
 
 
-def _summary(planned: "DryRun") -> str:
-    signs = [step.sign.value for step in planned.steps]
-    counts = f"{signs.count('+')} to add, {signs.count('~')} to change, {signs.count('-')} to remove"
-    held_up = len({blocker.object for blocker in planned.blockers if blocker.final})
-    objects = "object" if held_up == 1 else "objects"
-    refused = f"; {held_up} {objects} would not become Ready" if held_up else ""
-    return f"Nothing would change{refused}." if not signs else f"Plan: {counts}{refused}."
+def _planned_in_cluster(
+    manifests: "Manifests",
+    kubeconfig: str | None,
+    context: str | None,
+    operator_namespace: str | None,
+    endpoint: str | None,
+    token_file: Path | None,
+    progress: Progress,
+    *,
+    prune: bool,
+) -> "DryRun":
+    from cloudrun_identity.kube.connection import pod_namespace
+    from cloudrun_identity.plan.cluster_objects import LedgersMissing, read_cluster
+    from cloudrun_identity.plan.cluster_plan import plan_in_cluster
+
+    async def work(client: "KubeClient") -> "DryRun":
+        async with progress.printed():
+            progress.show("reading the objects of the cluster")
+            found = await read_cluster(client, operator_namespace, pod_namespace() or DEFAULT_NAMESPACE)
+            async with google_clients(endpoint, token_file) as clients:
+                return await plan_in_cluster(
+                    clients, found, manifests.objects, prune=prune, progress=progress.reconciled
+                )
+
+    try:
+        return with_cluster(kubeconfig, work, context)
+    except LedgersMissing as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _print(result: PlanOutput, output: str, summary_file: Path | None, *, colors: bool) -> None:
+    """Print the plan in the chosen format."""
+    match output:
+        case "json":
+            click.echo(json.dumps(as_json(result), indent=2, ensure_ascii=False))
+        case "sarif":
+            click.echo(json.dumps(as_sarif(result, __version__), indent=2, ensure_ascii=False))
+        case "github":
+            for line in as_annotations(result):
+                click.echo(line)
+            _add_summary(as_markdown(result), summary_file)
+        case _:
+            for line in as_text(result, colors=colors):
+                click.echo(line, color=colors)
+
+
+def _add_summary(markdown: str, summary_file: Path | None) -> None:
+    """Append the summary to the file; print it if there is none."""
+    if summary_file is None:
+        click.echo(markdown, nl=False)
+        return
+    try:
+        with summary_file.open("a", encoding="utf-8") as file:
+            file.write(markdown)
+    except OSError as error:
+        raise click.ClickException(f"--summary-file {summary_file}: {error.strerror or error}") from None

@@ -95,14 +95,14 @@ async def _objects(client: "KubeClient") -> "list[Object]":
 
 
 async def _check_stopped(client: "KubeClient", namespace: str) -> None:
-    """Raise a command error if a replica renews the operator's Lease, after watching it for its duration."""
+    """Watch the operator's Lease until it ends. Raise a command error if a replica renews it."""
     from cloudrun_identity.kube.lease import NAME
     from cloudrun_identity.kube.lease_observer import READ_INTERVAL, LeaseObserver, LeaseState
 
     observer = LeaseObserver(client, time.monotonic)
     seen = first = await observer.observe(namespace, NAME)
     if first.holder:
-        click.echo(f"waiting whether {first.holder} renews Lease {namespace}/{NAME}", err=True)
+        click.echo(f"waiting to see whether {first.holder} renews Lease {namespace}/{NAME}", err=True)
     while seen.holder and seen.state is not LeaseState.ENDED:
         if seen.problem:
             raise click.ClickException(f"lease {namespace}/{NAME} cannot be read: {seen.problem}")

@@ -36,7 +36,7 @@ _JSON = "application/json"
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
-async def connect(kubeconfig: str | None = None) -> "KubeClient":
+async def connect(kubeconfig: str | None = None, context: str | None = None) -> "KubeClient":
     """Connect to the API server that `connection.load` finds, and check that it accepts the credentials.
 
     Raises:
@@ -44,7 +44,7 @@ async def connect(kubeconfig: str | None = None) -> "KubeClient":
             The message is one line.
 
     """
-    client = KubeClient(await connection.load(kubeconfig), kubeconfig)
+    client = KubeClient(await connection.load(kubeconfig, context), kubeconfig, context)
     try:
         await _check_connection(client)
     except BaseException:
@@ -60,8 +60,11 @@ class KubeClient:
     again and sends the request once more. Credentials of exec plugins and mounted tokens expire.
     """
 
-    def __init__(self, configuration: Configuration, kubeconfig: str | None) -> None:
+    def __init__(
+        self, configuration: Configuration, kubeconfig: str | None, context: str | None = None
+    ) -> None:
         self._kubeconfig = kubeconfig
+        self._context = context
         self._api = ApiClient(configuration)
         self._api.user_agent = f"{FIELD_MANAGER}/{__version__}"  # its first word is the field manager
         self._reloading = asyncio.Lock()
@@ -209,7 +212,7 @@ class KubeClient:
             if await self._authorization() != refused:
                 return
             try:
-                fresh = await connection.load(self._kubeconfig)
+                fresh = await connection.load(self._kubeconfig, self._context)
             except ClusterUnreachable as error:
                 raise KubeError(HTTPStatus.UNAUTHORIZED, "Unauthorized", str(error)) from error
             self._api.configuration.api_key = fresh.api_key

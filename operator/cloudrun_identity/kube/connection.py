@@ -48,8 +48,8 @@ class ClusterAccess:
         return f"ClusterAccess({self.server})"
 
 
-async def load(kubeconfig: str | None) -> Configuration:
-    """Load the connection data of the API server.
+async def load(kubeconfig: str | None, context: str | None = None) -> Configuration:
+    """Load the connection data of the API server, of a context of the kubeconfig or its current one.
 
     The first of these that exists is used: the given file, the files in KUBECONFIG, `~/.kube/config`, the
     service account of the pod. Exec plugins are run. Tokens mounted into pods are read again every minute.
@@ -60,10 +60,12 @@ async def load(kubeconfig: str | None) -> Configuration:
     """
     configuration = Configuration()
     path = kubeconfig or os.environ.get("KUBECONFIG") or _default_file()
-    if path is None:
+    if path is not None:
+        await _load_from_file(configuration, path, context)
+    elif context is None:
         _load_from_pod(configuration)
     else:
-        await _load_from_file(configuration, path)
+        raise KubeconfigInvalid(f"context {context}: there is no kubeconfig; name a file with --kubeconfig")
     return configuration
 
 
@@ -102,12 +104,12 @@ def _load_from_pod(configuration: Configuration) -> None:
         ) from error
 
 
-async def _load_from_file(configuration: Configuration, path: str) -> None:
+async def _load_from_file(configuration: Configuration, path: str, context: str | None) -> None:
     if not _exists(path):
         raise KubeconfigInvalid(f"kubeconfig {path}: no such file")
     try:
         loader = await load_kube_config(  # type: ignore[no-untyped-call]
-            path, client_configuration=configuration, persist_config=False
+            path, context=context, client_configuration=configuration, persist_config=False
         )
     except _LOAD_ERRORS as error:
         raise KubeconfigInvalid(f"kubeconfig {path}: {_describe(error)}") from error

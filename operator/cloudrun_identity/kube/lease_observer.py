@@ -15,7 +15,11 @@ READ_INTERVAL: Final = 2.0
 """Minimum seconds between two reads of one Lease, however many projects depend on it."""
 
 DEFAULT_DURATION: Final = 15.0
-"""Seconds after which a Lease without a duration counts as ended."""
+"""Duration in seconds of a Lease that does not contain one."""
+
+GRACE: Final = 2
+"""Lease durations without a renewal after which a Lease counts as ended. A standby takes over after the first
+one. The second one is time for that, between two reads of the observer."""
 
 _log = logging.getLogger(__name__)
 
@@ -24,9 +28,9 @@ class LeaseState(Enum):
     """Use of a Lease by its holder."""
 
     RENEWED = auto()
-    """The Lease changed within its duration, or was first read within it."""
+    """The Lease changed within `GRACE` durations, or was first read within them."""
     ENDED = auto()
-    """The Lease was not renewed for its duration, or does not exist."""
+    """The Lease was not renewed for `GRACE` durations, or does not exist."""
     UNKNOWN = auto()
     """The Lease cannot be read, so its holder may be at work."""
 
@@ -63,7 +67,7 @@ class LeaseObserver:
     """Reads Leases, and measures how long each record has not changed.
 
     The clocks of two machines are never compared, as in `kube.lease`. A new observer therefore reports a
-    Lease as renewed until it has seen the same record for the duration of the Lease.
+    Lease as renewed until it has seen the same record for `GRACE` durations of the Lease.
     """
 
     def __init__(self, client: ObjectClient, clock: Callable[[], float]) -> None:
@@ -82,8 +86,8 @@ class LeaseObserver:
         holder = known.spec.get("holderIdentity") or ""
         if known.problem:
             return ObservedLease(LeaseState.UNKNOWN, holder, known.problem)
-        duration = known.spec.get("leaseDurationSeconds", DEFAULT_DURATION)
-        ended = known.read - known.since >= duration  # not by the clock: the last read may be too old
+        duration = known.spec.get("leaseDurationSeconds") or DEFAULT_DURATION
+        ended = known.read - known.since >= GRACE * duration  # not by the clock: the last read may be too old
         state = LeaseState.ENDED if ended else LeaseState.RENEWED
         return ObservedLease(state, holder, renewals=known.renewals)
 

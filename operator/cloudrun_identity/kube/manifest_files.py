@@ -21,6 +21,16 @@ STDIN = Path("-")
 """Path that stands for standard input."""
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Place of a manifest."""
+
+    path: Path
+    """File, or `-` for standard input."""
+    line: int
+    """First line of the document, from 1."""
+
+
 @dataclass(slots=True)
 class Manifests:
     """Result of reading files."""
@@ -31,6 +41,9 @@ class Manifests:
     problems: list[str] = field(default_factory=list)
     """One line per problem, with file, object and field."""
 
+    sources: dict[tuple[str, str, str], Source] = field(default_factory=dict)
+    """Place of each object, by kind, namespace and name."""
+
 
 def read_manifests(paths: Iterable[Path], namespace: str) -> Manifests:
     """Read the manifests in the given files and directories.
@@ -39,15 +52,15 @@ def read_manifests(paths: Iterable[Path], namespace: str) -> Manifests:
     standard input. `namespace` is the namespace of objects that do not set one.
     """
     found = Manifests()
-    seen: dict[tuple[str, str, str], Path] = {}
     for path in _files(paths):
         try:
-            documents = list(yaml.load_all(_text(path), _Loader))
+            documents = list(_documents(_text(path)))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             found.problems.append(f"{path}{_describe(error)}")
             continue
-        for document in _items(documents):
-            _add(found, seen, path, document, namespace)
+        for line, document in documents:
+            for item in _items([document]):
+                _add(found, Source(path, line), item, namespace)
     return found
 
 
@@ -72,10 +85,19 @@ def _text(path: Path) -> str:
     return (sys.stdin.buffer.read() if path == STDIN else path.read_bytes()).decode("utf-8")
 
 
-def _add(
-    found: Manifests, seen: dict[tuple[str, str, str], Path], path: Path, document: Any, namespace: str
-) -> None:
+def _documents(text: str) -> Iterator[tuple[int, Any]]:
+    """Yield the documents of a file, each with its first line."""
+    loader = _Loader(text)
+    try:
+        while loader.check_node() and (node := loader.get_node()):
+            yield node.start_mark.line + 1, loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _add(found: Manifests, source: Source, document: Any, namespace: str) -> None:
     """Add one document to the objects, or its problems to the problems."""
+    path = source.path
     if not isinstance(document, dict) or not all(
         isinstance(document.get(field), str) for field in ("apiVersion", "kind")
     ):
@@ -94,10 +116,12 @@ def _add(
         document = {**document, "metadata": {"namespace": namespace, **metadata}}
     key = kind, document["metadata"].get("namespace", ""), metadata["name"]
     where = f"{path}: {kind} {'/'.join(filter(None, key[1:]))}"
-    if key in seen:
-        found.problems.append(f"{where}: already declared in {seen[key]}; remove one of the two")
+    if key in found.sources:
+        found.problems.append(
+            f"{where}: already declared in {found.sources[key].path}; remove one of the two"
+        )
         return
-    seen[key] = path
+    found.sources[key] = source
     problems = [f"{where}: {each}" for each in _problems(kind, model, document)] if group == GROUP else []
     found.problems += problems
     if not problems:

@@ -11,6 +11,9 @@ from cloudrun_identity.api.resource import Scope
 from .errors import KubeError
 from .resources import NAMESPACES, Object, ObjectClient, Resource
 
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+"""Annotation with the manifest that `kubectl apply` applied last."""
+
 
 @cache
 def resource(kind: str) -> Resource:
@@ -37,8 +40,8 @@ def compact(obj: Object) -> Object:
     each object.
     """
     metadata = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
-    if _LAST_APPLIED in (metadata.get("annotations") or {}):
-        kept = {name: text for name, text in metadata["annotations"].items() if name != _LAST_APPLIED}
+    if LAST_APPLIED in (metadata.get("annotations") or {}):
+        kept = {name: text for name, text in metadata["annotations"].items() if name != LAST_APPLIED}
         metadata["annotations"] = kept
     interned: Object = _interned({**obj, "metadata": metadata})
     return interned
@@ -104,9 +107,6 @@ def apply_merge_patch(stored: Any, patch: Any) -> Any:
         else:
             result[name] = apply_merge_patch(result.get(name), value)
     return result
-
-
-_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 def _interned(value: Any) -> Any:

@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections import defaultdict
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -28,19 +28,21 @@ class _Copy:
 
 @dataclass(frozen=True, slots=True)
 class LedgersOfProject:
-    """The PolicyLedgers of one project in the cluster: the digest of each by its name."""
+    """The PolicyLedgers of one project in the cluster."""
 
-    own: Mapping[str, str]
-    """Ledgers in the namespace of this operator."""
+    own: Mapping[str, Callable[[], str]]
+    """Ledgers in the namespace of this operator: by name, a function that returns the digest."""
     elsewhere: Mapping[str, Mapping[str, str]]
-    """Ledgers in other namespaces, by namespace."""
+    """Ledgers in other namespaces, by namespace: the digest of each by its name."""
 
     def not_imported(self, namespace: str) -> tuple[str, ...]:
         """Return the ledgers of another namespace of which this operator has no equal copy."""
         ledgers = self.elsewhere.get(namespace, {})
-        return tuple(
-            sorted(name for name, digest in ledgers.items() if not digest or self.own.get(name) != digest)
-        )
+        return tuple(sorted(name for name, digest in ledgers.items() if not self._has_copy(name, digest)))
+
+    def _has_copy(self, name: str, digest: str) -> bool:
+        own = self.own.get(name)
+        return own is not None and digest != "" and own() == digest
 
 
 class LedgersElsewhere:
@@ -49,21 +51,22 @@ class LedgersElsewhere:
     def __init__(self) -> None:
         self._copies: dict[tuple[str, str], _Copy] = {}  # by namespace and name
         self._by_project: defaultdict[str, dict[tuple[str, str], str]] = defaultdict(dict)
-
-    @property
-    def namespaces(self) -> frozenset[str]:
-        """The other namespaces with ledgers."""
-        return frozenset(namespace for namespace, _ in self._copies)
+        self._owner_keys: Counter[str] = Counter()
 
     def observe(self, raw: Object, *, deleted: bool) -> None:
         """Add a PolicyLedger of another namespace, or remove a deleted one."""
         place = (raw["metadata"]["namespace"], raw["metadata"]["name"])
         if known := self._copies.pop(place, None):
             self._by_project[known.project_id].pop(place, None)
+            for owner_key in known.owner_keys:
+                self._owner_keys[owner_key] -= 1
+                if not self._owner_keys[owner_key]:
+                    del self._owner_keys[owner_key]
         if not deleted:
             copy = _Copy(_project_id(raw), digest_of(raw), owner_keys_named_by(raw))
             self._copies[place] = copy
             self._by_project[copy.project_id][place] = copy.digest
+            self._owner_keys.update(copy.owner_keys)
 
     def recording(self, project_id: str) -> Mapping[str, Mapping[str, str]]:
         """Return by namespace the ledgers of a project: the digest of each by its name."""
@@ -74,7 +77,7 @@ class LedgersElsewhere:
 
     def name(self, owner_key: str) -> bool:
         """Return whether a ledger names an object."""
-        return any(owner_key in copy.owner_keys for copy in self._copies.values())
+        return owner_key in self._owner_keys
 
 
 def digest_of(raw: Object) -> str:
@@ -91,7 +94,12 @@ def digest_of(raw: Object) -> str:
 def ledger_digest(ledger: Ledger) -> str:
     """Return the digest of the records in a ledger."""
     records = ledger.replace(
-        written_generation=None, restored=False, unmanaged_members=0, last_write_time=None, usage=None
+        written_generation=None,
+        written_uid="",
+        restored=False,
+        unmanaged_members=0,
+        last_write_time=None,
+        usage=None,
     )
     text = json.dumps(records.to_dict(), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,9 +1,16 @@
 """Index of ledgers by owner, account e-mail and project."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Mapping
 
-from cloudrun_identity.api import LedgerAccount, LedgerRole
+from cloudrun_identity.api import (
+    CloudRunIdentity,
+    CustomRole,
+    IdentityAttachment,
+    IdentityKey,
+    LedgerAccount,
+    LedgerRole,
+)
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.principals import lower_email
 
@@ -72,6 +79,17 @@ class LedgerIndex:
     def held_by(self, owner_key: str) -> frozenset[Target]:
         """Return the targets with entries of an owner."""
         return frozenset(self._by_owner_key.get(owner_key, ()))
+
+    def names(self, owner_key: str) -> bool:
+        """Return whether a ledger has an entry or another record of an object, `Kind/namespace/name`."""
+        kind, _, owner = owner_key.partition("/")
+        homes: Mapping[str, Container[str]] = {
+            CloudRunIdentity.__name__: self._by_owner,
+            CustomRole.__name__: self._roles,
+            IdentityKey.__name__: self._key_owners,
+            IdentityAttachment.__name__: self._attachments,
+        }
+        return owner_key in self._by_owner_key or owner in homes.get(kind, ())
 
     def targets(self, project_id: str) -> Iterable[Target]:
         """Return the targets in a project with any entry."""

@@ -7,7 +7,6 @@ every entry.
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from http import HTTPStatus
 from weakref import WeakValueDictionary
 
@@ -18,13 +17,14 @@ from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.kube.objects import resource
 from cloudrun_identity.kube.resources import Object, ObjectClient
 
-from .elsewhere import LedgersElsewhere, LedgersOfProject, ledger_digest
+from .elsewhere import LedgersElsewhere, LedgersOfProject
 from .index import LedgerIndex
 from .interface import Change
 from .invalid import InvalidLedgers
 from .limits import refuse_too_large, refuse_too_many
 from .model import Ledger
 from .objects import LedgerInvalid, from_object, object_name, to_object
+from .stored import StoredLedger, StoredLedgers
 from .versions import SeenVersions
 
 TRIES = 5  # of one update, against other writers
@@ -39,14 +39,6 @@ class LedgerPruned(Exception):
     """The API server dropped a part of the object. The message is one line."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Stored:
-    """A ledger as the API server has it, with the metadata for the next write."""
-
-    ledger: Ledger
-    metadata: Object
-
-
 class Ledgers:
     """All ledgers, read from memory and written through to the API server.
 
@@ -56,7 +48,7 @@ class Ledgers:
     def __init__(self, client: ObjectClient, namespace: str) -> None:
         self._client = client
         self._namespace = namespace
-        self._stored: dict[Target, _Stored] = {}
+        self._stored = StoredLedgers()
         self._versions = SeenVersions()
         self._invalid = InvalidLedgers()
         self._deleting: set[str] = set()  # by UID, objects that this process is deleting
@@ -76,7 +68,7 @@ class Ledgers:
 
     def all(self) -> Iterator[Ledger]:
         """Iterate over all ledgers."""
-        return iter([stored.ledger for stored in self._stored.values()])
+        return self._stored.all()
 
     def account_of(self, owner: str) -> LedgerAccount | None:
         """Return the account of the CloudRunIdentity `namespace/name`."""
@@ -138,18 +130,11 @@ class Ledgers:
 
     def of_project(self, project_id: str) -> LedgersOfProject:
         """Return the ledgers of a project, also those in other namespaces."""
-        own = {
-            object_name(target): ledger_digest(stored.ledger)
-            for target, stored in self._stored.items()
-            if target.project_id == project_id
-        }
-        return LedgersOfProject(own, self._elsewhere.recording(project_id))
+        return LedgersOfProject(self._stored.digests(project_id), self._elsewhere.recording(project_id))
 
     def only_elsewhere(self, owner_key: str) -> bool:
         """Return whether ledgers name an object, but only those in other namespaces."""
-        return self._elsewhere.name(owner_key) and not any(
-            owner_key in (ledger.owner_keys | ledger.resource_owners) for ledger in self.all()
-        )
+        return self._elsewhere.name(owner_key) and not self._index.names(owner_key)
 
     async def fill(self) -> None:
         """Read all ledgers, also those in other namespaces; raises `KubeError`."""
@@ -192,7 +177,7 @@ class Ledgers:
                 metadata["name"],
                 ledger.target.full_name,
             )
-        stored = _Stored(ledger, _without_managed_fields(metadata))
+        stored = StoredLedger(ledger, _without_managed_fields(metadata))
         self._versions.add(metadata)
         known = self._stored.get(ledger.target)
         self._set(ledger.target, None if deleted else stored)
@@ -236,7 +221,7 @@ class Ledgers:
             f"PolicyLedger {self._namespace}/{object_name(target)} changed during each of {TRIES} tries",
         )
 
-    async def _write(self, stored: _Stored | None, old: Ledger, new: Ledger) -> Ledger:
+    async def _write(self, stored: StoredLedger | None, old: Ledger, new: Ledger) -> Ledger:
         if new.is_empty:
             return await self._delete(stored, new.target)
         metadata = stored.metadata if stored else self._new_metadata(new.target)
@@ -254,7 +239,7 @@ class Ledgers:
             )
         return kept
 
-    async def _delete(self, stored: _Stored | None, target: Target) -> Ledger:
+    async def _delete(self, stored: StoredLedger | None, target: Target) -> Ledger:
         if stored:
             name, uid = stored.metadata["name"], stored.metadata["uid"]
             self._deleting.add(uid)  # the watch event may precede the reply
@@ -286,7 +271,7 @@ class Ledgers:
     def _observed_invalid(self, raw: Object, message: str, *, deleted: bool) -> frozenset[str]:
         """Note that an object is invalid; return the owner keys in it and in its last valid version."""
         name = raw["metadata"]["name"]
-        known = next((each for each in self._stored.values() if each.metadata["name"] == name), None)
+        known = self._stored.named(name)
         self._invalid.add(raw, message, known.ledger if known else None)
         if not deleted:
             return self._invalid.owner_keys(name)
@@ -304,13 +289,13 @@ class Ledgers:
         )
         return ledger.owner_keys
 
-    def _set(self, target: Target, stored: _Stored | None) -> None:
+    def _set(self, target: Target, stored: StoredLedger | None) -> None:
         old = self.ledger(target)
         if stored is None:
-            self._stored.pop(target, None)
+            self._stored.remove(target)
             self._versions.note_deletion(object_name(target))
         else:
-            self._stored[target] = stored
+            self._stored.put(stored)
         new = self.ledger(target)
         if new == old:
             return

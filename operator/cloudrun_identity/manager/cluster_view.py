@@ -7,6 +7,7 @@ from cloudrun_identity.api import (
     CloudRunIdentity,
     CustomRole,
     IdentityAttachment,
+    IdentityKey,
     ManagedProject,
     ProjectOperator,
     ReconciledResource,
@@ -85,6 +86,10 @@ class ClusterView(LedgerView):
     def attachment(self, namespace: str, name: str) -> IdentityAttachment | None:
         """Return the IdentityAttachment with this name."""
         return self._objects.one(IdentityAttachment, attachment_key(namespace, name))
+
+    def key(self, namespace: str, name: str) -> IdentityKey | None:
+        """Return the IdentityKey of this name."""
+        return self._objects.one(IdentityKey, ObjectKey(IdentityKey.__name__, namespace, name))
 
     def objects(self, kind: type[Kind]) -> Iterable[Kind]:
         """Return all objects of one kind."""

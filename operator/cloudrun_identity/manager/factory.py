@@ -179,7 +179,7 @@ def compose(ports: Ports) -> Engine:
         wall_clock=now,
     )
     drift_history = DriftHistory(time.monotonic)
-    executor, finisher = ports.executor(event_reporter), Finisher(deps, ports.on_report, drift_history)
+    executor, finisher = ports.executor(event_reporter), Finisher(deps, drift_history, ports.on_report)
     parts = KindParts(
         cloud=cloud,
         deps=deps,

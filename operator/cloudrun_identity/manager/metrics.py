@@ -219,7 +219,7 @@ class _ObjectGauges(Collector):
             not_ready.add_metric([kind, reason], count)
         yield not_ready
         stalled = GaugeMetricFamily(
-            f"{PREFIX}_objects_stalled", "Objects that need an action by a person, by kind.", labels=["kind"]
+            f"{PREFIX}_objects_stalled", "Objects that need an action by a user, by kind.", labels=["kind"]
         )
         for kind, count in counts.stalled.items():
             stalled.add_metric([kind], count)

@@ -1,23 +1,33 @@
-"""Run the operator's own reconcile over manifests, without a cluster and without a write."""
+"""Run the operator's own reconcile over objects in memory, without a write.
 
-from collections.abc import AsyncIterator, Iterable
+`dry_run` plans manifests for an empty cluster. `cluster_plan` and `recovery` load a cluster into a session.
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from cloudrun_identity.api import (
     KINDS,
     CloudRunIdentity,
     CustomRole,
     ManagedProject,
+    Reason,
     ReconciledResource,
 )
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.kube.event_recorder import EventType
-from cloudrun_identity.kube.objects import resource_of
+from cloudrun_identity.kube.finalizers import is_deleting
+from cloudrun_identity.kube.objects import resource, resource_of
 from cloudrun_identity.kube.resources import NAMESPACES, Object
+from cloudrun_identity.ledger.limits import LedgerFull
 from cloudrun_identity.ledger.model import Ledger
+from cloudrun_identity.ledger.objects import LedgerInvalid
 from cloudrun_identity.ledger.owners import Owner
+from cloudrun_identity.ledger.store import LedgerPruned
 from cloudrun_identity.manager.engine import Engine
 from cloudrun_identity.manager.factory import Ports, compose
 from cloudrun_identity.manager.kubernetes import CountedClient, KubeWrites
@@ -25,7 +35,7 @@ from cloudrun_identity.manager.metrics import Metrics
 from cloudrun_identity.policy.ports import SyncerSettings
 from cloudrun_identity.reconcile.cluster_state import ObjectKey
 from cloudrun_identity.reconcile.executor import ASSUMED_UNIQUE_ID
-from cloudrun_identity.reconcile.outcomes import InSync, Outcome
+from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, internal_error, ledger_invalid
 from cloudrun_identity.reconcile.status import Report
 
 from .dry_run_executor import DryRunExecutor
@@ -36,24 +46,31 @@ from .model import DryRun, PlanBlocker, PlannedStep, Sign, blocker
 MAX_ROUNDS = 8
 """Reconciles of each object at most: a chain of references is shorter than that."""
 
+Progress: TypeAlias = Callable[[int, int], None]
+"""Called with the number of reconciled objects of a round, and the number of all."""
+
 _NAMESPACE = "cloudrun-identity"
 
 
-async def dry_run(google: GoogleClients, objects: Iterable[Object]) -> DryRun:
+async def dry_run(
+    google: GoogleClients, objects: Iterable[Object], progress: Progress = lambda *_: None
+) -> DryRun:
     """Return what applying these objects to an empty cluster would change in Google Cloud.
 
     The objects are of the operator's kinds, or namespaces. `google` must refuse to write. The namespace of an
     object need not be among the objects.
     """
     async with dry_run_session(google, await _in_memory(objects), _NAMESPACE) as run:
-        await run.reconcile_all()
-        steps = _grouped([*run.executor.steps, *_grant_steps(run.engine, run.executor)])
-        return DryRun(tuple(steps), tuple(run.blockers()))
+        await run.reconcile_all(progress)
+        return DryRun(run.steps(), tuple(run.blockers()))
 
 
 @dataclass(frozen=True, slots=True)
 class DryRunSession:
     """A composed engine over objects in memory, which writes nothing."""
+
+    client: InMemoryClient
+    """The objects."""
 
     engine: Engine
     """Everything between the objects and Google Cloud."""
@@ -61,15 +78,30 @@ class DryRunSession:
     """Executor that assumes the effect of every action."""
     reports: "_Reports"
     """Reports of the reconciles."""
+    scope: set[ObjectKey]
+    """Objects to reconcile. A change of an object adds those that it concerns, as in the operator."""
+    recorded: Mapping[Target, Ledger]
+    """The ledgers at the start."""
 
-    async def reconcile_all(self) -> None:
+    def steps(self) -> tuple[PlannedStep, ...]:
+        """Return the steps so far, those of one resource together."""
+        return tuple(_grouped([*self.executor.steps, *self._grant_steps()]))
+
+    async def reconcile_all(self, progress: Progress = lambda *_: None) -> None:
         """Reconcile every object, in the order of references, until a round changes nothing."""
-        keys = sorted(self.engine.cache.known(), key=_order)
+        self.scope.update(self.engine.cache.known())
+        await self.reconcile(progress)
+
+    async def reconcile(self, progress: Progress = lambda *_: None) -> None:
+        """Reconcile the objects in scope, in the order of references, until a round changes nothing."""
         before: object = None
         for _ in range(MAX_ROUNDS):
-            for key in keys:
-                await self.engine.reconciler.reconcile(key, max_age=0.0)
-            changes = tuple(policies_of(self.engine).changes())
+            keys = sorted(self.scope, key=_order)
+            for done, key in enumerate(keys):
+                progress(done, len(keys))
+                await self._reconcile(key)
+                await self._drop_if_finalized(key)
+            changes = (len(self.scope), *policies_of(self.engine).changes())
             after = (tuple(self.executor.steps), dict(self.reports.latest), changes)
             if after == before:
                 return
@@ -79,29 +111,85 @@ class DryRunSession:
         """Return why objects would not become Ready."""
         return self.reports.blockers()
 
+    async def _reconcile(self, key: ObjectKey) -> None:
+        """Reconcile an object. An error of the cluster or of a ledger is reported as its outcome."""
+        reconciler = self.engine.reconciler
+        try:
+            await reconciler.reconcile(key, max_age=0.0)
+        except KubeError as error:
+            reason = Reason.PERMISSION_DENIED if error.is_forbidden else Reason.API_UNAVAILABLE
+            reconciler.retain(key)
+            await reconciler.fail(key, Failing(reason, str(error), observed=False))
+        except LedgerInvalid as error:
+            reconciler.retain(key)
+            await reconciler.fail(key, ledger_invalid(str(error)))
+        except (LedgerFull, LedgerPruned) as error:
+            reconciler.retain(key)
+            await reconciler.fail(key, internal_error(str(error)))
+
+    async def _drop_if_finalized(self, key: ObjectKey) -> None:
+        """Delete an object that is being deleted and has no finalizers, as the API server does."""
+        stored = self.engine.cache.stored(key)
+        if stored is not None and is_deleting(stored.raw):
+            raw = await self.client.get(resource(key.kind), key.name, key.namespace)
+            if not raw["metadata"].get("finalizers"):
+                await self.client.delete(resource(key.kind), key.name, key.namespace)
+                self.engine.cache.drop(raw)
+        if self.engine.cache.stored(key) is None:
+            self.scope.discard(key)
+            self.reports.latest.pop(key, None)
+
+    def _grant_steps(self) -> Iterable[PlannedStep]:
+        for target, sign, grant in policies_of(self.engine).changes():
+            key = self._owner_of(grant, sign)
+            observed = self.executor.is_observed(key)
+            yield PlannedStep(describe_policy(target), sign, grant_text(grant), key, observed, grant)
+
+    def _owner_of(self, grant: Grant, sign: Sign) -> ObjectKey:
+        """Return the first object that a grant is added or removed for."""
+        ledger = self.recorded.get(grant.target) if sign is Sign.REMOVE else None
+        entry = (ledger or self.engine.ledgers.ledger(grant.target)).entries.get(grant)
+        owners = [_key(Owner.parse(each)) for each in sorted(entry.owners)] if entry else []
+        if sign is Sign.ADD or ledger:
+            involved = [each for each in owners if each in self.scope or each not in self._existing()]
+            if found := next(iter((*involved, *owners)), None):
+                return found
+        return _key(self.engine.syncers.exclusive_owner(grant))
+
+    def _existing(self) -> frozenset[ObjectKey]:
+        return frozenset(self.engine.cache.known())
+
 
 @asynccontextmanager
 async def dry_run_session(
-    google: GoogleClients, client: InMemoryClient, namespace: str
+    google: GoogleClients, client: InMemoryClient, namespace: str, *, reads_ids: bool = False
 ) -> AsyncIterator[DryRunSession]:
-    """Compose an engine over the objects of `client`, with the ledgers in `namespace`, for the block."""
-    metrics, reports, executor = Metrics(), _Reports(), DryRunExecutor()
+    """Compose an engine over the objects of `client`, with the ledgers in `namespace`, for the block.
+
+    `reads_ids` is true if the ledgers are bound to resources, so that their unique IDs must be compared.
+    """
+    metrics, reports, executor, scope = Metrics(), _Reports(), DryRunExecutor(), set[ObjectKey]()
     counted = CountedClient(client, metrics)
+
+    async def target_id(target: Target) -> str:
+        is_bound = reads_ids and not _is_assumed(engine.ledgers.ledger(target))
+        return await engine.cloud.unique_ids.of_target(target) if is_bound else ""
+
     engine = compose(
         Ports(
             client=counted,
-            kube=KubeWrites(counted),
+            kube=_InMemoryWrites(counted),
             google=google,
             namespace=namespace,
             events=_NoEvents(),
             drift=metrics,
             syncs=metrics,
-            wake=lambda _: None,
+            wake=scope.update,
             executor=lambda _: executor,
             policies=lambda policies, ledgers: DryRunPolicies(
                 policies, lambda target: _is_assumed(ledgers.ledger(target))
             ),
-            target_id=_unknown_id,
+            target_id=target_id,
             sync_settings=SyncerSettings(batch_window=0.0, max_wait=0.0),
             ignores_observe=True,
             on_report=reports.add,
@@ -109,7 +197,9 @@ async def dry_run_session(
     )
     try:
         await engine.fill(counted, KINDS)
-        yield DryRunSession(engine, executor, reports)
+        scope.clear()
+        recorded = {ledger.target: ledger for ledger in engine.ledgers.all()}
+        yield DryRunSession(client, engine, executor, reports, scope, recorded)
     finally:
         await engine.close()
 
@@ -130,6 +220,14 @@ class _Reports:
             report = self.latest[key]
             outcomes = (report.outcome, *_apart_from(report.outcome, report.others))
             yield from (found for each in outcomes if (found := blocker(key, each)))
+
+
+class _InMemoryWrites(KubeWrites):
+    """Writes to objects in memory, whose kinds are always installed."""
+
+    async def is_uninstalled(self, kind: str) -> bool:  # noqa: ARG002
+        """Return False: a plan deletes objects, not their kinds."""
+        return False
 
 
 def _apart_from(shown: Outcome, others: Iterable[Outcome]) -> Iterable[Outcome]:
@@ -153,11 +251,6 @@ def _is_assumed(ledger: Ledger) -> bool:
     return ledger.account is not None and ledger.account.unique_id == ASSUMED_UNIQUE_ID
 
 
-async def _unknown_id(_: Target) -> str:
-    """Return no unique id: a dry run starts with empty ledgers, which are bound to no resource."""
-    return ""
-
-
 async def _in_memory(objects: Iterable[Object]) -> InMemoryClient:
     client = InMemoryClient()
     namespaces: dict[str, Object] = {}
@@ -172,21 +265,6 @@ async def _in_memory(objects: Iterable[Object]) -> InMemoryClient:
     for namespace in namespaces.values():
         await client.create(NAMESPACES, namespace)
     return client
-
-
-def _grant_steps(engine: Engine, executor: DryRunExecutor) -> Iterable[PlannedStep]:
-    for target, sign, grant in policies_of(engine).changes():
-        owner = _owner_of(engine, grant, sign)
-        key = ObjectKey(owner.kind, owner.namespace, owner.name)
-        yield PlannedStep(describe_policy(target), sign, grant_text(grant), key, executor.is_observed(key))
-
-
-def _owner_of(engine: Engine, grant: Grant, sign: Sign) -> Owner:
-    """Return the first object that a grant is added or removed for."""
-    entry = engine.ledgers.ledger(grant.target).entries.get(grant)
-    if sign is Sign.ADD and entry and entry.owners:
-        return Owner.parse(min(entry.owners))
-    return engine.syncers.exclusive_owner(grant)
 
 
 def policies_of(engine: Engine) -> DryRunPolicies:
@@ -208,3 +286,7 @@ def _order(key: ObjectKey) -> tuple[int, ObjectKey]:
     """Sort objects that others refer to first."""
     first = (ManagedProject.__name__, CustomRole.__name__, CloudRunIdentity.__name__)
     return (first.index(key.kind) if key.kind in first else len(first), key)
+
+
+def _key(owner: Owner) -> ObjectKey:
+    return ObjectKey(owner.kind, owner.namespace, owner.name)

@@ -51,7 +51,7 @@ class DryRunExecutor:
         key = ObjectKey.of(obj)
         for change in () if action.only_records else action.changes:
             step = PlannedStep(
-                resource.describe(want), sign_of(change), str(change), key, self.is_observed(key)
+                resource.describe(want), sign_of(change), str(change), key, self.is_observed(key), change
             )
             self._steps[step] = None
         return Executed(await resource.assume(action, want, seen))

@@ -5,7 +5,15 @@ from http import HTTPStatus
 
 from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.kube.objects import apply_merge_patch, resource_of
-from cloudrun_identity.kube.resources import NAMESPACES, Object, Objects, PatchType, Resource
+from cloudrun_identity.kube.resources import (
+    NAMESPACES,
+    SECRETS,
+    Object,
+    ObjectClient,
+    Objects,
+    PatchType,
+    Resource,
+)
 
 _Place = tuple[str, str, str]
 
@@ -13,12 +21,16 @@ _Place = tuple[str, str, str]
 class InMemoryClient:
     """An `ObjectClient` of `kube.resources` for a single writer, which never meets a conflict."""
 
-    def __init__(self) -> None:
+    def __init__(self, secrets: ObjectClient | None = None) -> None:
+        """Secrets are read from the API of `secrets`, if it is given: a command does not list them."""
+        self._secrets = secrets
         self._stored: dict[_Place, Object] = {}
         self._numbers = itertools.count(1)
 
     async def get(self, resource: Resource, name: str, namespace: str = "") -> Object:
         """Read one object."""
+        if self._secrets is not None and resource == SECRETS:
+            return await self._secrets.get(resource, name, namespace)
         try:
             return self._stored[resource.plural, namespace, name]
         except KeyError:
@@ -40,9 +52,9 @@ class InMemoryClient:
         metadata = {**obj["metadata"], "uid": f"{number:08}", "generation": 1}
         return self._store(resource, {**obj, "metadata": metadata})
 
-    def put(self, obj: Object) -> None:
-        """Store a copy of an object of a cluster, with its uid."""
-        self._store(NAMESPACES if obj["kind"] == "Namespace" else resource_of(obj), obj)
+    def put(self, obj: Object) -> Object:
+        """Store a copy of an object of a cluster, with its uid. Return it with its resourceVersion."""
+        return self._store(NAMESPACES if obj["kind"] == "Namespace" else resource_of(obj), obj)
 
     async def replace(self, resource: Resource, obj: Object, *, subresource: str = "") -> Object:
         """Put the object in the place of the stored one."""

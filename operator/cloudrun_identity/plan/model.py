@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from cloudrun_identity.api import Reason
+from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.reconcile.cluster_state import ObjectKey
 from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, Refused
 from cloudrun_identity.reconcile.steps import Change
@@ -30,6 +31,8 @@ class PlannedStep:
     """The object that asks for the change."""
     observed: bool = False
     """True if the object is only observed, so that the operator would report the change and not make it."""
+    detail: Change | Grant | None = None
+    """The changed field, or the grant that is added or removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,8 @@ class DryRun:
     """All steps, those of one resource together."""
     blockers: tuple[PlanBlocker, ...]
     """All blockers, those of one object together."""
+    notes: tuple[str, ...] = ()
+    """Sentences about what the plan assumes or cannot know."""
 
     @property
     def is_blocked(self) -> bool:
@@ -66,10 +71,14 @@ def sign_of(change: Change) -> Sign:
 
 
 def blocker(key: ObjectKey, outcome: Outcome) -> PlanBlocker | None:
-    """Return the blocker that an outcome describes; None if the object is in sync."""
+    """Return the blocker that an outcome describes; None if the object is in sync.
+
+    A reference to an object that does not exist is final: nothing in the plan would bring it about.
+    """
     if isinstance(outcome, InSync):
         return None
-    return PlanBlocker(key, outcome.reason, outcome.message, isinstance(outcome, Refused | Failing))
+    is_final = isinstance(outcome, Refused | Failing) or outcome.reason is Reason.DEPENDENCY_NOT_FOUND
+    return PlanBlocker(key, outcome.reason, outcome.message, is_final)
 
 
 _ABSENT = frozenset({"absent", "missing", "removed", "deleted"})

@@ -119,6 +119,10 @@ class ClusterState(Protocol):
         """Return the IdentityAttachment of this name."""
         ...
 
+    def key(self, namespace: str, name: str) -> IdentityKey | None:
+        """Return the IdentityKey of this name."""
+        ...
+
     def objects(self, kind: type[Kind]) -> Iterable[Kind]:
         """Return all objects of one kind."""
         ...

@@ -17,10 +17,7 @@ from cloudrun_identity.kube.resources import Object
 
 from .cluster_state import ObjectKey
 from .drift import is_repaired
-from .steps import StepEvent
-
-ABANDONED: Final = "Abandoned"
-"""Reason of the Event for what the deletion of an object left in Google Cloud."""
+from .steps import ABANDONED, StepEvent
 
 _log = logging.getLogger(__name__)
 

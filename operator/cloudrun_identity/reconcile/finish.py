@@ -32,8 +32,8 @@ class Finisher:
     def __init__(
         self,
         deps: Dependencies,
+        drift_history: DriftHistory,
         on_report: ReportObserver = ignore_report,
-        drift_history: DriftHistory | None = None,
     ) -> None:
         """`drift_history` receives the drift that is repaired."""
         self._deps = deps
@@ -65,7 +65,7 @@ class Finisher:
             return RequeueAfter(), word  # a user edited the object during the reconcile
         self._unreported.pop(key, None)
         self._deps.event_reporter.report_changes(raw, obj.status, after, report.drift)
-        if self._drift_history and report.project_id and not isinstance(report.outcome, Paused):
+        if report.project_id and not isinstance(report.outcome, Paused):
             self._drift_history.add(report.project_id, key, report.drift)
         if report.summary:
             self._deps.event_reporter.report_notices(raw, obj.status, report.summary.notices)

@@ -37,6 +37,7 @@ from .grants.release import Releaser
 from .outcomes import InSync, Outcome, Paused, Refused
 from .preconditions import DELETION_WAITS, halted_elsewhere, still_used
 from .requeue import NoRequeue, Requeue, requeue_after
+from .steps import ABANDONED
 
 _log = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ class InvalidObjects:
             return halted
         abandon = _abandons(key, raw)
         if abandon is None:
-            self._deps.event_reporter.warn_about(raw, "Abandoned", f"{misfit}; {_LEFT}")
+            self._deps.event_reporter.warn_about(raw, ABANDONED, f"{misfit}; {_LEFT}")
             return InSync()
         policies = {
             _spec_field(raw, "managementPolicy"),

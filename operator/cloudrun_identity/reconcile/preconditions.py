@@ -126,10 +126,11 @@ def other_project(name: str, namespace: str, cluster: ClusterState, path: str) -
     if stopped:
         message = f"{path}: ManagedProject {name}: {_message(stopped.outcome)}"
         return Waiting(Reason.DEPENDENCY_NOT_READY, message)
-    if not cluster.operates(project):
+    is_operated = cluster.operates(project)
+    if not is_operated and project.status.operator is not None:
         message = f"{path}: ManagedProject {name} belongs to another operator, as its status.operator shows"
         return Waiting(Reason.DEPENDENCY_NOT_READY, message)
-    if project.status.project_number is None:
+    if not is_operated or project.status.project_number is None:
         return not_ready(ObjectKey.of(project), path)
     return project
 

@@ -10,14 +10,13 @@ from typing import Protocol, TypeAlias
 from pydantic import ValidationError
 
 from cloudrun_identity.api import ProjectOperator
+from cloudrun_identity.iam.wording import some
 from cloudrun_identity.kube.lease_observer import LeaseState, ObservedLease
 from cloudrun_identity.kube.resources import Object
 from cloudrun_identity.ledger.elsewhere import LedgersOfProject
 
 from .cluster_state import ObjectKey
 from .requeue import Requeue
-
-_NAMED = 3  # ledgers that a message names before it counts the rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +130,9 @@ def _at_work(own: ProjectOperator, other: ProjectOperator, lease: ObservedLease)
 
 
 def _not_imported(own: ProjectOperator, other: ProjectOperator, missing: tuple[str, ...]) -> str:
-    named = ", ".join(missing[:_NAMED])
-    more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
     return (
         f"the operator in namespace {other.namespace} no longer renews its Lease, but only its ledgers "
-        f"({named}{more}) record what it manages there; start it again, or move the ledgers with "
+        f"({some(missing)}) record what it manages there; start it again, or move the ledgers with "
         f"`{import_command(own, other)}`"
     )
 

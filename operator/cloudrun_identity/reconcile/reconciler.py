@@ -68,9 +68,9 @@ class Reconciler:
         deps: Dependencies,
         finisher: Finisher,
         deadline: Deadline,
-        operators: OperatorGate | None = None,
+        operators: OperatorGate | None,
     ) -> None:
-        """`operators` decides whether this operator acts on an object; without it, it acts on all."""
+        """`operators` decides whether this operator acts on an object; None in a dry run: it acts on all."""
         self._kinds = kinds
         self._deps = deps
         self._finisher = finisher

@@ -7,13 +7,16 @@ metrics and the mutation log are derived from the same steps.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Generic, TypeAlias, TypeVar
+from typing import ClassVar, Final, Generic, TypeAlias, TypeVar
 
 from cloudrun_identity.api import Reason
 from cloudrun_identity.iam.proposals import Proposal
 from cloudrun_identity.kube.event_recorder import EventType
 
 from .outcomes import InSync, Outcome, Paused, Refused, Waiting
+
+ABANDONED: Final = "Abandoned"
+"""Reason of the Event for what the deletion of an object left in Google Cloud."""
 
 
 @dataclass(frozen=True, slots=True)

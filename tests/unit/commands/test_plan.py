@@ -8,6 +8,12 @@ from click.testing import CliRunner
 from cloudrun_identity.cli import cli
 
 OTHER_KIND = "{apiVersion: v1, kind: ConfigMap, metadata: {name: x}}"
+VALID_PROJECT = """
+apiVersion: cloudrun-identity.dev/v1alpha1
+kind: ManagedProject
+metadata: {name: shop-1234}
+spec: {}
+"""
 INVALID_PROJECT = """
 apiVersion: cloudrun-identity.dev/v1alpha1
 kind: ManagedProject
@@ -34,3 +40,26 @@ def test_manifests_are_read_from_standard_input() -> None:
     first, second = refusal("-", INVALID_PROJECT)
     assert first.startswith("Error: -: ManagedProject shop-1234: spec.suspend: 'perhaps': ")
     assert second.startswith("Error: -: ManagedProject shop-1234: spec.driftInterval: 'soon': ")
+
+
+@pytest.mark.parametrize("arguments", [["--prune"], ["-o", "xml"], ["--nonsense"]])
+def test_wrong_option_does_not_end_with_the_exit_code_of_changes(
+    tmp_path: Path, arguments: list[str]
+) -> None:
+    result = CliRunner().invoke(cli, ["plan", "-f", str(tmp_path), *arguments])
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
+
+
+def test_short_help_option_prints_examples_and_exit_codes() -> None:
+    result = CliRunner().invoke(cli, ["plan", "-h"])
+    assert result.exit_code == 0
+    assert "Examples:" in result.stdout
+    assert "Exit codes:" in result.stdout
+
+
+def test_unreachable_cluster_ends_with_its_reason(tmp_path: Path) -> None:
+    (tmp_path / "project.yaml").write_text(VALID_PROJECT)
+    kubeconfig = tmp_path / "none"
+    result = CliRunner().invoke(cli, ["plan", "-f", str(tmp_path), "--kubeconfig", str(kubeconfig)])
+    assert result.exit_code == 1
+    assert result.stderr == f"Error: kubeconfig {kubeconfig}: no such file\n"

@@ -147,6 +147,10 @@ class FakeClusterState:
     def attachment(self, namespace: str, name: str) -> IdentityAttachment | None:
         return cast("IdentityAttachment | None", self._objects.get(attachment_key(namespace, name)))
 
+    def key(self, namespace: str, name: str) -> IdentityKey | None:
+        found = self._objects.get(ObjectKey(IdentityKey.__name__, namespace, name))
+        return cast("IdentityKey | None", found)
+
     def role(self, project_id: str, role_id: str) -> LedgerRole | None:
         return self._roles.get(role_id)
 

@@ -281,7 +281,7 @@ async def test_server_with_forbidden_version_endpoint_is_reachable(server: Serve
 async def test_credentials_that_hang_do_not_hold_a_request_forever(
     server: Server, client: KubeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def hang(_: str | None) -> None:
+    async def hang(*_: str | None) -> None:
         await asyncio.sleep(3600)
 
     monkeypatch.setattr(client_module, "ENDS_WITHIN", 0.2)

@@ -69,6 +69,22 @@ async def test_default_file_is_used(home: Path) -> None:
     assert await authorization(None) == "Bearer default"
 
 
+async def test_named_context_is_used_instead_of_the_current_one(home: Path) -> None:
+    path = write(home / "config", {"token": "current"})
+    config = yaml.safe_load(path.read_text())
+    config["users"].append({"name": "other", "user": {"token": "other"}})
+    config["contexts"].append({"name": "other", "context": {"cluster": "test", "user": "other"}})
+    path.write_text(yaml.safe_dump(config))
+    assert (await access(await load(str(path), "other"))).authorization == "Bearer other"
+    with pytest.raises(KubeconfigInvalid, match="absent"):
+        await load(str(path), "absent")
+
+
+async def test_context_without_a_kubeconfig_is_an_error() -> None:
+    with pytest.raises(KubeconfigInvalid, match=r"^context prod: .*name a file with --kubeconfig$"):
+        await load(None, "prod")
+
+
 async def test_missing_kubeconfig_error_names_the_remedy() -> None:
     with pytest.raises(KubeconfigInvalid, match=r"^no kubeconfig found.*name a file with --kubeconfig$"):
         await load(None)

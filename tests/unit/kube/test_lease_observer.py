@@ -3,7 +3,13 @@
 import pytest
 
 from cloudrun_identity.kube.errors import KubeError
-from cloudrun_identity.kube.lease_observer import DEFAULT_DURATION, READ_INTERVAL, LeaseObserver, LeaseState
+from cloudrun_identity.kube.lease_observer import (
+    DEFAULT_DURATION,
+    GRACE,
+    READ_INTERVAL,
+    LeaseObserver,
+    LeaseState,
+)
 from cloudrun_identity.kube.resources import LEASES, Object
 
 from .fake_api import FakeApi
@@ -39,17 +45,26 @@ async def test_old_renew_time_alone_does_not_end_a_lease(harness: Harness) -> No
     assert await harness.state() is LeaseState.RENEWED
 
 
-async def test_lease_ends_when_it_has_not_changed_for_its_duration(harness: Harness) -> None:
+async def test_lease_does_not_end_before_a_standby_has_taken_over(harness: Harness) -> None:
+    """A standby acquires the Lease of a dead leader about a second after it has expired."""
+    harness.renew("1")
+    await harness.state()
+    assert await harness.state(after=10.5) is LeaseState.RENEWED
+    harness.renew("2", holder="pod-b")
+    assert await harness.state(after=10) is LeaseState.RENEWED
+
+
+async def test_lease_ends_when_it_has_not_changed_for_two_durations(harness: Harness) -> None:
     harness.renew("1")
     assert await harness.state() is LeaseState.RENEWED
-    assert await harness.state(after=9.9) is LeaseState.RENEWED
+    assert await harness.state(after=19.9) is LeaseState.RENEWED
     assert await harness.state(after=READ_INTERVAL) is LeaseState.ENDED
 
 
 async def test_lease_that_is_renewed_late_does_not_end_between_two_reads(harness: Harness) -> None:
     harness.renew("1")
     await harness.state()
-    assert await harness.state(after=9.5) is LeaseState.RENEWED
+    assert await harness.state(after=19.5) is LeaseState.RENEWED
     harness.renew("2")
     assert await harness.state(after=1) is LeaseState.RENEWED
     assert await harness.state(after=1) is LeaseState.RENEWED
@@ -59,21 +74,21 @@ async def test_renewal_starts_the_duration_again(harness: Harness) -> None:
     harness.renew("1")
     await harness.state()
     harness.renew("2")
-    assert await harness.state(after=9) is LeaseState.RENEWED
-    assert await harness.state(after=9) is LeaseState.RENEWED
+    assert await harness.state(after=19) is LeaseState.RENEWED
+    assert await harness.state(after=19) is LeaseState.RENEWED
     assert await harness.state(after=2) is LeaseState.ENDED
 
 
-async def test_released_lease_ends_after_its_duration(harness: Harness) -> None:
+async def test_released_lease_ends_after_two_durations(harness: Harness) -> None:
     """A rolling update releases the Lease, and its next holder must have time to start."""
     harness.renew("1", holder="")
     assert await harness.state() is LeaseState.RENEWED
-    assert await harness.state(after=11) is LeaseState.ENDED
+    assert await harness.state(after=21) is LeaseState.ENDED
 
 
-async def test_absent_lease_ends_after_the_default_duration(harness: Harness) -> None:
+async def test_absent_lease_ends_after_two_default_durations(harness: Harness) -> None:
     assert await harness.state() is LeaseState.RENEWED
-    assert await harness.state(after=DEFAULT_DURATION) is LeaseState.ENDED
+    assert await harness.state(after=GRACE * DEFAULT_DURATION) is LeaseState.ENDED
     harness.renew("1")
     assert await harness.state(after=READ_INTERVAL) is LeaseState.RENEWED
 

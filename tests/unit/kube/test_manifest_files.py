@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cloudrun_identity.kube.manifest_files import Manifests, read_manifests
+from cloudrun_identity.kube.manifest_files import Manifests, Source, read_manifests
 
 BINDING = """
 apiVersion: cloudrun-identity.dev/v1alpha1
@@ -38,6 +38,18 @@ def test_directory_is_read_and_other_kinds_are_skipped(tmp_path: Path) -> None:
     found = read(tmp_path, a=f"{BINDING}\n---\n{others}\n---\n", b=namespace)
 
     assert (names(found), found.problems) == (["IAMBinding shop/ops", "Namespace /shop"], [])
+
+
+def test_each_object_has_its_file_and_first_line(tmp_path: Path) -> None:
+    second = BINDING.replace("name: ops", "name: dev").lstrip()
+
+    found = read(tmp_path, a=f"# comment\n{BINDING.lstrip()}---\n{second}")
+
+    file = tmp_path / "a.yaml"
+    assert found.sources == {
+        ("IAMBinding", "shop", "ops"): Source(file, 2),
+        ("IAMBinding", "shop", "dev"): Source(file, 11),
+    }
 
 
 def test_items_of_a_list_are_read(tmp_path: Path) -> None:

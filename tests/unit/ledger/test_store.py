@@ -19,6 +19,7 @@ from cloudrun_identity.api.status import GrantState
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.kube.resources import Object
+from cloudrun_identity.ledger.elsewhere import ledger_digest
 from cloudrun_identity.ledger.limits import LedgerFull
 from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.ledger.objects import object_name, to_object
@@ -263,6 +264,55 @@ async def test_ledgers_of_other_namespaces_are_never_used(api: FakeApi, ledgers:
     assert list(ledgers.all()) == []
     assert set(ledgers.of_project(PROJECT.project_id).elsewhere) == {"elsewhere"}
     assert ledgers.of_project(PROJECT.project_id).own == {}
+
+
+async def test_object_is_recorded_elsewhere_until_the_last_ledger_there_is_deleted(
+    api: FakeApi, ledgers: Ledgers
+) -> None:
+    other = Ledgers(api, "elsewhere")
+    for target in (PROJECT, OTHER):
+        await other.update(target, entered("a"))
+    copies = list(api.objects.values())
+    for raw in (*copies, *copies):
+        ledgers.observed(raw, deleted=False)
+    assert ledgers.only_elsewhere("IAMBinding/a/b")
+    for raw in copies:
+        assert ledgers.only_elsewhere("IAMBinding/a/b")
+        ledgers.observed(raw, deleted=True)
+    assert not ledgers.only_elsewhere("IAMBinding/a/b")
+
+
+async def test_object_with_an_account_is_not_recorded_elsewhere_only(api: FakeApi, ledgers: Ledgers) -> None:
+    await Ledgers(api, "elsewhere").update(ACCOUNT, lambda ledger: ledger.with_account(RECORD))
+    (copy,) = api.objects.values()
+    ledgers.observed(copy, deleted=False)
+    assert ledgers.only_elsewhere(f"CloudRunIdentity/{RECORD.owner}")
+    await ledgers.update(ACCOUNT, lambda ledger: ledger.with_account(RECORD))
+    assert not ledgers.only_elsewhere(f"CloudRunIdentity/{RECORD.owner}")
+
+
+async def test_digest_is_computed_once_and_only_for_a_takeover(
+    api: FakeApi, ledgers: Ledgers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A project of another operator is decided about every few seconds, however many ledgers it has."""
+    await Ledgers(api, "elsewhere").update(PROJECT, entered("a"))
+    (copy,) = api.objects.values()
+    ledgers.observed(copy, deleted=False)
+    for target in (PROJECT, Target.service_account(PROJECT.project_id, ACCOUNT.name)):
+        await ledgers.update(target, entered("a"))
+    computed: list[Ledger] = []
+
+    def counted(ledger: Ledger) -> str:
+        computed.append(ledger)
+        return ledger_digest(ledger)
+
+    monkeypatch.setattr("cloudrun_identity.ledger.stored.ledger_digest", counted)
+    found = ledgers.of_project(PROJECT.project_id)
+    assert len(found.own) == 2
+    assert computed == []
+    for _ in range(2):
+        assert ledgers.of_project(PROJECT.project_id).not_imported("elsewhere") == ()
+    assert [ledger.target for ledger in computed] == [PROJECT]
 
 
 async def test_copy_under_another_name_is_ignored(api: FakeApi, ledgers: Ledgers) -> None:

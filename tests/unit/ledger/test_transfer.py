@@ -5,6 +5,7 @@ import pytest
 from cloudrun_identity.api import GrantState
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.kube.resources import Object
+from cloudrun_identity.ledger.elsewhere import digest_of
 from cloudrun_identity.ledger.model import Ledger, entry_of
 from cloudrun_identity.ledger.objects import object_name, to_object
 from cloudrun_identity.ledger.transfer import (
@@ -63,6 +64,23 @@ def test_list_of_kubectl_is_imported() -> None:
 def test_same_records_are_not_written_again() -> None:
     [each] = planned(exported(stored()), known=(stored(namespace="second", generation=3),))
     assert each.action is ImportAction.KEEP
+
+
+@pytest.mark.parametrize(
+    "last_write",
+    [
+        {"writtenGeneration": 9},
+        {"writtenUID": "another"},
+        {"restored": True},
+        {"unmanagedMembers": 4},
+        {"lastWriteTime": "2026-01-01T00:00:00Z"},
+    ],
+)
+def test_digest_does_not_depend_on_the_last_write(last_write: Object) -> None:
+    """A copy in the namespace of another operator was written there, as another object."""
+    raw = stored()
+    copy = {**raw, "spec": {**raw["spec"], **last_write}}
+    assert digest_of(copy) == digest_of(raw) != ""
 
 
 def test_other_records_are_kept_unless_replaced() -> None:

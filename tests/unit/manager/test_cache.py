@@ -84,7 +84,7 @@ class Cached:
         return Cache(
             {
                 "ManagedProject": unconnected(
-                    ManagedProjectController(none, none, none, none, str, none, none, none, none)
+                    ManagedProjectController(none, none, none, none, str, none, none, none, none, none)
                 ),
                 "CloudRunIdentity": unconnected(CloudRunIdentityController(none, none, none, none)),
                 "IAMBinding": unconnected(IAMBindingController(none)),

@@ -156,7 +156,7 @@ async def test_second_operator_writes_nothing_and_logs_one_line(
 
 async def test_ended_operator_with_ledgers_is_reported_in_an_event(second: Replica) -> None:
     await second.admit()
-    second.now += 11
+    second.now += 21
     assert await second.admit() == RequeueAfter(5.0)
     [event] = second.events
     assert event.startswith("OperatorEnded: The operator in namespace first no longer renews its Lease")
@@ -167,10 +167,10 @@ async def test_second_operator_takes_over_with_the_ledgers_of_the_first(
     api: FakeApi, second: Replica, caplog: pytest.LogCaptureFixture
 ) -> None:
     await second.admit()
-    second.now += 11
+    second.now += 21
     assert await second.admit() is not None
     await second.record()
-    second.now += 11
+    second.now += 21
     assert await second.admit() is None
     assert second.operates(BINDING)
     assert "took over ManagedProject payments-prod" in caplog.messages[-1]

@@ -29,7 +29,7 @@ def cache() -> Cache:
 
 def cache_of(operator: ProjectOperator | None) -> Cache:
     none: Any = None
-    project = ManagedProjectController(none, none, none, none, str, none, none, none, none)
+    project = ManagedProjectController(none, none, none, none, str, none, none, none, none, none)
     kinds: Any = {"ManagedProject": unconnected(project)}
     return Cache(kinds, Ledgers(none, "operator"), lambda keys: None, operator=operator)
 

@@ -1,5 +1,6 @@
 """One object under reconciliation: a scripted kind, the fakes of policy syncers and a fake API server."""
 
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,6 +20,7 @@ from cloudrun_identity.reconcile.finish import Finisher
 from cloudrun_identity.reconcile.grants.resolver import GrantResolver
 from cloudrun_identity.reconcile.kind_reconciler import KindReconciler
 from cloudrun_identity.reconcile.reconciler import AnyKindReconciler, Reconciler
+from cloudrun_identity.reconcile.repeated_drift import DriftHistory
 from cloudrun_identity.reconcile.requeue import Requeue, RequeueAfter
 from cloudrun_identity.reconcile.steps import Change
 from tests.unit.controllers.carry_out import Recorder
@@ -72,7 +74,8 @@ class Stage:
             event_reporter=EventReporter(self.recorder, self.recorder),
             wall_clock=lambda: self.now,
         )
-        executor, finisher = CloudExecutor(deps.event_reporter), Finisher(deps)
+        executor = CloudExecutor(deps.event_reporter)
+        finisher = Finisher(deps, DriftHistory(time.monotonic))
         binding, project_kind = IAMBindingController(NO_WORKLOADS), ProjectKind(self.projects_abandoned)
         kinds: dict[str, AnyKindReconciler] = {
             KEY.kind: KindReconciler(

@@ -8,6 +8,7 @@ from cloudrun_identity.api import (
     LedgerRole,
     ManagedProject,
     Origin,
+    ProjectOperator,
     Reason,
     RoleState,
 )
@@ -297,10 +298,21 @@ def test_object_takes_back_what_it_left_before_an_older_one(adoption: str) -> No
 
 
 def test_project_of_another_operator_is_not_used_by_its_neighbors() -> None:
-    cluster = FakeClusterState(project())
-    name, namespace = project().metadata.name, identity().metadata.namespace
-    assert other_project(name, namespace, cluster, "spec.projectRef") == project()
+    other = project()
+    operator = ProjectOperator(namespace="elsewhere", lease="cloudrun-identity")
+    other = other.model_copy(update={"status": other.status.replace(operator=operator)})
+    cluster = FakeClusterState(other)
+    name, namespace = other.metadata.name, identity().metadata.namespace
+    assert other_project(name, namespace, cluster, "spec.projectRef") == other
     cluster.operated_elsewhere = frozenset({name})
     found = other_project(name, namespace, cluster, "spec.projectRef")
     assert isinstance(found, Waiting)
     assert "belongs to another operator" in found.message
+
+
+def test_other_project_that_no_operator_has_claimed_yet_is_not_ready() -> None:
+    cluster = FakeClusterState(project())
+    cluster.operated_elsewhere = frozenset({"payments-prod"})  # the status names no operator
+    found = other_project("payments-prod", "payments", cluster, "spec.projectRef")
+    assert isinstance(found, Waiting)
+    assert "another operator" not in found.message

@@ -22,9 +22,11 @@ ENDED = ObservedLease(LeaseState.ENDED, "pod-a_1")
 UNKNOWN = ObservedLease(LeaseState.UNKNOWN, problem="403 Forbidden")
 NONE = LedgersOfProject({}, {})
 LEFT = LedgersOfProject({}, {"first": {"project-a": "1"}})
-IMPORTED = LedgersOfProject({"project-a": "1", "service-b": "2"}, {"first": {"project-a": "1"}})
-OUTDATED = LedgersOfProject({"project-a": "0"}, {"first": {"project-a": "1"}})
-INVALID = LedgersOfProject({"project-a": ""}, {"first": {"project-a": ""}})
+IMPORTED = LedgersOfProject(
+    {"project-a": lambda: "1", "service-b": lambda: "2"}, {"first": {"project-a": "1"}}
+)
+OUTDATED = LedgersOfProject({"project-a": lambda: "0"}, {"first": {"project-a": "1"}})
+INVALID = LedgersOfProject({"project-a": lambda: ""}, {"first": {"project-a": ""}})
 
 
 def decided(

@@ -1,7 +1,7 @@
 """A service account as declared and as seen."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from cloudrun_identity.api import (
@@ -143,3 +143,21 @@ class AccountSeen:
         if self.made:
             return account.unique_id == self.made
         return record.sent == AccountText(display_name=account.display_name, description=account.description)
+
+
+def created_account(want: AccountWant, unique_id: str, *, disabled: bool) -> ServiceAccount:
+    """Return an account with the text that the object creates it with."""
+    text = want.text
+    return ServiceAccount(
+        want.project_id, want.email, unique_id, text.display_name, text.description, disabled
+    )
+
+
+def updated_account(want: AccountWant, account: ServiceAccount) -> ServiceAccount:
+    """Return the account with the declared text. A field that the spec leaves unset stays as it is."""
+    spec = want.obj.spec
+    return replace(
+        account,
+        display_name=account.display_name if spec.display_name is None else spec.display_name,
+        description=account.description if spec.description is None else spec.description,
+    )

@@ -5,7 +5,7 @@ from typing import ClassVar, TypeAlias
 
 from cloudrun_identity.api import AccountLoss
 from cloudrun_identity.kube.event_recorder import EventType
-from cloudrun_identity.reconcile.steps import Action, StepEvent
+from cloudrun_identity.reconcile.steps import ABANDONED, Action, StepEvent
 
 # Actions that bring the account about
 
@@ -171,7 +171,7 @@ class LeaveBehind(Action):
         if not self.reason:
             return None
         message = f"Service account {self.email} is {self.reason}"
-        return StepEvent("Abandoned", message, EventType.WARNING)
+        return StepEvent(ABANDONED, message, EventType.WARNING)
 
 
 RecordAction: TypeAlias = (

@@ -30,7 +30,7 @@ from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey
 from cloudrun_identity.reconcile.grants.public_services import ineffective_roles, public_services
 from cloudrun_identity.reconcile.preconditions import other_project
 
-from .places import Place, declared_places, recorded_places
+from .places import Place, undeclared_places
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,8 @@ class Audit:
     """For each ManagedProject of usableFrom: whether the operator's account there may act as the account."""
     open_services: tuple[Workload, ...] = ()
     """Services that the identity has a role to call, and that allow unauthenticated calls."""
+    vacant: frozenset[Place] = frozenset()
+    """Recorded places of use that no object declares any more. No workload in them runs as the account."""
 
     @property
     def attached_to(self) -> tuple[AttachedWorkload, ...]:
@@ -87,17 +89,24 @@ class IdentityAuditor:
         """
         attached: list[Workload] = []
         unreadable: list[str] = []
-        places = _places(obj, account.project_id, cluster)
-        for project_id, location in sorted({*places, *_formerly_declared(obj, account, cluster)}):
+        undeclared = undeclared_places(obj, account, cluster)
+        used: set[Place] = set()
+        for place in sorted(_places(obj, account.project_id, cluster) | undeclared):
+            project_id, location = place.project_id, place.location
             for kind in WorkloadKind:
                 try:
-                    attached += await self._inventory.running_as(
+                    found = await self._inventory.running_as(
                         project_id, location, kind, account.name, max_age
                     )
                 except GoogleError as error:
+                    found = ()
+                    used.add(place)
                     unreadable.append(
                         f"{kind}s in {location} of {project_id} cannot be read: {error.message}"
                     )
+                if found:
+                    used.add(place)
+                    attached += found
         may_act = {
             project.metadata.name: await self._access.operator_access(
                 "iam.serviceAccounts.actAs", account, project.project_id, max_age
@@ -106,7 +115,14 @@ class IdentityAuditor:
         }
         keys = await self._unmanaged_keys(obj, account, unique_id, cluster, max_age)
         open_services = await public_services(invoked, self._inventory, max_age)
-        return Audit(tuple(sorted(attached)), keys, tuple(unreadable), may_act, open_services)
+        return Audit(
+            attached=tuple(sorted(attached)),
+            keys=keys,
+            unreadable=tuple(unreadable),
+            may_act=may_act,
+            open_services=open_services,
+            vacant=undeclared - used,
+        )
 
     async def _unmanaged_keys(
         self, obj: CloudRunIdentity, account: Target, unique_id: str, cluster: ClusterState, max_age: float
@@ -155,35 +171,18 @@ def _by_age(key: ListedKey) -> tuple[float, str]:
     return key.created.timestamp(), key.key_id
 
 
-def _places(obj: CloudRunIdentity, project_id: str, cluster: ClusterState) -> frozenset[tuple[str, str]]:
-    """Return the projects and locations in which workloads may run as the identity."""
+def _places(obj: CloudRunIdentity, project_id: str, cluster: ClusterState) -> frozenset[Place]:
+    """Return the places in which workloads may run as the identity, in projects that admit it now."""
     home = cluster.project(obj.spec.project_ref.name)
-    places = {(project_id, location) for location in (home.spec.locations if home else ())}
+    places = {Place(project_id, location) for location in (home.spec.locations if home else ())}
     for project in usable_projects(obj, cluster):
-        places |= {(project.project_id, location) for location in project.spec.locations}
+        places |= {Place(project.project_id, location) for location in project.spec.locations}
     for attachment in _attachments(obj, cluster):
         name, namespace = attachment.spec.project_ref.name, attachment.metadata.namespace
         workloads = other_project(name, namespace, cluster, "")
         if isinstance(workloads, ManagedProject):
-            places.add((workloads.project_id, attachment.spec.workload.location))
+            places.add(Place(workloads.project_id, attachment.spec.workload.location))
     return frozenset(places)
-
-
-def undeclared_places(obj: CloudRunIdentity, account: Target, cluster: ClusterState) -> frozenset[Place]:
-    """Return the recorded places of use that no object declares any more."""
-    recorded = recorded_places(cluster.account(obj))
-    if not recorded:
-        return recorded
-    return recorded - declared_places(obj, account.name, account.project_id, cluster)
-
-
-def _formerly_declared(
-    obj: CloudRunIdentity, account: Target, cluster: ClusterState
-) -> Iterator[tuple[str, str]]:
-    """Return the recorded places that no object declares any more, in projects that the operator manages."""
-    for place in undeclared_places(obj, account, cluster):
-        if cluster.project_on(place.project_id):
-            yield place.project_id, place.location
 
 
 def _attachments(obj: CloudRunIdentity, cluster: ClusterState) -> Iterator[IdentityAttachment]:

@@ -38,7 +38,7 @@ from cloudrun_identity.reconcile.steps import Plan
 from .account import AccountDeletion, AccountSeen, AccountWant
 from .actions import AccountAction
 from .advisory_conditions import cross_project, keys_audited, least_privilege, recommendations
-from .audit import Audit, IdentityAuditor, undeclared_places
+from .audit import Audit, IdentityAuditor
 from .execution import AccountExecutor
 from .grants import identity_grants, identity_references
 from .observation import AccountObserver
@@ -147,20 +147,9 @@ class CloudRunIdentityController:
         audit = await self._auditor.audit(
             want.obj, want.account.target, record.unique_id, invoked, want.cluster, max_age or interval
         )
-        return IdentitySeen(await self._with_unused(seen, want, audit), audit)
-
-    async def _with_unused(self, seen: AccountSeen, want: IdentityWant, audit: Audit) -> AccountSeen:
-        """Add the places that no object declares any more, if the audit found nothing there."""
-        attached = {(each.project_id, each.location) for each in audit.attached}
-        candidates = [
-            place
-            for place in undeclared_places(want.obj, want.account.target, want.cluster)
-            if (place.project_id, place.location) not in attached
-            and want.cluster.project_on(place.project_id)
-        ]
-        if not candidates:
-            return seen
-        return replace(seen, unused=await self._observer.unused(want.account, candidates))
+        if audit.vacant:
+            seen = replace(seen, unused=await self._observer.unused(want.account, audit.vacant))
+        return IdentitySeen(seen, audit)
 
     def describe(self, want: IdentityWant) -> str:
         """Return the name of the account as plans show it."""

@@ -13,7 +13,7 @@ from cloudrun_identity.gcp.unknown_outcomes import written_or_found
 from cloudrun_identity.reconcile.executor import ASSUMED_UNIQUE_ID
 from cloudrun_identity.reconcile.interfaces import Executed
 
-from .account import AccountSeen, AccountWant
+from .account import AccountSeen, AccountWant, created_account, updated_account
 from .account_records import creating, recorded, settled
 from .actions import (
     AccountAction,
@@ -82,18 +82,20 @@ class AccountExecutor:
         match action:
             case CreateAccount() | RetryCreate() | RecreateAccount():
                 record = creating(want, seen.record, self._deps.records.now())
-                account = _account(want, ASSUMED_UNIQUE_ID, disabled=False)
+                account = created_account(want, ASSUMED_UNIQUE_ID, disabled=False)
                 assumed = settled(record, account).replace(appeared_time=None)
                 return await self._put(want, AccountSeen(account), assumed)
             case UndeleteAccount():
                 record = seen.known_record
-                account = _updated(want, _account(want, record.unique_id, disabled=record.disabled))
+                account = updated_account(
+                    want, created_account(want, record.unique_id, disabled=record.disabled)
+                )
                 return await self._put(want, AccountSeen(account), settled(record, account))
             case RecordLoss():
                 recorded = await self._record(action, want, seen)
                 return replace(recorded, good_reads=GOOD_READS)
             case UpdateAccount():
-                return replace(seen, account=_updated(want, seen.known_account))
+                return replace(seen, account=updated_account(want, seen.known_account))
             case SwitchAccount(disable=disable):
                 return await self._switched(want, seen, disable=disable)
             case DisableBeforeDelete():
@@ -242,7 +244,7 @@ class AccountExecutor:
         await self._deps.service_accounts.patch(
             want.project_id, before.unique_id, display_name=spec.display_name, description=spec.description
         )
-        after = _updated(want, before)
+        after = updated_account(want, before)
         self._wrote(want, before, after)
         return replace(seen, account=after)
 
@@ -290,20 +292,3 @@ class AccountExecutor:
         """Note what was sent: the reply echoes less, and a read may not show it yet."""
         self._deps.inventory.invalidate_account(want.project_id, before.email)
         self._deps.recent.wrote(before, after)
-
-
-def _account(want: AccountWant, unique_id: str, *, disabled: bool) -> ServiceAccount:
-    """Return an account with the text that the object creates it with."""
-    text = want.text
-    return ServiceAccount(
-        want.project_id, want.email, unique_id, text.display_name, text.description, disabled
-    )
-
-
-def _updated(want: AccountWant, account: ServiceAccount) -> ServiceAccount:
-    spec = want.obj.spec
-    return replace(
-        account,
-        display_name=account.display_name if spec.display_name is None else spec.display_name,
-        description=account.description if spec.description is None else spec.description,
-    )

@@ -220,11 +220,12 @@ def _left_keys(want: AccountWant, cluster: ClusterState) -> Iterable[str]:
     """Return the keys of the account that IdentityKeys left for their users, in words."""
     for record in cluster.ledger(want.target).key_ring.left:
         yield f"a client with key {record.id}, which IdentityKey {record.owner} left"
-    identity = ObjectKey.of(want.obj)
-    for key in cluster.objects(IdentityKey):
-        leaves = key.is_deleting and key.spec.deletion_policy is KeyDeletionPolicy.ABANDON
-        if leaves and ObjectKey.of(key) in set(cluster.referrers(identity)):
-            yield f"{ObjectKey.of(key)}, which leaves its keys"
+    for referrer in sorted(cluster.referrers(ObjectKey.of(want.obj))):
+        if referrer.kind != IdentityKey.__name__:
+            continue
+        key = cluster.key(referrer.namespace, referrer.name)
+        if key and key.is_deleting and key.spec.deletion_policy is KeyDeletionPolicy.ABANDON:
+            yield f"{referrer}, which leaves its keys"
 
 
 def _same(one: str, other: str) -> bool:

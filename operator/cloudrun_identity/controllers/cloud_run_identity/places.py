@@ -15,9 +15,11 @@ from cloudrun_identity.api import (
 )
 from cloudrun_identity.api.ledger_records import MAX_PLACES
 from cloudrun_identity.iam.admission import Admitted, may_use_project
+from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.principals import lower_email
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey, account_key
 from cloudrun_identity.reconcile.guardrail_checks import guardrail_facts
+from cloudrun_identity.reconcile.preconditions import is_suspended
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -48,6 +50,23 @@ def declared_places(
 def recorded_places(record: LedgerAccount | None) -> frozenset[Place]:
     """Return the places that the record of an account names."""
     return frozenset(map(Place.parse, record.used_in)) if record else frozenset()
+
+
+def undeclared_places(obj: CloudRunIdentity, account: Target, cluster: ClusterState) -> frozenset[Place]:
+    """Return the recorded places of use that no object declares any more, in projects that may be read now.
+
+    The operator reads nothing in a suspended project, or in one of another operator.
+    """
+    recorded = recorded_places(cluster.account(obj))
+    if not recorded:
+        return recorded
+    undeclared = recorded - declared_places(obj, account.name, account.project_id, cluster)
+    return frozenset(place for place in undeclared if _may_read(place.project_id, cluster))
+
+
+def _may_read(project_id: str, cluster: ClusterState) -> bool:
+    project = cluster.project_on(project_id)
+    return project is not None and cluster.operates(project) and not is_suspended(project, project)
 
 
 def unreachable(

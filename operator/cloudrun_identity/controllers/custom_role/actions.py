@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
 from cloudrun_identity.kube.event_recorder import EventType
-from cloudrun_identity.reconcile.steps import Action, StepEvent
+from cloudrun_identity.reconcile.steps import ABANDONED, Action, StepEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,29 +62,26 @@ class RecordDeletion(Action):
 
 
 @dataclass(frozen=True, slots=True)
-class LeaveRole(Action):
-    """Record that the role is left, and by which object."""
+class EndRecord(Action):
+    """Base of the actions that end the management of a role that remains."""
 
     reason: str = ""
-    """Reason for leaving a role that the spec asks to delete; empty if the spec asks to leave it."""
+    """Reason for leaving a role that the spec asks to delete; empty if the spec does not ask for that."""
 
     @property
     def event(self) -> StepEvent | None:
         """Event about a role that is left because members hold it."""
-        return StepEvent("Abandoned", self.reason, EventType.WARNING) if self.reason else None
+        return StepEvent(ABANDONED, self.reason, EventType.WARNING) if self.reason else None
 
 
 @dataclass(frozen=True, slots=True)
-class ForgetRole(Action):
+class LeaveRole(EndRecord):
+    """Record that the role is left, and by which object."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetRole(EndRecord):
     """Remove the record of the role."""
-
-    reason: str = ""
-    """Reason for leaving a role that the spec asks to delete; empty if it is not left."""
-
-    @property
-    def event(self) -> StepEvent | None:
-        """Event about a role that is left because members hold it."""
-        return StepEvent("Abandoned", self.reason, EventType.WARNING) if self.reason else None
 
 
 RoleAction: TypeAlias = (

@@ -14,7 +14,7 @@ from cloudrun_identity.iam.admission import Denied
 from cloudrun_identity.kube.event_recorder import EventType
 from cloudrun_identity.reconcile.cluster_state import project_key
 from cloudrun_identity.reconcile.references import missing
-from cloudrun_identity.reconcile.steps import Action, Change, NoAction, StepEvent, Wait
+from cloudrun_identity.reconcile.steps import ABANDONED, Action, Change, NoAction, StepEvent, Wait
 
 from .attachment import DetachmentWant, WorkloadSeen, account_text, may_attach, may_run_as, same_account
 from .rollout import poll_after
@@ -143,12 +143,12 @@ def _left(want: DetachmentWant, record: LedgerAttachment | None) -> StepEvent | 
         return None
     account = account_text(record.service_account)
     message = f"{want.obj.spec.workload} is left as it is: the attachment made it run as {account}"
-    return StepEvent("Abandoned", message)
+    return StepEvent(ABANDONED, message)
 
 
 def _leave(want: DetachmentWant, why: str) -> ForgetAttachment:
     message = f"{want.obj.spec.workload} is left as it is: {why}"
-    return _forget(want, StepEvent("Abandoned", message, EventType.WARNING))
+    return _forget(want, StepEvent(ABANDONED, message, EventType.WARNING))
 
 
 def _forget(want: DetachmentWant, warning: StepEvent | None = None) -> ForgetAttachment:

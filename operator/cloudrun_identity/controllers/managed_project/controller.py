@@ -74,7 +74,7 @@ class ManagedProjectController:
         wall_clock: Callable[[], datetime],
         powerful_accounts: PowerfulAccounts,
         removals: Callable[[str], Budget],
-        repeated_drift: Callable[[str, float], tuple[RepeatedDrift, ...]] = lambda *_: (),
+        repeated_drift: Callable[[str, float], tuple[RepeatedDrift, ...]],
     ) -> None:
         """Initialize the kind.
 

@@ -12,10 +12,11 @@ from cloudrun_identity.controllers.cloud_run_identity.controller import (
 )
 from cloudrun_identity.controllers.cloud_run_identity.execution import AccountExecutor
 from cloudrun_identity.controllers.cloud_run_identity.observation import AccountDependencies, AccountObserver
+from cloudrun_identity.controllers.cloud_run_identity.places import undeclared_places
 from cloudrun_identity.controllers.cloud_run_identity.propagation import PropagationTracker, RecentWrites
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.ledger.model import Ledger
-from cloudrun_identity.reconcile.cluster_state import ObjectKey
+from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey
 from cloudrun_identity.reconcile.outcomes import Outcome
 from cloudrun_identity.reconcile.preconditions import Allowed
 from cloudrun_identity.reconcile.progress import Progress
@@ -28,10 +29,18 @@ OWNER = "payments/checkout"
 
 
 class NoAudit:
-    """An auditor without findings."""
+    """An auditor that finds no workload and no key."""
 
-    async def audit(self, *args: object) -> Audit:
-        return Audit()
+    async def audit(
+        self,
+        obj: CloudRunIdentity,
+        account: Target,
+        unique_id: str,
+        invoked: object,
+        cluster: ClusterState,
+        max_age: float,
+    ) -> Audit:
+        return Audit(vacant=undeclared_places(obj, account, cluster))
 
 
 class Roles:

@@ -3,8 +3,11 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from cloudrun_identity.api import IdentityAttachment, KeyState, LedgerKey, LedgerKeyAttempt, TargetKind
 from cloudrun_identity.controllers.cloud_run_identity.audit import Audit, IdentityAuditor, unmanaged_keys
+from cloudrun_identity.controllers.cloud_run_identity.places import Place
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.gcp.permission_checks import AccessState
 from cloudrun_identity.iam.grants import Target
@@ -12,7 +15,7 @@ from cloudrun_identity.iam.listed_keys import ListedKey
 from cloudrun_identity.ledger.keys import KeyRing
 from cloudrun_identity.reconcile.cluster_state import ObjectKey, identity_key
 from tests.unit.controllers.cloud import PROJECT_ID, FakeRun, FakeServiceAccounts, fault, inventory
-from tests.unit.controllers.cluster_state import EMAIL, FakeClusterState, identity, parsed, project
+from tests.unit.controllers.cluster_state import EMAIL, FakeClusterState, identity, parsed, project, record
 
 from .test_observation import ATTACHMENT, RUN_PROJECT
 
@@ -42,11 +45,19 @@ class FakeKeys:
         return {"k1": ListedKey("k1", datetime(2026, 1, 1, tzinfo=UTC))}
 
 
-async def audit(run: FakeRun, access: FakeAccess, *objects: Any, **spec: Any) -> Audit:
+async def audit(
+    run: FakeRun,
+    access: FakeAccess,
+    *objects: Any,
+    used_in: tuple[str, ...] = (),
+    elsewhere: frozenset[str] = frozenset(),
+    **spec: Any,
+) -> Audit:
     obj = identity(**spec)
-    cluster = FakeClusterState(obj, *objects)
+    cluster = FakeClusterState(obj, *objects, accounts=[record(used_in=used_in)])
     attachments = {ObjectKey.of(each) for each in objects if isinstance(each, IdentityAttachment)}
     cluster.references = {identity_key("payments", "checkout"): attachments}
+    cluster.operated_elsewhere = elsewhere
     auditor = IdentityAuditor(
         inventory(FakeServiceAccounts(), run, lambda: 1000.0),
         access,
@@ -77,6 +88,31 @@ async def test_location_that_cannot_be_read_is_reported() -> None:
     assert len(found.attached) == 1
     assert found.unreadable
     assert all("us-east1" in each for each in found.unreadable)
+
+
+FORMERLY_USED: dict[str, Any] = {"used_in": ("run-prod-5678/us-east1", "run-prod-5678/us-west1")}
+
+
+async def test_recorded_place_is_vacant_if_it_was_read_and_nothing_runs_there() -> None:
+    run = FakeRun()
+    run.services = {("us-west1", "web"): EMAIL}
+    found = await audit(run, FakeAccess(), project(), parsed(RUN_PROJECT), **FORMERLY_USED)
+    assert found.vacant == {Place("run-prod-5678", "us-east1")}
+    assert len(found.attached) == 1
+    run.unreadable = {"us-east1"}
+    assert not (await audit(run, FakeAccess(), project(), parsed(RUN_PROJECT), **FORMERLY_USED)).vacant
+
+
+@pytest.mark.parametrize(
+    ("closed", "elsewhere"), [({"suspend": True}, frozenset()), ({}, frozenset({"run-prod"}))]
+)
+async def test_nothing_is_read_in_a_project_that_is_suspended_or_of_another_operator(
+    closed: dict[str, Any], elsewhere: frozenset[str]
+) -> None:
+    run, other = FakeRun(), parsed(RUN_PROJECT, **closed)
+    found = await audit(run, FakeAccess(), project(), other, elsewhere=elsewhere, **FORMERLY_USED)
+    assert "run-prod-5678" not in {project_id for project_id, _ in run.looked_at}
+    assert not found.vacant
 
 
 async def test_operator_identity_is_checked_in_each_usable_project() -> None:
