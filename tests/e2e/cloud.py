@@ -181,6 +181,10 @@ class Cloud:
         """Make new revisions of a workload fail with this message; empty to end that."""
         self._edit({"workload": full_name(workload), "failsToStart": message})
 
+    def create_resource(self, full_name: str, project: str) -> None:
+        """Create a secret, bucket, topic or the like in a project."""
+        self._edit({"resource": full_name, "create": project})
+
     def set_switches(self, **switches: Any) -> None:
         """Set switches, such as `operationTime="3s"`."""
         self._control("PATCH", "switches", switches)
@@ -275,7 +279,12 @@ class Cloud:
 
 
 def full_name(resource: str) -> str:
-    """Return the full name, such as `//cloudresourcemanager.googleapis.com/projects/P`."""
+    """Return the full name of a resource, such as `//cloudresourcemanager.googleapis.com/projects/P`.
+
+    A full name is returned as it is.
+    """
+    if resource.startswith("//"):
+        return resource
     return f"//{HOSTS[resource.split('/')[-2]]}/{resource}"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from cloudrun_identity.gcp.permissions import FEATURES
+from cloudrun_identity.gcp.permissions import ABOVE_PROJECTS, FEATURES
 from tests.e2e.cloud import Cloud
 from tests.e2e.cluster import Cluster
 from tests.e2e.commands import run_cli
@@ -22,6 +22,7 @@ OPERATOR = "operator@acme-ops.iam.gserviceaccount.com"
 """Account with which the operator calls Google Cloud."""
 
 ORGANIZATION = "organizations/334455667788"
+FOLDER = "folders/556677889900"
 ROLE = f"{ORGANIZATION}/roles/cloudrunIdentity"
 """Role of the operator's account in the organization."""
 
@@ -182,7 +183,8 @@ def with_operator(seed: Mapping[str, Any]) -> Mapping[str, Any]:
 
     Projects that tests name are created in it.
     """
-    permissions = {permission for each in FEATURES.values() for permission in each}
+    features = {**FEATURES, **ABOVE_PROJECTS}
+    permissions = {permission for each in features.values() for permission in each}
     organization = {
         "organizationID": ORGANIZATION.partition("/")[2],
         "roles": [{"roleID": "cloudrunIdentity", "permissions": sorted(permissions)}],
@@ -193,5 +195,6 @@ def with_operator(seed: Mapping[str, Any]) -> Mapping[str, Any]:
         **seed,
         "defaultParent": ORGANIZATION,
         "organizations": [organization],
+        "folders": [{"folderID": FOLDER.partition("/")[2], "parent": ORGANIZATION}],
         "projects": [{"parent": ORGANIZATION, **project} for project in [own, *seed["projects"]]],
     }

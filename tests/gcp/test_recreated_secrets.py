@@ -22,7 +22,7 @@ async def bench() -> AsyncIterator[Bench]:
 
 
 def recreate(bench: Bench, *grants: Grant) -> None:
-    bench.emulator.edit({"secret": SECRET.full_name, "recreate": True})
+    bench.emulator.edit({"resource": SECRET.full_name, "recreate": True})
     if grants:
         added = [{"role": grant.role, "member": grant.member} for grant in grants]
         bench.emulator.edit({"policy": SECRET.full_name, "add": added})

@@ -82,6 +82,16 @@ grants:
     conditions: ["true"]
     claim: true
     namespaces: ["*"]
+other-targets:
+  grants:
+  - {roles: ["*"], targetKinds: [StorageBucket], names: ["pay-*"], members: ["*"], namespaces: ["*"]}
+  - roles: ["*"]
+    targetKinds: [KMSCryptoKey]
+    names: ["ring/*"]
+    locations: [us]
+    members: ["*"]
+    namespaces: ["*"]
+  - {roles: ["*"], targetKinds: [Folder], names: ["42"], members: ["*"], namespaces: [payments, mallory]}
 own-grants: {grants: [{roles: [roles/browser], members: ["*"], targetKinds: [Project]}]}
 no-default-grants: {defaultGrants: false}
 """
@@ -143,6 +153,16 @@ _OBJECTS = """
 - kind: IAMBinding
   spec: {role: roles/run.developer, target: {kind: Service, location: us-central1, name: web-shop}}
 - {kind: IAMBinding, spec: {role: roles/run.invoker, target: {kind: Job, location: us-central1, name: night}}}
+- {kind: IAMBinding, spec: {role: roles/storage.objectViewer, target: {kind: StorageBucket, name: pay-out}}}
+- {kind: IAMBinding, spec: {role: roles/storage.objectViewer, target: {kind: StorageBucket, name: out}}}
+- kind: IAMBinding
+  spec: {role: roles/cloudkms.viewer, target: {kind: KMSCryptoKey, location: us, keyRing: ring, name: cards}}
+- kind: IAMBinding
+  spec: {role: roles/cloudkms.viewer, target: {kind: KMSCryptoKey, location: us, keyRing: other, name: ring}}
+- kind: IAMBinding
+  spec: {role: roles/spanner.viewer, target: {kind: SpannerDatabase, instance: orders, name: main}}
+- {kind: IAMBinding, spec: {role: roles/viewer, target: {kind: Folder, name: "42"}}}
+- {kind: IAMBinding, spec: {role: roles/viewer, target: {kind: Folder, name: "43"}}}
 """
 
 _REFERENCES: Mapping[str, Manifest] = {
@@ -209,7 +229,11 @@ def decisions(project: ManagedProject, raw: Manifest) -> list[Decision]:
 def _request(project: ManagedProject, binding: IAMBinding) -> GrantRequest:
     spec, condition = binding.spec, binding.spec.condition
     target = Target(
-        TargetKind(spec.target.kind), project.project_id, spec.target.location or "", spec.target.name or ""
+        TargetKind(spec.target.kind),
+        project.project_id,
+        spec.target.location or "",
+        spec.target.name or "",
+        spec.target.parent,
     )
     return GrantRequest(
         namespace=binding.metadata.namespace,

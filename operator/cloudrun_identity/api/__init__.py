@@ -148,15 +148,13 @@ from .status import (
     Reason,
     ReconciledStatus,
 )
-from .target_kinds import (
-    TARGET_KINDS,
+from .target_descriptor import (
     NamedBy,
     TargetKind,
     TargetKindDescriptor,
     UniqueIDField,
-    kinds_where,
-    target_text,
 )
+from .target_kinds import TARGET_KINDS, kinds_where, target_text
 
 KINDS: Final[Mapping[str, type[Resource]]] = MappingProxyType(
     {

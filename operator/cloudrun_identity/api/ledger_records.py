@@ -11,7 +11,8 @@ from .identity_key import KeyState
 from .ledger_fields import SORTED, ObjectOwner, OptionalOwner, Text, UniqueID, no_items, of_form, unset
 from .schema import SET, ApiModel, Clipped, Timestamp
 from .spec import Origin
-from .target_kinds import TargetKind, target_text
+from .target_descriptor import TargetKind
+from .target_kinds import target_text
 
 MAX_ROLES: Final = 300
 """Maximum number of custom roles in a ledger: as many as a project can have, with deleted ones."""
@@ -43,7 +44,11 @@ _Place = Annotated[str, Field(max_length=192), of_form("PROJECT/LOCATION")]
 
 def _text_of(target: dict[str, Any]) -> str:
     return target_text(
-        target["kind"], project_id=target["project_id"], location=target["location"], name=target["name"]
+        target["kind"],
+        project_id=target["project_id"],
+        location=target["location"],
+        parent=target["parent"],
+        name=target["name"],
     )
 
 
@@ -55,7 +60,9 @@ class LedgerTarget(ApiModel):
     project_id: Annotated[str, Field(max_length=128)]
     """ID of the project of the resource."""
     location: Annotated[str, Field(max_length=63)] = unset()
-    """Location of a Cloud Run resource."""
+    """Location of the resource, for a kind with locations."""
+    parent: Annotated[str, Field(max_length=64)] = unset()
+    """Name of the resource of the project that contains the resource, such as a key ring."""
     name: Annotated[str, Field(max_length=255)] = unset()
     """Name of the resource; for a service account its e-mail. Unset for a project."""
     full_name: Text

@@ -13,6 +13,7 @@ ACTING_ROLES: Final = (USER, TOKEN_CREATOR, OPEN_ID_TOKEN_CREATOR, WORKLOAD_IDEN
 INVOKER: Final = "roles/run.invoker"
 """Role on a Cloud Run workload that lets its holder call a service or run a job."""
 
+PUBLISHER: Final = "roles/pubsub.publisher"
 SECRET_ACCESSOR: Final = "roles/secretmanager.secretAccessor"  # noqa: S105 - a role
 """Role to read the values of a secret."""
 

@@ -11,10 +11,12 @@ from pydantic import Field, model_validator
 
 from .references import WorkloadKind, cel_list, listed
 from .schema import SET, ApiModel, Rule, cel_string, matches
-from .target_kinds import TargetKind, kinds_where
+from .target_descriptor import TargetKind
+from .target_kinds import kinds_where
 
 _BY_NAME_ONLY = kinds_where(lambda kind: kind.is_admitted_by_name_only)
-_WITHOUT_LOCATION = kinds_where(lambda kind: not kind.is_regional)
+_LITERAL = kinds_where(lambda kind: kind.contains_projects)
+_WITHOUT_LOCATION = kinds_where(lambda kind: not kind.has_location)
 
 MAX_ENTRIES: Final = 1024
 """Maximum length of a list of guardrail entries. Such lists grow with the number of teams."""
@@ -80,25 +82,36 @@ class GrantAdmission(ApiModel):
             field_path=".locations",
             reason="FieldValueForbidden",
         ),
+        Rule(
+            "!has(self.targetKinds) || has(self.namespaces) || "
+            + " && ".join(f"!({cel_string(kind)} in self.targetKinds)" for kind in _LITERAL),
+            f"must be set where targetKinds contains {listed(_LITERAL, 'or')}: name each namespace",
+            field_path=".namespaces",
+            reason="FieldValueRequired",
+        ),
     )
 
     roles: Globs
     """Patterns of roles. Basic roles (such as roles/owner) match only where they are listed literally."""
-    target_kinds: Annotated[tuple[TargetKind, ...], Field(min_length=1, max_length=8), SET] | None = None
+    target_kinds: (
+        Annotated[tuple[TargetKind, ...], Field(min_length=1, max_length=len(TargetKind)), SET] | None
+    ) = None
     """Kinds of targets. Required. An entry without this field was stored by an earlier version and admits
     nothing."""
     names: Globs | None = None
-    """Patterns of target names: the ID of a project, the account ID of a service account, the name of any
-    other target. If unset, every name matches."""
+    """Patterns of target names: the ID of a project, the account ID of a service account, INSTANCE/NAME of a
+    Spanner database, KEYRING/NAME of a crypto key, the name of any other target. If unset, every name
+    matches. A folder or organization matches only where its number is listed literally."""
     locations: Globs | None = None
-    """Patterns of locations of Cloud Run targets. If unset, every location matches."""
+    """Patterns of locations of targets. If unset, every location matches."""
     members: Globs
     """Patterns of members. A principal is written as in IAM, a CloudRunIdentity as `identity:NAMESPACE/NAME`;
     `identities` matches every CloudRunIdentity. Public and type-wide members match only where they are listed
     literally."""
     namespaces: EntryNamespaces | None = None
     """Patterns of namespaces of the objects that declare the grant; `*` is every admitted namespace. Required
-    unless exactly one namespace may use the project."""
+    unless exactly one namespace may use the project. For a folder or organization, patterns match
+    nothing."""
     conditions: (
         Annotated[
             tuple[Annotated[str, Field(min_length=1, max_length=2048)], ...],

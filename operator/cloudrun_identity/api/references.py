@@ -8,7 +8,8 @@ from pydantic import Field
 
 from .predefined_roles import LEGACY_BASIC_ROLES
 from .schema import ApiModel, Rule, cel_string, exactly_one_of, matches
-from .target_kinds import TARGET_KINDS, WORKLOAD_FORM, NamedBy, NameForm, TargetKind, kinds_where
+from .target_descriptor import NamedBy, NameForm, ParentField, TargetKind
+from .target_kinds import TARGET_KINDS, WORKLOAD_FORM, kinds_where
 
 ObjectName = Annotated[str, Field(min_length=1, max_length=253)]
 NamespaceName = Annotated[str, Field(min_length=1, max_length=63)]
@@ -52,7 +53,17 @@ Location = Annotated[
     matches(r"^[a-z]+(-[a-z]+)+[0-9]+$", "must be a Cloud Run location, such as europe-west1"),
 ]
 
+TargetLocation = Annotated[
+    str,
+    Field(max_length=63),
+    matches(
+        r"^[a-z]+(-[a-z]+)*[0-9]*$",
+        "must be a region or a multi-region of Google Cloud, such as europe-west1, eur4, us or global",
+    ),
+]
+
 MAX_TARGET_NAME: Final = 255
+MAX_PARENT_NAME: Final = 64
 MAX_WORKLOAD_NAME: Final = 63
 
 
@@ -77,14 +88,35 @@ def _set_for(field: str, kinds: tuple[TargetKind, ...]) -> Rule:
     )
 
 
+def _same_form(first: NameForm, second: NameForm) -> bool:
+    return (first.pattern, first.message) == (second.pattern, second.message)
+
+
 def _of_form(form: NameForm) -> Rule:
     """Require names of the kinds with this form to match it."""
-    kinds = kinds_where(lambda kind: kind.name_form is not None and kind.name_form.pattern == form.pattern)
+    kinds = kinds_where(lambda kind: kind.name_form is not None and _same_form(kind.name_form, form))
     return Rule(
         f"!has(self.name) || !(self.kind in {cel_list(kinds)})"
         f" || self.name.matches({cel_string(form.pattern)})",
         form.message,
         field_path=".name",
+    )
+
+
+def _nested_by(field: ParentField) -> tuple[TargetKind, ...]:
+    """Return the kinds whose targets are named with this field."""
+    return kinds_where(lambda kind: kind.parent is not None and kind.parent.name == field.name)
+
+
+def _of_parent_form(field: ParentField) -> Rule:
+    """Require the name of a containing resource to match its form."""
+    form = field.name_form
+    return Rule(
+        f"!has(self.{field.name})"
+        f" || (self.{field.name}.matches({cel_string(form.pattern)})"
+        f" && size(self.{field.name}) <= {form.max_length})",
+        f"{form.message}; at most {form.max_length} characters",
+        field_path=f".{field.name}",
     )
 
 
@@ -102,15 +134,20 @@ def _length_rules(bound: int) -> tuple[Rule, ...]:
 
 
 _NAME_FORMS: Final = {
-    descriptor.name_form.pattern: descriptor.name_form
+    (descriptor.name_form.pattern, descriptor.name_form.message): descriptor.name_form
     for descriptor in TARGET_KINDS.values()
     if descriptor.name_form is not None
 }
-"""Each form of names once, by its pattern."""
+"""Each form of names once, by its pattern and message."""
 
 _BY_IDENTITY: Final = kinds_where(lambda kind: kind.named_by is NamedBy.IDENTITY)
 _BY_NAME: Final = kinds_where(lambda kind: kind.named_by is NamedBy.NAME)
-_REGIONAL: Final = kinds_where(lambda kind: kind.is_regional)
+_WITH_LOCATION: Final = kinds_where(lambda kind: kind.has_location)
+
+_PARENTS: Final = {
+    descriptor.parent.name: descriptor.parent for descriptor in TARGET_KINDS.values() if descriptor.parent
+}
+"""Each field that names a containing resource once, by its name."""
 _WITHOUT_CONDITIONS: Final = kinds_where(lambda kind: not kind.accepts_conditions)
 
 
@@ -203,6 +240,9 @@ class WorkloadKind(StrEnum):
     WORKER_POOL = "WorkerPool"
 
 
+_WORKLOADS: Final = frozenset(kind.value for kind in WorkloadKind)
+
+
 class TargetRef(ApiModel):
     """TargetRef identifies the resource that a role is granted on."""
 
@@ -214,22 +254,39 @@ class TargetRef(ApiModel):
             f"exactly one of identityRef, email must be set for kind {listed(_BY_IDENTITY)}, "
             "and neither for others",
         ),
-        _set_for("location", _REGIONAL),
+        _set_for("location", _WITH_LOCATION),
+        *(_set_for(field.name, _nested_by(field)) for field in _PARENTS.values()),
         _set_for("name", _BY_NAME),
+        *map(_of_parent_form, _PARENTS.values()),
         *map(_of_form, _NAME_FORMS.values()),
         *_length_rules(MAX_TARGET_NAME),
     )
 
     kind: TargetKind
     """Kind of the resource. It decides which of the other fields must be set."""
-    location: Location | None = None
-    """Location of a Cloud Run resource."""
+    location: TargetLocation | None = None
+    """Region or multi-region of the resource."""
+    key_ring: Annotated[str, Field(max_length=MAX_PARENT_NAME)] | None = None
+    """Name of the key ring that contains a crypto key."""
+    instance: Annotated[str, Field(max_length=MAX_PARENT_NAME)] | None = None
+    """ID of the instance that contains a database."""
     name: Annotated[str, Field(max_length=MAX_TARGET_NAME)] | None = None
-    """Name of a Cloud Run resource or ID of a secret."""
+    """Name of the resource within its project, location, key ring or instance. The number of a folder or
+    organization."""
     identity_ref: LocalIdentityRef | None = None
     """CloudRunIdentity whose service account is the target."""
     email: ServiceAccountEmail | None = None
     """E-mail of the service account. guardrails.accounts of the ManagedProject must list it."""
+
+    @property
+    def parent(self) -> str:
+        """Name of the resource that contains the target; empty if the project contains it."""
+        return self.key_ring or self.instance or ""
+
+    @property
+    def workload_location(self) -> str:
+        """Location of a Cloud Run workload; empty for other kinds."""
+        return (self.location or "") if self.kind.value in _WORKLOADS else ""
 
 
 class WorkloadRef(ApiModel):

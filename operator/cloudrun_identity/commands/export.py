@@ -27,6 +27,15 @@ from .google import google_clients, google_options, one_line_errors
     help="Secret to export the IAM policy of; repeatable.",
 )
 @click.option(
+    "--target",
+    "targets",
+    metavar="KIND/NAME",
+    multiple=True,
+    help="Other resource to export the IAM policy of, such as StorageBucket/NAME, "
+    "CloudTasksQueue/LOCATION/NAME, SpannerDatabase/INSTANCE/NAME or KMSCryptoKey/LOCATION/KEYRING/NAME; "
+    "repeatable.",
+)
+@click.option(
     "--without",
     metavar="EMAIL",
     multiple=True,
@@ -44,6 +53,7 @@ def export(
     project: str,
     locations: tuple[str, ...],
     secrets: tuple[str, ...],
+    targets: tuple[str, ...],
     without: tuple[str, ...],
     namespace: str | None,
     output: Path | None,
@@ -59,6 +69,7 @@ def export(
     from cloudrun_identity.exporting.export import export as exported
     from cloudrun_identity.exporting.names import object_name
     from cloudrun_identity.exporting.survey import survey
+    from cloudrun_identity.iam.grants import Target, parse_target
 
     namespace = namespace or object_name(project)
     if not _NAMESPACE.fullmatch(namespace):
@@ -67,9 +78,15 @@ def export(
             param_hint="--namespace",
         )
 
+    try:
+        named = {parse_target(text, project) for text in targets}
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--target") from None
+    named |= {Target.secret(project, secret) for secret in secrets}
+
     async def read() -> Export:
         async with google_clients(google_endpoint, google_token_file) as clients:
-            found = await survey(clients, project, locations, secrets)
+            found = await survey(clients, project, locations, named)
             return exported(found, namespace, frozenset({*without, clients.identity} - {""}))
 
     with one_line_errors():

@@ -1,12 +1,18 @@
 """The gcloud commands that grant the operator the permissions that it needs in a project."""
 
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from cloudrun_identity.api import TARGET_KINDS, KeyAdmission, ManagedProject, TargetKind
+from cloudrun_identity.api import TARGET_KINDS, ManagedProject, TargetKind, kinds_where
 from cloudrun_identity.api.predefined_roles import TOKEN_CREATOR, USER
-from cloudrun_identity.gcp.permissions import ACCOUNT_PERMISSIONS, CUSTOM_ROLES, FEATURES, KEYS
+from cloudrun_identity.gcp.permissions import (
+    ABOVE_PROJECTS,
+    ACCOUNT_PERMISSIONS,
+    CUSTOM_ROLES,
+    FEATURES,
+    needed,
+)
 from cloudrun_identity.iam.delegation import delegation, entries_on
 
 ROLE = "cloudrunIdentityOperator"
@@ -54,6 +60,7 @@ def commands(project: ManagedProject, operator: str, own: OwnAccounts | None = N
         yield from _on_the_project(project, member)
     if own:
         yield from _on_accounts(project_id, own, plain & ACCOUNT_PERMISSIONS, member)
+    yield from _above_the_project(project, member)
 
 
 def additions(project: ManagedProject, operator: str, missing: Iterable[str]) -> Iterator[str]:
@@ -68,21 +75,6 @@ def additions(project: ManagedProject, operator: str, missing: Iterable[str]) ->
         yield from _binding(project_id, ROLE, member, "--condition=None")
     if SET_POLICY in permissions and GRANTS_ON_PROJECT in needed(project):
         yield from _on_the_project(project, member)
-
-
-def needed(project: ManagedProject) -> tuple[str, ...]:
-    """Return the features that the project's guardrails allow to use."""
-    unused = set()
-    if not project.spec.guardrails.custom_roles.permissions:
-        unused.add(CUSTOM_ROLES)
-    if project.spec.guardrails.keys is KeyAdmission.DENIED:
-        unused.add(KEYS)
-    unused |= {
-        descriptor.feature
-        for kind, descriptor in TARGET_KINDS.items()
-        if not descriptor.default_roles and not entries_on(project, kind)
-    }
-    return tuple(feature for feature in FEATURES if feature not in unused)
 
 
 def _on_the_project(project: ManagedProject, member: str) -> Iterator[str]:
@@ -100,6 +92,36 @@ def _on_the_project(project: ManagedProject, member: str) -> Iterator[str]:
     yield f'expression: "{admitted.expression}"'
     yield "EOF"
     yield from _binding(project.project_id, GRANTING_ROLE, member, "--condition-from-file=condition.yaml")
+
+
+def _above_the_project(project: ManagedProject, member: str) -> Iterator[str]:
+    """Yield the grants on the folders and organizations that the guardrails list."""
+    for kind in kinds_where(lambda kind: kind.contains_projects):
+        descriptor = TARGET_KINDS[kind]
+        collection = descriptor.resource_pattern.partition("/")[0]
+        numbers = {name for entry in entries_on(project, kind) for name in entry.names or ()}
+        for number in sorted(numbers):
+            yield (
+                f"# {', '.join(ABOVE_PROJECTS[descriptor.feature])}: in a role of the organization, or in "
+                "this one"
+            )
+            yield (
+                f"gcloud {_GROUPS[collection]} add-iam-policy-binding {shlex.quote(number)} "
+                f"--member={shlex.quote(member)} --role={_ADMINS[collection]} --condition=None"
+            )
+
+
+_GROUPS: Mapping[str, str] = {
+    "folders": "resource-manager folders",
+    "organizations": "organizations",
+}
+"""gcloud's command groups, by collection."""
+
+_ADMINS: Mapping[str, str] = {
+    "folders": "roles/resourcemanager.folderIamAdmin",
+    "organizations": "roles/resourcemanager.organizationAdmin",
+}
+"""Predefined roles with the permissions to change the policy, by collection."""
 
 
 def _on_accounts(project_id: str, own: OwnAccounts, permissions: Iterable[str], member: str) -> Iterator[str]:

@@ -34,7 +34,7 @@ def permissions(paths: tuple[Path, ...], operator: str, own_accounts_only: bool,
     they cover the accounts of the CloudRunIdentities in the files, and those in guardrails.accounts.
     """
     from cloudrun_identity.api import ManagedProject
-    from cloudrun_identity.gcp.permissions import FEATURES
+    from cloudrun_identity.gcp.permissions import ABOVE_PROJECTS, FEATURES
 
     from .granting import commands
     from .own_accounts import own_accounts
@@ -54,5 +54,5 @@ def permissions(paths: tuple[Path, ...], operator: str, own_accounts_only: bool,
         example = ManagedProject.model_validate(yaml.safe_load(EXAMPLE))
         click.echo(page("\n".join(commands(example, operator))), nl=False)
     else:
-        for feature, listed in FEATURES.items():
+        for feature, listed in {**FEATURES, **ABOVE_PROJECTS}.items():
             click.echo("\n  ".join((feature, *listed)))

@@ -4,7 +4,7 @@
 
 from typing import Final
 
-from cloudrun_identity.gcp.permissions import FEATURES
+from cloudrun_identity.gcp.permissions import ABOVE_PROJECTS, FEATURES
 
 EXAMPLE: Final = """\
 apiVersion: cloudrun-identity.dev/v1alpha1
@@ -25,7 +25,7 @@ def page(commands: str) -> str:
     """Return the page. `commands` are the commands for the example."""
     rows = "\n".join(
         f"| {feature} | {', '.join(f'`{permission}`' for permission in listed)} |"
-        for feature, listed in FEATURES.items()
+        for feature, listed in {**FEATURES, **ABOVE_PROJECTS}.items()
     )
     return _PAGE.format(rows=rows, manifest=EXAMPLE, commands=commands)
 

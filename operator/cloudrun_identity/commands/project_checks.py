@@ -7,13 +7,20 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from cloudrun_identity.api import CrossProjectUsage, KeyAdmission, ManagedProject, TargetKind, WorkloadKind
+from cloudrun_identity.api import (
+    TARGET_KINDS,
+    CrossProjectUsage,
+    KeyAdmission,
+    ManagedProject,
+    TargetKindDescriptor,
+    WorkloadKind,
+)
 from cloudrun_identity.api.validation import misfits
 from cloudrun_identity.gcp.client_pool import ClientPool, credential_of
 from cloudrun_identity.gcp.clients import GoogleClients, ProjectClients
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.org_policies import CROSS_PROJECT_USAGE, OrgPolicies
-from cloudrun_identity.gcp.permissions import ACCOUNT_PERMISSIONS, FEATURES
+from cloudrun_identity.gcp.permissions import ACCOUNT_PERMISSIONS, FEATURES, needed
 from cloudrun_identity.gcp.policies import Policies
 from cloudrun_identity.gcp.projects import Projects
 from cloudrun_identity.gcp.run import Run
@@ -25,7 +32,7 @@ from cloudrun_identity.kube.resources import Object
 from cloudrun_identity.reconcile.advice import advised
 
 from .check_results import Result, failed, passed, skipped
-from .granting import additions, needed
+from .granting import additions
 
 PROBE: Final = "cloudrun-identity-check"
 """Name of a resource that probably does not exist. Reading it shows whether an API is enabled."""
@@ -142,8 +149,27 @@ def _probes(project: ManagedProject, clients: Clients) -> Iterator[tuple[str, Aw
     workload = Workload(WorkloadKind.SERVICE, project_id, location, PROBE)
     yield "run.googleapis.com", clients.run.get(workload)
     yield "orgpolicy.googleapis.com", clients.org_policies.is_enforced(project_id, NO_ACCOUNTS)
-    if entries_on(project, TargetKind.SECRET):
-        yield "secretmanager.googleapis.com", clients.policies.get(Target.secret(project_id, PROBE))
+    admitted = {
+        descriptor.host: descriptor
+        for kind, descriptor in TARGET_KINDS.items()
+        # The name of the probe could belong to another project.
+        if descriptor.is_admitted_by_name_only
+        and descriptor.is_named_in_project
+        and entries_on(project, kind)
+    }
+    for host, descriptor in admitted.items():
+        yield host, clients.policies.get(_probe_of(descriptor, project_id, location))
+
+
+def _probe_of(descriptor: TargetKindDescriptor, project_id: str, location: str) -> Target:
+    """Return a target of the kind that probably does not exist."""
+    return Target(
+        descriptor.kind,
+        project_id,
+        location if descriptor.has_location else "",
+        PROBE,
+        PROBE if descriptor.parent else "",
+    )
 
 
 async def _check_permissions(check: str, project: ManagedProject, clients: Clients, operator: str) -> Result:

@@ -197,7 +197,7 @@ def _words(binding_key: BindingKey) -> tuple[str, ...]:
     target, title = binding_key.target, binding_key.condition.title if binding_key.condition else ""
     kind = "account" if target.is_service_account else target.kind.value
     name = target.name.partition("@")[0]
-    return kind, target.location, name, binding_key.role.rpartition("/")[2], title
+    return kind, target.location, target.parent, name, binding_key.role.rpartition("/")[2], title
 
 
 def _parts(grants: list[Grant]) -> Iterator[tuple[str, list[Grant]]]:

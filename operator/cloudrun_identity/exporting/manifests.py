@@ -155,8 +155,9 @@ def _target(target: Target, declared: Declared) -> Manifest:
             name = declared.get(lower_email(target.name))
             return {**kind, "identityRef": {"name": name}} if name else {**kind, "email": target.name}
         case NamedBy.NAME:
-            location = {"location": target.location} if target.descriptor.is_regional else {}
-            return {**kind, **location, "name": target.name}
+            location = {"location": target.location} if target.descriptor.has_location else {}
+            parent = {field.name: target.parent} if (field := target.descriptor.parent) else {}
+            return {**kind, **location, **parent, "name": target.name}
 
 
 def _role(role: str, declared: Declared) -> Manifest:

@@ -44,9 +44,9 @@ class Survey:
 
 
 async def survey(
-    clients: ProjectClients, project_id: str, locations: Iterable[str], secrets: Iterable[str]
+    clients: ProjectClients, project_id: str, locations: Iterable[str], named: Iterable[Target]
 ) -> Survey:
-    """Read the project, Cloud Run in these locations, and the IAM policies of these secrets.
+    """Read the project, Cloud Run in these locations, and the IAM policies of the named targets.
 
     Raises:
         GoogleError: a read failed.
@@ -70,7 +70,7 @@ async def survey(
             if not is_default_account(account.email)
         ),
         *sorted(state.workload.target for state in workloads),
-        *(Target.secret(project_id, secret) for secret in sorted(set(secrets))),
+        *sorted(set(named)),
     ]
     grants = await _present(Policies(clients), targets)
     return Survey(

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 import grpc
 import grpc.aio
 
+from cloudrun_identity.api import TARGET_KINDS
+
 from . import locations
 from .errors import Fault, GoogleError
 from .ratelimit import Api
@@ -78,9 +80,15 @@ def _host(api: Api, region: str) -> str:
     if not _REGION.fullmatch(region):
         # The region becomes part of a host name that receives an access token.
         raise GoogleError(Fault.INVALID_ARGUMENT, api, f"{region!r} is not the name of a region")
-    return f"{region}-{api}"
+    return _REGIONAL_HOSTS[api].format(location=region)
 
 
+_REGIONAL_HOSTS: Mapping[str, str] = {
+    descriptor.host: descriptor.regional_host
+    for descriptor in TARGET_KINDS.values()
+    if descriptor.regional_host
+}
+"""Pattern of the regional hosts of an API, by its global host."""
 _REGION = re.compile(r"[a-z][a-z0-9-]{0,40}")
 # A page of services or a full policy can exceed gRPC's default of 4 MiB.
 _OPTIONS = [("grpc.max_receive_message_length", 64 << 20)]

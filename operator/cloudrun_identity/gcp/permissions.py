@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from cloudrun_identity.api import TARGET_KINDS, TargetKind
+from cloudrun_identity.api import TARGET_KINDS, KeyAdmission, ManagedProject, kinds_where
+from cloudrun_identity.iam.delegation import entries_on
 
 CUSTOM_ROLES: Final = "custom roles"
 KEYS: Final = "keys"
@@ -18,11 +19,13 @@ def _grant_features() -> Mapping[str, tuple[str, ...]]:
 
     The permission to read a resource is listed here only for a kind that no other feature reads.
     """
-    features: defaultdict[str, list[str]] = defaultdict(list)
+    features: defaultdict[str, set[str]] = defaultdict(set)
     for descriptor in TARGET_KINDS.values():
-        features[descriptor.feature] += descriptor.permissions
-        if descriptor.kind is TargetKind.SECRET:
-            features[descriptor.feature].append(descriptor.read_permission)
+        if descriptor.contains_projects:
+            continue
+        features[descriptor.feature] |= {*descriptor.permissions}
+        if descriptor.is_admitted_by_name_only:
+            features[descriptor.feature].add(descriptor.read_permission)
     return {feature: tuple(sorted(permissions)) for feature, permissions in features.items()}
 
 
@@ -99,3 +102,30 @@ be granted on single service accounts instead.
 Source: https://cloud.google.com/iam/docs/understanding-roles, under "Lowest-level resources" of
 roles/iam.serviceAccountUser, roles/iam.serviceAccountAdmin and roles/iam.serviceAccountKeyAdmin.
 """
+
+ABOVE_PROJECTS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        TARGET_KINDS[kind].feature: (*TARGET_KINDS[kind].permissions, TARGET_KINDS[kind].read_permission)
+        for kind in kinds_where(lambda kind: kind.contains_projects)
+    }
+)
+"""Permissions on folders and organizations by feature. A role of a project cannot contain them."""
+
+
+def granting_features(project: ManagedProject) -> frozenset[str]:
+    """Return the features of grants on the kinds of targets that the project's guardrails admit."""
+    return frozenset(
+        descriptor.feature
+        for kind, descriptor in TARGET_KINDS.items()
+        if descriptor.default_roles or entries_on(project, kind)
+    )
+
+
+def needed(project: ManagedProject) -> tuple[str, ...]:
+    """Return the features in `FEATURES` that the project's guardrails allow to use."""
+    unused = {descriptor.feature for descriptor in TARGET_KINDS.values()} - granting_features(project)
+    if not project.spec.guardrails.custom_roles.permissions:
+        unused.add(CUSTOM_ROLES)
+    if project.spec.guardrails.keys is KeyAdmission.DENIED:
+        unused.add(KEYS)
+    return tuple(feature for feature in FEATURES if feature not in unused)

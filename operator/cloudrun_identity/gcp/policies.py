@@ -111,9 +111,9 @@ class Policies:
         return await clients.call(
             api,
             method,
-            clients.stub(api, method, response, target.location),
+            clients.stub(api, method, response, target.region),
             request,
-            region=target.location,
+            region=target.region,
             has_etag=True,  # of the only write
             metadata=(("x-goog-request-params", routing),),
         )

@@ -22,6 +22,13 @@ class Api(StrEnum):
     ORG_POLICY = "orgpolicy.googleapis.com"
     RUN = "run.googleapis.com"
     SECRET_MANAGER = "secretmanager.googleapis.com"  # noqa: S105 - a host
+    STORAGE = "storage.googleapis.com"
+    PUB_SUB = "pubsub.googleapis.com"
+    ARTIFACT_REGISTRY = "artifactregistry.googleapis.com"
+    CLOUD_TASKS = "cloudtasks.googleapis.com"
+    KMS = "cloudkms.googleapis.com"
+    SPANNER = "spanner.googleapis.com"
+    BIGTABLE = "bigtableadmin.googleapis.com"
 
 
 class CallKind(StrEnum):
@@ -84,7 +91,7 @@ class BucketKey:
     """Project that is charged."""
 
     region: str = ""
-    """Region; only Cloud Run has quotas per region."""
+    """Region of the API host; empty for the global host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +101,11 @@ class Rate:
     per_minute: float
     burst: int
 
+
+_BELOW_DEFAULT = (Api.STORAGE, Api.PUB_SUB, Api.ARTIFACT_REGISTRY, Api.CLOUD_TASKS, Api.SPANNER, Api.BIGTABLE)
+_DEFAULT_RATE = Rate(per_minute=240, burst=50)
+"""Rate below the quotas of these APIs. The lowest is Spanner's: 5 administrative requests per second
+(https://cloud.google.com/spanner/quotas#administrative_limits)."""
 
 DEFAULT_RATES: Mapping[tuple[Api, CallKind], Rate] = {
     # Google allows 6,000 reads and 600 writes per minute. With a full bucket, a minute stays below 5/6 of it.
@@ -113,6 +125,10 @@ DEFAULT_RATES: Mapping[tuple[Api, CallKind], Rate] = {
     (Api.RUN, CallKind.WRITE): Rate(per_minute=100, burst=50),
     (Api.SECRET_MANAGER, CallKind.READ): Rate(per_minute=300, burst=50),
     (Api.SECRET_MANAGER, CallKind.WRITE): Rate(per_minute=300, burst=50),
+    # Google allows 300 reads and 60 writes per minute (https://cloud.google.com/kms/quotas).
+    (Api.KMS, CallKind.READ): Rate(per_minute=200, burst=50),
+    (Api.KMS, CallKind.WRITE): Rate(per_minute=40, burst=10),
+    **{(api, kind): _DEFAULT_RATE for api in _BELOW_DEFAULT for kind in CallKind},
 }
 
 

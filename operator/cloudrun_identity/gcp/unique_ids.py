@@ -32,30 +32,42 @@ class UniqueIDs:
         self._permanent: dict[Target, str] = {}
 
     async def of_target(self, target: Target) -> str:
-        """Return the unique id of the current resource with the target's name.
+        """Return the unique id of the current resource with the target's name; empty if its kind has none.
 
         Each call reads it from Google Cloud. The result is cached only for kinds that never reuse a name.
 
         Raises:
-            GoogleError: NOT_FOUND if the target does not exist, or another error of the API.
+            GoogleError: NOT_FOUND if the target does not exist in its project, or another error of the API.
 
         """
         if target in self._permanent:
             return self._permanent[target]
         descriptor = target.descriptor
         api, clients = Api(descriptor.host), self._clients.for_project(target.project_id)
+        routing = f"{descriptor.get_routing_parameter}={quote(target.resource, safe='')}"
         reply = await clients.call(
             api,
             descriptor.get_method,
-            clients.stub(api, descriptor.get_method, Empty, target.location),
+            clients.stub(api, descriptor.get_method, Empty, target.region),
             GetOperationRequest(name=target.resource),  # the same bytes as the request of every get method
-            region=target.location,
-            metadata=(("x-goog-request-params", f"name={quote(target.resource, safe='')}"),),
+            region=target.region,
+            metadata=(("x-goog-request-params", routing),),
         )
-        unique_id = _value(reply, descriptor.unique_id_field)
+        await self._check_project(target, reply)
+        unique_id = _value(reply, descriptor.unique_id_field) if descriptor.unique_id_field else ""
         if not descriptor.reuses_names:
             self._permanent[target] = unique_id
         return unique_id
+
+    async def _check_project(self, target: Target, reply: Empty) -> None:
+        """Check that a resource with a globally unique name belongs to the project of the target."""
+        descriptor = target.descriptor
+        if descriptor.project_number_field is None:
+            return
+        found = _text(reply, descriptor.project_number_field).rpartition("/")[2]
+        if found != await self.of_target(Target.project(target.project_id)):
+            message = f"{target} belongs to project {found}, not to {target.project_id}"
+            raise GoogleError(Fault.NOT_FOUND, descriptor.get_method, message)
 
     async def of_account(self, email: str) -> str:
         """Return the unique id of the current account with this e-mail; empty if it is unknown.
@@ -77,12 +89,21 @@ class UniqueIDs:
 
 
 def _value(reply: Empty, field: UniqueIDField) -> str:
-    """Return the value of a field that the message class does not declare."""
+    """Return the unique id in a resource."""
+    if field.is_time:
+        time: str = Timestamp.FromString(_data(reply, field.number)).ToJsonString()
+        return time
+    return _text(reply, field.number).rpartition("/")[2]
+
+
+def _text(reply: Empty, number: int) -> str:
+    return _data(reply, number).decode()
+
+
+def _data(reply: Empty, number: int) -> bytes:
+    """Return the content of a field that the message class does not declare; empty if it is not set."""
     for unknown in UnknownFieldSet(reply):
-        if unknown.field_number == field.number:
-            if field.is_time:
-                time: str = Timestamp.FromString(unknown.data).ToJsonString()
-                return time
-            text: str = unknown.data.decode()
-            return text.rpartition("/")[2]
-    return ""
+        if unknown.field_number == number:
+            data: bytes = unknown.data
+            return data
+    return b""

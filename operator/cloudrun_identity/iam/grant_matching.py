@@ -104,7 +104,7 @@ def entry_matches(entry: GrantAdmission, case: GrantCase) -> bool:
         _admits_role(entry, request.role)
         and covers_target(entry, request.target)
         and _admits_member(entry, case)
-        and is_for(case.project, entry.namespaces, request.namespace)
+        and _admits_namespace(entry, case)
         and _admits_condition(entry, request.condition)
     )
 
@@ -125,7 +125,16 @@ def _admits_role(entry: GrantAdmission, role: str) -> bool:
 def _admits_name(entry: GrantAdmission, target: Target) -> bool:
     if entry.names is None:
         return not target.descriptor.is_admitted_by_name_only
+    if target.descriptor.contains_projects:
+        return target.short_name in entry.names
     return matches_any(target.short_name, entry.names)
+
+
+def _admits_namespace(entry: GrantAdmission, case: GrantCase) -> bool:
+    namespace = case.request.namespace
+    if case.request.target.descriptor.contains_projects:
+        return namespace in (entry.namespaces or ())
+    return is_for(case.project, entry.namespaces, namespace)
 
 
 def _admits_member(entry: GrantAdmission, case: GrantCase) -> bool:

@@ -27,6 +27,8 @@ class Target:
     """Location of a resource of a regional kind; empty for other kinds."""
     name: str = ""
     """E-mail of a service account, or short name of another resource; empty for a project."""
+    parent: str = ""
+    """Name of the resource of the project that contains the target, such as a key ring; empty without one."""
 
     @classmethod
     def project(cls, project_id: str) -> "Target":
@@ -67,7 +69,7 @@ class Target:
     def resource(self) -> str:
         """The relative resource name, as requests of google.iam.v1 take it."""
         return self.descriptor.resource_pattern.format(
-            project_id=self.project_id, location=self.location, name=self.name
+            project_id=self.project_id, location=self.location, parent=self.parent, name=self.name
         )
 
     @property
@@ -76,19 +78,33 @@ class Target:
         return f"//{self.descriptor.host}/{self.resource}"
 
     @property
+    def region(self) -> str:
+        """The location of the API host that serves the target; empty for the global host."""
+        return self.location if self.descriptor.regional_host else ""
+
+    @property
     def short_name(self) -> str:
-        """The name that guardrails match: the ID of a project or an account, or the name of the resource."""
+        """The name that guardrails match: the ID of a project or an account, or the name of the resource.
+
+        A nested resource has the name PARENT/NAME.
+        """
         match self.descriptor.named_by:
             case NamedBy.PROJECT:
                 return self.project_id
             case NamedBy.IDENTITY:
                 return self.name.partition("@")[0]
             case NamedBy.NAME:
-                return self.name
+                return f"{self.parent}/{self.name}" if self.parent else self.name
 
     def __str__(self) -> str:
         """Return the target as statuses show it: `Service europe-west1/checkout`, `Project payments-prod`."""
-        return target_text(self.kind, project_id=self.project_id, location=self.location, name=self.name)
+        return target_text(
+            self.kind,
+            project_id=self.project_id,
+            location=self.location,
+            parent=self.parent,
+            name=self.name,
+        )
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -144,6 +160,31 @@ class Grant:
         """Return the grant as one line: `roles/run.invoker for user:a@example.com on Service l/web`."""
         when = f" if {self.condition.title}" if self.condition else ""
         return f"{self.role} for {self.member} on {self.target}{when}"
+
+
+def parse_target(text: str, project_id: str) -> Target:
+    """Return the resource in a text such as `StorageBucket/exports` or `KMSCryptoKey/europe-west1/ring/key`.
+
+    Raises:
+        ValueError: the kind is unknown or has no such names. The message is one line.
+
+    """
+    kind, *parts = text.split("/")
+    kinds = {each.value: each for each, found in TARGET_KINDS.items() if found.is_admitted_by_name_only}
+    if kind not in kinds:
+        raise ValueError(f"{text!r} starts with none of the kinds {', '.join(kinds)}")
+    descriptor = TARGET_KINDS[kinds[kind]]
+    fields = {
+        "LOCATION": descriptor.has_location,
+        (descriptor.parent.name if descriptor.parent else "").upper(): descriptor.parent is not None,
+        "NAME": True,
+    }
+    form = [field for field, is_part in fields.items() if is_part]
+    if len(parts) != len(form) or not all(parts):
+        raise ValueError(f"{text!r} must be {'/'.join([kind, *form])}")
+    *before, name = parts
+    location = before.pop(0) if descriptor.has_location else ""
+    return Target(kinds[kind], project_id, location, name, "".join(before))
 
 
 def condition_of(declared: BindingCondition | None) -> IAMCondition | None:

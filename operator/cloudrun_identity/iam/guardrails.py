@@ -100,6 +100,11 @@ def _inadmissible(case: GrantCase) -> Denied | None:
     """Return why no guardrail can admit such a role and member on such a target; None if one can."""
     role, target = case.request.role, case.request.target
     if _is_of_another_project(role, target):
+        if target.descriptor.contains_projects:
+            return Denied(
+                f"{role} belongs to a project and cannot be granted on {target}; use a predefined "
+                "role or one of the organization"
+            )
         return Denied(f"{role} belongs to another project than {target} and cannot be granted there")
     grant = f"{role} on {target} cannot be granted to {case.request.member}"
     if isinstance(case.request.member, str):
@@ -107,6 +112,11 @@ def _inadmissible(case: GrantCase) -> Denied | None:
             return Denied(f"{grant}; use a documented form, such as group:EMAIL or principal://…")
         if documented := documented_form(case.request.member):
             return Denied(f"{grant}; write it as {documented}")
+    if target.descriptor.contains_projects and case.request.exclusive:
+        return Denied(
+            f"{role} on {target} cannot be Exclusive: other ManagedProjects may grant it there, too; use "
+            "spec.authority: Additive"
+        )
     if not target.descriptor.accepts_member_sets and case.stands_for_many:
         return Denied(
             f"{grant}: no guardrail of {named(case.project)} admits public or type-wide members on a "
@@ -116,7 +126,12 @@ def _inadmissible(case: GrantCase) -> Denied | None:
 
 
 def _is_of_another_project(role: str, target: Target) -> bool:
-    return role.startswith("projects/") and role.split("/")[1] != target.project_id
+    """Return whether the role is a custom role that cannot be granted on the target.
+
+    A custom role of a project can be granted in that project only, and on nothing that contains projects.
+    """
+    own = "" if target.descriptor.contains_projects else target.project_id
+    return role.startswith("projects/") and role.split("/")[1] != own
 
 
 def _entries(case: GrantCase) -> Iterator[GrantAdmission]:
@@ -136,7 +151,7 @@ def _incomplete_entry(case: GrantCase) -> str:
         remedies = {}
         if entry.target_kinds is None:
             remedies["targetKinds"] = f"targetKinds: [{kind}]"
-        if entry.namespaces is None and not is_for(case.project, None, namespace):
+        if entry.namespaces is None and not _is_for_all(case):
             remedies["namespaces"] = "the namespaces that it is for"
         completed = entry.model_copy(
             update={
@@ -150,6 +165,13 @@ def _incomplete_entry(case: GrantCase) -> str:
                 f"and admits nothing; add {' and '.join(remedies.values())} to it"
             )
     return ""
+
+
+def _is_for_all(case: GrantCase) -> bool:
+    """Return whether an entry without namespaces is for the namespace of the grant."""
+    if case.request.target.descriptor.contains_projects:
+        return False
+    return is_for(case.project, None, case.request.namespace)
 
 
 def _refusal(case: GrantCase, lacking: frozenset[str]) -> str:
@@ -184,7 +206,7 @@ def _admitting_entry(case: GrantCase) -> Proposal:
         "roles": (request.role,),
         "targetKinds": (target.kind.value,),
         "names": None if target.is_project else (target.short_name,),
-        "locations": (target.location,) if target.descriptor.is_regional else None,
+        "locations": (target.location,) if target.descriptor.has_location else None,
         "members": (case.member,),
         "namespaces": (request.namespace,),
         "conditions": (request.condition.expression,) if request.condition else None,

@@ -67,7 +67,7 @@ class Ledger(PolicyLedgerSpec):
     def target(self) -> Target:
         """The resource that carries the policy."""
         resource = self.resource
-        return Target(resource.kind, resource.project_id, resource.location, resource.name)
+        return Target(resource.kind, resource.project_id, resource.location, resource.name, resource.parent)
 
     @cached_property
     def entries(self) -> Entries:
@@ -259,6 +259,7 @@ def _resource_of(target: Target) -> LedgerTarget:
         kind=target.kind,
         project_id=target.project_id,
         location=target.location,
+        parent=target.parent,
         name=target.name,
         full_name=target.full_name,
         text=str(target),

@@ -33,7 +33,9 @@ class LedgerInvalid(Exception):
 def object_name(target: Target) -> str:
     """Return the name of the object with the ledger of `target`: KIND-NAME-HASH, unique by its hash."""
     name = re.sub(r"[^a-z0-9]+", "-", (target.name or target.project_id).lower())[:_NAME_LENGTH].strip("-")
-    digest = hashlib.sha256(target.full_name.encode()).hexdigest()[:_HASH_LENGTH]
+    # Several projects may declare grants on a resource that is named without a project.
+    project = "" if target.descriptor.is_named_in_project else f"{target.project_id} "
+    digest = hashlib.sha256(f"{project}{target.full_name}".encode()).hexdigest()[:_HASH_LENGTH]
     return f"{target.kind.lower()}-{name}-{digest}"
 
 

@@ -142,7 +142,7 @@ def _place_of(obj: ReconciledResource) -> tuple[str, str, str] | None:
         case IdentityAttachment():
             location: str | None = obj.spec.workload.location
         case IAMBinding():
-            location = obj.spec.target.location
+            location = obj.spec.target.workload_location
         case _:
             return None
     return (obj.metadata.namespace, obj.spec.project_ref.name, location) if location else None

@@ -79,7 +79,8 @@ class BoundPolicies:
         except GoogleError as error:
             if error.fault in _LAG and ledger.target_uid and self._ports.is_fresh(ledger.target.name):
                 return ledger.target_uid
-            if error.fault is Fault.PERMISSION_DENIED and not ledger.target_uid:
+            unverified = ledger.target.descriptor.project_number_field is not None
+            if error.fault is Fault.PERMISSION_DENIED and not ledger.target_uid and not unverified:
                 return ""
             raise
 

@@ -6,6 +6,9 @@ from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from .apis.target_messages import SERVED
+from .apis.target_names import target_name
+
 _REMEMBERED = 20_000
 RUN = "run.googleapis.com"
 APIS: Mapping[str, str] = {
@@ -13,11 +16,23 @@ APIS: Mapping[str, str] = {
     "google.cloud.resourcemanager.": "cloudresourcemanager.googleapis.com",
     "google.cloud.run.": RUN,
     "google.longrunning.": RUN,
-    "google.cloud.secretmanager.": "secretmanager.googleapis.com",
     "google.cloud.orgpolicy.": "orgpolicy.googleapis.com",
     "google.iam.credentials.": "iamcredentials.googleapis.com",
+    **{f"{descriptor.get_method.partition('/')[0]}/": descriptor.host for descriptor in SERVED.values()},
 }
 """Hosts of the APIs, by the prefix of their method names."""
+
+
+def api_of(rpc: str, resource: str = "") -> str:
+    """Return the host of the API of a method; empty if the emulator does not serve it.
+
+    Several APIs have the policy methods of google.iam.v1.IAMPolicy. The resource shows which one is called.
+    """
+    if rpc.startswith("google.iam.v1."):
+        target = target_name(resource, rpc)
+        return target.descriptor.host if target else ""
+    return next((host for prefix, host in APIS.items() if rpc.startswith(prefix)), "")
+
 
 _READING = ("Get", "List", "Search", "Test", "Query")
 

@@ -31,10 +31,10 @@ from .apis.role_table import RoleTable
 from .apis.roles import Roles
 from .apis.rpc import Handler, handlers_of
 from .apis.run_kinds import JOB, KINDS
-from .apis.secrets import Secrets
 from .apis.service_accounts import ServiceAccounts, policy_name
 from .apis.sharing import DomainRestrictedSharing
 from .apis.stamps import Stamps
+from .apis.target_resources import TargetResources
 from .apis.workloads import Workloads
 from .apis.workspace import Workspace
 from .calls import only_reads
@@ -79,7 +79,8 @@ class Cloud:
         self.id_tokens = IdTokens(clock)
         self.keys = Keys(self.accounts, self.org_policies, clock)
         self.directory = Directory()
-        hierarchy = Hierarchy(self.registry, self.accounts)
+        self.resources = TargetResources(self.registry, self.policies, clock)
+        hierarchy = Hierarchy(self.registry, self.accounts, self.resources)
         permissions = EffectivePermissions(
             self.policies, self.role_table, self.directory, self.workspace, clock
         )
@@ -92,7 +93,6 @@ class Cloud:
         stamps = Stamps(clock)
         self.executions = Executions(self.registry, self.operations, stamps, switches, clock)
         self.custom_constraints = CustomConstraints(clock)
-        self.secrets = Secrets(self.registry, self.policies, clock)
         self.workloads = {
             kind.collection: Workloads(
                 kind,
@@ -121,7 +121,6 @@ class Cloud:
                 Roles(self.registry, self.role_table, clock),
                 self.revisions,
                 self.executions,
-                self.secrets,
                 JobRuns(
                     self.executions,
                     self.workloads[JOB.collection].read,
@@ -129,7 +128,7 @@ class Cloud:
                 ),
                 self.operations,
             ),
-            tables=(*self.workloads.values(), *self._policy_methods()),
+            tables=(*self.workloads.values(), self.resources, *self._policy_methods()),
         )
         self.handlers = {rpc: self._auto_creating(rpc, handler) for rpc, handler in handlers.items()}
 
@@ -137,24 +136,23 @@ class Cloud:
         """Yield the policy methods of all resources but workloads, which have their own."""
         containers, manager = self.registry.containers, "google.cloud.resourcemanager.v3"
         yield PolicyMethods(
-            f"{manager}.Projects", ResourceKind.PROJECT, self.policies, self.registry.canonical
+            f"{manager}.Projects", lambda _: ResourceKind.PROJECT, self.policies, self.registry.canonical
         )
         yield PolicyMethods(
             f"{manager}.Folders",
-            ResourceKind.FOLDER,
+            lambda _: ResourceKind.FOLDER,
             self.policies,
             partial(containers.canonical, "folders"),
         )
         yield PolicyMethods(
             f"{manager}.Organizations",
-            ResourceKind.ORGANIZATION,
+            lambda _: ResourceKind.ORGANIZATION,
             self.policies,
             partial(containers.canonical, "organizations"),
         )
-        yield PolicyMethods(Secrets.SERVICE, ResourceKind.SECRET, self.policies, self.secrets.canonical)
         yield PolicyMethods(
             ServiceAccounts.SERVICE,
-            ResourceKind.SERVICE_ACCOUNT,
+            lambda _: ResourceKind.SERVICE_ACCOUNT,
             self.policies,
             lambda name: policy_name(self.accounts.find_for_policy(name)),
             seen=lambda name: policy_name(self.accounts.read_for_policy(name)),
@@ -172,7 +170,9 @@ class Cloud:
         return changing
 
 
-def _handlers(apis: Iterable[object], tables: Iterable[Workloads | PolicyMethods]) -> dict[str, Handler]:
+def _handlers(
+    apis: Iterable[object], tables: Iterable[Workloads | PolicyMethods | TargetResources]
+) -> dict[str, Handler]:
     """Return the handlers by RPC: marked methods of the APIs, and whole tables."""
     handlers: dict[str, Handler] = {}
     for api in apis:

@@ -12,17 +12,15 @@ from google.iam.v1 import iam_policy_pb2, options_pb2, policy_pb2
 from google.type import expr_pb2
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from cloudrun_identity.api import TARGET_KINDS
+
 from .apis.actor import OTHER_USER, acting_as
+from .apis.target_names import target_name
 from .apis.workloads import Workloads
 from .cloud import Cloud
 from .errors import GoogleError
 
-_HOSTS = (
-    "cloudresourcemanager.googleapis.com",
-    "iam.googleapis.com",
-    "run.googleapis.com",
-    "secretmanager.googleapis.com",
-)
+_HOSTS = frozenset(descriptor.host for descriptor in TARGET_KINDS.values())
 _COLLECTIONS = ("projects/", "folders/", "organizations/")
 _IAM = "google.iam.admin.v1.IAM"
 
@@ -40,7 +38,9 @@ def edit(cloud: Cloud, change: Mapping[str, Any]) -> None:
     - `{"workload": FULL_NAME, "serviceAccount": EMAIL}`
     - `{"workload": FULL_NAME, "failsToStart": MESSAGE}`: new revisions fail until the message is empty
     - `{"serviceAccount": FULL_NAME, "delete"|"disable"|"enable"|"undelete": true}`
-    - `{"secret": FULL_NAME, "recreate": true}`: delete a secret and create another one of the same name
+    - `{"resource": FULL_NAME, "delete"|"recreate": true}`: delete a secret, bucket, topic or the like, or
+      delete it and create another one of the same name
+    - `{"resource": FULL_NAME, "create": PROJECT}`: create such a resource in the project
     - `{"principal": "user:EMAIL", "aliases": [EMAIL, …]}`: policies show the address of `principal` only
     - `{"principal": "group:EMAIL", "rename": EMAIL}`: policies show the new address
     - `{"principal": "user:EMAIL", "delete"|"undelete"|"create": true}`; one that is created where one was
@@ -172,14 +172,26 @@ class _AccountEdit(_Model):
         cloud.handlers[f"{_IAM}/{verb.capitalize()}ServiceAccount"](self._REQUESTS[verb](name=name))
 
 
-class _SecretEdit(_Model):
-    secret: str
-    recreate: bool
+class _ResourceEdit(_Model):
+    resource: str
+    delete: bool = False
+    recreate: bool = False
+    create: str = ""
 
     def apply(self, cloud: Cloud) -> None:
-        if not self.recreate:
-            raise EditError("secret: set recreate to true")
-        cloud.secrets.recreate(_resource(self.secret))
+        if sum((self.delete, self.recreate, bool(self.create))) != 1:
+            raise EditError("resource: set one of delete, recreate to true, or create to a project")
+        host = self.resource.removeprefix("//").partition("/")[0]
+        found = target_name(_resource(self.resource), host=host)
+        if found is None:
+            raise EditError(f"resource: '{self.resource}' is not a secret, bucket, topic or the like")
+        if self.create:
+            project = cloud.registry.resolve(self.create)
+            cloud.resources.add(project, found.descriptor.kind, found.name, found.location, found.parent)
+        elif self.delete:
+            cloud.resources.delete(found)
+        else:
+            cloud.resources.recreate(found)
 
 
 class _PrincipalEdit(_Model):
@@ -213,18 +225,20 @@ class _PrincipalEdit(_Model):
 
 def _parse(
     change: Mapping[str, Any],
-) -> _PolicyEdit | _WorkloadEdit | _AccountEdit | _SecretEdit | _PrincipalEdit:
+) -> _PolicyEdit | _WorkloadEdit | _AccountEdit | _ResourceEdit | _PrincipalEdit:
     if "policy" in change:
         return _PolicyEdit.model_validate(change)
     if "workload" in change:
         return _WorkloadEdit.model_validate(change)
     if "serviceAccount" in change:
         return _AccountEdit.model_validate(change)
-    if "secret" in change:
-        return _SecretEdit.model_validate(change)
+    if "resource" in change:
+        return _ResourceEdit.model_validate(change)
     if "principal" in change:
         return _PrincipalEdit.model_validate(change)
-    raise EditError("the edit names neither policy nor workload nor serviceAccount nor secret nor principal")
+    raise EditError(
+        "the edit names neither policy nor workload nor serviceAccount nor resource nor principal"
+    )
 
 
 def _resource(full_name: str) -> str:
@@ -241,6 +255,8 @@ def _resource(full_name: str) -> str:
 def _policy_service(full_name: str) -> str:
     """Return the API that serves the policy of a resource."""
     host, *segments = full_name.removeprefix("//").split("/")
+    if target := target_name("/".join(segments), host=host):
+        return target.descriptor.policy_service
     collections, names = segments[::2], segments[1::2]
     match [host, *collections] if len(collections) == len(names) else []:
         case ["cloudresourcemanager.googleapis.com", "projects"]:
@@ -257,8 +273,6 @@ def _policy_service(full_name: str) -> str:
             return "google.cloud.run.v2.Jobs"
         case ["run.googleapis.com", "projects", "locations", "workerPools"]:
             return "google.cloud.run.v2.WorkerPools"
-        case ["secretmanager.googleapis.com", "projects", "secrets"]:
-            return "google.cloud.secretmanager.v1.SecretManagerService"
     raise EditError(f"policy: '{full_name}' has no IAM policy here")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import grpc
 
-from .calls import APIS, RUN, only_reads
+from .calls import RUN, api_of, only_reads
 from .errors import GoogleError, error_info, retry_info
 from .switches import RequestsPerMinute, Switches
 
@@ -68,7 +68,7 @@ class Quotas:
 
 
 def _quota(rpc: str, request: Any) -> _Quota:
-    api = next((api for prefix, api in APIS.items() if rpc.startswith(prefix)), "")
+    api = api_of(rpc, getattr(request, "resource", ""))
     return _Quota(api, only_reads(rpc), _region(request) if api == RUN else "global")
 
 

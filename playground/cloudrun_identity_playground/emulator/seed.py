@@ -24,6 +24,9 @@ projects:
   - name: stripe-key
     policy:
     - {role: roles/secretmanager.secretAccessor, members: ["group:billing@example.com"]}
+  resources:                       # of the other target kinds
+  - {kind: StorageBucket, name: payments-exports}
+  - {kind: KMSCryptoKey, location: europe-west1, parent: ring, name: cards}
   orgPolicies:
   - {constraint: iam.disableCrossProjectServiceAccountUsage, enforce: false}
   - {constraint: iam.allowedPolicyMemberDomains, allowedValues: [example.com]}
@@ -35,6 +38,8 @@ from __future__ import annotations
 from typing import Self
 
 from pydantic import ConfigDict, Field, model_validator
+
+from cloudrun_identity.api import TargetKind
 
 from .faults import Fault
 from .switches import StrictModel, Switches
@@ -112,6 +117,16 @@ class Secret(StrictModel):
     policy: tuple[Binding, ...] = ()
 
 
+class TargetResource(StrictModel):
+    """Resource of a target kind, without contents. `parent` is the key ring or instance that contains it."""
+
+    kind: TargetKind
+    name: str
+    location: str = ""
+    parent: str = ""
+    policy: tuple[Binding, ...] = ()
+
+
 class OrgPolicy(StrictModel):
     """Constraint set on the project: `enforce` for a boolean one, `allowed_values` for a list.
 
@@ -151,6 +166,7 @@ class Project(StrictModel):
     jobs: tuple[Workload, ...] = ()
     worker_pools: tuple[Workload, ...] = ()
     secrets: tuple[Secret, ...] = ()
+    resources: tuple[TargetResource, ...] = ()
     org_policies: tuple[OrgPolicy, ...] = ()
     policy: tuple[Binding, ...] = ()
 

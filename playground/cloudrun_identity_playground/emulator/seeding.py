@@ -13,6 +13,8 @@ from google.cloud import run_v2 as run
 from google.iam.v1 import iam_policy_pb2, policy_pb2
 from google.type import expr_pb2
 
+from cloudrun_identity.api import TARGET_KINDS, TargetKind
+
 from . import seed
 from .apis.actor import OTHER_USER, acting_as
 from .apis.containers import Container
@@ -234,7 +236,11 @@ class _ProjectSeeder(_Seeder):
             for workload in self._each(collection, workloads):
                 self._apply_workload(self._cloud.workloads[collection], workload)
         for secret in self._each("secrets", project.secrets):
-            self._apply_secret(secret)
+            self._apply_resource(
+                seed.TargetResource(kind=TargetKind.SECRET, name=secret.name, policy=secret.policy)
+            )
+        for resource in self._each("resources", project.resources):
+            self._apply_resource(resource)
         self.apply_policies(project)
 
     def _apply_workload(self, workloads: Workloads, wanted: seed.Workload) -> None:
@@ -255,14 +261,14 @@ class _ProjectSeeder(_Seeder):
             f"{service}/SetIamPolicy", f"{parent}/{kind.collection}/{wanted.name}", wanted.policy
         )
 
-    def _apply_secret(self, secret: seed.Secret) -> None:
-        with self._saying(f"secret {secret.name}"):
-            self._cloud.secrets.add(self._cloud.registry.resolve(self._project.project_id), secret.name)
-        self._apply_policy(
-            "google.cloud.secretmanager.v1.SecretManagerService/SetIamPolicy",
-            f"{self._name}/secrets/{secret.name}",
-            secret.policy,
-        )
+    def _apply_resource(self, wanted: seed.TargetResource) -> None:
+        descriptor = TARGET_KINDS[wanted.kind]
+        with self._saying(f"{descriptor.display_name} {wanted.name}"):
+            project = self._cloud.registry.resolve(self._project.project_id)
+            resource = self._cloud.resources.add(
+                project, wanted.kind, wanted.name, wanted.location, wanted.parent
+            )
+        self._apply_policy(f"{descriptor.policy_service}/SetIamPolicy", resource, wanted.policy)
 
 
 def _binding(wanted: seed.Binding) -> policy_pb2.Binding:

@@ -46,7 +46,7 @@ def snapshot(cloud: Cloud, under: str = "") -> dict[str, Any]:
         **{collection: messages(workloads) for collection, workloads in cloud.workloads.items()},
         "revisions": messages(cloud.revisions.all()),
         "executions": messages(cloud.executions.all()),
-        "secrets": [name for name in cloud.secrets if asked(name)],
+        "resources": [name for name in cloud.resources if asked(name)],
         "policies": {
             name: _policy(cloud.policies.shown(resource), cloud.policies.bound_ids(resource))
             for name, resource in _policy_names(cloud)

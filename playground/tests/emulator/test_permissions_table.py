@@ -10,6 +10,7 @@ import pytest
 from google.cloud import iam_admin_v1 as iam
 from google.iam.v1 import iam_policy_pb2, policy_pb2
 
+from cloudrun_identity.api import TargetKind, TargetKindDescriptor
 from cloudrun_identity.iam.role_catalog import role_catalog
 from cloudrun_identity_playground.emulator import Emulator
 from cloudrun_identity_playground.emulator.access.rules import (
@@ -19,6 +20,7 @@ from cloudrun_identity_playground.emulator.access.rules import (
     RequiresPermission,
 )
 from cloudrun_identity_playground.emulator.apis.policy_rules import ResourceKind
+from cloudrun_identity_playground.emulator.apis.target_messages import SERVED as TARGET_RESOURCES
 from cloudrun_identity_playground.emulator.cloud import Cloud
 from cloudrun_identity_playground.emulator.wire.methods import as_protobuf, methods
 
@@ -38,7 +40,6 @@ NAMES = {
     "Projects": ("folders/1", PROJECT),
     "Revisions": (f"{LOCATION}/services/web", f"{LOCATION}/services/web/revisions/web-1"),
     "Role": (PROJECT, f"{PROJECT}/roles/deployer"),
-    "SecretManagerService": (PROJECT, f"{PROJECT}/secrets/stripe-key"),
     "Services": (LOCATION, f"{LOCATION}/services/web"),
     "WorkerPools": (LOCATION, f"{LOCATION}/workerPools/queue"),
 }
@@ -49,8 +50,20 @@ NEEDING = sorted(rpc for rpc, rule in SERVED.items() if isinstance(rule, Require
 """Methods that need a permission."""
 
 
+def resource_of(descriptor: TargetKindDescriptor) -> str:
+    return descriptor.resource_pattern.format(
+        project_id="shop", location="europe-west1", parent="ring", name="exports"
+    )
+
+
 def a_name(rpc: str) -> str:
     """Return the name in a request of `rpc`: a parent, or a resource that need not exist."""
+    for descriptor in TARGET_RESOURCES.values():
+        if rpc in (
+            descriptor.get_method,
+            *(f"{descriptor.policy_service}/{verb}IamPolicy" for verb in ("Get", "Set")),
+        ):
+            return resource_of(descriptor)
     service, _, method = rpc.rpartition(".")[2].partition("/")
     of_parent = method.startswith(("Create", "List", "Upload"))
     if service == "IAM":
@@ -68,9 +81,14 @@ def a_request(rpc: str, rule: RequiresPermission) -> Any:
 
 async def refusal(emulator: Emulator, rpc: str, rule: RequiresPermission) -> str:
     """Return the error of Ann's call with its details; empty if it is allowed."""
+    return await refusal_of(emulator, rpc, as_protobuf(a_request(rpc, rule)))
+
+
+async def refusal_of(emulator: Emulator, rpc: str, request: Any) -> str:
+    """Return the error of Ann's request with its details; empty if it is allowed."""
     async with grpc.aio.insecure_channel(emulator.grpc_address) as channel:
         call = channel.unary_unary(f"/{rpc}")(
-            as_protobuf(a_request(rpc, rule)).SerializeToString(),
+            request.SerializeToString(),
             metadata=(("authorization", f"Bearer {ANN}"),),
         )
         if await call.code() is not grpc.StatusCode.PERMISSION_DENIED:
@@ -104,10 +122,31 @@ def test_predefined_roles_have_every_permission_of_the_table() -> None:
     assert needed - held == set()
 
 
+@pytest.mark.parametrize("descriptor", TARGET_RESOURCES.values(), ids=lambda each: each.kind)
+@pytest.mark.parametrize("verb", ["getIamPolicy", "setIamPolicy"])
+async def test_policy_method_needs_the_permission_of_the_kind(
+    emulator: Emulator, descriptor: TargetKindDescriptor, verb: str
+) -> None:
+    emulator.cloud.resources.add(
+        emulator.cloud.registry.resolve("shop"), TargetKind.STORAGE_BUCKET, "exports"
+    )
+    permission = f"{descriptor.permission_prefix}.{verb}"
+    rpc = f"{descriptor.policy_service}/{verb[:1].upper()}{verb[1:]}"
+    request = getattr(iam_policy_pb2, f"{verb[:1].upper()}{verb[1:]}Request")(
+        resource=resource_of(descriptor)
+    )
+    assert permission in await refusal_of(emulator, rpc, request)
+    grant_ann(emulator, permission)
+    assert permission not in await refusal_of(emulator, rpc, request)
+
+
 @pytest.mark.parametrize("rpc", NEEDING)
 async def test_method_needs_exactly_its_permission(emulator: Emulator, rpc: str) -> None:
     rule = RULES[rpc]
     assert isinstance(rule, RequiresPermission)
+    emulator.cloud.resources.add(
+        emulator.cloud.registry.resolve("shop"), TargetKind.STORAGE_BUCKET, "exports"
+    )
     assert rule.permission in await refusal(emulator, rpc, rule)
     grant_ann(emulator, rule.permission)
     assert rule.permission not in await refusal(emulator, rpc, rule)

@@ -60,7 +60,7 @@ async def test_project_number_addresses_the_same_secret(clients: Clients) -> Non
     ("resource", "error"),
     [
         ("projects/shop/secrets/none", exceptions.NotFound),
-        ("projects/shop/locations/europe-west1/secrets/stripe-key", exceptions.InvalidArgument),
+        ("projects/shop/locations/europe-west1/secrets/stripe-key", exceptions.NotFound),
     ],
 )
 async def test_unseeded_secret_is_not_found(clients: Clients, resource: str, error: type[Exception]) -> None:
@@ -102,7 +102,7 @@ async def test_the_policy_of_a_secret_is_edited_and_shown_by_the_control_api(
 
     async with aiohttp.ClientSession() as session, session.get(f"{emulator.rest_url}/control/state") as reply:
         state = await reply.json()
-    assert state["secrets"] == ["projects/shop/secrets/other", SECRET]
+    assert state["resources"] == ["projects/shop/secrets/other", SECRET]
     assert state["policies"][SECRET]["bindings"][0]["members"][-1] == "user:eve@example.com"
 
 
@@ -121,7 +121,7 @@ async def test_rest_serves_the_same_policy(clients: Clients, emulator: Emulator)
 
 def test_invalid_secret_name_in_a_seed_is_refused() -> None:
     bad = Seed.model_validate({"projects": [{"projectID": "shop", "secrets": [{"name": "a/b"}]}]})
-    with pytest.raises(SeedError, match="project shop: secret a/b: Invalid secret ID"):
+    with pytest.raises(SeedError, match=r"project shop: secret a/b: Invalid secret 'a/b'"):
         Emulator(seed=bad)
 
 
@@ -134,7 +134,7 @@ async def test_recreated_secret_has_another_creation_time_and_an_empty_policy(em
                 return found
 
         before = await get(f"/v1/{SECRET}")
-        emulator.edit({"secret": FULL_NAME, "recreate": True})
+        emulator.edit({"resource": FULL_NAME, "recreate": True})
         after = await get(f"/v1/{SECRET}")
         policy = await get(f"/v1/{SECRET}:getIamPolicy")
 

@@ -158,10 +158,13 @@ def test_grants_are_counted_by_state() -> None:
         (TargetKind.JOB, "Job l/n"),
         (TargetKind.WORKER_POOL, "WorkerPool l/n"),
         (TargetKind.SECRET, "Secret n"),
+        (TargetKind.STORAGE_BUCKET, "StorageBucket n"),
+        (TargetKind.KMS_CRYPTO_KEY, "KMSCryptoKey l/p/n"),
+        (TargetKind.SPANNER_DATABASE, "SpannerDatabase p/n"),
     ],
 )
 def test_target_text_has_the_kind_and_name(kind: TargetKind, text: str) -> None:
-    assert target_text(kind, project_id="p-1234", location="l", name="n") == text
+    assert target_text(kind, project_id="p-1234", location="l", parent="p", name="n") == text
 
 
 def test_workload_text_has_the_kind_location_and_name() -> None:

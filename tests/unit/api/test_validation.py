@@ -56,4 +56,4 @@ def test_value_of_the_wrong_type_is_named_and_shown_if_short(spec: dict[str, obj
     line = misfits(raised.value)[0]
 
     assert line.startswith(misfit)
-    assert len(line) < 300
+    assert len(line) < 400

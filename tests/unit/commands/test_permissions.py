@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from cloudrun_identity.cli import cli
-from cloudrun_identity.gcp.permissions import ACCOUNT_PERMISSIONS, FEATURES
+from cloudrun_identity.gcp.permissions import ABOVE_PROJECTS, ACCOUNT_PERMISSIONS, FEATURES
 
 PAGE = Path(__file__).parents[3] / "docs" / "permissions.md"
 OPERATOR = "serviceAccount:op@ops-1234.iam.gserviceaccount.com"
@@ -48,8 +48,9 @@ def test_page_is_up_to_date() -> None:
 
 def test_permissions_are_listed_by_feature() -> None:
     lines = printed().splitlines()
-    assert [line for line in lines if not line.startswith(" ")] == list(FEATURES)
-    assert {line.strip() for line in lines} >= {each for listed in FEATURES.values() for each in listed}
+    features = {**FEATURES, **ABOVE_PROJECTS}
+    assert [line for line in lines if not line.startswith(" ")] == list(features)
+    assert {line.strip() for line in lines} >= {each for listed in features.values() for each in listed}
 
 
 def test_permissions_unused_by_the_guardrails_are_not_granted() -> None:
@@ -59,6 +60,29 @@ def test_permissions_unused_by_the_guardrails_are_not_granted() -> None:
     assert "iam.roles.create" not in closed
     assert "iam.serviceAccountKeys.create" not in closed
     assert "iam.serviceAccounts.create" in closed
+
+
+def test_permissions_on_a_kind_are_granted_if_an_entry_names_it() -> None:
+    entry = "{roles: ['*'], targetKinds: [StorageBucket], names: [exports], members: ['*']}"
+    permissions = granted(printed("-f", "-", text=MANIFESTS % entry))
+    assert {
+        "storage.buckets.get",
+        "storage.buckets.getIamPolicy",
+        "storage.buckets.setIamPolicy",
+    } <= permissions
+    assert "secretmanager.secrets.setIamPolicy" not in permissions
+
+
+def test_one_kind_of_secret_needs_the_permissions_on_secrets() -> None:
+    entry = "{roles: ['*'], targetKinds: [RegionalSecret], names: [key], members: ['*']}"
+    assert "secretmanager.secrets.setIamPolicy" in granted(printed("-f", "-", text=MANIFESTS % entry))
+
+
+def test_permissions_on_a_folder_are_granted_on_the_folder() -> None:
+    entry = "{roles: ['*'], targetKinds: [Folder], names: ['42'], members: ['*'], namespaces: [shop]}"
+    output = printed("-f", "-", text=MANIFESTS % entry)
+    assert "gcloud resource-manager folders add-iam-policy-binding 42 --member=" in output
+    assert "resourcemanager.folders.setIamPolicy" not in granted(output)
 
 
 def test_key_permissions_are_granted_if_guardrails_allow_keys() -> None:

@@ -16,6 +16,7 @@ from cloudrun_identity.iam.admission import Admitted, GuardrailFacts
 from cloudrun_identity.iam.grant_matching import GrantRequest
 from cloudrun_identity.iam.grants import Grant, IAMCondition, Target
 from cloudrun_identity.iam.guardrails import decide
+from tests.target_resources import DATA_KINDS, declared, resource_of
 
 PROJECT = Target(TargetKind.PROJECT, "acme-shop")
 DOMAIN = "acme-shop.iam.gserviceaccount.com"
@@ -186,6 +187,19 @@ def test_conditional_grants_and_other_principals_become_bindings() -> None:
         "title": "until 2040",
         "expression": when.expression,
     }
+
+
+def test_grants_on_each_kind_of_target_are_declared_and_admitted() -> None:
+    targets = [
+        *(resource_of(kind, "acme-shop") for kind in DATA_KINDS),
+        Target(TargetKind.FOLDER, "acme-shop", name="42"),
+        Target(TargetKind.ORGANIZATION, "acme-shop", name="7"),
+    ]
+    result = export(surveyed(*(Grant(target, "roles/run.viewer", OPS) for target in targets)), "shop")
+
+    bindings = [spec for name, spec in objects(result).items() if name.startswith("IAMBinding/")]
+    assert [spec["target"] for spec in bindings] == [declared(target) for target in targets]
+    assert result.left_out == ()
 
 
 def test_custom_role_is_referenced_by_its_object() -> None:

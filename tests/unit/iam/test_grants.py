@@ -1,7 +1,8 @@
 import pytest
 
 from cloudrun_identity.api import TargetKind
-from cloudrun_identity.iam.grants import Grant, IAMCondition, Target
+from cloudrun_identity.iam.grants import Grant, IAMCondition, Target, parse_target
+from tests.target_resources import DATA_KINDS, resource_of
 
 PROJECT = Target(TargetKind.PROJECT, "acme")
 SERVICE = Target(TargetKind.SERVICE, "acme", "europe-west1", "web")
@@ -33,6 +34,28 @@ SERVICE = Target(TargetKind.SERVICE, "acme", "europe-west1", "web")
 def test_target_has_its_full_resource_name(target: Target, full_name: str) -> None:
     assert target.full_name == full_name
     assert target.full_name.endswith(target.resource)
+
+
+@pytest.mark.parametrize("kind", DATA_KINDS)
+def test_text_of_a_target_is_parsed(kind: TargetKind) -> None:
+    target = resource_of(kind, "acme")
+    assert parse_target(str(target).replace(" ", "/", 1), "acme") == target
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("Bucket/exports", "starts with none of the kinds Secret, RegionalSecret, StorageBucket"),
+        ("Service/europe-west1/web", "starts with none of the kinds"),
+        ("StorageBucket", "must be StorageBucket/NAME"),
+        ("CloudTasksQueue/mails", "must be CloudTasksQueue/LOCATION/NAME"),
+        ("KMSCryptoKey/us/cards", "must be KMSCryptoKey/LOCATION/KEYRING/NAME"),
+        ("SpannerDatabase//main", "must be SpannerDatabase/INSTANCE/NAME"),
+    ],
+)
+def test_text_of_another_form_is_refused_with_the_form(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse_target(text, "acme")
 
 
 def test_grant_is_shown_as_one_line() -> None:

@@ -8,6 +8,7 @@ from cloudrun_identity.api import TargetKind
 from cloudrun_identity.iam.admission import Admitted, DeclaredIdentity
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.guardrails import decide
+from tests.target_resources import DATA_KINDS, resource_of
 from tests.unit.iam.guardrail_requests import (
     LEGACY_ACCOUNT,
     LEGACY_EMAIL,
@@ -19,7 +20,6 @@ from tests.unit.iam.guardrail_requests import (
     PROJECT,
     PUBLIC,
     RUNNER,
-    SECRET,
     SERVICE,
     TYPEWIDE,
     decided,
@@ -30,6 +30,16 @@ from tests.unit.iam.guardrail_requests import (
     reason,
     request,
 )
+
+DATA = [resource_of(kind, "payments-prod-1234") for kind in DATA_KINDS]
+FOLDER = Target(TargetKind.FOLDER, "payments-prod-1234", name="42")
+ON_FOLDER: dict[str, object] = {
+    "roles": ["*"],
+    "members": ["*"],
+    "names": ["42"],
+    "namespaces": ["flows"],
+    "targetKinds": ["Folder"],
+}
 
 
 @pytest.mark.parametrize("member", PUBLIC + TYPEWIDE)
@@ -124,13 +134,43 @@ def test_grants_on_a_workload_take_the_right_to_use_it() -> None:
     assert decide(invoked, usable, both) == Admitted()
 
 
-@pytest.mark.parametrize("target", [PROJECT, SECRET])
-def test_nothing_is_granted_by_default_on_projects_and_secrets(target: Target) -> None:
+@pytest.mark.parametrize("target", [PROJECT, *DATA, FOLDER], ids=str)
+def test_nothing_is_granted_by_default_on_other_targets(target: Target) -> None:
     assert not is_admitted(request("roles/run.invoker", target), project())
 
 
-def test_secrets_are_admitted_by_name_alone() -> None:
-    access = request("roles/secretmanager.secretAccessor", SECRET)
-    secret = entry(roles=["roles/secretmanager.*"], targetKinds=["Secret"])
-    assert not is_admitted(access, project(secret))
-    assert is_admitted(access, project(secret | {"names": ["api-*"]}))
+@pytest.mark.parametrize("target", DATA, ids=str)
+def test_resources_with_contents_are_admitted_by_name_alone(target: Target) -> None:
+    access = request("roles/cloudsql.client", target)
+    kind = entry(roles=["roles/cloudsql.*"], targetKinds=[target.kind.value])
+    assert not is_admitted(access, project(kind))
+    pattern = f"{target.short_name[:-2]}*"
+    assert is_admitted(access, project(kind | {"names": [pattern]}))
+    assert not is_admitted(access, project(kind | {"names": [f"other-{pattern}"]}))
+
+
+def test_nested_target_is_admitted_by_the_names_of_both() -> None:
+    key = resource_of(TargetKind.KMS_CRYPTO_KEY, "payments-prod-1234")
+    kind = entry(roles=["roles/cloudsql.*"], targetKinds=["KMSCryptoKey"])
+    access = request("roles/cloudsql.client", key)
+    assert is_admitted(access, project(kind | {"names": [f"{key.parent}/*"]}))
+    assert not is_admitted(access, project(kind | {"names": [key.name]}))
+
+
+@pytest.mark.parametrize(
+    "lacking",
+    [{"names": ["*"]}, {"names": ["4*"]}, {"namespaces": ["*"]}, {"namespaces": None}, {"names": None}],
+    ids=str,
+)
+def test_folder_is_admitted_only_by_literal_names_and_namespaces(lacking: dict[str, object]) -> None:
+    access = request("roles/cloudsql.client", FOLDER)
+    assert is_admitted(access, project(ON_FOLDER))
+    assert not is_admitted(access, project(ON_FOLDER | lacking))
+
+
+def test_folder_has_no_exclusive_bindings_and_no_roles_of_a_project() -> None:
+    admitting = project(ON_FOLDER | {"exclusive": True, "allowEscalation": True})
+    exclusive = replace(request("roles/cloudsql.client", FOLDER), exclusive=True)
+    assert "cannot be Exclusive" in reason(decide(exclusive, admitting, guardrail_facts("flows")))
+    own = replace(request("roles/cloudsql.client", FOLDER), role="projects/payments-prod-1234/roles/runner")
+    assert "belongs to a project" in reason(decide(own, admitting, guardrail_facts("flows")))

@@ -110,7 +110,7 @@ def _text(grant: RoleGrant) -> str:
     if target is None or TARGET_KINDS[target.kind].named_by is NamedBy.PROJECT:
         return f"ManagedProject {project}"
     name = target.email or (target.identity_ref.name if target.identity_ref else target.name)
-    shown = target_text(target.kind, project_id="", location=target.location, name=name)
+    shown = target_text(target.kind, project_id="", location=target.location, parent=target.parent, name=name)
     return f"{shown} of ManagedProject {project}"
 
 

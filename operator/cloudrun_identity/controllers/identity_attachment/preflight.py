@@ -6,10 +6,11 @@ few calls.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Final, TypeVar
 
 from cloudrun_identity.api import ConditionType, PreflightCheck, PreflightState, TargetKind
-from cloudrun_identity.api.predefined_roles import SECRET_ACCESSOR
+from cloudrun_identity.api.predefined_roles import PUBLISHER, SECRET_ACCESSOR
 from cloudrun_identity.controllers.cross_project import (
     CROSS_PROJECT_CHECKS,
     CrossProjectUse,
@@ -47,6 +48,7 @@ BUCKETS: Final = "Buckets"
 TOPICS: Final = "Topics"
 
 _ACCESS: Final = "secretmanager.versions.access"
+_PUBLISH: Final = "pubsub.topics.publish"
 
 
 class Preflight:
@@ -146,7 +148,7 @@ class Preflight:
         remedy: dict[ResourceRef, str] = {}
         for secret in secrets:
             target, home = _secret(secret), _project(secret.project)
-            if not may_name_secret(want, secret):
+            if not may_grant(want, target, SECRET_ACCESSOR, _ACCESS):
                 # The policy of the project shows nothing about single secrets.
                 hints.append((secret, _unknown_if_no(await self._may(want, _ACCESS, home))))
                 remedy[secret] = remedies.ask_for_secret(secret)
@@ -196,19 +198,23 @@ class Preflight:
         )
 
     async def _topics(self, want: AttachmentWant, topics: Iterable[ResourceRef]) -> PreflightCheck | None:
-        # The policy of the topic is not checked.
-        hints = [
-            (
-                f"projects/{topic.project}/topics/{topic.name}",
-                _unknown_if_no(await self._may(want, "pubsub.topics.publish", _project(topic.project))),
-            )
-            for topic in topics
-        ]
+        """Return whether the account may publish to the topics.
+
+        As for secrets, the result discloses only the policies of topics on which the guardrails admit grants
+        of the namespace.
+        """
+        hints = []
+        for topic in topics:
+            target = Target(TargetKind.PUB_SUB_TOPIC, topic.project, name=topic.name)
+            seen = [_project(topic.project)]
+            if may_grant(want, target, PUBLISHER, _PUBLISH):
+                seen.insert(0, target)
+            hints.append((topic, _unknown_if_no(await self._may(want, _PUBLISH, *seen))))
         return _summed(
             TOPICS,
-            f"nothing on the project shows that {want.email} may publish to",
+            f"nothing that the namespace may see shows that {want.email} may publish to",
             hints,
-            str,
+            lambda topic: f"projects/{topic.project}/topics/{topic.name}",
             lambda topic: remedies.let_publish(want, topic),
         )
 
@@ -259,18 +265,21 @@ def _account_target(want: AttachmentWant) -> Target:
     return Target(TargetKind.SERVICE_ACCOUNT, want.account.project_id or "-", name=want.email)
 
 
-def may_name_secret(want: AttachmentWant, secret: ResourceRef) -> bool:
-    """Return whether an IAMBinding of the attachment's namespace could grant the account access to it."""
+def may_grant(want: AttachmentWant, target: Target, role: str, permission: str) -> bool:
+    """Return whether an IAMBinding of the attachment's namespace could grant the account the role on it.
+
+    `permission` is the one in the role that is needed.
+    """
     namespace = want.obj.metadata.namespace
-    project = delegated_project(secret.project, namespace, want.cluster)
+    project = delegated_project(target.project_id, namespace, want.cluster)
     if project is None:
         return False
     request = GrantRequest(
         namespace=namespace,
-        target=Target(TargetKind.SECRET, project.project_id, name=secret.name),
-        role=SECRET_ACCESSOR,
+        target=replace(target, project_id=project.project_id),
+        role=role,
         member=want.account.identity or service_account_member(want.email),
-        permissions=frozenset({_ACCESS}),
+        permissions=frozenset({permission}),
     )
     return isinstance(decide(request, project, guardrail_facts(project, want.cluster)), Admitted)
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from cloudrun_identity.api.predefined_roles import SECRET_ACCESSOR
+from cloudrun_identity.api.predefined_roles import PUBLISHER, SECRET_ACCESSOR
 from cloudrun_identity.controllers.cross_project import gcloud, identity_text, manifest, operator_member
 from cloudrun_identity.gcp.workload_dependencies import ResourceRef
 from cloudrun_identity.iam.principals import service_account_member
@@ -74,12 +74,10 @@ def let_use_bucket(want: AttachmentWant, bucket: str) -> str:
     )
 
 
-def let_publish(want: AttachmentWant, topic: str) -> str:
-    """Return the remedy for a topic (its full name) in an environment variable."""
-    member = service_account_member(want.email)
-    return (
-        f"gcloud pubsub topics add-iam-policy-binding {topic} --member={member} --role=roles/pubsub.publisher"
-    )
+def let_publish(want: AttachmentWant, topic: ResourceRef) -> str:
+    """Return the remedy for a topic in an environment variable."""
+    member, name = service_account_member(want.email), f"projects/{topic.project}/topics/{topic.name}"
+    return f"gcloud pubsub topics add-iam-policy-binding {name} --member={member} --role={PUBLISHER}"
 
 
 def _member(want: AttachmentWant) -> dict[str, Any]:

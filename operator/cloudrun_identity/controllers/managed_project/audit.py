@@ -55,9 +55,9 @@ def locations_of(project: ManagedProject, cluster: ClusterState) -> frozenset[st
         if attachment.spec.project_ref.name == project.metadata.name
     }
     found |= {
-        binding.spec.target.location
+        binding.spec.target.workload_location
         for binding in cluster.objects(IAMBinding)
-        if binding.spec.project_ref.name == project.metadata.name and binding.spec.target.location
+        if binding.spec.project_ref.name == project.metadata.name and binding.spec.target.workload_location
     }
     return frozenset(found)
 

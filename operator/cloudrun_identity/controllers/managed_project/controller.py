@@ -21,7 +21,11 @@ from cloudrun_identity.api import (
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.org_policies import CROSS_PROJECT_USAGE, OrgPolicies
-from cloudrun_identity.gcp.permissions import ACCOUNT_PERMISSIONS, FEATURES
+from cloudrun_identity.gcp.permissions import (
+    ACCOUNT_PERMISSIONS,
+    FEATURES,
+    needed,
+)
 from cloudrun_identity.gcp.policies import Policies
 from cloudrun_identity.gcp.projects import Projects, cloud_run_service_agent
 from cloudrun_identity.iam.admission import are_workloads_ambiguous
@@ -128,11 +132,12 @@ class ManagedProjectController:
             raise
         if not project.active:
             return ProjectSeen(project)
-        wanted = {permission for permissions in FEATURES.values() for permission in permissions}
+        wanted = {permission for feature in needed(want.obj) for permission in FEATURES[feature]}
+        wanted |= ACCOUNT_PERMISSIONS  # for the warning about powerful accounts
         held = await self._policies.test_permissions(Target.project(want.project_id), wanted)
         return ProjectSeen(
             project,
-            _missing(held),
+            _missing(held, want.obj),
             self._identity(want.project_id),
             await self._usage(want.project_id),
             await audit_workloads(
@@ -267,11 +272,11 @@ def _issues(want: ProjectWant, seen: ProjectSeen) -> list[str]:
     return [*issues, *takeover_warnings(seen.powerful, want.cluster.credential_accounts())]
 
 
-def _missing(held: frozenset[str]) -> tuple[MissingPermission, ...]:
+def _missing(held: frozenset[str], project: ManagedProject) -> tuple[MissingPermission, ...]:
     return tuple(
         MissingPermission(permission=permission, feature=_shown(feature, permission))
-        for feature, permissions in FEATURES.items()
-        for permission in permissions
+        for feature in needed(project)
+        for permission in FEATURES[feature]
         if permission not in held
     )
 

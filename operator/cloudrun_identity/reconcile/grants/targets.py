@@ -30,7 +30,9 @@ def resolve_target(
 ) -> Resolved[ResolvedTarget]:
     """Return the resource of `project` that an object of `namespace` names in its field `path`."""
     if TARGET_KINDS[spec.kind].named_by is not NamedBy.IDENTITY:
-        return ResolvedTarget(Target(spec.kind, project.project_id, spec.location or "", spec.name or ""))
+        return ResolvedTarget(
+            Target(spec.kind, project.project_id, spec.location or "", spec.name or "", spec.parent)
+        )
     if spec.identity_ref:
         return _account_of(DeclaredIdentity(namespace, spec.identity_ref.name), project, cluster, path)
     record = cluster.owner_of(spec.email or "")

@@ -12,11 +12,20 @@ from cloudrun_identity_playground.emulator.apis.accounts import AccountStore
 from cloudrun_identity_playground.emulator.apis.actor import Caller, caller
 from cloudrun_identity_playground.emulator.apis.policies import Policies
 from cloudrun_identity_playground.emulator.apis.rpc import Handler
+from cloudrun_identity_playground.emulator.apis.target_names import target_name
 
 from .denials import denied
 from .effective import EffectivePermissions
 from .resources import Hierarchy
-from .rules import RULES, FiltersResults, Impersonates, RequiresPermission, ReturnsPermissions, Unrestricted
+from .rules import (
+    RULES,
+    FiltersResults,
+    Impersonates,
+    RequiresPermission,
+    RequiresPolicyPermission,
+    ReturnsPermissions,
+    Unrestricted,
+)
 
 
 class Authorizer:
@@ -46,13 +55,18 @@ class Authorizer:
             case RequiresPermission():
                 self._check(rpc, rule, request)
                 return handler(request)
+            case RequiresPolicyPermission(verb):
+                if target := target_name(request.resource, rpc):
+                    permission = f"{target.descriptor.permission_prefix}.{verb}"
+                    self._check(rpc, RequiresPermission(permission, "resource"), request)
+                return handler(request)
             case Impersonates():
                 self._check_impersonation(rpc, rule, request)
                 return handler(request)
             case FiltersResults():
                 return self._filter(rule, handler(request))
             case ReturnsPermissions():
-                return self._permissions_of_caller(rule, request, handler(request))
+                return self._permissions_of_caller(rpc, rule, request, handler(request))
             case _:
                 assert_never(rule)
 
@@ -60,10 +74,10 @@ class Authorizer:
         name = _field(request, rule.on)
         modified = frozenset[str]()
         if isinstance(request, iam_policy_pb2.SetIamPolicyRequest) and not caller().is_admin:
-            modified = self._modified_roles(request)
+            modified = self._modified_roles(rpc, request)
         further = (permission for field, permission in rule.with_field.items() if _is_set(request, field))
         for permission in (rule.permission, *further):
-            if not self._may(caller(), permission, name, modified):
+            if not self._may(caller(), permission, name, modified, rpc):
                 raise denied(rpc, permission, name)
 
     def _check_impersonation(self, rpc: str, rule: Impersonates, request: Any) -> None:
@@ -80,12 +94,17 @@ class Authorizer:
             raise denied(rpc, permission, account_name)
 
     def _may(
-        self, who: Caller, permission: str, name: str, modified_roles: frozenset[str] = frozenset()
+        self,
+        who: Caller,
+        permission: str,
+        name: str,
+        modified_roles: frozenset[str] = frozenset(),
+        rpc: str = "",
     ) -> bool:
         """Return whether a principal has a permission. Names that are no resource are left to the handler."""
         if who.is_admin:
             return True
-        resource = self._hierarchy.resource(name)
+        resource = self._hierarchy.resource(name, rpc)
         return resource is None or self._permissions.has(who, permission, resource, modified_roles)
 
     def _filter(self, rule: FiltersResults, response: Any) -> Any:
@@ -97,16 +116,16 @@ class Authorizer:
         setattr(response, rule.results, seen)
         return response
 
-    def _permissions_of_caller(self, rule: ReturnsPermissions, request: Any, response: Any) -> Any:
+    def _permissions_of_caller(self, rpc: str, rule: ReturnsPermissions, request: Any, response: Any) -> Any:
         """Reduce the permissions that the handler returns for the resource to those of the caller."""
         name = _field(request, rule.on)
         return iam_policy_pb2.TestIamPermissionsResponse(
-            permissions=[each for each in response.permissions if self._may(caller(), each, name)]
+            permissions=[each for each in response.permissions if self._may(caller(), each, name, rpc=rpc)]
         )
 
-    def _modified_roles(self, request: iam_policy_pb2.SetIamPolicyRequest) -> frozenset[str]:
+    def _modified_roles(self, rpc: str, request: iam_policy_pb2.SetIamPolicyRequest) -> frozenset[str]:
         """Return the roles with added or removed grants."""
-        resource = self._hierarchy.resource(request.resource)
+        resource = self._hierarchy.resource(request.resource, rpc)
         paths = request.update_mask.paths
         if resource is None or (paths and "bindings" not in paths):
             return frozenset()

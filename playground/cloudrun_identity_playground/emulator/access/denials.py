@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import grpc
 
-from cloudrun_identity_playground.emulator.calls import APIS
+from cloudrun_identity_playground.emulator.apis.target_names import target_name
+from cloudrun_identity_playground.emulator.calls import api_of
 from cloudrun_identity_playground.emulator.errors import GoogleError, error_info
 
 _EXPECTED = (
@@ -27,7 +28,7 @@ _ROLE_VERBS = {
 
 def denied(rpc: str, permission: str, resource: str) -> GoogleError:
     """Return PERMISSION_DENIED: the caller of `rpc` lacks `permission` on `resource` (a relative name)."""
-    host = api_of(rpc)
+    host = api_of(rpc, resource)
     named = {"permission": permission, "resource": resource}
     match host:
         case "run.googleapis.com":
@@ -46,6 +47,12 @@ def denied(rpc: str, permission: str, resource: str) -> GoogleError:
             return _denied(
                 f"Permission '{permission}' denied for resource '{resource}' (or it may not exist).",
                 "iam.googleapis.com",
+                named,
+            )
+        case _ if target_name(resource, rpc):
+            return _denied(
+                f"Permission '{permission}' denied on resource '//{host}/{resource}' (or it may not exist).",
+                host,
                 named,
             )
         case _:
@@ -100,11 +107,6 @@ def bad_credentials(rpc: str, reason: str, email: str = "") -> GoogleError:
         f"Request had invalid authentication credentials. {_EXPECTED}",
         {"email": email} if email else {},
     )
-
-
-def api_of(rpc: str) -> str:
-    """Return the host of the API of a method; empty if the emulator does not serve it."""
-    return next((host for prefix, host in APIS.items() if rpc.startswith(prefix)), "")
 
 
 def _denied(message: str, domain: str = "", metadata: dict[str, str] | None = None) -> GoogleError:

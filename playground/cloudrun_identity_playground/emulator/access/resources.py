@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cloudrun_identity_playground.emulator.apis.accounts import Account, AccountStore
 from cloudrun_identity_playground.emulator.apis.projects import Project, ProjectRegistry
 from cloudrun_identity_playground.emulator.apis.service_accounts import policy_name
+from cloudrun_identity_playground.emulator.apis.target_names import TargetName, target_name
+from cloudrun_identity_playground.emulator.apis.target_resources import TargetResources
 
 _RUN_TYPES = {"services": "Service", "jobs": "Job", "workerPools": "WorkerPool"}
 
@@ -27,17 +29,20 @@ class Resource:
 class Hierarchy:
     """Finds resources and their ancestors."""
 
-    def __init__(self, projects: ProjectRegistry, accounts: AccountStore) -> None:
+    def __init__(self, projects: ProjectRegistry, accounts: AccountStore, targets: TargetResources) -> None:
         self._projects = projects
         self._accounts = accounts
+        self._targets = targets
 
-    def resource(self, name: str) -> Resource | None:
+    def resource(self, name: str, rpc: str = "") -> Resource | None:
         """Return the resource that decides about `name`: the resource itself, or the one that contains it.
 
         Return None for predefined roles, for an empty name and for an invalid one.
 
         Raises GoogleError: as `ProjectRegistry.resolve`.
         """
+        if target := target_name(name, rpc):
+            return self._target(target)
         match name.split("/"):
             case ["projects", project, "serviceAccounts", identifier, *_]:
                 return self._account(project, identifier)
@@ -46,13 +51,6 @@ class Hierarchy:
                 own = f"projects/{found.id}/locations/{location}/{kind}/{workload}"
                 return Resource(
                     own, f"run.googleapis.com/{_RUN_TYPES[kind]}", (own, *self._projects.chain(found))
-                )
-            case ["projects", project, "secrets", secret, *_]:
-                found = self._projects.resolve(project)
-                return Resource(
-                    f"projects/{found.number}/secrets/{secret}",
-                    "secretmanager.googleapis.com/Secret",
-                    (f"projects/{found.id}/secrets/{secret}", *self._projects.chain(found)),
                 )
             case ["projects", project, *_]:
                 return self.project(self._projects.resolve(project))
@@ -65,6 +63,17 @@ class Hierarchy:
                     tuple(self._projects.containers.above(own)),
                 )
         return None
+
+    def _target(self, target: TargetName) -> Resource | None:
+        """Return a resource of a target kind; None if its project is not known."""
+        project = self._targets.home(target)
+        if project is None:
+            return None
+        named = replace(target, project_id=project.id)
+        numbered = replace(target, project_id=project.number if target.project_id else "")
+        noun = named.resource.split("/")[-2].removesuffix("s").capitalize()
+        kind = f"{target.descriptor.host}/{noun}"
+        return Resource(numbered.resource, kind, (named.policy, *self._projects.chain(project)))
 
     def project(self, project: Project) -> Resource:
         """Return a project as a resource."""

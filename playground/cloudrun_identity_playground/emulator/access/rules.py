@@ -6,11 +6,13 @@ to Cloud Run needs more; see `deployments`.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from cloudrun_identity.api import TARGET_KINDS
+from cloudrun_identity_playground.emulator.apis.target_messages import SERVED
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,13 @@ class RequiresPermission:
     permission: str
     on: str
     with_field: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RequiresPolicyPermission:
+    """A policy method that resources of several kinds have. It needs the permission `verb` of the kind."""
+
+    verb: str
 
 
 @dataclass(frozen=True)
@@ -52,7 +61,14 @@ class Unrestricted:
     """A method that needs no permission."""
 
 
-Rule: TypeAlias = RequiresPermission | FiltersResults | ReturnsPermissions | Impersonates | Unrestricted
+Rule: TypeAlias = (
+    RequiresPermission
+    | RequiresPolicyPermission
+    | FiltersResults
+    | ReturnsPermissions
+    | Impersonates
+    | Unrestricted
+)
 
 
 def _policies(service: str, prefix: str) -> Iterator[tuple[str, Rule]]:
@@ -60,6 +76,18 @@ def _policies(service: str, prefix: str) -> Iterator[tuple[str, Rule]]:
     yield f"{service}/GetIamPolicy", RequiresPermission(f"{prefix}.getIamPolicy", "resource")
     yield f"{service}/SetIamPolicy", RequiresPermission(f"{prefix}.setIamPolicy", "resource")
     yield f"{service}/TestIamPermissions", ReturnsPermissions()
+
+
+def _policies_of_targets() -> Iterator[tuple[str, Rule]]:
+    """Yield the methods of the target kinds that read or write a policy."""
+    prefixes: defaultdict[str, set[str]] = defaultdict(set)
+    for descriptor in TARGET_KINDS.values():
+        prefixes[descriptor.policy_service].add(descriptor.permission_prefix)
+    for service, shared in prefixes.items():
+        yield from _policies(service, min(shared))
+        if len(shared) > 1:
+            for verb in ("getIamPolicy", "setIamPolicy"):
+                yield f"{service}/{verb[:1].upper()}{verb[1:]}", RequiresPolicyPermission(verb)
 
 
 def _workloads(noun: str, field_name: str) -> Iterator[tuple[str, Rule]]:
@@ -79,10 +107,10 @@ def _in(service: str, rules: Mapping[str, Rule]) -> Iterator[tuple[str, Rule]]:
 
 RULES: Final[Mapping[str, Rule]] = dict(
     [
+        *_policies_of_targets(),
         *(
-            rule
-            for descriptor in TARGET_KINDS.values()
-            for rule in _policies(descriptor.policy_service, descriptor.permission_prefix)
+            (descriptor.get_method, RequiresPermission(descriptor.read_permission, "name"))
+            for descriptor in SERVED.values()
         ),
         *_in(
             "google.iam.admin.v1.IAM",
@@ -127,8 +155,6 @@ RULES: Final[Mapping[str, Rule]] = dict(
                 "SignJwt": Impersonates("iam.serviceAccounts.signJwt"),
             },
         ),
-        *_policies("google.cloud.resourcemanager.v3.Folders", "resourcemanager.folders"),
-        *_policies("google.cloud.resourcemanager.v3.Organizations", "resourcemanager.organizations"),
         *_in(
             "google.cloud.resourcemanager.v3.Projects",
             {
@@ -151,10 +177,6 @@ RULES: Final[Mapping[str, Rule]] = dict(
                 "GetOrganization": RequiresPermission("resourcemanager.organizations.get", "name"),
                 "SearchOrganizations": FiltersResults("resourcemanager.organizations.get", "organizations"),
             },
-        ),
-        *_in(
-            "google.cloud.secretmanager.v1.SecretManagerService",
-            {"GetSecret": RequiresPermission("secretmanager.secrets.get", "name")},
         ),
         *_workloads("Service", "service"),
         *_workloads("Job", "job"),

@@ -15,7 +15,7 @@ from cloudrun_identity_playground.emulator.lag import Lag
 from cloudrun_identity_playground.emulator.switches import Switches
 
 from .members import AccountMember, Accounts, Member, WorkspaceMember, bind, parse, render
-from .policy_rules import Binding, ResourceKind, check_binding, check_limits
+from .policy_rules import Binding, PolicyRules, check_binding, check_limits
 from .role_table import RoleTable
 from .workspace import Workspace, WorkspacePrincipal
 
@@ -85,7 +85,7 @@ class Policies:
         return self._view(self._policies.get(resource, _Policy()), version)
 
     def write(
-        self, resource: str, kind: ResourceKind, request: iam_policy_pb2.SetIamPolicyRequest
+        self, resource: str, kind: PolicyRules, request: iam_policy_pb2.SetIamPolicyRequest
     ) -> policy_pb2.Policy:
         """Replace the policy of `resource` and return the new one. Equal content gets a new etag too."""
         current = self._policies.get(resource, _Policy())
@@ -200,9 +200,7 @@ class Policies:
         """Return a user or group by its address; other members unchanged."""
         return self._render(member) if isinstance(member, WorkspaceMember) else member
 
-    def _check(
-        self, bindings: Sequence[Binding], kind: ResourceKind, resource: str, current: _Policy
-    ) -> None:
+    def _check(self, bindings: Sequence[Binding], kind: PolicyRules, resource: str, current: _Policy) -> None:
         present = {binding.role for binding in current.bindings}
         for binding in bindings:
             check_binding(binding, kind)

@@ -10,7 +10,7 @@ from google.iam.v1 import iam_policy_pb2, policy_pb2
 from cloudrun_identity_playground.emulator.errors import GoogleError
 
 from .policies import Policies
-from .policy_rules import ResourceKind
+from .policy_rules import PolicyRules
 from .rpc import Handler
 
 
@@ -19,11 +19,12 @@ class PolicyMethods:
     """`GetIamPolicy`, `SetIamPolicy` and `TestIamPermissions` of one API.
 
     `canonical` returns the name of the resource's policy, or raises GoogleError if there is no such resource.
-    `seen` does the same for reads, which may not see a new resource.
+    `seen` does the same for reads, which may not see a new resource. `rules` returns the rules for the policy
+    of a resource.
     """
 
     service: str
-    kind: ResourceKind
+    rules: Callable[[str], PolicyRules]
     policies: Policies
     canonical: Callable[[str], str]
     seen: Callable[[str], str] | None = None
@@ -40,7 +41,7 @@ class PolicyMethods:
         return self.policies.read((self.seen or self.canonical)(request.resource), request)
 
     def _set(self, request: iam_policy_pb2.SetIamPolicyRequest) -> policy_pb2.Policy:
-        return self.policies.write(self.canonical(request.resource), self.kind, request)
+        return self.policies.write(self.canonical(request.resource), self.rules(request.resource), request)
 
     def _test(
         self, request: iam_policy_pb2.TestIamPermissionsRequest

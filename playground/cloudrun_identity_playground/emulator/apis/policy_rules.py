@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, TypeGuard
+from typing import Any, Protocol, TypeGuard
 
+from cloudrun_identity.api import TargetKindDescriptor
 from cloudrun_identity_playground.emulator.access.conditions import problem_of
 from cloudrun_identity_playground.emulator.errors import invalid
 
@@ -19,8 +20,46 @@ MAX_GROUPS = 250
 MAX_CONDITIONS_OF_ONE_GRANT = 20
 
 
+class PolicyRules(Protocol):
+    """Rules for the content of the policy of a resource."""
+
+    @property
+    def takes_conditions(self) -> bool:
+        """True if bindings may have conditions."""
+
+    @property
+    def takes_public_members(self) -> bool:
+        """True if `allUsers` and `allAuthenticatedUsers` may be members."""
+
+    @property
+    def permission_prefix(self) -> str:
+        """Prefix that at least one permission of a role must have to be granted on the resource."""
+
+
+@dataclass(frozen=True)
+class TargetRules:
+    """Rules for a target kind, from the table of kinds."""
+
+    descriptor: TargetKindDescriptor
+
+    @property
+    def takes_conditions(self) -> bool:
+        """True if bindings may have conditions."""
+        return self.descriptor.accepts_conditions
+
+    @property
+    def takes_public_members(self) -> bool:
+        """True if `allUsers` and `allAuthenticatedUsers` may be members."""
+        return self.descriptor.accepts_public_members
+
+    @property
+    def permission_prefix(self) -> str:
+        """Prefix that at least one permission of a role must have to be granted on the resource."""
+        return f"{self.descriptor.permission_prefix.partition('.')[0]}."
+
+
 class ResourceKind(Enum):
-    """The kind of resource that a policy belongs to."""
+    """The kind of resource that a policy belongs to, for the APIs that are emulated one by one."""
 
     ORGANIZATION = "organization"
     FOLDER = "folder"
@@ -29,20 +68,19 @@ class ResourceKind(Enum):
     RUN_SERVICE = "service"
     RUN_JOB = "job"
     RUN_WORKER_POOL = "workerPool"
-    SECRET = "secret"  # noqa: S105 - a kind of resource
 
     @property
     def takes_conditions(self) -> bool:
-        """True if bindings may have conditions. In Cloud Run, only services' may; secrets' may too.
+        """True if bindings may have conditions. In Cloud Run, only services' may.
 
-        https://cloud.google.com/iam/docs/resource-types-with-conditional-roles lists both.
+        Source: https://cloud.google.com/iam/docs/resource-types-with-conditional-roles
         """
         return self not in (ResourceKind.RUN_JOB, ResourceKind.RUN_WORKER_POOL)
 
     @property
     def takes_public_members(self) -> bool:
         """True if `allUsers` and `allAuthenticatedUsers` may be members."""
-        return self in (ResourceKind.RUN_SERVICE, ResourceKind.SERVICE_ACCOUNT, ResourceKind.SECRET)
+        return self in (ResourceKind.RUN_SERVICE, ResourceKind.SERVICE_ACCOUNT)
 
     @property
     def permission_prefix(self) -> str:
@@ -52,8 +90,6 @@ class ResourceKind(Enum):
                 return ""
             case ResourceKind.SERVICE_ACCOUNT:
                 return "iam.serviceAccount"
-            case ResourceKind.SECRET:
-                return "secretmanager."
             case ResourceKind.RUN_SERVICE | ResourceKind.RUN_JOB | ResourceKind.RUN_WORKER_POOL:
                 return "run."
 
@@ -117,7 +153,7 @@ def _has_prefix(member: Member, prefix: str) -> TypeGuard[str]:
     return isinstance(member, str) and member.startswith(prefix)
 
 
-def check_binding(binding: Binding, kind: ResourceKind) -> None:
+def check_binding(binding: Binding, kind: PolicyRules) -> None:
     """Check that the condition and public members of `binding` are allowed on such a resource.
 
     Raises GoogleError: INVALID_ARGUMENT.
@@ -126,7 +162,7 @@ def check_binding(binding: Binding, kind: ResourceKind) -> None:
     _check_public_members(binding, kind)
 
 
-def _check_condition(binding: Binding, kind: ResourceKind) -> None:
+def _check_condition(binding: Binding, kind: PolicyRules) -> None:
     if binding.condition is None:
         return
     if not kind.takes_conditions:
@@ -139,7 +175,7 @@ def _check_condition(binding: Binding, kind: ResourceKind) -> None:
         raise invalid(f"Invalid condition of role '{binding.role}': {problem}")
 
 
-def _check_public_members(binding: Binding, kind: ResourceKind) -> None:
+def _check_public_members(binding: Binding, kind: PolicyRules) -> None:
     if kind.takes_public_members:
         return
     for member in binding.members:

@@ -105,7 +105,9 @@ class Workloads:
             f"Delete{noun}": self.delete,
         }
         service = f"google.cloud.run.v2.{noun}s"
-        policy = PolicyMethods(service, self.kind.policy, self._policies, lambda name: self.read(name).name)
+        policy = PolicyMethods(
+            service, lambda _: self.kind.policy, self._policies, lambda name: self.read(name).name
+        )
         return {f"{service}/{name}": handler for name, handler in own.items()} | dict(policy.handlers())
 
     def __iter__(self) -> Iterator[Any]:

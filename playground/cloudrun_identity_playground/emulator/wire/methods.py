@@ -33,8 +33,7 @@ from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
 
 from cloudrun_identity.api import TARGET_KINDS
-from cloudrun_identity_playground.emulator.apis.secret_messages import GetSecretRequest, Secret
-from cloudrun_identity_playground.emulator.apis.secrets import Secrets
+from cloudrun_identity_playground.emulator.apis.target_messages import MESSAGES, GetRequest
 
 _TRANSPORTS = (
     IAMGrpcAsyncIOTransport,
@@ -107,8 +106,13 @@ def methods() -> Mapping[str, Method]:
         for descriptor in TARGET_KINDS.values()
         for name, response in _POLICY_METHODS.items()
     )
-    secret = Method(Secrets.SERVICE, "GetSecret", GetSecretRequest, Secret)
-    return {method.rpc: method for method in (*policy_methods, secret)} | library_methods()
+    get_methods = (Method(*_split(method), GetRequest, response) for method, response in MESSAGES.items())
+    return {method.rpc: method for method in (*policy_methods, *get_methods)} | library_methods()
+
+
+def _split(rpc: str) -> tuple[str, str]:
+    service, _, name = rpc.partition("/")
+    return service, name
 
 
 @cache

@@ -1,8 +1,8 @@
 """REST routes from the client libraries' http rules, and those of the APIs of version 1.
 
 The libraries contain the rules of Cloud Run v2, Resource Manager v3, Organization Policy v2 and IAM
-Credentials. google-cloud-iam has none for IAM v1, Resource Manager v1 has no library, and Secret Manager's is
-not a dependency.
+Credentials. google-cloud-iam has none for IAM v1, Resource Manager v1 has no library, and those of the
+other target kinds are not dependencies.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ from google.cloud.run_v2.services.jobs.transports import rest_base as jobs
 from google.cloud.run_v2.services.revisions.transports import rest_base as revisions
 from google.cloud.run_v2.services.services.transports import rest_base as services
 from google.cloud.run_v2.services.worker_pools.transports import rest_base as worker_pools
+
+from cloudrun_identity.api import TargetKindDescriptor
+from cloudrun_identity_playground.emulator.apis.target_messages import SERVED
 
 from .methods import Method, methods
 
@@ -108,12 +111,14 @@ GET    /v1/{resource=projects/*/locations/*/%s/*}:getIamPolicy             -    
 POST   /v1/{resource=projects/*/locations/*/%s/*}:setIamPolicy             *    SetIamPolicy
 POST   /v1/{resource=projects/*/locations/*/%s/*}:testIamPermissions       *    TestIamPermissions
 """
-_SECRET_MANAGER = """
-GET    /v1/{resource=projects/*/secrets/*}:getIamPolicy                    -    GetIamPolicy
-POST   /v1/{resource=projects/*/secrets/*}:setIamPolicy                    *    SetIamPolicy
-POST   /v1/{resource=projects/*/secrets/*}:testIamPermissions              *    TestIamPermissions
-GET    /v1/{name=projects/*/secrets/*}                                     -    GetSecret
-"""  # noqa: S105 - routes
+# Google has getIamPolicy with GET in some APIs and with POST in others.
+_TARGETS = """
+GET    /{version}/{{resource={path}}}:getIamPolicy                         -    {policy}/GetIamPolicy
+POST   /{version}/{{resource={path}}}:getIamPolicy                         *    {policy}/GetIamPolicy
+POST   /{version}/{{resource={path}}}:setIamPolicy                         *    {policy}/SetIamPolicy
+POST   /{version}/{{resource={path}}}:testIamPermissions                   *    {policy}/TestIamPermissions
+GET    /{version}/{{name={path}}}                                          -    {get}
+"""
 
 
 @dataclass(frozen=True)
@@ -151,7 +156,7 @@ def routes() -> Sequence[Route]:
         *_written(_RUN_V1.replace("%s", "services"), "google.cloud.run.v2.Services"),
         *_written(_RUN_V1.replace("%s", "jobs"), "google.cloud.run.v2.Jobs"),
         *_written(_RUN_V1.replace("%s", "workerpools"), "google.cloud.run.v2.WorkerPools"),
-        *_written(_SECRET_MANAGER, "google.cloud.secretmanager.v1.SecretManagerService"),
+        *(route for descriptor in SERVED.values() for route in _of_target(descriptor)),
         *(route for service, module in _RULES.items() for route in _shipped(service, module)),
     ]
     return tuple({(route.verb, route.pattern.pattern, route.body): route for route in found}.values())
@@ -162,6 +167,21 @@ def _written(table: str, service: str, *, prefix: str = "", older: bool = False)
         verb, path, body, name = line.split()
         method = methods()[f"{service}/{name}"]
         yield Route(verb, _pattern(path), "" if body == "-" else body, method, prefix, older)
+
+
+def _of_target(descriptor: TargetKindDescriptor) -> Iterator[Route]:
+    """Yield the routes of a target kind. Cloud Storage has other ones over REST, which are not served."""
+    if not descriptor.is_named_in_project:
+        return
+    table = _TARGETS.format(
+        version=descriptor.get_method.partition("/")[0].split(".")[-2],
+        path=re.sub(r"\{\w+\}", "*", descriptor.resource_pattern),
+        policy=descriptor.policy_service,
+        get=descriptor.get_method,
+    )
+    for line in table.strip().splitlines():
+        verb, path, body, rpc = line.split()
+        yield Route(verb, _pattern(path), "" if body == "-" else body, methods()[rpc])
 
 
 def _shipped(service: str, module: Any) -> Iterator[Route]:

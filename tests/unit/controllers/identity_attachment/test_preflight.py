@@ -307,6 +307,23 @@ async def test_a_template_discloses_nothing_about_secrets_of_others(granted: Acc
     assert TargetKind.SECRET not in {target.kind for _, _, targets in cloud.asked for target in targets}
 
 
+@pytest.mark.parametrize("admitted", [True, False])
+async def test_policy_of_a_topic_is_read_only_if_the_guardrails_admit_it(admitted: bool) -> None:
+    entry = {
+        "roles": ["roles/pubsub.publisher"],
+        "targetKinds": ["PubSubTopic"],
+        "names": ["orders" if admitted else "mails"],
+        "members": ["identities"],
+        "namespaces": ["*"],
+    }
+    shop = project(SHOP, guardrails={"grants": [entry]})
+    cluster = FakeClusterState(project(), shop, identity(), accounts=[record()])
+    cloud = FakeCloud(access=AccessState.GRANTED)
+    assert (await checks(cloud, operated(cluster=cluster)))["Topics"].state is PreflightState.PASSED
+    asked = {target.kind for _, _, targets in cloud.asked for target in targets}
+    assert (TargetKind.PUB_SUB_TOPIC in asked) == admitted
+
+
 async def test_access_to_all_secrets_of_the_project_counts_for_secrets_of_others() -> None:
     cluster = FakeClusterState(project(), identity(), accounts=[record()])
     assert (await checks(FakeCloud(), operated(cluster=cluster)))["Secrets"].state is PreflightState.PASSED

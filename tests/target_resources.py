@@ -1,0 +1,44 @@
+"""A target of each kind, for tests over the table of target kinds."""
+
+from typing import Any, Final
+
+from cloudrun_identity.api import TARGET_KINDS, TargetKind, kinds_where
+from cloudrun_identity.iam.grants import Target
+
+DATA_KINDS: Final = kinds_where(lambda kind: kind.is_admitted_by_name_only and not kind.contains_projects)
+"""Kinds of resources with contents, such as secrets, buckets and topics."""
+
+SUPPORTED_ROLES: Final = {
+    TargetKind.SECRET: "roles/secretmanager.secretAccessor",
+    TargetKind.REGIONAL_SECRET: "roles/secretmanager.secretAccessor",
+    TargetKind.STORAGE_BUCKET: "roles/storage.objectViewer",
+    TargetKind.PUB_SUB_TOPIC: "roles/pubsub.publisher",
+    TargetKind.PUB_SUB_SUBSCRIPTION: "roles/pubsub.subscriber",
+    TargetKind.ARTIFACT_REGISTRY_REPOSITORY: "roles/artifactregistry.reader",
+    TargetKind.CLOUD_TASKS_QUEUE: "roles/cloudtasks.enqueuer",
+    TargetKind.KMS_KEY_RING: "roles/cloudkms.viewer",
+    TargetKind.KMS_CRYPTO_KEY: "roles/cloudkms.cryptoKeyEncrypterDecrypter",
+    TargetKind.SPANNER_INSTANCE: "roles/spanner.viewer",
+    TargetKind.SPANNER_DATABASE: "roles/spanner.databaseReader",
+    TargetKind.BIGTABLE_INSTANCE: "roles/bigtable.reader",
+}
+"""A role that can be granted on a resource of each kind."""
+
+
+def resource_of(kind: TargetKind, project_id: str = "shop", location: str = "europe-west1") -> Target:
+    """Return a target of one of the `DATA_KINDS`."""
+    descriptor = TARGET_KINDS[kind]
+    return Target(
+        kind,
+        project_id,
+        location if descriptor.has_location else "",
+        f"{project_id}-{kind.lower()}"[:30],
+        "shop-parent" if descriptor.parent else "",
+    )
+
+
+def declared(target: Target) -> dict[str, Any]:
+    """Return a target as a manifest names it."""
+    parent = target.descriptor.parent
+    fields = {"location": target.location, parent.name if parent else "": target.parent, "name": target.name}
+    return {"kind": target.kind.value, **{field: each for field, each in fields.items() if each}}
