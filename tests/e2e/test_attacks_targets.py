@@ -56,7 +56,30 @@ SECRETS = {
     "an own secret, with another role": ON_SECRET % ("mallory-key", "secretVersionAdder", OWN_MEMBER),
     "an own secret, with the role to grant others": ON_SECRET % ("mallory-key", "admin", OWN_MEMBER),
 }
+OTHER_TARGETS = {
+    "an organization": "kind: Organization, name: '123456789012'",
+    "a folder": "kind: Folder, name: '123456789012'",
+    "a bucket": "kind: StorageBucket, name: acme-ledgers",
+    "a topic": "kind: PubSubTopic, name: orders",
+    "a subscription": "kind: PubSubSubscription, name: orders-all",
+    "a regional secret": "kind: RegionalSecret, location: europe-west1, name: mallory-key",
+    "a repository": "kind: ArtifactRegistryRepository, location: europe-west1, name: images",
+    "a queue": "kind: CloudTasksQueue, location: europe-west1, name: refunds",
+    "a key ring": "kind: KMSKeyRing, location: europe-west1, name: tokens",
+    "a crypto key": "kind: KMSCryptoKey, location: europe-west1, keyRing: tokens, name: signing",
+    "a Spanner instance": "kind: SpannerInstance, name: ledger",
+    "a Spanner database": "kind: SpannerDatabase, instance: ledger, name: bookings",
+    "a Bigtable instance": "kind: BigtableInstance, name: events",
+}
 ATTACKS = {
+    **{
+        f"a role on {name}": Attempt(
+            f"{{target: {{{target}}}, role: roles/logging.viewer, members: [{OWN_MEMBER}]}}",
+            "does not admit roles/logging.viewer",
+            may_call=(READING_A_ROLE,),
+        )
+        for name, target in OTHER_TARGETS.items()
+    },
     **{
         f"a role with {name}": Attempt(
             CONDITIONAL % condition, "does not admit roles/logging.viewer", may_call=(READING_A_ROLE,)
@@ -350,7 +373,7 @@ REFUSED_AT_ONCE = {
     ),
     "an unknown kind of target": (
         "IAMBinding",
-        "{target: {kind: Organization, name: '123'}, role: roles/viewer, "
+        "{target: {kind: BigQueryDataset, name: sales}, role: roles/viewer, "
         "members: [{principal: 'user:a@example.com'}]}",
         "spec.target.kind",
     ),
