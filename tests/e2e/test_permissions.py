@@ -11,7 +11,7 @@ from cloudrun_identity.cli import cli
 from tests.e2e.cloud import Cloud
 from tests.e2e.conftest import OPEN_PROJECT
 from tests.e2e.scene import Scene
-from tests.e2e.stage import OPERATOR, ROLE
+from tests.e2e.stage import OPERATOR
 
 NARROW = """
 kind: ManagedProject
@@ -31,7 +31,7 @@ def test_denied_call_is_reported_and_retried_once_permitted(closed_scene: Scene)
     closed_scene.apply(CLOSED)
     assert "resourcemanager.projects.get" in closed_scene.fails(project, "PermissionDenied")
 
-    closed_scene.cloud.add("projects/acme-closed", ROLE, f"serviceAccount:{OPERATOR}")
+    closed_scene.cloud.add("projects/acme-closed", "roles/owner", f"serviceAccount:{OPERATOR}")
     closed_scene.ready(project)
 
 
