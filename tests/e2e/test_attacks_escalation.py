@@ -44,10 +44,18 @@ OWN_ACCOUNT = "{kind: ServiceAccount, identityRef: {name: careless}}"
 WITHOUT = "without allowEscalation, because"
 
 
+def short(permission: str) -> str:
+    """Return a permission without the domain of its service: the form that a CustomRole can have."""
+    return permission.replace(".googleapis.com/", ".")
+
+
 def permission_of(group: Escalation) -> str:
-    """Return a permission of the group, in the short form, that a project's custom role can have."""
-    short = (each.replace(".googleapis.com/", ".") for each in sorted(known_permissions()))
-    return next(each for each in short if group_of(each) is group and not each.startswith(ABOVE_PROJECTS))
+    """Return a permission of the group that a project's custom role can have."""
+    return next(
+        each
+        for each in sorted(known_permissions())
+        if group_of(short(each)) is group and not each.startswith(ABOVE_PROJECTS)
+    )
 
 
 def role_id(group: Escalation) -> str:
@@ -77,8 +85,8 @@ ON_OWN_ACCOUNT = {
 }
 DEFINITIONS = {
     f"define a custom role with {permission}": Attempt(
-        DEFINITION % (f"own_{name.replace('-', '_')}", permission),
-        f"does not admit {permission}",
+        DEFINITION % (f"own_{name.replace('-', '_')}", short(permission)),
+        f"does not admit {short(permission)}",
         "CustomRole",
     )
     for name, permission in PERMISSIONS.items()
