@@ -26,7 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--smoke",
         action="store_true",
-        help="on the real kube-apiserver, run only the files of tests/smoke.py; use no package index",
+        help="leave out slow tests and downloads; on the real API server, run the files of tests/smoke.py",
     )
     parser.addoption(
         "--outages",
@@ -38,13 +38,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("smoke"):
-        selected = [
-            item
-            for item in items
-            if is_smoke_test(item.nodeid) and not item.get_closest_marker("package_index")
-        ]
+        selected = {
+            item for item in items if is_smoke_test(item.nodeid, {mark.name for mark in item.iter_markers()})
+        }
         config.hook.pytest_deselected(items=[item for item in items if item not in selected])
-        items[:] = selected
+        items[:] = [item for item in items if item in selected]
 
 
 def pytest_report_header() -> str:

@@ -1,7 +1,9 @@
-"""The tests that `make test` runs on a real kube-apiserver: one file per area, under two minutes together.
+"""The tests that `make test` runs. On a real kube-apiserver: one file per area, under two minutes together.
 
 `make test-all` runs every test on both API servers.
 """
+
+from collections.abc import Collection
 
 from tests.servers.kube_apis import REAL, server_of
 
@@ -27,6 +29,12 @@ SMOKE_FILES = frozenset(
 )
 
 
-def is_smoke_test(nodeid: str) -> bool:
+LEFT_OUT = frozenset({"package_index", "slow"})
+"""Markers of tests that only `make test-all` runs."""
+
+
+def is_smoke_test(nodeid: str, markers: Collection[str] = ()) -> bool:
     """Return whether `make test` runs this test: it needs no real API server, or it is in the smoke set."""
+    if not LEFT_OUT.isdisjoint(markers):
+        return False
     return server_of(nodeid) != REAL or nodeid.partition("::")[0] in SMOKE_FILES

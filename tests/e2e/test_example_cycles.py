@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from tests.e2e.eventually import eventually
 from tests.e2e.examples import ROLE, Example
 from tests.e2e.stage import Stage
@@ -24,6 +26,7 @@ def state_of(stage: Stage) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_examples_can_be_deleted_and_applied_again_and_again(
     stage: Stage, example: Callable[[str], Example]
 ) -> None:

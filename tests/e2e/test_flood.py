@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from tests.e2e.eventually import eventually
 from tests.e2e.scene import Scene
 
@@ -90,6 +92,7 @@ class Flood:
         ]
 
 
+@pytest.mark.slow
 def test_edit_is_made_true_while_a_flood_of_another_namespace_waits(
     closed_scene: Scene, record_property: Callable[[str, object], None]
 ) -> None:

@@ -27,6 +27,7 @@ def own_stage(kube_api_name: str, tmp_path: Path) -> Iterator[Stage]:
         yield stage
 
 
+@pytest.mark.slow
 def test_second_operator_acts_on_nothing_until_it_has_the_ledgers(own_stage: Stage) -> None:
     stage, scene = own_stage, Scene(own_stage, "e2e-two-operators")
     first = stage.start_operator(namespace=FIRST)

@@ -16,7 +16,10 @@ import pytest
 
 from cloudrun_identity_playground.emulator import Emulator, Seed
 
-pytestmark = pytest.mark.skipif(shutil.which("gcloud") is None, reason="gcloud is not installed")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("gcloud") is None, reason="gcloud is not installed"),
+]
 
 EMAIL = "checkout@shop.iam.gserviceaccount.com"
 ANN = "--member=user:ann@example.com"

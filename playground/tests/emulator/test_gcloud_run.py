@@ -22,7 +22,10 @@ from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.plan.dry_run import dry_run
 from cloudrun_identity_playground.emulator import Emulator, Seed
 
-pytestmark = pytest.mark.skipif(shutil.which("gcloud") is None, reason="gcloud is not installed")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("gcloud") is None, reason="gcloud is not installed"),
+]
 
 NUMBER = "123456789012"
 SEED = {
