@@ -80,7 +80,7 @@ class Cluster:
                 leader.thaw()
 
     def late_standby(self) -> float:
-        """Return the seconds from the start of a standby whose leader was killed before."""
+        """Return the seconds from the start of a standby after its leader was killed."""
         with self._leader() as leader:
             leader.kill()
         with self._started(self._stage.start_operator):

@@ -104,7 +104,7 @@ def _of_form(form: NameForm) -> Rule:
 
 
 def _nested_by(field: ParentField) -> tuple[TargetKind, ...]:
-    """Return the kinds whose targets are named with this field."""
+    """Return the kinds of targets that have this field."""
     return kinds_where(lambda kind: kind.parent is not None and kind.parent.name == field.name)
 
 

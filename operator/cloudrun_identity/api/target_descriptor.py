@@ -7,7 +7,7 @@ from .status import Reason
 
 
 class TargetKind(StrEnum):
-    """Kinds of resources whose IAM policy the operator can manage grants on."""
+    """Kinds of resources that the operator can manage grants on."""
 
     PROJECT = "Project"
     SERVICE_ACCOUNT = "ServiceAccount"

@@ -54,7 +54,7 @@ Exit codes:
 
 
 class PlanCommand(click.Command):
-    """A command whose exit code 2 has a meaning, so that a wrong option ends with 1."""
+    """Command that exits with 1 for a wrong option, because its exit code 2 means changes."""
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any

@@ -212,7 +212,7 @@ class _ObjectGauges(Collector):
         yield objects
         not_ready = GaugeMetricFamily(
             f"{PREFIX}_objects_not_ready",
-            "Objects whose Ready condition is not True, by kind and reason.",
+            "Objects that are not Ready, by kind and reason.",
             labels=["kind", "reason"],
         )
         for (kind, reason), count in counts.not_ready.items():

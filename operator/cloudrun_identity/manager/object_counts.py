@@ -15,7 +15,7 @@ class ObjectCounts:
     ready: Mapping[tuple[str, str], int]
     """Number of objects by kind and status of Ready."""
     not_ready: Mapping[tuple[str, str], int]
-    """Number of objects whose Ready is not True, by kind and reason."""
+    """Number of objects that are not Ready, by kind and reason."""
     stalled: Mapping[str, int]
     """Number of stalled objects by kind, also if it is 0."""
     overdue: float

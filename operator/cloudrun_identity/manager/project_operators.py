@@ -26,7 +26,7 @@ RECHECK_INTERVAL: Final = 5.0
 """Seconds between two looks at a project of another operator."""
 
 ABANDONED_BY_OPERATOR: Final = "OperatorEnded"
-"""Reason of the Event for a project whose operator ended, and that this operator cannot take over."""
+"""Reason of the Event for a project that this operator cannot take over after the other one ended."""
 
 _log = logging.getLogger(__name__)
 
@@ -171,7 +171,7 @@ class ProjectOperators:
         return stored.raw if stored else None
 
     def _is_recorded_elsewhere(self, key: ObjectKey) -> bool:
-        """Return whether only ledgers of another operator record an object, whose project is deleted."""
+        """Return whether only ledgers of another operator record an object of a deleted project."""
         return bool(key.namespace) and self._ledgers.only_elsewhere("/".join(key))
 
 

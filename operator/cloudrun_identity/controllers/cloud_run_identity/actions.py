@@ -57,7 +57,7 @@ class UndeleteAccount(Action):
     """Undelete an account that another client deleted."""
 
     in_doubt: bool = False
-    """True if an undelete was recorded a moment ago whose reply is unknown."""
+    """True if an undelete was recorded a moment ago, and its reply is unknown."""
 
     verb: ClassVar[str] = "undelete"
 

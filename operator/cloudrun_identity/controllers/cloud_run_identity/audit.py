@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from cloudrun_identity.api import (
     AttachedWorkload,
     CloudRunIdentity,
-    IdentityAttachment,
     IdentityKey,
     KeyState,
     ManagedProject,
@@ -30,7 +29,7 @@ from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey
 from cloudrun_identity.reconcile.grants.public_services import ineffective_roles, public_services
 from cloudrun_identity.reconcile.preconditions import other_project
 
-from .places import Place, undeclared_places
+from .places import Place, readable_places, undeclared_places
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +88,9 @@ class IdentityAuditor:
         """
         attached: list[Workload] = []
         unreadable: list[str] = []
-        undeclared = undeclared_places(obj, account, cluster)
+        places = readable_places(obj, account, cluster)
         used: set[Place] = set()
-        for place in sorted(_places(obj, account.project_id, cluster) | undeclared):
+        for place in sorted(places):
             project_id, location = place.project_id, place.location
             for kind in WorkloadKind:
                 try:
@@ -121,7 +120,7 @@ class IdentityAuditor:
             unreadable=tuple(unreadable),
             may_act=may_act,
             open_services=open_services,
-            vacant=undeclared - used,
+            vacant=(places - used) & undeclared_places(obj, account, cluster),
         )
 
     async def _unmanaged_keys(
@@ -169,25 +168,3 @@ def usable_projects(obj: CloudRunIdentity, cluster: ClusterState) -> Iterator[Ma
 
 def _by_age(key: ListedKey) -> tuple[float, str]:
     return key.created.timestamp(), key.key_id
-
-
-def _places(obj: CloudRunIdentity, project_id: str, cluster: ClusterState) -> frozenset[Place]:
-    """Return the places in which workloads may run as the identity, in projects that admit it now."""
-    home = cluster.project(obj.spec.project_ref.name)
-    places = {Place(project_id, location) for location in (home.spec.locations if home else ())}
-    for project in usable_projects(obj, cluster):
-        places |= {Place(project.project_id, location) for location in project.spec.locations}
-    for attachment in _attachments(obj, cluster):
-        name, namespace = attachment.spec.project_ref.name, attachment.metadata.namespace
-        workloads = other_project(name, namespace, cluster, "")
-        if isinstance(workloads, ManagedProject):
-            places.add(Place(workloads.project_id, attachment.spec.workload.location))
-    return frozenset(places)
-
-
-def _attachments(obj: CloudRunIdentity, cluster: ClusterState) -> Iterator[IdentityAttachment]:
-    for key in cluster.referrers(ObjectKey.of(obj)):
-        if key.kind == IdentityAttachment.__name__:
-            attachment = cluster.attachment(key.namespace, key.name)
-            if attachment:
-                yield attachment

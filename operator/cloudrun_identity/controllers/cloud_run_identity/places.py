@@ -52,16 +52,21 @@ def recorded_places(record: LedgerAccount | None) -> frozenset[Place]:
     return frozenset(map(Place.parse, record.used_in)) if record else frozenset()
 
 
-def undeclared_places(obj: CloudRunIdentity, account: Target, cluster: ClusterState) -> frozenset[Place]:
-    """Return the recorded places of use that no object declares any more, in projects that may be read now.
+def readable_places(obj: CloudRunIdentity, account: Target, cluster: ClusterState) -> frozenset[Place]:
+    """Return the declared and recorded places of use, in projects that may be read now.
 
     The operator reads nothing in a suspended project, or in one of another operator.
     """
+    declared = declared_places(obj, account.name, account.project_id, cluster)
+    places = declared | recorded_places(cluster.account(obj))
+    readable = {home: _may_read(home, cluster) for home in {place.project_id for place in places}}
+    return frozenset(place for place in places if readable[place.project_id])
+
+
+def undeclared_places(obj: CloudRunIdentity, account: Target, cluster: ClusterState) -> frozenset[Place]:
+    """Return the recorded places of use that no object declares any more."""
     recorded = recorded_places(cluster.account(obj))
-    if not recorded:
-        return recorded
-    undeclared = recorded - declared_places(obj, account.name, account.project_id, cluster)
-    return frozenset(place for place in undeclared if _may_read(place.project_id, cluster))
+    return recorded and recorded - declared_places(obj, account.name, account.project_id, cluster)
 
 
 def _may_read(project_id: str, cluster: ClusterState) -> bool:

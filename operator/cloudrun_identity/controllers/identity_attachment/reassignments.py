@@ -27,7 +27,7 @@ reassigns the workload again after a conflict."""
 def next_reassignment(
     want: AttachmentWant, state: WorkloadState, last: Reassignment | None, now: datetime
 ) -> Reassignment | Wait | Refuse:
-    """Return the reassignment to make now, of a workload whose template names another account, or why not.
+    """Return the reassignment of a workload with another account in its template, or why it is not made now.
 
     `last` is the last reassignment of this very workload.
     """
