@@ -229,6 +229,7 @@ def test_restored_backup_is_noticed_and_read_again(interrupted: Interrupted) -> 
     renewed = interrupted.lease_version()
     eventually(interrupted.lease_version, lambda version: version != renewed)
 
+    operator = interrupted.operator
     interrupted.kube_api.restore()
 
     # The ledger is that of the backup, too: a grant that it does not record is unmanaged and stays.
@@ -238,4 +239,5 @@ def test_restored_backup_is_noticed_and_read_again(interrupted: Interrupted) -> 
     role = interrupted.edit()
     eventually(interrupted.granted, lambda roles: role in roles, within=HEARS_WITHIN)
     interrupted.scene.ready("IAMBinding/edited")
-    assert interrupted.operator.metrics()["cloudrun_identity_watches_lost_total"] >= 1
+    restarted = interrupted.operator is not operator  # it ends if kopf does not end its watches in time
+    assert restarted or operator.metrics()["cloudrun_identity_watches_lost_total"] >= 1

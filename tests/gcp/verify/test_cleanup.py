@@ -26,6 +26,7 @@ from .conftest import LOCATION, PROJECT, SECRET, state
 
 ROOT = Path(__file__).parents[3]
 CREATE_ACCOUNT = "google.iam.admin.v1.IAM/CreateServiceAccount"
+CREATE_SERVICE = "google.cloud.run.v2.Services/CreateService"
 
 
 async def leave_everything(sandbox: Sandbox) -> None:
@@ -93,8 +94,9 @@ async def test_the_lag_of_new_accounts_delays_clean_up_only(emulator: Emulator, 
 
 async def test_an_interrupted_command_cleans_up(emulator: Emulator) -> None:
     before = state(emulator)
+    emulator.faults.delay(CREATE_SERVICE, 1.0)
     command = await start(emulator)
-    await until(lambda: emulator.calls["google.cloud.run.v2.Services/CreateService"] > 0)
+    await until(lambda: emulator.calls[CREATE_SERVICE] > 0)
     command.send_signal(signal.SIGINT)
     async with time_budget():
         await command.communicate()
