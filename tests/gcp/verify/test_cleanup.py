@@ -92,12 +92,13 @@ async def test_the_lag_of_new_accounts_delays_clean_up_only(emulator: Emulator, 
     assert state(emulator) == before
 
 
-async def test_an_interrupted_command_cleans_up(emulator: Emulator) -> None:
+@pytest.mark.parametrize("interrupt", [signal.SIGINT, signal.SIGTERM])
+async def test_an_interrupted_command_cleans_up(emulator: Emulator, interrupt: signal.Signals) -> None:
     before = state(emulator)
     emulator.faults.delay(CREATE_SERVICE, 1.0)
     command = await start(emulator)
     await until(lambda: emulator.calls[CREATE_SERVICE] > 0)
-    command.send_signal(signal.SIGINT)
+    command.send_signal(interrupt)
     async with time_budget():
         await command.communicate()
     assert command.returncode == 130
@@ -152,7 +153,13 @@ async def start(emulator: Emulator, *arguments: str) -> asyncio.subprocess.Proce
         *arguments,
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
+        preexec_fn=_heed_interrupts,
     )
+
+
+def _heed_interrupts() -> None:
+    """Reset what a shell sets for commands in the background: they and their children ignore SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 async def until(holds: Callable[[], bool]) -> None:
