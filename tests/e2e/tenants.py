@@ -221,12 +221,8 @@ class Tenants:
         Calls for other objects are no effect of an attempt: the operator looks at its projects on its own.
         """
         _, _, plain = name.partition("/")
-        about = f"/{self.mallory}/{plain}@" if plain else f"/{self.mallory}/"
-        return Counter(
-            "/".join(call["rpc"].rsplit(".", 1)[-1].split("/")[-2:])
-            for call in self.scene.cloud.log()
-            if about in f"/{call['reason']}"
-        )
+        about = f"{self.mallory}/{plain}@" if plain else f"{self.mallory}/"
+        return Counter(call["rpc"].rpartition(".")[2] for call in self.scene.cloud.log(about))
 
     def refuse(self, attempt: Attempt) -> None:
         """Make an attempt, and check that it is refused with no effect and no further calls."""

@@ -67,7 +67,7 @@ class Teams:
 
     def asked_for_mallory(self) -> list[str]:
         """Return the calls that the operator made for objects of Mallory."""
-        return [call["rpc"] for call in self.scene.cloud.log() if f"/{self.mallory}/" in call["reason"]]
+        return [call["rpc"] for call in self.scene.cloud.log(f"{self.mallory}/")]
 
 
 @pytest.fixture

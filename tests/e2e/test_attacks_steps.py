@@ -44,11 +44,11 @@ def test_forged_status_does_not_give_an_account(tenants: Tenants) -> None:
         tenants.mallory,
         {"email": powerful["email"], "uniqueID": powerful["uniqueId"], "origin": "Created"},
     )
-    calls = tenants.calls_for()
+    calls = scene.cloud.calls()
     scene.delete(name, namespace=tenants.mallory)
     scene.wait_until_deleted(name, namespace=tenants.mallory)
 
-    assert (tenants.calls_for() - calls)["IAM/DeleteServiceAccount"] == 0
+    assert (scene.cloud.calls() - calls)["IAM/DeleteServiceAccount"] == 0
     assert tenants.cloud() == cloud
 
 
@@ -57,7 +57,7 @@ def test_forged_unique_id_does_not_undelete_an_unmanaged_account(tenants: Tenant
     email = scene.cloud.create_account(scene.name, "departed")
     unique_id = scene.cloud.accounts(scene.name)["departed"]["uniqueId"]
     scene.cloud.edit_account(email, "delete")
-    calls = tenants.calls_for()
+    calls = scene.cloud.calls()
 
     name = tenants.apply("CloudRunIdentity", "{accountID: departed, suspend: true}", "medium")
     scene.fails(name, "Suspended", namespace=tenants.mallory)
@@ -68,7 +68,7 @@ def test_forged_unique_id_does_not_undelete_an_unmanaged_account(tenants: Tenant
     scene.ready(name, namespace=tenants.mallory)
 
     assert scene.cloud.accounts(scene.name)["departed"]["uniqueId"] != unique_id
-    assert (tenants.calls_for() - calls)["IAM/UndeleteServiceAccount"] == 0
+    assert (scene.cloud.calls() - calls)["IAM/UndeleteServiceAccount"] == 0
     scene.delete(name, namespace=tenants.mallory)
     scene.wait_until_deleted(name, namespace=tenants.mallory)
 
@@ -78,7 +78,7 @@ def test_forged_operation_does_not_read_another_project(tenants: Tenants) -> Non
     attach = ATTACH % ("mallory-web", "{name: mallory}")
     name = tenants.apply("IdentityAttachment", attach, "web")
     scene.ready(name, namespace=tenants.mallory)
-    calls = tenants.calls_for()
+    calls = scene.cloud.calls()
     elsewhere = f"projects/{tenants.vault}/locations/europe-west1/operations/secret"
     scene.cluster.forge_status("IdentityAttachment", "web", tenants.mallory, {"operation": elsewhere})
     scene.patch(
@@ -90,7 +90,7 @@ def test_forged_operation_does_not_read_another_project(tenants: Tenants) -> Non
         lambda: scene.status(name, namespace=tenants.mallory).get("lastHandledReconcileAt"),
         "now",
     )
-    assert (tenants.calls_for() - calls)["Operations/GetOperation"] == 0
+    assert (scene.cloud.calls() - calls)["Operations/GetOperation"] == 0
     scene.delete(name, namespace=tenants.mallory)
     scene.wait_until_deleted(name, namespace=tenants.mallory)
 
@@ -274,7 +274,7 @@ def test_excluded_namespace_retains_grants_and_gets_no_more(tenants: Tenants) ->
     scene, project = tenants.scene, f"ManagedProject/{tenants.scene.name}"
     name = tenants.apply("IAMBinding", CLIENT, "clients")
     scene.ready(name, namespace=tenants.mallory)
-    cloud, calls = tenants.cloud(), tenants.calls_for()
+    cloud, calls = tenants.cloud(), scene.cloud.calls()
 
     scene.patch(project, f"spec: {{namespaces: {{names: [{scene.name}]}}}}")
     not_admitted = f"does not admit namespace {tenants.mallory}"
@@ -282,7 +282,7 @@ def test_excluded_namespace_retains_grants_and_gets_no_more(tenants: Tenants) ->
     scene.patch(name, "spec: {members: [{principal: 'group:more@example.com'}]}", namespace=tenants.mallory)
     scene.fails(name, "DeniedByGuardrail", saying=not_admitted, namespace=tenants.mallory)
     assert tenants.cloud() == cloud
-    writes = {each for each in tenants.calls_for() - calls if not each.rpartition("/")[2].startswith(READS)}
+    writes = {each for each in scene.cloud.calls() - calls if not each.rpartition("/")[2].startswith(READS)}
     assert writes == set()
 
     scene.patch(project, f"spec: {{namespaces: {{names: [{scene.name}, {tenants.mallory}]}}}}")

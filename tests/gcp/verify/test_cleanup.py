@@ -153,11 +153,11 @@ async def start(emulator: Emulator, *arguments: str) -> asyncio.subprocess.Proce
         *arguments,
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
-        preexec_fn=_heed_interrupts,
+        preexec_fn=_reset_interrupt_handler,
     )
 
 
-def _heed_interrupts() -> None:
+def _reset_interrupt_handler() -> None:
     """Reset what a shell sets for commands in the background: they and their children ignore SIGINT."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
