@@ -5,11 +5,17 @@ from pathlib import Path
 
 import click
 
+from .formats import examples
 from .google import google_clients, google_options, one_line_errors
 from .output_files import check_namespace, write_files
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "cloudrun-identity export --project acme-shop --location europe-west1 -o acme-shop",
+        "cloudrun-identity export --project acme-shop --secret checkout-db --target StorageBucket/exports",
+    )
+)
 @click.option("--project", metavar="ID", required=True, help="ID of the Google Cloud project.")
 @click.option(
     "--location",
