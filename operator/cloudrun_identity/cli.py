@@ -17,6 +17,7 @@ from cloudrun_identity.commands.plan import plan
 from cloudrun_identity.commands.recover import recover
 from cloudrun_identity.commands.role import role
 from cloudrun_identity.commands.run import run
+from cloudrun_identity.commands.suggest import suggest
 from cloudrun_identity.commands.tree import tree
 
 ENVIRONMENT = "CLOUDRUN_IDENTITY"
@@ -110,7 +111,7 @@ def cli() -> None:
     """Manage Cloud Run identities from Kubernetes."""
 
 
-for command in (check, crds, export, ledgers, permissions, plan, recover, role, run, tree):
+for command in (check, crds, export, ledgers, permissions, plan, recover, role, run, suggest, tree):
     cli.add_command(command)
 
 

@@ -55,10 +55,13 @@ CONNECT_SQL: Final = Access(
 # https://cloud.google.com/run/docs/configuring/services/cloud-storage-volume-mounts and, for the roles,
 # https://cloud.google.com/storage/docs/access-control/iam-roles
 READ_BUCKET: Final = Access(
-    "Buckets", "roles/storage.objectViewer", "storage.objects.get", "mounts the bucket read-only"
+    "Buckets", "roles/storage.objectViewer", "storage.objects.get", "reads files of the mounted bucket"
 )
 WRITE_BUCKET: Final = Access(
-    "Buckets", "roles/storage.objectUser", "storage.objects.create", "mounts the bucket"
+    "Buckets",
+    "roles/storage.objectUser",
+    "storage.objects.create",
+    "reads and writes files of the mounted bucket",
 )
 
 # https://cloud.google.com/pubsub/docs/access-control#roles
