@@ -1,14 +1,13 @@
 """`cloudrun-identity export`: print manifests for the resources of a Google Cloud project."""
 
 import asyncio
-import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from .google import google_clients, google_options, one_line_errors
+from .output_files import check_namespace, write_files
 
 if TYPE_CHECKING:
     from cloudrun_identity.exporting.export import Export
@@ -84,11 +83,7 @@ def export(
     from cloudrun_identity.iam.grants import Target, parse_target
 
     namespace = namespace or object_name(project)
-    if not _NAMESPACE.fullmatch(namespace):
-        raise click.BadParameter(
-            f"{namespace!r} is not a namespace name: use at most 63 of a-z, 0-9 and -",
-            param_hint="--namespace",
-        )
+    check_namespace(namespace)
 
     try:
         named = {parse_target(text, project) for text in targets}
@@ -111,7 +106,7 @@ def export(
     if output is None:
         click.echo(result.text, nl=False)
     else:
-        _write(output, result.files)
+        write_files(output, result.files)
 
 
 async def _with_suggestions(
@@ -139,19 +134,3 @@ async def _with_suggestions(
     text = text_of(suggestions, documents(suggestions, declared))
     files = {**result.files, "suggestions.yaml": text} if text else result.files
     return Export(files, result.left_out)
-
-
-def _write(directory: Path, files: Mapping[str, str]) -> None:
-    """Write all files, or none if one of them exists."""
-    existing = [name for name in files if (directory / name).exists()]
-    if existing:
-        raise click.ClickException(f"{directory / existing[0]} already exists; choose another directory")
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        for name, text in files.items():
-            (directory / name).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise click.ClickException(f"{error.filename}: {error.strerror}") from None
-
-
-_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")

@@ -10,6 +10,8 @@ from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.iam.principals import email, lower_email
 from cloudrun_identity.iam.spec_forms import Manifest, condition_manifest, target_manifest
 
+from .survey import DeclaredKey
+
 Declared = Mapping[str, str]
 """Names of declared objects: of identities by lower-case e-mail, of custom roles by full name."""
 
@@ -108,6 +110,17 @@ def attachment_manifest(
             },
             "identityRef": {"name": declared[lower_email(state.service_account)]},
         },
+    )
+
+
+def key_manifest(name: str, namespace: str, project: str, key: DeclaredKey, declared: Declared) -> Manifest:
+    """Return an IdentityKey that creates a key, and a Secret of a name that no other tool uses."""
+    return _manifest(
+        "IdentityKey",
+        name,
+        namespace,
+        project,
+        {"identityRef": {"name": declared[lower_email(key.account)]}, "secretName": f"{name}-rotated"},
     )
 
 
