@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import grpc
 import pytest
 import yaml
 
@@ -224,6 +225,17 @@ async def test_workload_that_does_not_exist_is_named(deployed: Deployed) -> None
     code, _, errors = await deployed.run(*LIVE, "service/missing")
     assert code == 0
     assert "left out: Service europe-west1/missing does not exist in project shop-1234" in errors
+
+
+async def test_project_that_may_not_be_read_is_no_error(deployed: Deployed) -> None:
+    await deployed.deploy()
+    get_project = "google.cloud.resourcemanager.v3.Projects/GetProject"
+    deployed.emulator.faults.inject(get_project, grpc.StatusCode.PERMISSION_DENIED, times=10)
+    code, output, errors = await deployed.run(*LIVE, "service/checkout", "-o", "json")
+    assert (code, errors) == (2, "")
+    (account,) = json.loads(output)["accounts"]
+    of_agent = [each for each in account["grants"] if each["role"] == "roles/artifactregistry.reader"]
+    assert [each["member"] for each in of_agent] == [None]
 
 
 async def test_export_adds_the_suggestions_for_its_workloads(deployed: Deployed, tmp_path: Path) -> None:

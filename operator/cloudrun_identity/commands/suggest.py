@@ -222,14 +222,22 @@ async def _suggested(
 
 
 async def _read_objects(client: "KubeClient") -> "list[Object]":
-    """Return the objects of the cluster that suggestions depend on. Raises KubeError."""
+    """Return the objects of the cluster that suggestions depend on.
+
+    A kind that is not installed has no objects. Raises KubeError.
+    """
+    from cloudrun_identity.kube.errors import KubeError
     from cloudrun_identity.kube.objects import resource
     from cloudrun_identity.kube.resources import NAMESPACES
 
     kinds = ("ManagedProject", "CustomRole", "CloudRunIdentity", "IAMBinding", "IdentityAttachment")
     objects = [{**raw, "kind": "Namespace"} for raw in await client.list(NAMESPACES)]
     for kind in kinds:
-        objects += [{**raw, "kind": kind} for raw in await client.list(resource(kind))]
+        try:
+            objects += [{**raw, "kind": kind} for raw in await client.list(resource(kind))]
+        except KubeError as error:
+            if not error.is_not_found:
+                raise
     return objects
 
 

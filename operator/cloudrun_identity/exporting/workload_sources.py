@@ -101,10 +101,17 @@ async def list_workloads(
 
 
 async def read_numbers(clients: ProjectClients, found: Found) -> None:
-    """Read the numbers of the workloads' projects. Raises GoogleError."""
+    """Read the numbers of the workloads' projects. One that may not be read stays unknown.
+
+    Raises GoogleError.
+    """
     projects = Projects(clients)
     for project_id in sorted({state.workload.project_id for state in found.states} - found.numbers.keys()):
-        found.numbers[project_id] = (await projects.get(project_id)).number
+        try:
+            found.numbers[project_id] = (await projects.get(project_id)).number
+        except GoogleError as error:
+            if error.fault is not Fault.PERMISSION_DENIED:
+                raise
 
 
 async def held_grants(
