@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,10 @@ import aiohttp
 import grpc
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from cloudrun_identity.api import TargetKind, WorkloadKind
+from cloudrun_identity.cli import cli
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.cloud_run_manifests import workload_in
 from cloudrun_identity.gcp.run import Run
@@ -96,15 +97,10 @@ class Deployed:
         self.emulator.edit({"policy": resource, "add": [{"role": role, "member": member, **condition}]})
 
     async def run(self, *arguments: str) -> tuple[int, str, str]:
-        """Run a command; return exit code, standard output and standard error."""
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "cloudrun_identity", *arguments),
-            *("--google-endpoint", self.emulator.grpc_address),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        output, errors = await process.communicate()
-        return process.returncode or 0, output.decode(), errors.decode()
+        """Run a command in a thread; return exit code, standard output and standard error."""
+        command = [*arguments, "--google-endpoint", self.emulator.grpc_address]
+        result = await asyncio.to_thread(CliRunner().invoke, cli, command)
+        return result.exit_code, result.stdout, result.stderr
 
 
 @pytest.fixture
@@ -224,7 +220,7 @@ async def test_yaml_of_a_workload_needs_no_access_to_google(deployed: Deployed, 
 async def test_workload_that_does_not_exist_is_named(deployed: Deployed) -> None:
     code, _, errors = await deployed.run(*LIVE, "service/missing")
     assert code == 0
-    assert "left out: Service europe-west1/missing does not exist in project shop-1234" in errors
+    assert "left out: Service europe-west1/missing: does not exist in project shop-1234" in errors
 
 
 async def test_project_that_may_not_be_read_is_no_error(deployed: Deployed) -> None:

@@ -127,7 +127,9 @@ async def _with_suggestions(
     )
 
     declared = Declared(obj for text in result.files.values() for obj in yaml.safe_load_all(text))
-    workloads = Found(states=[state for state in found.workloads if not state.managed_by])
+    workloads = Found()
+    for state in found.workloads:
+        workloads.add(state)
     await read_numbers(clients, workloads)
     suggestions = suggest(workloads.states, declared, namespace, workloads.numbers)
     suggestions = without(suggestions, await held_grants(permission_checks(clients), suggestions))

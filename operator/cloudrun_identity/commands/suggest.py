@@ -135,8 +135,8 @@ def suggest(
                 google_token_file,
             )
         )
-    for missing in found.missing:
-        click.echo(f"left out: {missing} does not exist in project {missing.project_id}", err=True)
+    for left_out in found.left_out:
+        click.echo(f"left out: {left_out}", err=True)
     _print(suggestions, declared, output)
     sys.exit(2 if any(not each.is_empty for each in suggestions) else 0)
 

@@ -18,9 +18,11 @@ from cloudrun_identity.gcp.service_accounts import ServiceAccounts
 from cloudrun_identity.gcp.unique_ids import UniqueIDs
 from cloudrun_identity.gcp.workloads import Workload, WorkloadState
 from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.iam.principals import is_default_account
 from cloudrun_identity.reconcile.references import declared_workload
 
 from .declared import Declared
+from .selection import LeftOut
 from .suggestions import SuggestedGrant, Suggestion
 
 
@@ -36,8 +38,16 @@ class Found:
     """The workloads."""
     numbers: dict[str, str] = field(default_factory=dict)
     """Numbers of projects by ID."""
-    missing: list[Workload] = field(default_factory=list)
-    """Workloads that do not exist in Google Cloud."""
+    left_out: list[LeftOut] = field(default_factory=list)
+    """Workloads that no suggestions are made for."""
+
+    def add(self, state: WorkloadState) -> None:
+        """Add a workload that was read. An attachment cannot replace the default account of a function."""
+        if state.managed_by and (not state.service_account or is_default_account(state.service_account)):
+            why = f"runs as the default account and is deployed by {state.managed_by}; set its account there"
+            self.left_out.append(LeftOut(str(state.workload), why))
+        else:
+            self.states.append(state)
 
 
 def in_manifest(
@@ -83,11 +93,12 @@ async def read_workloads(clients: ProjectClients, workloads: Iterable[Workload],
     run = Run(clients)
     for workload in workloads:
         try:
-            found.states.append(await run.get(workload))
+            found.add(await run.get(workload))
         except GoogleError as error:
             if error.fault is not Fault.NOT_FOUND:
                 raise
-            found.missing.append(workload)
+            why = f"does not exist in project {workload.project_id}"
+            found.left_out.append(LeftOut(str(workload), why))
 
 
 async def list_workloads(
@@ -97,7 +108,8 @@ async def list_workloads(
     run = Run(clients)
     for location in locations:
         for kind in WorkloadKind:
-            found.states += await run.list(project_id, location, kind)
+            for state in await run.list(project_id, location, kind):
+                found.add(state)
 
 
 async def read_numbers(clients: ProjectClients, found: Found) -> None:
