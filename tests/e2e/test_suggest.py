@@ -32,11 +32,10 @@ spec:
 """
 
 
-def suggest(scene: Scene) -> subprocess.CompletedProcess[str]:
-    """Suggest grants for the service `shop`, with the objects of the cluster."""
-    command = [sys.executable, "-m", "cloudrun_identity", "suggest", "service/shop"]
+def suggest(scene: Scene, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Suggest grants with the objects of the cluster."""
+    command = [sys.executable, "-m", "cloudrun_identity", "suggest", *arguments]
     options = (
-        *("--project", scene.name),
         *("--kubeconfig", str(scene.stage.kube_api.kubeconfig)),
         *("--google-endpoint", scene.stage.google.grpc_address),
     )
@@ -64,7 +63,8 @@ def test_applied_suggestions_meet_all_needs_of_a_workload(closed_scene: Scene) -
     cloud.update(service, template={"containers": [container], "volumes": volumes})
     scene.ready(f"ManagedProject/{scene.name}")
 
-    first = suggest(scene)
+    arguments = ("service/shop", "--project", scene.name)
+    first = suggest(scene, *arguments)
     assert (first.returncode, first.stderr) == (2, "Suggested 3 grants and 1 identity for 1 workload.\n")
     assert "Not admitted" not in first.stdout
     for obj in yaml.safe_load_all(first.stdout):
@@ -78,5 +78,5 @@ def test_applied_suggestions_meet_all_needs_of_a_workload(closed_scene: Scene) -
         lambda states: states.get("Secrets") == states.get("Topics") == states.get("CloudSQL") == "Passed",
     )
     assert "Failed" not in states.values()
-    again = suggest(scene)
+    again = suggest(scene, *arguments)
     assert (again.returncode, again.stdout) == (0, "")

@@ -167,6 +167,23 @@ async def test_workloads_of_a_location_are_suggested_identities(deployed: Deploy
     assert {each["metadata"]["namespace"] for each in objects} == {"shop-1234"}
 
 
+async def test_objects_in_files_are_compared_with_all_workloads_of_a_location(
+    deployed: Deployed, tmp_path: Path
+) -> None:
+    await deployed.deploy()
+    (tmp_path / "project.yaml").write_text(
+        """
+apiVersion: cloudrun-identity.dev/v1alpha1
+kind: ManagedProject
+metadata: {name: shop}
+spec: {projectID: shop-1234, locations: [europe-west1], namespaces: {names: [payments]}}
+"""
+    )
+    code, output, _ = await deployed.run("suggest", "-f", str(tmp_path), "--project", "shop-1234")
+    assert code == 2
+    assert {each["metadata"]["namespace"] for each in yaml.safe_load_all(output)} == {"payments"}
+
+
 async def test_attachments_in_files_name_the_workloads(deployed: Deployed, tmp_path: Path) -> None:
     await deployed.deploy(account="")
     (tmp_path / "payments.yaml").write_text(

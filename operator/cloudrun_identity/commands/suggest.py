@@ -35,6 +35,7 @@ Examples:
 \b
   # For the workloads that attachments name, with the guardrails and objects of a cluster
   cloudrun-identity suggest -f manifests/ --context prod -o text
+  cloudrun-identity suggest --context prod
 \b
 Exit codes:
   0  nothing is suggested
@@ -98,30 +99,34 @@ def suggest(
     """Propose the least grants that workloads need, as manifests to paste.
 
     Workloads come from Cloud Run YAML and from the IdentityAttachments in the files, or are read from Google
-    Cloud: KIND/NAME is service/NAME, job/NAME or workerpool/NAME, and without it all workloads in the
-    location. Grants that the files or the cluster declare, or that the IAM policies have, are left out.
-    Policies are read only if a workload is. The command writes nothing.
+    Cloud: KIND/NAME is service/NAME, job/NAME or workerpool/NAME, and without it all workloads of the
+    project in the location. With a cluster alone, they are those of its IdentityAttachments. Grants that the
+    files or the cluster declare, or that the IAM policies have, are left out. Policies are read only if a
+    workload is. The command writes nothing.
     """
     from cloudrun_identity.api import IdentityAttachment
     from cloudrun_identity.exporting.declared import Declared
     from cloudrun_identity.exporting.workload_sources import attached_workloads
 
-    if not paths and not project:
-        raise click.ClickException("name manifests with -f, or a project with --project")
+    in_cluster = bool(cluster or kubeconfig or context)
+    if not paths and not project and not in_cluster:
+        raise click.ClickException(
+            "name manifests with -f, a project with --project, or a cluster with --context"
+        )
     manifests = manifests_in(paths, namespace or "default")
     objects: list[Object] = []
-    if cluster or kubeconfig or context:
+    if in_cluster:
         objects = with_cluster(kubeconfig, _read_objects, context)
     declared = Declared([*objects, *manifests.objects])
     found = _in_files(manifests, declared, project, locations)
-    attachments = Declared(manifests.objects).all(IdentityAttachment)
+    attachments = Declared(manifests.objects if paths or project else objects).all(IdentityAttachment)
     named = (
         *_named(workloads, project, locations or _locations_of(declared, project)),
         *attached_workloads(attachments, declared, found),
     )
-    if paths and not named and not found.states:
+    lists_all = bool(project) and not named and not found.states
+    if paths and not (named or found.states or lists_all):
         raise nothing_found("Cloud Run manifest or IdentityAttachment", paths)
-    lists_all = not paths and not workloads
     with one_line_errors():
         suggestions = asyncio.run(
             _suggested(

@@ -85,7 +85,7 @@ def test_suggestions_for_a_file_with_its_suggestions_are_none() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "name manifests with -f, or a project with --project"),
+        ((), "name manifests with -f, a project with --project, or a cluster with --context"),
         (ID, "name the locations of the workloads of payments-prod-1234 with --location"),
         ((*ID, *LOCATION, "function/x"), "'function/x' is not service/NAME, job/NAME, workerpool/NAME"),
         (("-f", "-", *LOCATION, "service/x"), "name the project of service/x with --project"),
