@@ -362,7 +362,7 @@ def test_disabled_api_is_reported_with_the_command_that_enables_it(scene: Scene,
     ("wrong", "right", "complaint"),
     [
         ("kind: Service", "kind: Function", "spec.workload.kind"),
-        (f"location: {LOCATION}", "location: europe", "must be a Cloud Run location"),
+        (f"location: {LOCATION}", "location: europe", "must be a Cloud Run region"),
         ("name: shop}", "name: Shop}", "must be the name of a Cloud Run resource"),
         ("name: shop}", f"name: {'s' * 50}}}", "at most 49 characters"),
         (
