@@ -395,3 +395,21 @@ def wait_for_resyncs(scene: Scene, count: int = 2) -> None:
 
     before = resyncs()
     eventually(resyncs, lambda now: now - before > count)
+
+
+@google_alone
+@pytest.mark.slow
+def test_multi_region_service_is_attached_in_all_regions(scene: Scene) -> None:
+    scene.apply(IDENTITIES)
+    everywhere = scene.cloud.deploy("services", scene.name, "shop", regions=(LOCATION, "us-east1"))
+    scene.apply(attachment())
+    scene.fails(SHOP, "Rejected", saying="is deployed by Service global/shop")
+    scene.delete_and_wait(SHOP)
+
+    scene.apply(attachment().replace(LOCATION, "global"))
+    scene.ready(SHOP)
+    email = scene.status("CloudRunIdentity/checkout")["email"]
+    for location in ("global", LOCATION, "us-east1"):
+        shown = scene.cloud.workload(everywhere.replace("global", location))
+        assert shown["template"]["serviceAccount"] == email
+    assert scene.status(SHOP)["workload"] == "Service global/shop"
