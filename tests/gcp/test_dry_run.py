@@ -389,3 +389,36 @@ spec: {managementPolicy: %s}
         assert plan.steps == ()
         assert blockers(plan) == {"CloudRunIdentity/webshop": "Conflict"}
         assert "set spec.adoption to Adopt" in plan.blockers[0].message
+
+
+async def test_plan_of_1500_members_lists_each_addition_once(emulator: Emulator) -> None:
+    members = ", ".join(f"{{principal: 'user:u{number}@example.com'}}" for number in range(1498))
+    plan = await planned(
+        emulator,
+        f"""
+kind: IAMBinding
+metadata: {{name: viewers}}
+spec: {{target: {{kind: Project}}, role: roles/run.viewer, members: [{members}]}}
+""",
+    )
+    assert len(plan.steps) == 1498
+    assert not plan.blockers
+
+
+async def test_plan_of_refused_members_is_bounded(emulator: Emulator) -> None:
+    members = ", ".join(f"{{principal: 'user:u{number}@example.com'}}" for number in range(1500))
+    plan = await planned(
+        emulator,
+        f"""
+kind: IAMBinding
+metadata: {{name: owners}}
+spec: {{target: {{kind: Project}}, role: roles/owner, members: [{members}]}}
+""",
+    )
+    assert not plan.steps
+    assert len(plan.blockers) == 21
+    first, *_, last = plan.blockers
+    assert (first.reason, last.reason) == ("DeniedByGuardrail", "DeniedByGuardrail")
+    assert "and 1495 more. To admit this" in first.message
+    assert last.message.startswith("and 1476 more (DeniedByGuardrail)")
+    assert sum(len(each.message) for each in plan.blockers) < 16_000

@@ -14,6 +14,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.rpc import error_details_pb2
 from google.type import expr_pb2
 
+from cloudrun_identity.iam.role_catalog import known_permissions
 from cloudrun_identity_playground.emulator import Emulator, Seed
 
 from .clients import LOCATION, Clients, Clock, revision_template
@@ -129,7 +130,19 @@ class TestRoles:
             await self.create(clients, "run.services.get", "run.cakes.bake")
 
     async def test_permission_may_carry_the_domain_of_its_service(self, clients: Clients) -> None:
-        await self.create(clients, "iam.googleapis.com/workloadIdentityPools.get")
+        role = await self.create(clients, "iam.googleapis.com/workloadIdentityPools.get")
+        assert role.included_permissions == ["iam.googleapis.com/workloadIdentityPools.get"]
+
+    async def test_role_has_at_most_3000_permissions(self, clients: Clients) -> None:
+        with pytest.raises(exceptions.InvalidArgument, match="at most 3000 permissions"):
+            await self.create(clients, *sorted(known_permissions())[:3001])
+
+    async def test_role_has_at_most_64_kib_in_all(self, clients: Clients) -> None:
+        shortest = sorted(known_permissions(), key=len)
+        with pytest.raises(exceptions.InvalidArgument, match="at most 65536 bytes"):
+            await self.create(clients, *shortest[:3000])
+        role = await self.create(clients, *shortest[:2900])
+        assert len(role.included_permissions) == 2900
 
 
 async def test_second_account_of_an_id_is_refused_with_its_name(clients: Clients) -> None:
