@@ -95,6 +95,7 @@ class PolicySync:
                 return SyncResult(began, replaced=True)
             return await self._sync(began, writer, before, planned)
         except GoogleError as error:
+            error.propagating = error.fault is Fault.NOT_FOUND and self._ports.is_fresh(self._target.name)
             self._ports.observer.policy_synced(self._target.kind, error.fault)
             await self._release_abandoned()
             return SyncResult(began, fault=error)
