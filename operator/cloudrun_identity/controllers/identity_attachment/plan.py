@@ -10,7 +10,7 @@ from typing import ClassVar, TypeAlias
 
 from cloudrun_identity.api import PreflightState, Reason, Reassignment
 from cloudrun_identity.controllers.cross_project import ACT_AS
-from cloudrun_identity.controllers.new_accounts import is_access_fresh
+from cloudrun_identity.controllers.new_accounts import is_fresh
 from cloudrun_identity.gcp.workloads import WorkloadState
 from cloudrun_identity.reconcile.outcomes import PROPAGATION_RETRY
 from cloudrun_identity.reconcile.steps import Action, Change, NoAction, Plan, Refuse, Wait
@@ -116,8 +116,8 @@ def _plan_reassignment(
 def _pending_access(want: AttachmentWant, seen: WorkloadSeen, now: datetime) -> str:
     """Return why a reassignment would fail that may succeed soon; empty if it should not fail.
 
-    Only Google's answer about the operator's access is missing, and the account or its policy is new. After
-    the grace period the operator tries, because a test of permissions is only a hint.
+    Only Google's answer about the operator's access is missing, and the account is new. After the grace
+    period the operator tries, because a test of permissions is only a hint.
     """
     denied = next(
         (
@@ -127,11 +127,11 @@ def _pending_access(want: AttachmentWant, seen: WorkloadSeen, now: datetime) -> 
         ),
         "",
     )
-    if not denied or not is_access_fresh(want.cluster.ledger(want.account_target), now):
+    if not denied or not is_fresh(want.cluster.ledger(want.account_target).account, now):
         return ""
     return (
-        f"{want.workload} is not reassigned yet: {want.email} or its IAM policy is new, and Google Cloud "
-        f"does not show yet that the operator may act as it; if this lasts for two minutes: {denied}"
+        f"{want.workload} is not reassigned yet: {want.email} is new, and Google Cloud does "
+        f"not show yet that the operator may act as it; if this lasts for two minutes: {denied}"
     )
 
 
