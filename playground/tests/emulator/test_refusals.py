@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import grpc.aio
 import pytest
 from google.api_core import exceptions
 from google.cloud import iam_admin_v1 as iam
@@ -80,6 +81,21 @@ async def test_member_that_does_not_exist_is_refused_by_name(clients: Clients, m
 )
 async def test_existing_member_is_accepted(clients: Clients, member: str) -> None:
     await clients.grant("roles/viewer", member)
+
+
+async def test_agent_of_a_service_that_was_not_used_yet_is_refused(clock: Clock) -> None:
+    agents = [
+        f"service-{NUMBER}@{domain}.iam.gserviceaccount.com" for domain in ("gcp-sa-pubsub", "gcp-sa-x")
+    ]
+    project = {"projectID": "shop", "projectNumber": NUMBER, "serviceAgents": ["gcp-sa-pubsub"]}
+    async with (
+        Emulator(seed=Seed.model_validate({"projects": [project]}), clock=clock) as running,
+        grpc.aio.insecure_channel(running.grpc_address) as channel,
+    ):
+        clients = Clients(channel)
+        await clients.grant("roles/viewer", f"serviceAccount:{agents[0]}")
+        with pytest.raises(exceptions.InvalidArgument, match=f"Service account {agents[1]} does not exist"):
+            await clients.grant("roles/viewer", f"serviceAccount:{agents[1]}")
 
 
 @pytest.mark.parametrize(

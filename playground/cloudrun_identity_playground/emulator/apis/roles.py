@@ -60,7 +60,7 @@ class Roles:
     @serves("google.iam.admin.v1.IAM/GetRole")
     def get(self, request: iam.GetRoleRequest) -> iam.Role:
         """Return a predefined or custom role with its permissions."""
-        predefined = role_catalog().get(request.name)
+        predefined = self._table.predefined(request.name)
         return _message(predefined, full=True) if predefined is not None else self._find(request.name)
 
     @serves("google.iam.admin.v1.IAM/ListRoles")
@@ -69,7 +69,7 @@ class Roles:
         full = request.view == iam.RoleView.FULL
         size = page_size(request.page_size, 300, 1000)
         if not request.parent:
-            predefined, token = page(role_catalog(), request.page_token, size)
+            predefined, token = page(self._table.all_predefined(), request.page_token, size)
             messages = [_message(role, full=full) for role in predefined]
             return iam.ListRolesResponse(roles=messages, next_page_token=token)
         roles = self._custom_of(request.parent)
@@ -146,8 +146,8 @@ class Roles:
         on_project = "/projects/" in name
         found = {
             role.name: role
-            for role in role_catalog().values()
-            if is_grantable(role.name, prefix, on_project=on_project)
+            for role in self._table.all_predefined().values()
+            if is_grantable(role.name, role, prefix, on_project=on_project)
         }
         shown, token = page(found, request.page_token, page_size(request.page_size, 300, 1000))
         full = request.view == iam.RoleView.FULL
