@@ -22,9 +22,11 @@ from cloudrun_identity_playground.emulator.errors import (
 
 from .grantable_roles import is_grantable
 from .paging import page, page_size
+from .policy_rules import TargetRules
 from .projects import ProjectRegistry
 from .role_table import RoleTable
 from .rpc import serves
+from .target_names import target_name
 
 MAX_CUSTOM_ROLES = 300
 UNDELETE_WITHIN = 7 * 24 * 3600
@@ -35,7 +37,6 @@ _PREDEFINED_ETAG = base64.b64decode("AA==")
 _WITH_DOMAIN = re.compile(r"^([a-z0-9-]+)\.googleapis\.com/")
 _PREFIXES: Mapping[str, str] = {
     "serviceAccounts": "iam.serviceAccount",
-    "secrets": "secretmanager.",
     **dict.fromkeys(("services", "jobs", "workerPools"), "run."),
 }
 """Permissions of the resources in a collection; those of projects and above have any."""
@@ -140,7 +141,7 @@ class Roles:
     def grantable_roles(self, request: iam.QueryGrantableRolesRequest) -> iam.QueryGrantableRolesResponse:
         """List the predefined roles that can be granted on a resource."""
         name = request.full_resource_name
-        prefix = next((each for part, each in _PREFIXES.items() if f"/{part}/" in name), "")
+        prefix = _prefix_of(name)
         on_project = "/projects/" in name
         found = {
             role.name: role
@@ -156,9 +157,10 @@ class Roles:
     def testable_permissions(
         self, request: iam.QueryTestablePermissionsRequest
     ) -> iam.QueryTestablePermissionsResponse:
-        """List the permissions of the predefined roles, and whether custom roles may have them."""
+        """List the permissions of a resource, and whether custom roles may have them."""
         of_project = "/projects/" in request.full_resource_name
-        names = {name: name for name in role_catalog().permissions}
+        prefix = _prefix_of(request.full_resource_name)
+        names = {name: name for name in role_catalog().permissions if name.startswith(prefix)}
         shown, token = page(names, request.page_token, page_size(request.page_size, 100, 1000))
         permissions = [
             iam.Permission(
@@ -191,6 +193,14 @@ class Roles:
         if re.fullmatch(r"organizations/\d+", parent):
             return parent
         return self._projects.canonical(parent)
+
+
+def _prefix_of(full_resource_name: str) -> str:
+    """Return the prefix of the permissions of a resource; empty for projects and what contains them."""
+    host, _, name = full_resource_name.removeprefix("//").partition("/")
+    if target := target_name(name, host=host):
+        return TargetRules(target.descriptor).permission_prefix
+    return next((each for part, each in _PREFIXES.items() if f"/{part}/" in name), "")
 
 
 def _message(role: PredefinedRole, *, full: bool) -> iam.Role:
