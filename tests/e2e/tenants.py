@@ -111,6 +111,7 @@ CARE_OF_AN_ACCOUNT = (
     "IAM/GetServiceAccount",
     "IAM/ListServiceAccountKeys",
     "IAM/ListServiceAccounts",
+    "IAM/TestIamPermissions",
     "Jobs/ListJobs",
     "Services/ListServices",
     "WorkerPools/ListWorkerPools",

@@ -1,6 +1,7 @@
 """CEL rules of the CRDs (`x-kubernetes-validations`), evaluated without an API server.
 
-cel-python is an optional dependency, the extra `lint`. The rules of the CRDs use CEL's standard library only.
+cel-python is an optional dependency, the extra `lint`. The rules of the CRDs use CEL's standard library, and
+`sum` of Kubernetes (https://kubernetes.io/docs/reference/using-api/cel/#kubernetes-list-library).
 """
 
 import re
@@ -96,13 +97,15 @@ def _program(rule: str) -> Callable[[Any], bool]:
     try:
         import celpy
         from celpy.adapter import json_to_cel
+        from celpy.celtypes import IntType
         from celpy.evaluation import CELEvalError
     except ImportError:
         raise RulesUnavailable(
             "the CEL rules of the CRDs were not checked: pip install 'cloudrun-identity[lint]'"
         ) from None
     environment = celpy.Environment()
-    program = environment.program(environment.compile(rule))
+    functions = {"sum": lambda numbers: sum(numbers, start=IntType(0))}
+    program = environment.program(environment.compile(rule), functions=functions)
 
     def evaluate(value: Any) -> bool:
         try:
