@@ -2,11 +2,14 @@
 
 from typing import Any, Final
 
-from cloudrun_identity.api import TARGET_KINDS, TargetKind, kinds_where
+from cloudrun_identity.api import TARGET_KINDS, NamedBy, TargetKind, kinds_where
 from cloudrun_identity.iam.grants import Target
 
 DATA_KINDS: Final = kinds_where(lambda kind: kind.is_admitted_by_name_only and not kind.contains_projects)
-"""Kinds of resources with contents, such as secrets, buckets and topics."""
+"""Kinds of resources with contents, such as secrets, buckets and topics, and the generic kind."""
+
+SERVICE: Final = "cloudfunctions.googleapis.com"
+"""API of the resource of the generic kind."""
 
 SUPPORTED_ROLES: Final = {
     TargetKind.SECRET: "roles/secretmanager.secretAccessor",
@@ -21,6 +24,7 @@ SUPPORTED_ROLES: Final = {
     TargetKind.SPANNER_INSTANCE: "roles/spanner.viewer",
     TargetKind.SPANNER_DATABASE: "roles/spanner.databaseReader",
     TargetKind.BIGTABLE_INSTANCE: "roles/bigtable.reader",
+    TargetKind.RESOURCE: "roles/cloudfunctions.viewer",
 }
 """A role that can be granted on a resource of each kind."""
 
@@ -28,6 +32,9 @@ SUPPORTED_ROLES: Final = {
 def resource_of(kind: TargetKind, project_id: str = "shop", location: str = "europe-west1") -> Target:
     """Return a target of one of the `DATA_KINDS`."""
     descriptor = TARGET_KINDS[kind]
+    if descriptor.named_by is NamedBy.RESOURCE:
+        name = f"locations/{location}/functions/{project_id}-function"
+        return Target(kind, project_id, location, name, service=SERVICE)
     return Target(
         kind,
         project_id,
@@ -39,6 +46,8 @@ def resource_of(kind: TargetKind, project_id: str = "shop", location: str = "eur
 
 def declared(target: Target) -> dict[str, Any]:
     """Return a target as a manifest names it."""
+    if target.service:
+        return {"resource": target.full_name}
     parent = target.descriptor.parent
     fields = {"location": target.location, parent.name if parent else "": target.parent, "name": target.name}
     return {"kind": target.kind.value, **{field: each for field, each in fields.items() if each}}

@@ -154,7 +154,7 @@ from .target_descriptor import (
     TargetKindDescriptor,
     UniqueIDField,
 )
-from .target_kinds import TARGET_KINDS, kinds_where, target_text
+from .target_kinds import TARGET_KINDS, kind_containing, kinds_where, target_text
 
 KINDS: Final[Mapping[str, type[Resource]]] = MappingProxyType(
     {
@@ -311,6 +311,7 @@ __all__ = [
     "WorkloadKind",
     "WorkloadOnDefaultIdentity",
     "WorkloadRef",
+    "kind_containing",
     "kinds_where",
     "parse_duration",
     "target_text",

@@ -69,7 +69,8 @@ def export(
     from cloudrun_identity.exporting.export import export as exported
     from cloudrun_identity.exporting.names import object_name
     from cloudrun_identity.exporting.survey import survey
-    from cloudrun_identity.iam.grants import Target, parse_target
+    from cloudrun_identity.iam.grants import Target
+    from cloudrun_identity.iam.resource_names import parse_target
 
     namespace = namespace or object_name(project)
     if not _NAMESPACE.fullmatch(namespace):

@@ -158,6 +158,8 @@ def _target(target: Target, declared: Declared) -> Manifest:
             location = {"location": target.location} if target.descriptor.has_location else {}
             parent = {field.name: target.parent} if (field := target.descriptor.parent) else {}
             return {**kind, **location, **parent, "name": target.name}
+        case NamedBy.RESOURCE:
+            return {"resource": target.full_name}
 
 
 def _role(role: str, declared: Declared) -> Manifest:

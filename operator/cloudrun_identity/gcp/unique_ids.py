@@ -17,7 +17,6 @@ from cloudrun_identity.iam.grants import Target
 from .client_pool import NoCredential
 from .clients import ProjectClients
 from .errors import Fault, GoogleError
-from .ratelimit import Api
 from .service_accounts import ServiceAccounts, project_id_of_email
 
 _UNKNOWN = frozenset({Fault.NOT_FOUND, Fault.PERMISSION_DENIED, Fault.API_DISABLED})
@@ -43,7 +42,9 @@ class UniqueIDs:
         if target in self._permanent:
             return self._permanent[target]
         descriptor = target.descriptor
-        api, clients = Api(descriptor.host), self._clients.for_project(target.project_id)
+        if not descriptor.get_method:
+            return ""
+        api, clients = target.host, self._clients.for_project(target.project_id)
         routing = f"{descriptor.get_routing_parameter}={quote(target.resource, safe='')}"
         reply = await clients.call(
             api,

@@ -13,12 +13,13 @@ from google.cloud import run_v2 as run
 from google.iam.v1 import iam_policy_pb2, policy_pb2
 from google.type import expr_pb2
 
-from cloudrun_identity.api import TARGET_KINDS, TargetKind
+from cloudrun_identity.api import TargetKind
 
 from . import seed
 from .apis.actor import OTHER_USER, acting_as
 from .apis.containers import Container
 from .apis.projects import Project, number_for
+from .apis.target_messages import SERVED
 from .apis.workloads import Workloads
 from .cloud import Cloud
 from .errors import GoogleError
@@ -262,11 +263,11 @@ class _ProjectSeeder(_Seeder):
         )
 
     def _apply_resource(self, wanted: seed.TargetResource) -> None:
-        descriptor = TARGET_KINDS[wanted.kind]
+        descriptor = SERVED[wanted.kind]
         with self._saying(f"{descriptor.display_name} {wanted.name}"):
             project = self._cloud.registry.resolve(self._project.project_id)
             resource = self._cloud.resources.add(
-                project, wanted.kind, wanted.name, wanted.location, wanted.parent
+                project, descriptor, wanted.name, wanted.location, wanted.parent
             )
         self._apply_policy(f"{descriptor.policy_service}/SetIamPolicy", resource, wanted.policy)
 
