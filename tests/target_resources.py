@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from cloudrun_identity.api import TARGET_KINDS, NamedBy, TargetKind, kinds_where
+from cloudrun_identity.api import TARGET_KINDS, NamedBy, TargetKind, WorkloadKind, kinds_where
 from cloudrun_identity.iam.grants import Target
 
 DATA_KINDS: Final = kinds_where(lambda kind: kind.is_admitted_by_name_only and not kind.contains_projects)
@@ -42,6 +42,33 @@ def resource_of(kind: TargetKind, project_id: str = "shop", location: str = "eur
         f"{project_id}-{kind.lower()}"[:30],
         "shop-parent" if descriptor.parent else "",
     )
+
+
+def target_of_each_kind(project_id: str = "shop", location: str = "europe-west1") -> dict[TargetKind, Target]:
+    """Return a target of every kind."""
+    named = {
+        TargetKind.PROJECT: Target.project(project_id),
+        TargetKind.SERVICE_ACCOUNT: Target.service_account(
+            project_id, f"checkout@{project_id}.iam.gserviceaccount.com"
+        ),
+        **{TargetKind(kind): Target(TargetKind(kind), project_id, location, "web") for kind in WorkloadKind},
+        **{kind: resource_of(kind, project_id, location) for kind in DATA_KINDS},
+        TargetKind.FOLDER: Target(TargetKind.FOLDER, project_id, name="42"),
+        TargetKind.ORGANIZATION: Target(TargetKind.ORGANIZATION, project_id, name="7"),
+    }
+    return {kind: named[kind] for kind in TargetKind}
+
+
+def seeded(target: Target) -> dict[str, str]:
+    """Return a target of one of the `DATA_KINDS` as an entry of `resources` in a seed of the emulator."""
+    if target.service:
+        return {"resource": target.full_name}
+    return {
+        "kind": target.kind,
+        "name": target.name,
+        "location": target.location,
+        "parent": target.parent,
+    }
 
 
 def declared(target: Target) -> dict[str, Any]:

@@ -33,9 +33,11 @@ class Channels:
         """Return the channel of the API, in the region if that is not empty.
 
         Raises:
-            GoogleError: INVALID_ARGUMENT: `region` is not a valid region name.
+            GoogleError: INVALID_ARGUMENT: `api` is not the host of an API, or `region` is not the name of a
+                region.
 
         """
+        _check_host(api)
         target = self._endpoint or f"{_host(api, region)}:443"
         if target not in self._open:
             self._open[target] = self._create(target)
@@ -74,10 +76,13 @@ class _CallHeaders(grpc.AuthMetadataPlugin):  # type: ignore[misc]
         callback(tuple(self._headers().items()), None)
 
 
-def _host(api: str, region: str) -> str:
+def _check_host(api: str) -> None:
+    """Check that a host belongs to Google: it receives an access token."""
     if not _API.fullmatch(api):
-        # It receives an access token.
         raise GoogleError(Fault.INVALID_ARGUMENT, api, f"{api!r} is not the host of a Google Cloud API")
+
+
+def _host(api: str, region: str) -> str:
     if not region:
         return api
     if not _REGION.fullmatch(region):

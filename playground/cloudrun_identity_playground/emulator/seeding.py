@@ -13,16 +13,17 @@ from google.cloud import run_v2 as run
 from google.iam.v1 import iam_policy_pb2, policy_pb2
 from google.type import expr_pb2
 
-from cloudrun_identity.api import TargetKind
+from cloudrun_identity.api import TARGET_KINDS, TargetKind
 
 from . import seed
 from .apis.actor import OTHER_USER, acting_as
 from .apis.containers import Container
 from .apis.projects import Project, number_for
 from .apis.target_messages import SERVED
+from .apis.target_names import TargetName, target_name
 from .apis.workloads import Workloads
 from .cloud import Cloud
-from .errors import GoogleError
+from .errors import GoogleError, invalid
 
 _IAM = "google.iam.admin.v1.IAM"
 _Item = TypeVar("_Item")
@@ -263,13 +264,24 @@ class _ProjectSeeder(_Seeder):
         )
 
     def _apply_resource(self, wanted: seed.TargetResource) -> None:
-        descriptor = SERVED[wanted.kind]
-        with self._saying(f"{descriptor.display_name} {wanted.name}"):
+        with self._saying(wanted.resource or f"{TARGET_KINDS[wanted.kind].display_name} {wanted.name}"):
             project = self._cloud.registry.resolve(self._project.project_id)
+            found = _name_of(wanted)
             resource = self._cloud.resources.add(
-                project, descriptor, wanted.name, wanted.location, wanted.parent
+                project, found.descriptor, found.name, found.location, found.parent
             )
-        self._apply_policy(f"{descriptor.policy_service}/SetIamPolicy", resource, wanted.policy)
+        self._apply_policy(f"{found.descriptor.policy_service}/SetIamPolicy", resource, wanted.policy)
+
+
+def _name_of(wanted: seed.TargetResource) -> TargetName:
+    """Return the name of a resource. Raises GoogleError: INVALID_ARGUMENT: it is not served."""
+    if wanted.kind in SERVED:
+        return TargetName(SERVED[wanted.kind], wanted.name, location=wanted.location, parent=wanted.parent)
+    host, _, relative = wanted.resource.removeprefix("//").partition("/")
+    found = target_name(relative, host=host)
+    if found is None:
+        raise invalid(f"Invalid resource '{wanted.resource}'.")
+    return found
 
 
 def _binding(wanted: seed.Binding) -> policy_pb2.Binding:
