@@ -32,8 +32,8 @@ from .google import google_clients, google_options, one_line_errors
     metavar="KIND/NAME",
     multiple=True,
     help="Other resource to export the IAM policy of, such as StorageBucket/NAME, "
-    "CloudTasksQueue/LOCATION/NAME, SpannerDatabase/INSTANCE/NAME or KMSCryptoKey/LOCATION/KEYRING/NAME; "
-    "repeatable.",
+    "CloudTasksQueue/LOCATION/NAME, SpannerDatabase/INSTANCE/NAME or KMSCryptoKey/LOCATION/KEYRING/NAME, "
+    "or the full resource name of a resource without a kind; repeatable.",
 )
 @click.option(
     "--without",
