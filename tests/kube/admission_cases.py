@@ -175,7 +175,7 @@ _OBJECTS = """
 - kind: IAMBinding
   spec:
     role: roles/cloudfunctions.viewer
-    target: {resource: //cloudfunctions.googleapis.com/projects/PROJECT/locations/europe-west1/functions/pay-out}
+    target: {resource: //cloudfunctions.googleapis.com/projects/PROJECT/locations/us-east1/functions/pay-out}
 - kind: IAMBinding
   spec:
     role: roles/cloudfunctions.viewer

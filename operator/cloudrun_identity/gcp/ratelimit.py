@@ -102,7 +102,7 @@ class Rate:
     burst: int
 
 
-_BELOW_DEFAULT = (Api.STORAGE, Api.PUB_SUB, Api.ARTIFACT_REGISTRY, Api.CLOUD_TASKS, Api.SPANNER, Api.BIGTABLE)
+_BELOW_DEFAULT = (Api.PUB_SUB, Api.ARTIFACT_REGISTRY, Api.CLOUD_TASKS, Api.SPANNER, Api.BIGTABLE)
 DEFAULT_RATE = Rate(per_minute=240, burst=50)
 """Rate below the quotas of these APIs, and of those that only the generic target kind names. The lowest is
 Spanner's: 5 administrative requests per second
@@ -126,7 +126,10 @@ DEFAULT_RATES: Mapping[tuple[str, CallKind], Rate] = {
     (Api.RUN, CallKind.WRITE): Rate(per_minute=100, burst=50),
     (Api.SECRET_MANAGER, CallKind.READ): Rate(per_minute=300, burst=50),
     (Api.SECRET_MANAGER, CallKind.WRITE): Rate(per_minute=300, burst=50),
-    # Google allows 300 reads and 60 writes per minute (https://cloud.google.com/kms/quotas).
+    # Google limits updates, to one per second and bucket, and no reads (https://cloud.google.com/storage/quotas).
+    (Api.STORAGE, CallKind.READ): Rate(per_minute=1200, burst=200),
+    (Api.STORAGE, CallKind.WRITE): DEFAULT_RATE,
+    # Google allows the calling project 300 reads and 60 writes per minute (https://cloud.google.com/kms/quotas).
     (Api.KMS, CallKind.READ): Rate(per_minute=200, burst=50),
     (Api.KMS, CallKind.WRITE): Rate(per_minute=40, burst=10),
     **{(api, kind): DEFAULT_RATE for api in _BELOW_DEFAULT for kind in CallKind},
