@@ -85,7 +85,7 @@ def test_attaching_takes_one_read_and_one_write_for_each_workload_kind(scene: Sc
     assert {check["check"]: check["state"] for check in status["preflight"]}["Account"] == "Passed"
 
 
-def test_failed_preflight_check_passes_at_a_later_resync(scene: Scene, service: str) -> None:
+def test_preflight_checks_follow_grants_and_templates(scene: Scene, service: str) -> None:
     secret = {"secret": "stripe-key", "version": "latest"}
     container = {
         **scene.cloud.workload(service)["template"]["containers"][0],
@@ -100,6 +100,11 @@ def test_failed_preflight_check_passes_at_a_later_resync(scene: Scene, service: 
 
     eventually(lambda: checks(scene), lambda states: states["Secrets"] == "Passed")
     scene.ready(SHOP)
+
+    topic = {"name": "ORDERS", "value": f"{scene.project}/topics/orders"}
+    scene.cloud.update(service, template={"containers": [{**container, "env": [*container["env"], topic]}]})
+    states = eventually(lambda: checks(scene), lambda states: "Topics" in states)
+    assert (states["Secrets"], states["Topics"]) == ("Passed", "Unknown")
 
 
 def checks(scene: Scene) -> dict[str, str]:

@@ -15,10 +15,10 @@ from cloudrun_identity.api.predefined_roles import (
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
 from cloudrun_identity.iam.grants import BindingKey, Grant
 from cloudrun_identity.iam.principals import email, lower_email
+from cloudrun_identity.iam.spec_forms import Manifest
 
 from .admission import Admission
 from .manifests import (
-    Manifest,
     attachment_manifest,
     binding_manifest,
     identity_manifest,
