@@ -367,7 +367,7 @@ def test_disabled_api_is_reported_with_the_command_that_enables_it(scene: Scene,
     ("wrong", "right", "complaint"),
     [
         ("kind: Service", "kind: Function", "spec.workload.kind"),
-        (f"location: {LOCATION}", "location: europe", "must be a Cloud Run location"),
+        (f"location: {LOCATION}", "location: europe", "must be a Cloud Run region"),
         ("name: shop}", "name: Shop}", "must be the name of a Cloud Run resource"),
         ("name: shop}", f"name: {'s' * 50}}}", "at most 49 characters"),
         (
@@ -400,3 +400,21 @@ def wait_for_resyncs(scene: Scene, count: int = 2) -> None:
 
     before = resyncs()
     eventually(resyncs, lambda now: now - before > count)
+
+
+@google_alone
+@pytest.mark.slow
+def test_multi_region_service_is_attached_in_all_regions(scene: Scene) -> None:
+    scene.apply(IDENTITIES)
+    everywhere = scene.cloud.deploy("services", scene.name, "shop", regions=(LOCATION, "us-east1"))
+    scene.apply(attachment())
+    scene.fails(SHOP, "Rejected", saying="is deployed by Service global/shop")
+    scene.delete_and_wait(SHOP)
+
+    scene.apply(attachment().replace(LOCATION, "global"))
+    scene.ready(SHOP)
+    email = scene.status("CloudRunIdentity/checkout")["email"]
+    for location in ("global", LOCATION, "us-east1"):
+        shown = scene.cloud.workload(everywhere.replace("global", location))
+        assert shown["template"]["serviceAccount"] == email
+    assert scene.status(SHOP)["workload"] == "Service global/shop"
