@@ -281,7 +281,7 @@ class TargetRef(ApiModel):
         ),
         _set_for("location", _WITH_LOCATION),
         Rule(
-            f"!(self.kind in {cel_list(_WORKLOADS)}) || !has(self.location)"
+            f"!{is_one_of(kinds_where(lambda kind: kind.kind in _WORKLOADS))} || !has(self.location)"
             f" || self.location != '{MULTI_REGION}'",
             f"must be a region for kinds {listed(_WORKLOADS)}: a multi-region service has an IAM policy in "
             "each of its regions, so grant the role in each region",
