@@ -8,6 +8,7 @@ from tests.e2e.eventually import becomes
 from tests.e2e.manifests import VIEWERS
 from tests.e2e.scene import Scene
 from tests.e2e.stage import OPERATOR_NAMESPACE
+from tests.time_budget import WITHIN
 
 OFFICE_HOURS = {"title": "office hours", "expression": "request.time.getHours() < 18"}
 

@@ -101,6 +101,29 @@ async def test_disabled_api_is_named_with_the_command(clients: GoogleClients, em
     assert apis.remedy == ("gcloud services enable run.googleapis.com --project=acme-shop",)
 
 
+def resources_of(*services: str) -> dict[str, Any]:
+    entry = {
+        "roles": ["*"],
+        "targetKinds": ["Resource"],
+        "services": list(services),
+        "names": ["*"],
+        "members": ["*"],
+        "namespaces": ["shop"],
+    }
+    return {"grants": [entry]}
+
+
+async def test_apis_that_guardrails_list_for_resources_are_checked(
+    clients: GoogleClients, emulator: Emulator
+) -> None:
+    project = managed(guardrails=resources_of("eventarc.googleapis.com"))
+    assert "eventarc.googleapis.com" in (await checked(clients, project))["APIs"].message
+    emulator.faults.inject("google.iam.v1.IAMPolicy/GetIamPolicy", grpc.StatusCode.UNIMPLEMENTED)
+    apis = (await checked(clients, project))["APIs"]
+    assert apis.state is State.FAILED
+    assert "does not serve google.iam.v1.IAMPolicy over gRPC" in apis.message
+
+
 async def test_missing_permissions_come_with_the_commands_that_grant_them(
     emulator: Emulator, observer: Observer, tmp_path: Path
 ) -> None:

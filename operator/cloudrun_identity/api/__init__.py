@@ -163,7 +163,7 @@ from .target_descriptor import (
     TargetKindDescriptor,
     UniqueIDField,
 )
-from .target_kinds import TARGET_KINDS, kinds_where, target_text
+from .target_kinds import TARGET_KINDS, kind_containing, kinds_where, target_text
 
 KINDS: Final[Mapping[str, type[Resource]]] = MappingProxyType(
     {
@@ -323,6 +323,7 @@ __all__ = [
     "WorkloadKind",
     "WorkloadOnDefaultIdentity",
     "WorkloadRef",
+    "kind_containing",
     "kinds_where",
     "parse_duration",
     "target_text",

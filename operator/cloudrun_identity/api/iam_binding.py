@@ -14,7 +14,7 @@ from .references import (
     Member,
     Role,
     TargetRef,
-    cel_list,
+    is_one_of,
     listed,
 )
 from .resource import Column
@@ -48,7 +48,7 @@ class BindingDeletionPolicy(StrEnum):
 _WITHOUT_PUBLIC_MEMBERS = kinds_where(lambda kind: not kind.accepts_public_members)
 
 _PUBLIC_MEMBERS_WHERE_ACCEPTED = Rule(
-    f"!(self.target.kind in {cel_list(_WITHOUT_PUBLIC_MEMBERS)})"
+    f"!{is_one_of(_WITHOUT_PUBLIC_MEMBERS, 'self.target')}"
     " || self.members.all(m, !has(m.principal) || !(m.principal in ['allUsers', 'allAuthenticatedUsers']))",
     "must not contain allUsers or allAuthenticatedUsers for kinds "
     f"{listed(_WITHOUT_PUBLIC_MEMBERS)}: their IAM policies accept no public members",

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
 
+from .generic_target import FullResourceName
 from .predefined_roles import LEGACY_BASIC_ROLES
 from .schema import ApiModel, Rule, cel_string, exactly_one_of, matches, matches_by_prefix
 from .target_descriptor import MULTI_REGION, NamedBy, NameForm, ParentField, TargetKind
@@ -91,11 +92,16 @@ def listed(names: Iterable[str], conjunction: str = "and") -> str:
     return f"{', '.join(others)} {conjunction} {last}" if others else last
 
 
+def is_one_of(kinds: Iterable[TargetKind], target: str = "self") -> str:
+    """Return the CEL expression that is true for a target of one of these kinds."""
+    return f"(has({target}.kind) && {target}.kind in {cel_list(kinds)})"
+
+
 def _set_for(field: str, kinds: tuple[TargetKind, ...]) -> Rule:
     """Require an optional field of the target for some kinds, and forbid it for the others."""
     plural = "kinds" if len(kinds) > 1 else "kind"
     return Rule(
-        f"has(self.{field}) == (self.kind in {cel_list(kinds)})",
+        f"has(self.{field}) == {is_one_of(kinds)}",
         f"must be set for {plural} {listed(kinds)}, and for no other kind",
         field_path=f".{field}",
     )
@@ -109,8 +115,7 @@ def _of_form(form: NameForm) -> Rule:
     """Require names of the kinds with this form to match it."""
     kinds = kinds_where(lambda kind: kind.name_form is not None and _same_form(kind.name_form, form))
     return Rule(
-        f"!has(self.name) || !(self.kind in {cel_list(kinds)})"
-        f" || self.name.matches({cel_string(form.pattern)})",
+        f"!has(self.name) || !{is_one_of(kinds)} || self.name.matches({cel_string(form.pattern)})",
         form.message,
         field_path=".name",
     )
@@ -137,7 +142,8 @@ def _length_rules(bound: int) -> tuple[Rule, ...]:
     """Bound the length of names of the kinds whose names are shorter than the field's own bound."""
     return tuple(
         Rule(
-            f"self.kind != '{kind}' || !has(self.name) || size(self.name) <= {form.max_length}",
+            f"!has(self.kind) || self.kind != '{kind}'"
+            f" || !has(self.name) || size(self.name) <= {form.max_length}",
             f"must be at most {form.max_length} characters long for kind {kind}",
             field_path=".name",
         )
@@ -262,14 +268,20 @@ class TargetRef(ApiModel):
     atomic: ClassVar = True
     rules: ClassVar = (
         Rule(
-            f"self.kind in {cel_list(_BY_IDENTITY)} ? has(self.identityRef) != has(self.email)"
+            f"{is_one_of(_BY_IDENTITY)} ? has(self.identityRef) != has(self.email)"
             " : !has(self.identityRef) && !has(self.email)",
             f"exactly one of identityRef, email must be set for kind {listed(_BY_IDENTITY)}, "
             "and neither for others",
         ),
+        Rule(
+            f"has(self.resource) == (!has(self.kind) || self.kind == '{TargetKind.RESOURCE}')",
+            f"must be set where kind is {TargetKind.RESOURCE} or unset, and only there; other targets have a "
+            "kind",
+            field_path=".resource",
+        ),
         _set_for("location", _WITH_LOCATION),
         Rule(
-            f"!(self.kind in {cel_list(_WORKLOADS)}) || !has(self.location)"
+            f"!{is_one_of(kinds_where(lambda kind: kind.kind in _WORKLOADS))} || !has(self.location)"
             f" || self.location != '{MULTI_REGION}'",
             f"must be a region for kinds {listed(_WORKLOADS)}: a multi-region service has an IAM policy in "
             "each of its regions, so grant the role in each region",
@@ -283,8 +295,13 @@ class TargetRef(ApiModel):
         *_length_rules(MAX_TARGET_NAME),
     )
 
-    kind: TargetKind
-    """Kind of the resource. It decides which of the other fields must be set."""
+    declared_kind: Annotated[TargetKind | None, Field(alias="kind")] = None
+    """Kind of the resource. It decides which of the other fields must be set. If unset, Resource."""
+    resource: FullResourceName | None = None
+    """Full resource name of a resource that has no kind of its own, such as
+    `//cloudfunctions.googleapis.com/projects/shop-1234/locations/europe-west1/functions/resize`. The project
+    must be that of the ManagedProject. The API must serve google.iam.v1.IAMPolicy, and `services` of an entry
+    of guardrails.grants must list it."""
     location: TargetLocation | None = None
     """Region or multi-region of the resource."""
     key_ring: Annotated[str, Field(max_length=MAX_PARENT_NAME)] | None = None
@@ -298,6 +315,11 @@ class TargetRef(ApiModel):
     """CloudRunIdentity whose service account is the target."""
     email: ServiceAccountEmail | None = None
     """E-mail of the service account. guardrails.accounts of the ManagedProject must list it."""
+
+    @property
+    def kind(self) -> TargetKind:
+        """Kind of the resource."""
+        return self.declared_kind or TargetKind.RESOURCE
 
     @property
     def parent(self) -> str:
@@ -340,7 +362,7 @@ class WorkloadRef(ApiModel):
 
 
 CONDITIONS_WHERE_ACCEPTED = Rule(
-    f"!has(self.condition) || !has(self.target) || !(self.target.kind in {cel_list(_WITHOUT_CONDITIONS)})",
+    f"!has(self.condition) || !has(self.target) || !{is_one_of(_WITHOUT_CONDITIONS, 'self.target')}",
     f"must be unset for kinds {listed(_WITHOUT_CONDITIONS)}: their IAM policies accept no conditions",
     field_path=".condition",
     reason="FieldValueForbidden",

@@ -13,7 +13,7 @@ from cloudrun_identity.gcp.permissions import (
     FEATURES,
     needed,
 )
-from cloudrun_identity.iam.delegation import delegation, entries_on
+from cloudrun_identity.iam.delegation import delegation, entries_on, policy_permissions
 
 ROLE = "cloudrunIdentityOperator"
 GRANTING_ROLE = "cloudrunIdentityGrants"
@@ -54,6 +54,9 @@ def commands(project: ManagedProject, operator: str, own: OwnAccounts | None = N
             "# guardrails.customRoles: iam.roles.update permits changes of every custom role of the project, "
             f"{ROLE} included; to protect {ROLE}, create it in the organization"
         )
+    for service, permissions in policy_permissions(project).items():
+        yield _of_resources(service, permissions)
+        plain |= {*permissions}
     yield _role(project_id, ROLE, plain - ACCOUNT_PERMISSIONS if own else plain)
     yield from _binding(project_id, ROLE, member, "--condition=None")
     if GRANTS_ON_PROJECT in features:
@@ -61,6 +64,18 @@ def commands(project: ManagedProject, operator: str, own: OwnAccounts | None = N
     if own:
         yield from _on_accounts(project_id, own, plain & ACCOUNT_PERMISSIONS, member)
     yield from _above_the_project(project, member)
+
+
+def _of_resources(service: str, permissions: Iterable[str]) -> str:
+    """Return a comment on the permissions for target.resource, which are those of predefined roles."""
+    listed = ", ".join(permissions)
+    if listed:
+        return f"# guardrails.grants lists {service} for target.resource: {listed}"
+    return (
+        f"# guardrails.grants lists {service} for target.resource: no predefined role has permissions on its "
+        "policies, so look up getIamPolicy and setIamPolicy of its resources and add them: "
+        "https://cloud.google.com/iam/docs/permissions-reference"
+    )
 
 
 def additions(project: ManagedProject, operator: str, missing: Iterable[str]) -> Iterator[str]:

@@ -13,6 +13,7 @@ from cloudrun_identity.api import (
     CrossProjectUsage,
     KeyAdmission,
     ManagedProject,
+    TargetKind,
     TargetKindDescriptor,
     WorkloadKind,
 )
@@ -37,6 +38,11 @@ from .granting import additions
 
 PROBE: Final = "cloudrun-identity-check"
 """Name of a resource that probably does not exist. Reading it shows whether an API is enabled."""
+
+_UNUSABLE: Final = frozenset(
+    {Fault.API_DISABLED, Fault.UNAVAILABLE, Fault.PERIMETER_VIOLATION, Fault.UNIMPLEMENTED}
+)
+"""Faults that show that an API cannot be used. A resource that does not exist shows that it can."""
 
 ANYWHERE: Final = "us-central1"
 """Location of the probe in projects without `spec.locations`."""
@@ -130,16 +136,19 @@ async def _check_apis(check: str, project: ManagedProject, clients: Clients) -> 
     probes = dict(_probes(project, clients))
     errors = await asyncio.gather(*map(_error_of, probes.values()))
     unusable = {
-        api: error
-        for api, error in zip(probes, errors, strict=True)
-        if error and error.fault in (Fault.API_DISABLED, Fault.UNAVAILABLE, Fault.PERIMETER_VIOLATION)
+        api: error for api, error in zip(probes, errors, strict=True) if error and error.fault in _UNUSABLE
     }
     if not unusable:
         return passed(check, ", ".join(probes))
     disabled = " ".join(api for api, error in unusable.items() if error.fault is Fault.API_DISABLED)
-    message = "; ".join(f"{api}: {error.message}" for api, error in unusable.items())
+    message = "; ".join(f"{api}: {_told(error)}" for api, error in unusable.items())
     remedy = [f"gcloud services enable {disabled} --project={project.project_id}"] if disabled else []
     return failed(check, message, *remedy)
+
+
+def _told(error: GoogleError) -> str:
+    """Return the message of an error, with the remedy that no command of the check contains."""
+    return advised(error) if error.fault is Fault.UNIMPLEMENTED else error.message
 
 
 def _probes(project: ManagedProject, clients: Clients) -> Iterator[tuple[str, Awaitable[object]]]:
@@ -157,8 +166,14 @@ def _probes(project: ManagedProject, clients: Clients) -> Iterator[tuple[str, Aw
         # The name of the probe could belong to another project.
         if descriptor.is_admitted_by_name_only
         and descriptor.is_named_in_project
+        and descriptor.host
         and entries_on(project, kind)
     }
+    services = {each for entry in entries_on(project, TargetKind.RESOURCE) for each in entry.services or ()}
+    for service in sorted(services - admitted.keys()):
+        name = f"locations/{location}/{PROBE}s/{PROBE}"
+        target = Target(TargetKind.RESOURCE, project_id, location, name, service=service)
+        yield service, clients.policies.get(target)
     for host, descriptor in admitted.items():
         yield host, clients.policies.get(_probe_of(descriptor, project_id, location))
 

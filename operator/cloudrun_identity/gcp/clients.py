@@ -16,7 +16,7 @@ from .channels import Channels
 from .credentials import ApplicationDefaultTokens, TokenSource
 from .error_classification import classify, location_not_found
 from .errors import ClientReadOnly, Fault, GoogleError, LeaseNotHeld
-from .ratelimit import Api, BucketKey, CallKind, RateLimiter, call_priority
+from .ratelimit import BucketKey, CallKind, RateLimiter, call_priority
 from .requests import kind_of, reason_header, resource_in
 
 TIMEOUT = 30.0
@@ -118,7 +118,7 @@ class GoogleClients:
         self._clients.clear()
         await self._channels.close(grace)
 
-    def client(self, client_class: type[Client], api: Api, region: str = "") -> Client:
+    def client(self, client_class: type[Client], api: str, region: str = "") -> Client:
         """Return the generated asyncio client of this class. Pass its methods to `call`.
 
         Raises:
@@ -134,7 +134,7 @@ class GoogleClients:
         return client
 
     def stub(
-        self, api: Api, method: str, response: type[Response], region: str = ""
+        self, api: str, method: str, response: type[Response], region: str = ""
     ) -> Callable[..., Awaitable[Response]]:
         """Return a stub for any method (`package.Service/Method`) with plain messages. Pass it to `call`.
 
@@ -152,7 +152,7 @@ class GoogleClients:
 
     async def call(
         self,
-        api: Api,
+        api: str,
         method: str,
         invoke: Callable[..., Awaitable[Response]],
         request: object,
@@ -171,7 +171,7 @@ class GoogleClients:
         UNAUTHENTICATED is sent once more with a new token.
 
         Args:
-            api: API to call.
+            api: Host of the API to call.
             method: Name of the method (`package.Service/Method`).
             invoke: The method of a `client`, or a `stub`.
             request: Request message.

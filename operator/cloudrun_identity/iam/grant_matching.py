@@ -113,6 +113,7 @@ def covers_target(entry: GrantAdmission, target: Target) -> bool:
     """Return whether the entry admits grants on the target."""
     return (
         target.kind in (entry.target_kinds or ())
+        and (not target.service or target.service in (entry.services or ()))
         and _admits_name(entry, target)
         and (entry.locations is None or matches_any(target.location, entry.locations))
     )

@@ -205,8 +205,9 @@ def _admitting_entry(case: GrantCase) -> Proposal:
     entry: dict[str, Value | None] = {
         "roles": (request.role,),
         "targetKinds": (target.kind.value,),
+        "services": (target.service,) if target.service else None,
         "names": None if target.is_project else (target.short_name,),
-        "locations": (target.location,) if target.descriptor.has_location else None,
+        "locations": (target.location,) if target.location else None,
         "members": (case.member,),
         "namespaces": (request.namespace,),
         "conditions": (request.condition.expression,) if request.condition else None,

@@ -67,7 +67,14 @@ class Ledger(PolicyLedgerSpec):
     def target(self) -> Target:
         """The resource that carries the policy."""
         resource = self.resource
-        return Target(resource.kind, resource.project_id, resource.location, resource.name, resource.parent)
+        return Target(
+            resource.kind,
+            resource.project_id,
+            resource.location,
+            resource.name,
+            resource.parent,
+            resource.service,
+        )
 
     @cached_property
     def entries(self) -> Entries:
@@ -261,6 +268,7 @@ def _resource_of(target: Target) -> LedgerTarget:
         location=target.location,
         parent=target.parent,
         name=target.name,
+        service=target.service,
         full_name=target.full_name,
         text=str(target),
     )

@@ -5,7 +5,7 @@ cel-python is an optional dependency, the extra `lint`. The rules of the CRDs us
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -104,8 +104,11 @@ def _program(rule: str) -> Callable[[Any], bool]:
             "the CEL rules of the CRDs were not checked: pip install 'cloudrun-identity[lint]'"
         ) from None
     environment = celpy.Environment()
-    functions = {"sum": lambda numbers: sum(numbers, start=IntType(0))}
-    program = environment.program(environment.compile(rule), functions=functions)
+
+    def total(numbers: Iterable[IntType]) -> IntType:
+        return sum(numbers, start=IntType(0))
+
+    program = environment.program(environment.compile(rule), functions={"sum": total})
 
     def evaluate(value: Any) -> bool:
         try:

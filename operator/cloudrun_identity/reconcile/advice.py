@@ -27,6 +27,11 @@ def _remedy(error: GoogleError) -> str:
                 f"Cloud Run does not exist in {location}, or the project may not use it: correct the "
                 "location in the spec (gcloud run regions list)"
             )
+        case Fault.UNIMPLEMENTED if error.method.startswith("google.iam.v1.IAMPolicy/"):
+            return (
+                "the API does not serve google.iam.v1.IAMPolicy over gRPC, so target.resource cannot name "
+                "its resources: delete the grant, and make it with gcloud"
+            )
         case _:
             return ""
 

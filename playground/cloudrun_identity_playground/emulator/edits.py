@@ -15,12 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from cloudrun_identity.api import TARGET_KINDS
 
 from .apis.actor import OTHER_USER, acting_as
-from .apis.target_names import target_name
+from .apis.target_names import DESCRIBED, target_name
 from .apis.workloads import Workloads
 from .cloud import Cloud
 from .errors import GoogleError
 
-_HOSTS = frozenset(descriptor.host for descriptor in TARGET_KINDS.values())
+_HOSTS = frozenset(each.host for each in (*TARGET_KINDS.values(), *DESCRIBED))
 _COLLECTIONS = ("projects/", "folders/", "organizations/")
 _IAM = "google.iam.admin.v1.IAM"
 
@@ -195,7 +195,7 @@ class _ResourceEdit(_Model):
             cloud.resources.use_object_acls(found, used=not uniform)
         elif self.create:
             project = cloud.registry.resolve(self.create)
-            cloud.resources.add(project, found.descriptor.kind, found.name, found.location, found.parent)
+            cloud.resources.add(project, found.descriptor, found.name, found.location, found.parent)
         elif self.delete:
             cloud.resources.delete(found)
         else:

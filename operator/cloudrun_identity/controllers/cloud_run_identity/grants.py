@@ -109,6 +109,8 @@ def _text(grant: RoleGrant) -> str:
     target = grant.target
     if target is None or TARGET_KINDS[target.kind].named_by is NamedBy.PROJECT:
         return f"ManagedProject {project}"
+    if target.resource:
+        return f"{target.kind} {target.resource}"
     name = target.email or (target.identity_ref.name if target.identity_ref else target.name)
     shown = target_text(target.kind, project_id="", location=target.location, parent=target.parent, name=name)
     return f"{shown} of ManagedProject {project}"
