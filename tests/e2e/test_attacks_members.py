@@ -36,6 +36,8 @@ TYPE_WIDE = {
     "a pool in another casing": f"{POOL.replace('iam.googleapis', 'IAM.googleapis')}/group/staff",
     "a whole workforce pool": "principalSet://iam.googleapis.com/locations/global/workforcePools/staff/*",
     "a form that Google adds later": "principal://iam.googleapis.com/a-form-of-the-future",
+    "all workloads of a pool as a group": "group:p.svc.id.goog:/allAuthenticatedUsers/",
+    "all values of an attribute, behind a blank": f"{POOL}/attribute.team/A *",
 }
 PUBLIC = {"the public": "allUsers", "every authenticated user": "allAuthenticatedUsers"}
 ANOTHER_FORM = {
@@ -170,10 +172,15 @@ REFUSED_AT_ONCE = {
     "the public with a blank": "allUsers ",
     "owners of the project": "projectOwner:$scene",
     "a tombstone": "deleted:serviceAccount:a@b.iam.gserviceaccount.com?uid=1",
-    "a group in the form of all workloads of a pool": "group:p.svc.id.goog:/allAuthenticatedUsers/",
+    "all workloads of a pool in another casing": "group:p.svc.id.goog:/allauthenticatedusers/",
+    "all workloads of a pool in capitals": "group:P.SVC.ID.GOOG:/allAuthenticatedUsers/",
+    "a subject that ends with a blank": f"{POOL.replace('principalSet', 'principal')}/subject/ann ",
     "a pattern": "*",
     "an identity as guardrails name it": "identity:$scene/checkout",
     "a Kubernetes account with a pattern": "serviceAccount:p.svc.id.goog[*/default]",
+    "a fleet account with a pattern": "serviceAccount:p.hub.id.goog[*/default]",
+    "editors of the project": "projectEditor:$scene",
+    "viewers of the project": "projectViewer:$scene",
 }
 
 

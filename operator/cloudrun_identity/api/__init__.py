@@ -91,6 +91,7 @@ from .managed_project import (
     SelectorOperator,
     WorkloadOnDefaultIdentity,
 )
+from .members import CONVENIENCE_VALUE, DELETED_PRINCIPAL, CloudRunServiceAgentOf, Member
 from .policy_ledger import (
     MAX_MEMBERS,
     LedgerBinding,
@@ -115,11 +116,9 @@ from .project_guardrails import (
 )
 from .references import (
     BindingCondition,
-    CloudRunServiceAgentOf,
     CustomRoleRef,
     IdentityRef,
     LocalIdentityRef,
-    Member,
     ProjectRef,
     TargetRef,
     WorkloadKind,
@@ -174,6 +173,8 @@ KINDS: Final[Mapping[str, type[Resource]]] = MappingProxyType(
 
 __all__ = [
     "API_VERSION",
+    "CONVENIENCE_VALUE",
+    "DELETED_PRINCIPAL",
     "FINALIZER",
     "FORCE_DELETE",
     "GROUP",

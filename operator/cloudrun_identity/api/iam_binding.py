@@ -5,12 +5,12 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from .members import Member
 from .references import (
     CONDITIONS_WHERE_ACCEPTED,
     NO_CONDITION_ON_BASIC_ROLES,
     BindingCondition,
     CustomRoleRef,
-    Member,
     Role,
     TargetRef,
     cel_list,

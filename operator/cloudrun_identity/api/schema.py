@@ -67,6 +67,17 @@ def matches(pattern: str, message: str) -> Rule:
     )
 
 
+def excludes(pattern: str, message: str) -> Rule:
+    """Return a rule that forbids text to match."""
+    whole = re.compile(pattern)
+    return Rule(
+        f"!self.matches({cel_string(pattern)})",
+        message,
+        reason="FieldValueForbidden",
+        holds=lambda text: whole.search(text) is None,
+    )
+
+
 def at_most_bytes(count: int) -> Rule:
     """Return a rule that bounds the bytes of a text in UTF-8, as Google does. A schema counts characters."""
     return Rule(f"size(bytes(self)) <= {count}", f"must be at most {count} bytes long in UTF-8")

@@ -162,7 +162,7 @@ def _project_of_service_agent(principal: str, cluster: ClusterState) -> str:
 
 
 def _project_of_gke_workload(principal: str, cluster: ClusterState) -> str:
-    """Return the ManagedProject of the workload identity pool of GKE clusters; empty if there is none.
+    """Return the ManagedProject of the workload identity pool of clusters; empty if there is none.
 
     A workload has several forms: https://cloud.google.com/iam/docs/principal-identifiers (GKE workloads).
     """
@@ -172,5 +172,6 @@ def _project_of_gke_workload(principal: str, cluster: ClusterState) -> str:
 
 
 _GKE_POOL = re.compile(
-    r"^(?:serviceAccount:|principal(?:Set)?://.*/workloadIdentityPools/)(?P<project>[^/\[]+)\.svc\.id\.goog\b"
+    r"^(?:serviceAccount:|group:|principal(?:Set)?://.*/workloadIdentityPools/)"
+    r"(?P<project>[^/\[@]+)\.(?:svc|hub)\.id\.goog\b"
 )

@@ -124,6 +124,8 @@ def test_principal_of_a_workload_identity_pool_is_unchanged() -> None:
     [
         "serviceAccount:payments-prod-1234.svc.id.goog[jobs/prefect]",
         "serviceAccount:PAYMENTS-prod-1234.svc.id.goog[jobs/prefect]",
+        "serviceAccount:payments-prod-1234.hub.id.goog[jobs/prefect]",
+        "group:payments-prod-1234.svc.id.goog:/allAuthenticatedUsers/",
         "principal://iam.googleapis.com/projects/42/locations/global/workloadIdentityPools/"
         "payments-prod-1234.svc.id.goog/subject/ns/jobs/sa/prefect",
         "principalSet://iam.googleapis.com/projects/42/locations/global/workloadIdentityPools/"

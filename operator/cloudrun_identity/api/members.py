@@ -1,0 +1,75 @@
+"""Members of grants: principals as IAM writes them, and references that resolve to a principal."""
+
+from typing import Annotated, ClassVar, Final
+
+from pydantic import Field
+
+from .references import IdentityRef, ProjectRef
+from .schema import ApiModel, exactly_one_of, excludes, matches
+
+CONVENIENCE_VALUE: Final = (
+    "must not be projectOwner:, projectEditor: or projectViewer:, which stand for all present and future "
+    "holders of a basic role on a project; name the members instead"
+)
+"""Reason why a spec cannot declare these members, and the remedy."""
+
+DELETED_PRINCIPAL: Final = (
+    "must not be a deleted principal, because no role can be granted to it; restore the principal, or name "
+    "another member"
+)
+"""Reason why a spec cannot declare a tombstone, and the remedy."""
+
+# Documented at https://cloud.google.com/iam/docs/principal-identifiers. The members of Kubernetes pools are
+# those of https://cloud.google.com/kubernetes-engine/docs/how-to/workload-identity and of
+# https://cloud.google.com/kubernetes-engine/fleet-management/docs/use-workload-identity;
+# https://github.com/hashicorp/terraform-provider-google/issues/10466 shows all workloads of a pool. E-mails
+# are printable ASCII, and their domains have no empty label: what looks like one account must not be written
+# in two ways. Subjects and attributes of pools may contain blanks, but not at an end.
+_PRINCIPAL_FORMS: Final = (
+    r"(user|group|serviceAccount):[!-9;-?A-~]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+",
+    r"serviceAccount:[a-z0-9:.-]+\.(svc|hub)\.id\.goog\[[a-z0-9-]+/[a-z0-9.-]+\]",
+    r"group:[a-z0-9:.-]+\.svc\.id\.goog:/allAuthenticatedUsers/",
+    r"domain:[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+",
+    r"principal(Set)?://[^\s]+( +[^\s]+)*",
+    "allUsers|allAuthenticatedUsers",
+)
+_CONVENIENCE_VALUE: Final = r"project(Owner|Editor|Viewer):.*"
+_DELETED: Final = r"deleted:.*"
+
+Principal = Annotated[
+    str,
+    Field(max_length=512),
+    matches(
+        # The two rules below explain the refusal of their forms.
+        f"^({'|'.join((*_PRINCIPAL_FORMS, _CONVENIENCE_VALUE, _DELETED))})$",
+        "must be user:EMAIL, group:EMAIL, serviceAccount:EMAIL, "
+        "serviceAccount:PROJECT.svc.id.goog[NAMESPACE/NAME], domain:DOMAIN, "
+        "group:PROJECT.svc.id.goog:/allAuthenticatedUsers/, principal://…, principalSet://…, allUsers or "
+        "allAuthenticatedUsers",
+    ),
+    excludes(f"^{_CONVENIENCE_VALUE}$", CONVENIENCE_VALUE),
+    excludes(f"^{_DELETED}$", DELETED_PRINCIPAL),
+]
+
+
+class CloudRunServiceAgentOf(ApiModel):
+    """CloudRunServiceAgentOf identifies the Cloud Run service agent of a project.
+
+    The service agent is a service account that Google manages.
+    """
+
+    project_ref: ProjectRef
+    """ManagedProject of the service agent."""
+
+
+class Member(ApiModel):
+    """Member is a principal that is granted a role."""
+
+    rules: ClassVar = (exactly_one_of("principal", "identityRef", "cloudRunServiceAgentOf"),)
+
+    principal: Principal | None = None
+    """Principal as IAM writes it, such as `group:ops@example.com`."""
+    identity_ref: IdentityRef | None = None
+    """CloudRunIdentity to grant the role to."""
+    cloud_run_service_agent_of: CloudRunServiceAgentOf | None = None
+    """Project whose Cloud Run service agent is granted the role."""
