@@ -71,6 +71,22 @@ OF_ANOTHER_TEAM = {
         "{cloudRunServiceAgentOf: {projectRef: {name: $vault}}}",
         "does not admit namespace $mallory",
     ),
+    "the service agent of a project that is not delegated, by its service": (
+        "{serviceAgentOf: {projectRef: {name: $vault}, service: pubsub.googleapis.com}}",
+        "does not admit namespace $mallory",
+    ),
+    "another service agent of a project that is not delegated, by its e-mail": (
+        "{principal: 'serviceAccount:service-${vault_number}@gcp-sa-eventarc.iam.gserviceaccount.com'}",
+        "does not admit namespace $mallory",
+    ),
+    "a Google-managed account of a project that is not delegated, in capitals": (
+        "{principal: 'serviceAccount:${vault_number}@CloudBuild.gserviceaccount.com'}",
+        "does not admit namespace $mallory",
+    ),
+    "a service agent of no service": (
+        "{serviceAgentOf: {projectRef: {name: $scene}, service: nothing.googleapis.com}}",
+        "nothing.googleapis.com has no service agent",
+    ),
     "the service agent of a project that is not delegated, by its e-mail": (
         "{principal: 'serviceAccount:$vault_agent'}",
         "does not admit namespace $mallory",

@@ -91,7 +91,14 @@ from .managed_project import (
     SelectorOperator,
     WorkloadOnDefaultIdentity,
 )
-from .members import CONVENIENCE_VALUE, DELETED_PRINCIPAL, CloudRunServiceAgentOf, Member
+from .members import (
+    CONVENIENCE_VALUE,
+    DELETED_PRINCIPAL,
+    CloudRunServiceAgentOf,
+    Member,
+    ServiceAgentOf,
+    cloud_run_agent_of,
+)
 from .policy_ledger import (
     MAX_MEMBERS,
     LedgerBinding,
@@ -296,6 +303,7 @@ __all__ = [
     "Scope",
     "SecretTemplate",
     "SelectorOperator",
+    "ServiceAgentOf",
     "Sharing",
     "TargetKind",
     "TargetKindDescriptor",
@@ -312,6 +320,7 @@ __all__ = [
     "WorkloadKind",
     "WorkloadOnDefaultIdentity",
     "WorkloadRef",
+    "cloud_run_agent_of",
     "kinds_where",
     "parse_duration",
     "target_text",

@@ -62,14 +62,63 @@ class CloudRunServiceAgentOf(ApiModel):
     """ManagedProject of the service agent."""
 
 
+class ServiceAgentOf(ApiModel):
+    """ServiceAgentOf identifies the service agent of a Google Cloud service in a project.
+
+    The service agent is a service account that Google manages.
+    """
+
+    project_ref: ProjectRef
+    """ManagedProject of the service agent."""
+    service: Annotated[
+        str,
+        Field(max_length=128),
+        matches(
+            r"^[a-z][a-z0-9-]*\.googleapis\.com$",
+            "must be the name of a Google Cloud service, such as pubsub.googleapis.com",
+        ),
+    ]
+    """Name of the service, such as `pubsub.googleapis.com`."""
+    agent: (
+        Annotated[
+            str,
+            Field(max_length=64),
+            matches(
+                r"^[a-z][a-z0-9-]*(\.[a-z0-9-]+)*$",
+                "must be the part of the agent's e-mail between @ and .iam.gserviceaccount.com",
+            ),
+        ]
+        | None
+    ) = None
+    """One of several agents of the service: the part of its e-mail between @ and .iam.gserviceaccount.com,
+    such as `gcp-sa-cloudbuild`. If unset, the only or the primary agent."""
+
+
 class Member(ApiModel):
     """Member is a principal that is granted a role."""
 
-    rules: ClassVar = (exactly_one_of("principal", "identityRef", "cloudRunServiceAgentOf"),)
+    rules: ClassVar = (
+        exactly_one_of("principal", "identityRef", "cloudRunServiceAgentOf", "serviceAgentOf"),
+    )
 
     principal: Principal | None = None
     """Principal as IAM writes it, such as `group:ops@example.com`."""
     identity_ref: IdentityRef | None = None
     """CloudRunIdentity to grant the role to."""
     cloud_run_service_agent_of: CloudRunServiceAgentOf | None = None
-    """Project whose Cloud Run service agent is granted the role."""
+    """Project whose Cloud Run service agent is granted the role. Short for serviceAgentOf with the service
+    run.googleapis.com."""
+    service_agent_of: ServiceAgentOf | None = None
+    """Service and project whose service agent is granted the role."""
+
+    @property
+    def service_agent(self) -> ServiceAgentOf | None:
+        """Service agent that the member names, in either form."""
+        if self.cloud_run_service_agent_of:
+            return cloud_run_agent_of(self.cloud_run_service_agent_of.project_ref)
+        return self.service_agent_of
+
+
+def cloud_run_agent_of(project: ProjectRef) -> ServiceAgentOf:
+    """Return the Cloud Run service agent of a project."""
+    return ServiceAgentOf(project_ref=project, service="run.googleapis.com")

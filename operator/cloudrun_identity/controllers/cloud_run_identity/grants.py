@@ -12,6 +12,7 @@ from cloudrun_identity.api import (
     NamedBy,
     Reason,
     RoleGrant,
+    cloud_run_agent_of,
     target_text,
 )
 from cloudrun_identity.api.predefined_roles import (
@@ -140,4 +141,4 @@ def _members(
         yield path, WORKLOAD_IDENTITY_USER, members.workload_identity_user(user, path)
     for index, usable in enumerate(spec.usable_from):
         path = f"spec.usableFrom[{index}].projectRef"
-        yield path, TOKEN_CREATOR, members.service_agent(usable.project_ref.name, path)
+        yield path, TOKEN_CREATOR, members.service_agent(cloud_run_agent_of(usable.project_ref), path)
