@@ -94,6 +94,8 @@ from .managed_project import (
 from .members import (
     CONVENIENCE_VALUE,
     DELETED_PRINCIPAL,
+    BindingMember,
+    CallingIdentity,
     CloudRunServiceAgentOf,
     Member,
     ServiceAgentOf,
@@ -212,6 +214,8 @@ __all__ = [
     "Authority",
     "BindingCondition",
     "BindingDeletionPolicy",
+    "BindingMember",
+    "CallingIdentity",
     "CloudRunIdentity",
     "CloudRunIdentitySpec",
     "CloudRunIdentityStatus",

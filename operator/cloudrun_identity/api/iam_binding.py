@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from .members import Member
+from .members import BindingMember
 from .references import (
     CONDITIONS_WHERE_ACCEPTED,
     NO_CONDITION_ON_BASIC_ROLES,
@@ -72,7 +72,7 @@ class IAMBindingSpec(ProjectScopedSpec):
     """Full name of the role, such as roles/run.invoker."""
     custom_role_ref: CustomRoleRef | None = None
     """CustomRole in the same namespace."""
-    members: Annotated[tuple[Member, ...], Field(min_length=1, max_length=250)]
+    members: Annotated[tuple[BindingMember, ...], Field(min_length=1, max_length=250)]
     """Members that are granted the role."""
     condition: BindingCondition | None = None
     """IAM condition of the grants. If unset, the grants are unconditional."""

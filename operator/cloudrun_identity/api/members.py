@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
 
-from .references import IdentityRef, ProjectRef
+from .references import IdentityRef, LocalIdentityRef, ProjectRef
 from .schema import ApiModel, exactly_one_of, excludes, matches
 
 CONVENIENCE_VALUE: Final = (
@@ -122,3 +122,46 @@ class Member(ApiModel):
 def cloud_run_agent_of(project: ProjectRef) -> ServiceAgentOf:
     """Return the Cloud Run service agent of a project."""
     return ServiceAgentOf(project_ref=project, service="run.googleapis.com")
+
+
+class CallingIdentity(ApiModel):
+    """CallingIdentity is the identity that a Google Cloud product calls Cloud Run as.
+
+    The product sends a token of its service account with each call.
+    """
+
+    identity_ref: LocalIdentityRef
+    """CloudRunIdentity in the project of the product's resource, and in the same namespace as this object."""
+
+
+class BindingMember(Member):
+    """BindingMember is a member of an IAMBinding: a principal, or a product that calls as an identity.
+
+    A product calls as the service account that its job, queue, subscription or trigger names. The operator
+    grants the role to this account, and what else the product needs.
+    """
+
+    rules: ClassVar = (
+        exactly_one_of(
+            "principal",
+            "identityRef",
+            "cloudRunServiceAgentOf",
+            "serviceAgentOf",
+            "cloudSchedulerOf",
+            "cloudTasksOf",
+            "pubSubPushOf",
+            "eventarcOf",
+        ),
+    )
+
+    cloud_scheduler_of: CallingIdentity | None = None
+    """Identity that Cloud Scheduler jobs call as. It is granted the role."""
+    cloud_tasks_of: CallingIdentity | None = None
+    """Identity that tasks of Cloud Tasks call as. It is granted the role."""
+    pub_sub_push_of: CallingIdentity | None = None
+    """Identity that Pub/Sub push subscriptions call as. It is granted the role, and the Pub/Sub service agent
+    of its project is granted roles/iam.serviceAccountTokenCreator on its account."""
+    eventarc_of: CallingIdentity | None = None
+    """Identity that Eventarc triggers call as. It is granted the role and, on its project,
+    roles/eventarc.eventReceiver; the Pub/Sub service agent of its project is granted
+    roles/iam.serviceAccountTokenCreator on its account."""
