@@ -125,6 +125,18 @@ ATTACKS = {
     "on an own service: a user in the form of deny policies": Attempt(
         ON_OWN_SERVICE % "principal://goog/subject/ann@example.com", "write it as user:ann@example.com"
     ),
+    "on a service of another team: a product that calls as an own identity": Attempt(
+        "{target: {kind: Service, location: europe-west1, name: checkout}, role: roles/run.invoker, "
+        "members: [{cloudSchedulerOf: {identityRef: {name: mallory}}}]}",
+        "guardrails.workloads",
+        may_call=(READING_A_ROLE,),
+    ),
+    "on the own project: a product that calls as an own identity": Attempt(
+        TO.replace("roles/cloudsql.client", "roles/iam.serviceAccountTokenCreator")
+        % "{cloudTasksOf: {identityRef: {name: mallory}}}",
+        "guardrails.grants",
+        may_call=(READING_A_ROLE,),
+    ),
     "on an own service: a group in the form of deny policies": Attempt(
         ON_OWN_SERVICE % "principalSet://goog/group/ops@example.com", "write it as group:ops@example.com"
     ),
