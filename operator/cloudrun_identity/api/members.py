@@ -19,12 +19,13 @@ DELETED_PRINCIPAL: Final = (
 )
 """Reason why a spec cannot declare a tombstone, and the remedy."""
 
-# Documented at https://cloud.google.com/iam/docs/principal-identifiers. The members of Kubernetes pools are
-# those of https://cloud.google.com/kubernetes-engine/docs/how-to/workload-identity and of
-# https://cloud.google.com/kubernetes-engine/fleet-management/docs/use-workload-identity;
-# https://github.com/hashicorp/terraform-provider-google/issues/10466 shows all workloads of a pool. E-mails
-# are printable ASCII, and their domains have no empty label: what looks like one account must not be written
-# in two ways. Subjects and attributes of pools may contain blanks, but not at an end.
+# Documented at https://cloud.google.com/iam/docs/principal-identifiers. Workloads of GKE and of fleets can
+# also be written in the former form POOL[SUBJECT]:
+# https://cloud.google.com/python/docs/reference/securitycenter/1.30.0/google.cloud.securitycenter_v1.types.ServiceAccountDelegationInfo
+# (GKE_WORKLOAD, GKE_HUB_WORKLOAD). The group is that of all workloads of a pool:
+# https://github.com/hashicorp/terraform-provider-google/issues/10466. E-mails are printable ASCII, and their
+# domains have no empty label: what looks like one account must not be written in two ways. Subjects and
+# attributes of pools may contain blanks, but not at an end.
 _PRINCIPAL_FORMS: Final = (
     r"(user|group|serviceAccount):[!-9;-?A-~]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+",
     r"serviceAccount:[a-z0-9:.-]+\.(svc|hub)\.id\.goog\[[a-z0-9-]+/[a-z0-9.-]+\]",

@@ -71,9 +71,9 @@ PRODUCTS: Final = (
         enqueued=True,
     ),
     # Google asks for Token Creator in projects that have used Pub/Sub since April 8, 2021 or earlier. The API
-    # does not show the date: https://cloud.google.com/run/docs/triggering/pubsub-push
+    # does not show the date: https://docs.cloud.google.com/run/docs/triggering/pubsub-triggers
     Product("Pub/Sub push", "pub_sub_push_of", *_PUB_SUB, grants_tokens=True),
-    # Triggers deliver through Pub/Sub push: https://cloud.google.com/eventarc/docs/run/roles-permissions
+    # Triggers deliver through Pub/Sub push: https://docs.cloud.google.com/eventarc/docs/all-roles-permissions
     Product("Eventarc", "eventarc_of", *_PUB_SUB, grants_tokens=True, receives_events=True),
 )
 """Products by the members that declare them."""
