@@ -83,10 +83,6 @@ OF_ANOTHER_TEAM = {
         "{principal: 'serviceAccount:${vault_number}@CloudBuild.gserviceaccount.com'}",
         "does not admit namespace $mallory",
     ),
-    "a service agent of no service": (
-        "{serviceAgentOf: {projectRef: {name: $scene}, service: nothing.googleapis.com}}",
-        "nothing.googleapis.com has no service agent",
-    ),
     "the service agent of a project that is not delegated, by its e-mail": (
         "{principal: 'serviceAccount:$vault_agent'}",
         "does not admit namespace $mallory",
@@ -119,6 +115,11 @@ ATTACKS = {
         f"of another team: {name}": Attempt(TO % member, refusal)
         for name, (member, refusal) in OF_ANOTHER_TEAM.items()
     },
+    "on the own project: a service agent of no service": Attempt(
+        TO % "{serviceAgentOf: {projectRef: {name: $scene}, service: nothing.googleapis.com}}",
+        "nothing.googleapis.com has no service agent",
+        reason="InvalidSpec",
+    ),
     "on an own service: an identity of another team as a user": Attempt(
         ON_OWN_SERVICE % "user:checkout@$scene.iam.gserviceaccount.com", "allowedNamespaces"
     ),

@@ -75,10 +75,18 @@ async def observe_callers(
                 account.target,
                 email(agent.principal),
                 agent_access,
-                any(grant.role == USER for grant in cluster.ledger(account.target).entries),
+                _has_users(DeclaredIdentity(namespace, caller.identity.name), account.target, cluster),
             )
         )
     return tuple(found)
+
+
+def _has_users(declared: DeclaredIdentity, account: Target, cluster: ClusterState) -> bool:
+    """Return whether the identity declares users, or another object has made a principal one."""
+    identity = cluster.identity(declared.namespace, declared.name)
+    if identity and identity.spec.users:
+        return True
+    return any(grant.role == USER for grant in cluster.ledger(account).entries)
 
 
 def caller_issues(callers: Iterable[CallerSeen]) -> tuple[str, ...]:

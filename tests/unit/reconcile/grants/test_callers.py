@@ -247,6 +247,9 @@ async def test_cloud_tasks_reports_an_account_without_users() -> None:
     entry = LedgerEntry(member=grant.member, owners=("IAMBinding/payments/x/u",), state=GrantState.GRANTED)
     used = FakeClusterState(project(), identity(), accounts=[record()], entries={grant: entry})
     assert await issues(called_by("cloudTasksOf"), Access(AccessState.GRANTED), used) == ()
+    users = identity(users=[{"principal": "group:shop@example.com"}])
+    declared = FakeClusterState(project(), users, accounts=[record()])
+    assert await issues(called_by("cloudTasksOf"), Access(AccessState.GRANTED), declared) == ()
 
 
 @pytest.mark.parametrize("field", ["pubSubPushOf", "eventarcOf"])
