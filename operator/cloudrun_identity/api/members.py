@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Final
 from pydantic import Field
 
 from .references import IdentityRef, LocalIdentityRef, ProjectRef
-from .schema import ApiModel, exactly_one_of, excludes, matches
+from .schema import ApiModel, exactly_one_of, excludes, matches, matches_by_prefix
 
 CONVENIENCE_VALUE: Final = (
     "must not be projectOwner:, projectEditor: or projectViewer:, which stand for all present and future "
@@ -26,30 +26,35 @@ DELETED_PRINCIPAL: Final = (
 # https://github.com/hashicorp/terraform-provider-google/issues/10466. E-mails are printable ASCII, and their
 # domains have no empty label: what looks like one account must not be written in two ways. Subjects and
 # attributes of pools may contain blanks, but not at an end.
-_PRINCIPAL_FORMS: Final = (
-    r"(user|group|serviceAccount):[!-9;-?A-~]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+",
-    r"serviceAccount:[a-z0-9:.-]+\.(svc|hub)\.id\.goog\[[a-z0-9-]+/[a-z0-9.-]+\]",
-    r"group:[a-z0-9:.-]+\.svc\.id\.goog:/allAuthenticatedUsers/",
-    r"domain:[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+",
-    r"principal(Set)?://[^\s]+( +[^\s]+)*",
-    "allUsers|allAuthenticatedUsers",
-)
-_CONVENIENCE_VALUE: Final = r"project(Owner|Editor|Viewer):.*"
-_DELETED: Final = r"deleted:.*"
+_EMAIL: Final = r"[!-9;-?A-~]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+"
+_POOL_MEMBER: Final = r"[a-z0-9:.-]+\.(svc|hub)\.id\.goog\[[a-z0-9-]+/[a-z0-9.-]+\]"
+_POOL_MEMBERS: Final = r"[a-z0-9:.-]+\.svc\.id\.goog:/allAuthenticatedUsers/"
+_CONVENIENCE_VALUES: Final = ("projectOwner:", "projectEditor:", "projectViewer:")
+_DELETED: Final = "deleted:"
+_PRINCIPAL_FORMS: Final = {
+    "user:": f"^user:{_EMAIL}$",
+    "group:": f"^group:({_EMAIL}|{_POOL_MEMBERS})$",
+    "serviceAccount:": f"^serviceAccount:({_EMAIL}|{_POOL_MEMBER})$",
+    "domain:": r"^domain:[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$",
+    "principal": r"^principal(Set)?://[^\s]+( +[^\s]+)*$",
+    # Two further rules explain the refusal of these forms.
+    **{prefix: f"^{prefix}" for prefix in (*_CONVENIENCE_VALUES, _DELETED)},
+    "": "^(allUsers|allAuthenticatedUsers)$",
+}
+"""Forms of principals by their beginning."""
 
 Principal = Annotated[
     str,
     Field(max_length=512),
-    matches(
-        # The two rules below explain the refusal of their forms.
-        f"^({'|'.join((*_PRINCIPAL_FORMS, _CONVENIENCE_VALUE, _DELETED))})$",
+    matches_by_prefix(
+        _PRINCIPAL_FORMS,
         "must be user:EMAIL, group:EMAIL, serviceAccount:EMAIL, "
         "serviceAccount:PROJECT.svc.id.goog[NAMESPACE/NAME], domain:DOMAIN, "
         "group:PROJECT.svc.id.goog:/allAuthenticatedUsers/, principal://…, principalSet://…, allUsers or "
         "allAuthenticatedUsers",
     ),
-    excludes(f"^{_CONVENIENCE_VALUE}$", CONVENIENCE_VALUE),
-    excludes(f"^{_DELETED}$", DELETED_PRINCIPAL),
+    excludes(_CONVENIENCE_VALUES, CONVENIENCE_VALUE),
+    excludes([_DELETED], DELETED_PRINCIPAL),
 ]
 
 
