@@ -99,6 +99,16 @@ from .managed_project import (
     SelectorOperator,
     WorkloadOnDefaultIdentity,
 )
+from .members import (
+    CONVENIENCE_VALUE,
+    DELETED_PRINCIPAL,
+    BindingMember,
+    CallingIdentity,
+    CloudRunServiceAgentOf,
+    Member,
+    ServiceAgentOf,
+    cloud_run_agent_of,
+)
 from .policy_ledger import (
     MAX_MEMBERS,
     LedgerBinding,
@@ -123,11 +133,9 @@ from .project_guardrails import (
 )
 from .references import (
     BindingCondition,
-    CloudRunServiceAgentOf,
     CustomRoleRef,
     IdentityRef,
     LocalIdentityRef,
-    Member,
     ProjectRef,
     TargetRef,
     WorkloadKind,
@@ -183,6 +191,8 @@ KINDS: Final[Mapping[str, type[Resource]]] = MappingProxyType(
 
 __all__ = [
     "API_VERSION",
+    "CONVENIENCE_VALUE",
+    "DELETED_PRINCIPAL",
     "FINALIZER",
     "FORCE_DELETE",
     "GROUP",
@@ -216,6 +226,8 @@ __all__ = [
     "Authority",
     "BindingCondition",
     "BindingDeletionPolicy",
+    "BindingMember",
+    "CallingIdentity",
     "CloudRunIdentity",
     "CloudRunIdentitySpec",
     "CloudRunIdentityStatus",
@@ -307,6 +319,7 @@ __all__ = [
     "Scope",
     "SecretTemplate",
     "SelectorOperator",
+    "ServiceAgentOf",
     "Sharing",
     "TargetKind",
     "TargetKindDescriptor",
@@ -323,6 +336,7 @@ __all__ = [
     "WorkloadKind",
     "WorkloadOnDefaultIdentity",
     "WorkloadRef",
+    "cloud_run_agent_of",
     "kind_containing",
     "kinds_where",
     "parse_duration",

@@ -6,12 +6,12 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from .ledger_records import MAX_PRINCIPALS
+from .members import BindingMember
 from .references import (
     CONDITIONS_WHERE_ACCEPTED,
     NO_CONDITION_ON_BASIC_ROLES,
     BindingCondition,
     CustomRoleRef,
-    Member,
     Role,
     TargetRef,
     is_one_of,
@@ -73,7 +73,7 @@ class IAMBindingSpec(ProjectScopedSpec):
     """Full name of the role, such as roles/run.invoker."""
     custom_role_ref: CustomRoleRef | None = None
     """CustomRole in the same namespace."""
-    members: Annotated[tuple[Member, ...], Field(min_length=1, max_length=MAX_PRINCIPALS)]
+    members: Annotated[tuple[BindingMember, ...], Field(min_length=1, max_length=MAX_PRINCIPALS)]
     """Members that are granted the role. Google Cloud accepts as many principals in one IAM policy. The spec
     should not exceed 200 KiB, because client-side apply keeps a copy in an annotation; use a group, or
     server-side apply, for more."""

@@ -4,15 +4,14 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from .members import Member, Principal
 from .references import (
     CONDITIONS_WHERE_ACCEPTED,
     NO_CONDITION_ON_BASIC_ROLES,
     BindingCondition,
     CustomRoleRef,
-    Member,
     NamespaceName,
     ObjectName,
-    Principal,
     ProjectRef,
     Role,
     TargetRef,

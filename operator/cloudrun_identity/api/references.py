@@ -1,4 +1,4 @@
-"""References, members, targets and IAM conditions: the types that several specs share."""
+"""References, targets and IAM conditions: the types that several specs share."""
 
 from collections.abc import Iterable
 from enum import StrEnum
@@ -8,7 +8,7 @@ from pydantic import Field
 
 from .generic_target import FullResourceName
 from .predefined_roles import LEGACY_BASIC_ROLES
-from .schema import ApiModel, Rule, cel_string, exactly_one_of, matches, matches_by_prefix
+from .schema import ApiModel, Rule, cel_string, matches
 from .target_descriptor import MULTI_REGION, NamedBy, NameForm, ParentField, TargetKind
 from .target_kinds import TARGET_KINDS, WORKLOAD_FORM, kinds_where
 
@@ -21,31 +21,6 @@ ServiceAccountEmail = Annotated[
     matches(
         r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?@([a-z0-9][-a-z0-9]*\.)+gserviceaccount\.com$",
         "must be the e-mail of a service account, such as deployer@ops-1234.iam.gserviceaccount.com",
-    ),
-]
-
-# E-mails are printable ASCII, and their domains have no empty label: what looks like one account must not be
-# written in two ways.
-_EMAIL: Final = r"[!-9;-?A-~]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+"
-_POOL_MEMBER: Final = r"[a-z0-9:.-]+\.svc\.id\.goog\[[a-z0-9-]+/[a-z0-9.-]+\]"
-_PRINCIPAL_FORMS: Final = {
-    "user:": f"^user:{_EMAIL}$",
-    "group:": f"^group:{_EMAIL}$",
-    "serviceAccount:": f"^serviceAccount:({_EMAIL}|{_POOL_MEMBER})$",
-    "domain:": r"^domain:[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$",
-    "principal": r"^principal(Set)?://[^\s]+$",
-    "": "^(allUsers|allAuthenticatedUsers)$",
-}
-"""Forms of principals by their beginning."""
-
-Principal = Annotated[
-    str,
-    Field(max_length=512),
-    matches_by_prefix(
-        _PRINCIPAL_FORMS,
-        "must be user:EMAIL, group:EMAIL, serviceAccount:EMAIL, "
-        "serviceAccount:PROJECT.svc.id.goog[NAMESPACE/NAME], domain:DOMAIN, "
-        "principal://…, principalSet://…, allUsers or allAuthenticatedUsers",
     ),
 ]
 
@@ -209,29 +184,6 @@ class IdentityRef(ApiModel):
     """Name of the CloudRunIdentity."""
     namespace: NamespaceName | None = None
     """Namespace of the CloudRunIdentity. If unset, the namespace of the object."""
-
-
-class CloudRunServiceAgentOf(ApiModel):
-    """CloudRunServiceAgentOf identifies the Cloud Run service agent of a project.
-
-    The service agent is a service account that Google manages.
-    """
-
-    project_ref: ProjectRef
-    """ManagedProject of the service agent."""
-
-
-class Member(ApiModel):
-    """Member is a principal that is granted a role."""
-
-    rules: ClassVar = (exactly_one_of("principal", "identityRef", "cloudRunServiceAgentOf"),)
-
-    principal: Principal | None = None
-    """Principal as IAM writes it, such as `group:ops@example.com`."""
-    identity_ref: IdentityRef | None = None
-    """CloudRunIdentity to grant the role to."""
-    cloud_run_service_agent_of: CloudRunServiceAgentOf | None = None
-    """Project whose Cloud Run service agent is granted the role."""
 
 
 class BindingCondition(ApiModel):

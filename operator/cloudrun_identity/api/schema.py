@@ -1,7 +1,7 @@
 """Building blocks of the models: wire names, CEL rules, list types, bounds and timestamps."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -64,6 +64,16 @@ def matches(pattern: str, message: str) -> Rule:
         f"self.matches({cel_string(pattern)})",
         message,
         holds=lambda text: whole.search(text) is not None and "\n" not in text,
+    )
+
+
+def excludes(prefixes: Sequence[str], message: str) -> Rule:
+    """Return a rule that forbids text to begin with one of the prefixes."""
+    return Rule(
+        " && ".join(f"!self.startsWith({cel_string(prefix)})" for prefix in prefixes),
+        message,
+        reason="FieldValueForbidden",
+        holds=lambda text: not text.startswith(tuple(prefixes)),
     )
 
 

@@ -9,7 +9,14 @@ revoke nothing. Where a request concerns two projects, each decides for itself.
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
-from cloudrun_identity.api import TARGET_KINDS, GrantAdmission, ManagedProject, TargetKind
+from cloudrun_identity.api import (
+    CONVENIENCE_VALUE,
+    DELETED_PRINCIPAL,
+    TARGET_KINDS,
+    GrantAdmission,
+    ManagedProject,
+    TargetKind,
+)
 
 from .admission import (
     Admitted,
@@ -108,8 +115,8 @@ def _inadmissible(case: GrantCase) -> Denied | None:
         return Denied(f"{role} belongs to another project than {target} and cannot be granted there")
     grant = f"{role} on {target} cannot be granted to {case.request.member}"
     if isinstance(case.request.member, str):
-        if parse(case.request.member).kind in _NOT_GRANTABLE:
-            return Denied(f"{grant}; use a documented form, such as group:EMAIL or principal://…")
+        if (kind := parse(case.request.member).kind) in _NOT_GRANTABLE:
+            return Denied(f"{grant}: the member {_NOT_GRANTABLE[kind]}")
         if documented := documented_form(case.request.member):
             return Denied(f"{grant}; write it as {documented}")
     if target.descriptor.contains_projects and case.request.exclusive:
@@ -217,16 +224,15 @@ def _admitting_entry(case: GrantCase) -> Proposal:
     return proposed_entry(case.project, "grants", entry | flags)
 
 
-# Forms that Google itself writes into policies, and undocumented forms.
-_NOT_GRANTABLE = frozenset(
-    {
-        PrincipalKind.PROJECT_OWNER,
-        PrincipalKind.PROJECT_EDITOR,
-        PrincipalKind.PROJECT_VIEWER,
-        PrincipalKind.DELETED,
-        PrincipalKind.OPAQUE,
-    }
-)
+_NOT_GRANTABLE: Mapping[PrincipalKind, str] = {
+    **dict.fromkeys(
+        (PrincipalKind.PROJECT_OWNER, PrincipalKind.PROJECT_EDITOR, PrincipalKind.PROJECT_VIEWER),
+        CONVENIENCE_VALUE,
+    ),
+    PrincipalKind.DELETED: DELETED_PRINCIPAL,
+    PrincipalKind.OPAQUE: "must be of a documented form, such as group:EMAIL or principal://…",
+}
+"""Forms that Google itself writes into policies, and undocumented forms, with the reason and the remedy."""
 
 _DEFAULT_ENTRIES: Mapping[TargetKind, GrantAdmission] = {
     kind: GrantAdmission(

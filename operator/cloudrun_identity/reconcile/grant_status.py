@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from cloudrun_identity.api import GrantState, GrantStatus, Reason
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.iam.grants import Grant, IAMCondition, Target
+from cloudrun_identity.iam.principals import email
+from cloudrun_identity.iam.service_agents import project_number_of, service_agents
 from cloudrun_identity.policy.backoff import GrantBackoff
 from cloudrun_identity.policy.results import GrantResult, GrantSyncResult
 from cloudrun_identity.reconcile.references import Unresolved
@@ -97,7 +99,7 @@ def _outcome_of_result(result: GrantResult, *, observe: bool) -> Outcome:
             message = f"{grant}: the account has not propagated in Google Cloud yet"
             return Waiting(Reason.PROPAGATION_PENDING, message, propagating.wait)
         case GrantBackoff(error=error):
-            return Refused(Reason.REJECTED, f"{grant}: {_refusal(error) if error else ''}")
+            return Refused(Reason.REJECTED, f"{grant}: {_refusal(grant, error) if error else ''}")
 
 
 def _outcome_of_unmanaged(grant: Grant, *, observe: bool) -> Outcome:
@@ -107,10 +109,29 @@ def _outcome_of_unmanaged(grant: Grant, *, observe: bool) -> Outcome:
     return Waiting(Reason.DRIFT_DETECTED, message, after=REMOVAL_RECHECK)
 
 
-def _refusal(error: GoogleError) -> str:
+def _refusal(grant: Grant, error: GoogleError) -> str:
     """Return Google's reason for refusing a grant, with the remedy. The operator's own errors contain one."""
-    remedy = _REMEDIES.get(error.fault) if error.code else None
-    return f"{error.message}; {remedy}" if remedy else error.message
+    if not error.code:
+        return error.message
+    remedy = _create_agent(grant.member) if error.fault is Fault.INVALID_ARGUMENT else ""
+    remedy = remedy or _REMEDIES.get(error.fault, "")
+    return f"{error.message.rstrip('.')}; {remedy}" if remedy else error.message
+
+
+def _create_agent(member: str) -> str:
+    """Return how to create a service agent that the project lacks; empty for any other member.
+
+    Google creates an agent when its service is first used:
+    https://cloud.google.com/iam/docs/create-service-agents
+    """
+    address = email(member)
+    service = service_agents().service_of(address)
+    if not service:
+        return ""
+    return (
+        "if the project has not used the service yet, create its service agent: gcloud beta services "
+        f"identity create --service={service} --project={project_number_of(address)}"
+    )
 
 
 _REMEDIES = {

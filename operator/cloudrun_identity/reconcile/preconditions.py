@@ -135,6 +135,22 @@ def other_project(name: str, namespace: str, cluster: ClusterState, path: str) -
     return project
 
 
+def project_to_grant_in(
+    name: str, home: ManagedProject, namespace: str, cluster: ClusterState, path: str
+) -> ManagedProject | Outcome:
+    """Return the project of a grant that an object of `home` requests.
+
+    Another project must admit the namespace, and must not be only observed.
+    """
+    if name == home.metadata.name:
+        return home
+    found = other_project(name, namespace, cluster, path)
+    if isinstance(found, ManagedProject) and observes(found, found):
+        message = f"{path}: ManagedProject {name} is observed, so nothing is granted there"
+        return Waiting(Reason.DEPENDENCY_NOT_READY, message)
+    return found
+
+
 def unresolved(outcome: Waiting, *, transient: bool = False) -> Blocked:
     """Return that an object waits for a reference to resolve."""
     return Blocked(outcome, unresolved=outcome.message, transient=transient)

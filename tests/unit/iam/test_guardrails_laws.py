@@ -17,6 +17,7 @@ from tests.target_resources import target_of_each_kind
 from tests.unit.iam.guardrail_requests import (
     IDENTITIES,
     LEGACY_ACCOUNT,
+    OF_POOLS,
     OTHER,
     OTHER_ACCOUNT,
     OWN_ACCOUNT,
@@ -100,7 +101,7 @@ requests = st.builds(
     ),
     st.sampled_from(sorted(ROLES)),
     targets,
-    st.sampled_from([RUNNER, OTHER, "group:ops@example.com", *PUBLIC, *TYPEWIDE, f"{POOL}/group/ci"]),
+    st.sampled_from([RUNNER, OTHER, "group:ops@example.com", *PUBLIC, *TYPEWIDE, *OF_POOLS]),
     st.sampled_from(["flows", "shop"]),
     st.booleans(),
     st.sampled_from([None, HOURS]),

@@ -10,8 +10,8 @@ from cloudrun_identity.api import (
     ExistingGrants,
     ManagedProject,
     NamedBy,
-    Reason,
     RoleGrant,
+    cloud_run_agent_of,
     target_text,
 )
 from cloudrun_identity.api.predefined_roles import (
@@ -27,8 +27,7 @@ from cloudrun_identity.reconcile.grants.members import GrantMember, Members, mem
 from cloudrun_identity.reconcile.grants.resolver import RequestedGrant
 from cloudrun_identity.reconcile.grants.roles import resolve_role, role_keys
 from cloudrun_identity.reconcile.grants.targets import ResolvedTarget, resolve_target, target_key
-from cloudrun_identity.reconcile.outcomes import Waiting
-from cloudrun_identity.reconcile.preconditions import observes, other_project
+from cloudrun_identity.reconcile.preconditions import project_to_grant_in
 from cloudrun_identity.reconcile.references import Resolved, Unresolved
 
 
@@ -88,14 +87,10 @@ def _place(
     obj: CloudRunIdentity, home: ManagedProject, grant: RoleGrant, path: str, cluster: ClusterState
 ) -> Resolved[_Place]:
     namespace, project = obj.metadata.namespace, home
-    if grant.project_ref and grant.project_ref.name != home.metadata.name:
-        found = other_project(grant.project_ref.name, namespace, cluster, f"{path}.projectRef")
+    if grant.project_ref:
+        found = project_to_grant_in(grant.project_ref.name, home, namespace, cluster, f"{path}.projectRef")
         if not isinstance(found, ManagedProject):
             return Unresolved(_text(grant), found)
-        if observes(found, found):
-            name = found.metadata.name
-            message = f"{path}.projectRef: ManagedProject {name} is observed, so nothing is granted there"
-            return Unresolved(_text(grant), Waiting(Reason.DEPENDENCY_NOT_READY, message))
         project = found
     if grant.target is None:
         return _Place(project, ResolvedTarget(Target.project(project.project_id)))
@@ -142,4 +137,4 @@ def _members(
         yield path, WORKLOAD_IDENTITY_USER, members.workload_identity_user(user, path)
     for index, usable in enumerate(spec.usable_from):
         path = f"spec.usableFrom[{index}].projectRef"
-        yield path, TOKEN_CREATOR, members.service_agent(usable.project_ref.name, path)
+        yield path, TOKEN_CREATOR, members.service_agent(cloud_run_agent_of(usable.project_ref), path)
