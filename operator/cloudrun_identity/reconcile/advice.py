@@ -74,6 +74,8 @@ def _grant_permission(error: GoogleError) -> str:
     permission, project = denied_permission(error), error.project_id or _project_in(error.resource)
     who = operator_name(error.caller)
     where = f" in project {project}" if project else ""
+    if not permission and not error.caller:
+        return ""
     if not permission:
         return f"{who} made the call{where}; run `{CHECK}`, which prints what the operator lacks"
     found = _DENIED.search(error.message)

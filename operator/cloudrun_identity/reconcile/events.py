@@ -52,7 +52,7 @@ class EventReporter:
     def report_changes(
         self, raw: Object, before: ReconciledStatus, after: ReconciledStatus, drift: tuple[str, ...]
     ) -> None:
-        """Report the drift that this reconcile found, its repair, and the transition of Ready."""
+        """Report the drift that this reconcile found, its repair, and the transitions of conditions."""
         if drift:
             self._observer.drift_detected(raw["kind"], len(drift))
             self._events.record(raw, EventType.WARNING, "DriftDetected", "; ".join(drift))
@@ -61,6 +61,9 @@ class EventReporter:
             self._report_readiness(
                 raw, before.condition(ConditionType.READY), after.condition(ConditionType.READY)
             )
+        self._report_degradation(
+            raw, before.condition(ConditionType.DEGRADED), after.condition(ConditionType.DEGRADED)
+        )
 
     def report_notices(self, raw: Object, before: ReconciledStatus, notices: Mapping[str, str]) -> None:
         """Record a Warning for each notice, given by its reason, that the status did not list as an issue."""
@@ -108,6 +111,15 @@ class EventReporter:
             self._events.record(raw, EventType.NORMAL, after.reason, after.message)
         elif after.reason not in _TRANSIENT:
             self._events.record(raw, _TYPES.get(after.reason, EventType.WARNING), after.reason, after.message)
+
+    def _report_degradation(self, raw: Object, before: Condition | None, after: Condition | None) -> None:
+        """Report that the operator lacks something in a project, and the end of that."""
+        if after is None or (before and (before.status, before.reason) == (after.status, after.reason)):
+            return
+        if after.status is ConditionStatus.TRUE:
+            self._events.record(raw, EventType.WARNING, after.reason, after.message)
+        elif before is not None:
+            self._events.record(raw, EventType.NORMAL, "Recovered", after.message)
 
 
 _COMPARED: Final = 200  # characters of an issue; a status cuts longer texts

@@ -1,4 +1,5 @@
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -168,3 +169,31 @@ def test_notice_is_reported_once_for_as_long_as_it_is_an_issue(recorder: Recorde
     known = ManagedProjectStatus.model_validate({"issues": ["x" * 300]})
     reporter.report_notices(RAW, known, notices)
     assert recorder.reasons == ["GuardrailsAmbiguous"]
+
+
+def degraded(status: str, reason: str, message: str = "m") -> ManagedProjectStatus:
+    condition = {
+        "type": "Degraded",
+        "status": status,
+        "reason": reason,
+        "message": message,
+        "lastTransitionTime": NOON,
+    }
+    return ManagedProjectStatus.model_validate({"conditions": [condition]})
+
+
+def test_degradation_and_its_end_are_recorded_once(recorder: Recorder) -> None:
+    reporter = EventReporter(recorder, recorder)
+    states = [
+        ManagedProjectStatus(),
+        degraded("False", "AsExpected"),
+        degraded("True", "MissingPermissions"),
+        degraded("True", "MissingPermissions", "another message"),
+        degraded("False", "AsExpected"),
+    ]
+    for before, after in pairwise(states):
+        reporter.report_changes(RAW, before, after, ())
+    assert recorder.events == [
+        (EventType.WARNING, "MissingPermissions", "m"),
+        (EventType.NORMAL, "Recovered", "m"),
+    ]

@@ -13,14 +13,14 @@ from .attachment import AttachmentWant
 def create_account(want: AttachmentWant) -> str:
     """Return the remedy for an account that does not exist."""
     name = want.email.partition("@")[0]
-    return gcloud(f"iam service-accounts create {name}", want.account.project_id)
+    return "run: " + gcloud(f"iam service-accounts create {name}", want.account.project_id)
 
 
 def enable_account(want: AttachmentWant) -> str:
     """Return the remedy for a disabled account."""
     if want.account.identity:
         return manifest(identity_text(want.account), {"disabled": False})
-    return gcloud(f"iam service-accounts enable {want.email}", want.account.project_id)
+    return "run: " + gcloud(f"iam service-accounts enable {want.email}", want.account.project_id)
 
 
 def let_operator_read_images(want: AttachmentWant, project: str) -> str:
@@ -34,7 +34,7 @@ def let_access_secret(want: AttachmentWant, secret: ResourceRef) -> str:
     if secret.project != want.workload.project_id:
         member = service_account_member(want.email)
         command = f"secrets add-iam-policy-binding {secret.name} --member={member} --role={role}"
-        return gcloud(command, secret.project)
+        return "run: " + gcloud(command, secret.project)
     spec = {
         "projectRef": {"name": want.managed_project},
         "target": {"kind": "Secret", "name": secret.name},
@@ -47,7 +47,7 @@ def let_access_secret(want: AttachmentWant, secret: ResourceRef) -> str:
 def create_secret(secret: ResourceRef) -> str:
     """Return the remedy for a secret that does not exist."""
     command = gcloud(f"secrets create {secret.name}", secret.project)
-    return f"secret {secret.name} does not exist in project {secret.project}; {command}"
+    return f"secret {secret.name} does not exist in project {secret.project}; run: {command}"
 
 
 def ask_for_secret(secret: ResourceRef) -> str:
@@ -69,7 +69,7 @@ def let_use_bucket(want: AttachmentWant, bucket: str) -> str:
     """Return the remedy for a bucket that the template mounts."""
     member = service_account_member(want.email)
     return (
-        f"gcloud storage buckets add-iam-policy-binding gs://{bucket} --member={member} "
+        f"run: gcloud storage buckets add-iam-policy-binding gs://{bucket} --member={member} "
         "--role=roles/storage.objectUser"
     )
 
@@ -77,7 +77,7 @@ def let_use_bucket(want: AttachmentWant, bucket: str) -> str:
 def let_publish(want: AttachmentWant, topic: ResourceRef) -> str:
     """Return the remedy for a topic in an environment variable."""
     member, name = service_account_member(want.email), f"projects/{topic.project}/topics/{topic.name}"
-    return f"gcloud pubsub topics add-iam-policy-binding {name} --member={member} --role={PUBLISHER}"
+    return f"run: gcloud pubsub topics add-iam-policy-binding {name} --member={member} --role={PUBLISHER}"
 
 
 def _member(want: AttachmentWant) -> dict[str, Any]:
@@ -91,4 +91,4 @@ def _member(want: AttachmentWant) -> dict[str, Any]:
 
 
 def _grant_on_project(project: str, member: str, role: str) -> str:
-    return f"gcloud projects add-iam-policy-binding {project} --member={member} --role={role}"
+    return f"run: gcloud projects add-iam-policy-binding {project} --member={member} --role={role}"

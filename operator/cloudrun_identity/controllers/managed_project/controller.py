@@ -49,6 +49,7 @@ from .audit import (
     orphans,
     service_agent_ready,
 )
+from .degradation import degradation
 from .limits import limit_issues
 from .orphans import OrphanReleaser
 from .plan import AllowCrossProjectUsage, ProjectAction, ProjectSeen, ProjectWant, ReleaseOrphans, plan
@@ -214,7 +215,10 @@ class ManagedProjectController:
         notices = {**_notices(want), **drift_notices(self._repeated_drift(want.project_id, interval))}
         return Summary(
             fields,
-            conditions={ConditionType.SERVICE_AGENT_READY: agent},
+            conditions={
+                ConditionType.DEGRADED: degradation(want.obj, seen.missing, seen.operator, seen.audit),
+                ConditionType.SERVICE_AGENT_READY: agent,
+            },
             issues=(
                 *notices.values(),
                 *_issues(want, seen),

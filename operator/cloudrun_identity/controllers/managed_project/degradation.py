@@ -1,0 +1,62 @@
+"""The condition Degraded of a project: what the operator cannot do there, and the command that changes it.
+
+It is advice. The objects of the project that are not affected stay Ready, and so does the project.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from cloudrun_identity.api import ConditionStatus, ManagedProject, MissingPermission, Reason
+from cloudrun_identity.gcp.errors import Fault
+from cloudrun_identity.gcp.permissions import ACCOUNT_PERMISSIONS
+from cloudrun_identity.iam.wording import some
+from cloudrun_identity.reconcile.advice import advised, grant_permissions, operator_name
+from cloudrun_identity.reconcile.conditions import Finding
+
+from .audit import WorkloadAudit
+
+MISSING_PERMISSIONS = "MissingPermissions"
+"""Reason if the operator lacks permissions that the guardrails make necessary."""
+
+
+def degradation(
+    project: ManagedProject, missing: Iterable[MissingPermission], operator: str, audit: WorkloadAudit
+) -> Finding:
+    """Return the condition Degraded. `operator` is the e-mail that the operator acts as; empty if unknown."""
+    found = [
+        *_disabled_apis(audit),
+        *_missing_permissions(project, missing, operator),
+    ]
+    if not found:
+        return Finding(ConditionStatus.FALSE, "AsExpected", "The operator can use the project")
+    return Finding(ConditionStatus.TRUE, found[0].reason, ". ".join(each.message for each in found))
+
+
+def _disabled_apis(audit: WorkloadAudit) -> Iterator[Finding]:
+    """Yield the finding that Cloud Run is not enabled. It is the same for all locations."""
+    for _, error in audit.unreadable:
+        if error.fault is Fault.API_DISABLED:
+            yield Finding(ConditionStatus.TRUE, Reason.API_DISABLED, _sentence(advised(error)))
+            return
+
+
+def _missing_permissions(
+    project: ManagedProject, missing: Iterable[MissingPermission], operator: str
+) -> Iterator[Finding]:
+    """Yield the finding about permissions on the project.
+
+    The permissions over accounts are not among them: they may be granted on single accounts.
+    """
+    lacking = frozenset(each.permission for each in missing) - ACCOUNT_PERMISSIONS
+    if not lacking:
+        return
+    remedy = grant_permissions(project.project_id, operator, lacking)
+    noun = "permission" if len(lacking) == 1 else "permissions"
+    message = (
+        f"{_sentence(operator_name(operator))} lacks {len(lacking)} {noun} in project "
+        f"{project.project_id} that the guardrails make necessary ({some(sorted(lacking))}): {remedy}"
+    )
+    yield Finding(ConditionStatus.TRUE, MISSING_PERMISSIONS, message)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
