@@ -5,6 +5,7 @@ Google's message also omits who made the call, and often where. Both are part of
 
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from cloudrun_identity.api.predefined_roles import USER
 from cloudrun_identity.gcp.errors import Fault, GoogleError
@@ -19,10 +20,13 @@ CHECK = "cloudrun-identity check"
 """Command that prints what the operator lacks in each project, and the commands that grant it."""
 
 
-def advised(error: GoogleError) -> str:
-    """Return the message of the error with its remedy: the exact command, page or field."""
+def advised(error: GoogleError, project_ids: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Return the message of the error with its remedy: the exact command, page or field.
+
+    `project_ids` are IDs of projects by their numbers, which Google's errors have.
+    """
     if error.fault is Fault.API_DISABLED and error.metadata.get("service"):
-        return _enable_api(error)  # says everything that Google's paragraph does
+        return _enable_api(error, project_ids)  # says everything that Google's paragraph does
     remedy = _remedy(error)
     return f"{error.message.rstrip('.')}; {remedy}" if remedy else error.message
 
@@ -63,10 +67,10 @@ def operator_name(email: str) -> str:
 
 
 def grant_permissions(project_id: str, email: str, permissions: frozenset[str]) -> str:
-    """Return how to grant the operator permissions in a project."""
-    if not project_id or not email or SET_POLICY in permissions:
+    """Return how to grant the operator permissions in a project. Without permissions, refer to `CHECK`."""
+    if not project_id or not email or not permissions or SET_POLICY in permissions:
         # The grant to change the policy has a condition with the roles in the guardrails.
-        return f"run `{CHECK}`, which prints the commands that grant it"
+        return f"run `{CHECK}`, which prints the commands that grant what is missing"
     return f"run: {add_permissions_in_one_line(project_id, service_account_member(email), permissions)}"
 
 
@@ -91,9 +95,10 @@ def _grant_permission(error: GoogleError) -> str:
     return f"{who} lacks {permission}{where}; {remedy}"
 
 
-def _enable_api(error: GoogleError) -> str:
+def _enable_api(error: GoogleError, project_ids: Mapping[str, str]) -> str:
     """Return which API is disabled where, and the command that enables it."""
     service, project = error.metadata["service"], _consumer(error)
+    project = project_ids.get(project, project)
     where = f"project {project}" if project else "the project"
     called = error.project_id or _project_in(error.resource)
     note = f" (for project {called})" if called and called != project else ""

@@ -110,7 +110,7 @@ def _outcome_of_unmanaged(grant: Grant, *, observe: bool) -> Outcome:
 def _refusal(error: GoogleError) -> str:
     """Return Google's reason for refusing a grant, with the remedy. The operator's own errors contain one."""
     remedy = _REMEDIES.get(error.fault) if error.code else None
-    return f"{error.message}; {remedy}" if remedy else error.message
+    return f"{error.message.rstrip('.')}; {remedy}" if remedy else error.message
 
 
 _REMEDIES = {
@@ -126,7 +126,11 @@ _REMEDIES = {
 
 def _missing(target: Target) -> Outcome:
     reason = target.descriptor.missing_reason
-    return Waiting(reason, f"{target} does not exist in project {target.project_id}", after=TARGET_RECHECK)
+    message = (
+        f"{target} does not exist in project {target.project_id}; create it, or correct the target in the "
+        "spec"
+    )
+    return Waiting(reason, message, after=TARGET_RECHECK)
 
 
 def _replaced(target: Target) -> Outcome:

@@ -148,7 +148,9 @@ def test_permission_to_change_a_project_is_not_granted_without_condition() -> No
     advice = denied("Permission 'resourcemanager.projects.setIamPolicy' denied on resource 'acme-shop'.")
 
     assert "add-iam-policy-binding" not in advice
-    assert advice.endswith("run `cloudrun-identity check`, which prints the commands that grant it")
+    assert advice.endswith(
+        "run `cloudrun-identity check`, which prints the commands that grant what is missing"
+    )
 
 
 def test_what_another_principal_lacks_is_not_said_of_the_operator() -> None:

@@ -52,7 +52,7 @@ class IdentityKeyController(ExternalResource[IdentityKey, KeyWant, KeysSeen, Key
             return unresolved(missing(name, cluster, "spec.identityRef"))
         record, home = cluster.account(identity), cluster.account_home(identity)
         if record is None or home is None or not record.is_steady:
-            return unresolved(not_ready(f"the account of {name}", "spec.identityRef"))
+            return unresolved(not_ready(f"the account of {name}", "spec.identityRef", name))
         if home.project_id != allowed.project_id:
             message = f"spec.projectRef: the account of {name} is in project {home.project_id}"
             return Blocked(Refused(Reason.INVALID_SPEC, message))

@@ -129,7 +129,7 @@ class ManagedProjectController:
         except GoogleError as error:
             # Google answers 403 for a project that does not exist, so that callers cannot probe for projects.
             if error.fault in (Fault.NOT_FOUND, Fault.PERMISSION_DENIED):
-                return ProjectSeen(None)
+                return ProjectSeen(None, operator=self._identity(want.project_id))
             raise
         if not project.active:
             return ProjectSeen(project)
@@ -216,7 +216,9 @@ class ManagedProjectController:
         return Summary(
             fields,
             conditions={
-                ConditionType.DEGRADED: degradation(want.obj, seen.missing, seen.operator, seen.audit),
+                ConditionType.DEGRADED: degradation(
+                    want.obj, seen.missing, seen.operator, seen.audit, project.number
+                ),
                 ConditionType.SERVICE_AGENT_READY: agent,
             },
             issues=(

@@ -3,12 +3,12 @@
 It is advice. The objects of the project that are not affected stay Ready, and so does the project.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from cloudrun_identity.api import ConditionStatus, ManagedProject, MissingPermission, Reason
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.gcp.permissions import ACCOUNT_PERMISSIONS
-from cloudrun_identity.iam.wording import some
+from cloudrun_identity.iam.wording import SHOWN, some
 from cloudrun_identity.reconcile.advice import advised, grant_permissions, operator_name
 from cloudrun_identity.reconcile.conditions import Finding
 
@@ -19,11 +19,18 @@ MISSING_PERMISSIONS = "MissingPermissions"
 
 
 def degradation(
-    project: ManagedProject, missing: Iterable[MissingPermission], operator: str, audit: WorkloadAudit
+    project: ManagedProject,
+    missing: Iterable[MissingPermission],
+    operator: str,
+    audit: WorkloadAudit,
+    number: str = "",
 ) -> Finding:
-    """Return the condition Degraded. `operator` is the e-mail that the operator acts as; empty if unknown."""
+    """Return the condition Degraded.
+
+    `operator` is the e-mail that the operator acts as; empty if unknown. `number` is that of the project.
+    """
     found = [
-        *_disabled_apis(audit),
+        *_disabled_apis(audit, {number: project.project_id}),
         *_missing_permissions(project, missing, operator),
     ]
     if not found:
@@ -31,11 +38,15 @@ def degradation(
     return Finding(ConditionStatus.TRUE, found[0].reason, ". ".join(each.message for each in found))
 
 
-def _disabled_apis(audit: WorkloadAudit) -> Iterator[Finding]:
+def _disabled_apis(audit: WorkloadAudit, project_ids: Mapping[str, str]) -> Iterator[Finding]:
     """Yield the finding that Cloud Run is not enabled. It is the same for all locations."""
     for _, error in audit.unreadable:
         if error.fault is Fault.API_DISABLED:
-            yield Finding(ConditionStatus.TRUE, Reason.API_DISABLED, _sentence(advised(error)))
+            yield Finding(
+                ConditionStatus.TRUE,
+                Reason.API_DISABLED,
+                f"Cloud Run cannot be used: {advised(error, project_ids)}",
+            )
             return
 
 
@@ -49,7 +60,8 @@ def _missing_permissions(
     lacking = frozenset(each.permission for each in missing) - ACCOUNT_PERMISSIONS
     if not lacking:
         return
-    remedy = grant_permissions(project.project_id, operator, lacking)
+    listed = lacking if len(lacking) <= SHOWN else frozenset[str]()  # more would make the command too long
+    remedy = grant_permissions(project.project_id, operator, listed)
     noun = "permission" if len(lacking) == 1 else "permissions"
     message = (
         f"{_sentence(operator_name(operator))} lacks {len(lacking)} {noun} in project "

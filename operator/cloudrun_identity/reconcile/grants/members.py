@@ -114,7 +114,8 @@ def member_of_identity(identity: CloudRunIdentity, cluster: ClusterState, path: 
     declared = DeclaredIdentity(identity.metadata.namespace, identity.metadata.name)
     record = cluster.account(identity)
     if record is None or not record.is_steady:
-        outcome = not_ready(f"the account of {ObjectKey.of(identity)}", path)
+        key = ObjectKey.of(identity)
+        outcome = not_ready(f"the account of {key}", path, key)
         return Unresolved(str(declared), outcome, name=str(declared))
     return GrantMember(service_account_member(lower_email(record.email)), record.unique_id, declared)
 
