@@ -58,18 +58,23 @@ class Preflight:
         self._inventory = inventory
         self._access = access
 
-    async def check(self, want: AttachmentWant, state: WorkloadState) -> tuple[PreflightCheck, ...]:
-        """Return one check for each requirement of the workload."""
+    async def check(
+        self, want: AttachmentWant, state: WorkloadState, max_age: float
+    ) -> tuple[PreflightCheck, ...]:
+        """Return one check for each requirement of the workload.
+
+        The account may be read up to `max_age` seconds ago; 0 before a reassignment.
+        """
         needs = dependencies_of(state)
         use = CrossProjectUse(want.account, want.managed_project, want.project_number, want.operator)
-        lines = [await self._account(want), act_as_check(use, await self._act_as(want))]
+        lines = [await self._account(want, max_age), act_as_check(use, await self._act_as(want))]
         lines += await self._images(want, needs)
         if want.is_cross_project:
             lines += [service_agent_check(use, await self._gives_tokens(want)), org_policy_check(use)]
         lines += [each for each in await self._at_start(want, needs) if each is not None]
         return tuple(lines)
 
-    async def _account(self, want: AttachmentWant) -> PreflightCheck:
+    async def _account(self, want: AttachmentWant, max_age: float) -> PreflightCheck:
         """Return whether the account exists, is enabled and is the one of the identity.
 
         A read shows it. A test of permissions can be wrong. An account that another user created with the
@@ -78,9 +83,8 @@ class Preflight:
         if not want.account.project_id:
             return unknown(ACCOUNT, f"the e-mail {want.email} does not name the account's project")
         try:
-            account = await self._inventory.service_account(
-                want.account.project_id, want.email, 0.0 if want.account.unique_id else ADVISORY_MAX_AGE
-            )
+            age = max_age or (0.0 if want.account.unique_id else ADVISORY_MAX_AGE)
+            account = await self._inventory.service_account(want.account.project_id, want.email, age)
         except GoogleError as error:
             return unknown(ACCOUNT, f"{want.email} cannot be read: {error.message}")
         if account is None:

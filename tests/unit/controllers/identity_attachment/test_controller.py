@@ -268,3 +268,27 @@ async def test_use_of_an_account_without_a_record_is_not_recorded() -> None:
     cloud = FakeCloud(ROLLED_OUT)
     await reconciled(cloud)
     assert cloud.calls == ["get"]
+
+
+@pytest.mark.parametrize(
+    ("max_age", "state", "checked"), [(0.0, "Passed", False), (0.0, "Failed", True), (60.0, "Passed", True)]
+)
+async def test_checks_of_an_attached_workload_are_made_at_each_resync(
+    max_age: float, state: str, checked: bool
+) -> None:
+    """A check that passed can fail later: another user enforces a policy, or disables the account."""
+    cloud = FakeCloud(ROLLED_OUT)
+    known = {"preflight": [{"check": "OrgPolicy", "state": state}]}
+
+    seen = await cloud.controller().observe(want(attachment(known)), max_age)
+
+    assert ("preflight" in cloud.calls) is checked
+    assert (seen.preflight is not None) is checked
+
+
+async def test_workload_that_the_operator_never_reassigned_needs_no_checks() -> None:
+    cloud = FakeCloud(ROLLED_OUT)
+
+    await cloud.controller().observe(want(attachment()), 60.0)
+
+    assert "preflight" not in cloud.calls

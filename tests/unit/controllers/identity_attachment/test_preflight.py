@@ -118,7 +118,7 @@ def operated(account: Account | None = None, cluster: FakeClusterState = DELEGAT
 async def checks(
     cloud: Any, wanted: AttachmentWant | None = None, state: Any = STATE
 ) -> dict[str, PreflightCheck]:
-    lines = await Preflight(cloud, cloud).check(wanted or operated(), state)
+    lines = await Preflight(cloud, cloud).check(wanted or operated(), state, 0.0)
     return {line.check: line for line in lines}
 
 
