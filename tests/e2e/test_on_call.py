@@ -114,7 +114,7 @@ FAILURES = {
             "spec.projectRef: ManagedProject $scene-unknown is not ready: spec.projectID: project "
             f"{UNKNOWN} does not exist, or the operator (serviceAccount:{OPERATOR}) may not see it",
             f"gcloud projects describe {UNKNOWN}",
-            "delete this object and create it with the right ID",
+            "delete the ManagedProject and create it with the right ID",
             CHECK,
         ),
         "spec: {projectRef: {name: $scene-unknown}}",

@@ -237,5 +237,5 @@ def _denied(what: str, want: Want, seen: WorkloadSeen, error: GoogleError) -> Ou
         return outcome_of(error, what)
     waits = failures.keys() == {SERVICE_AGENT}
     reason = Reason.DEPENDENCY_NOT_READY if waits else Reason.PERMISSION_DENIED
-    causes = "; ".join(failures.values())
-    return Failing(reason, f"{what} was denied: {causes} (Google Cloud: “{error.message}”)")
+    causes, first_sentence = "; ".join(failures.values()), error.message.partition(". ")[0]
+    return Failing(reason, f"{what} was denied: {causes} (Google Cloud: “{first_sentence}”)")

@@ -15,7 +15,6 @@ from cloudrun_identity.api import (
     ConditionType,
     EffectiveCrossProjectUsage,
     ManagedProject,
-    MissingPermission,
     Reason,
 )
 from cloudrun_identity.gcp.errors import Fault, GoogleError
@@ -49,7 +48,7 @@ from .audit import (
     orphans,
     service_agent_ready,
 )
-from .degradation import degradation
+from .degradation import degradation, missing_permissions
 from .limits import limit_issues
 from .orphans import OrphanReleaser
 from .plan import AllowCrossProjectUsage, ProjectAction, ProjectSeen, ProjectWant, ReleaseOrphans, plan
@@ -138,7 +137,7 @@ class ManagedProjectController:
         held = await self._policies.test_permissions(Target.project(want.project_id), wanted)
         return ProjectSeen(
             project,
-            _missing(held, want.obj),
+            missing_permissions(held, want.obj),
             self._identity(want.project_id),
             await self._usage(want.project_id),
             await audit_workloads(
@@ -261,8 +260,9 @@ def _notices(want: ProjectWant) -> Mapping[str, str]:
 
 def _issues(want: ProjectWant, seen: ProjectSeen) -> list[str]:
     """Return the issues for the status."""
+    project_ids = {seen.project.number: want.project_id} if seen.project else {}
     issues = [
-        f"{place} cannot be read, so their identities are unknown: {advised(error)}"
+        f"{place} cannot be read, so their identities are unknown: {advised(error, project_ids)}"
         for place, error in seen.audit.unreadable
     ]
     if not want.obj.spec.locations:
@@ -276,21 +276,6 @@ def _issues(want: ProjectWant, seen: ProjectSeen) -> list[str]:
             "combine entries of spec.guardrails with patterns"
         )
     return [*issues, *takeover_warnings(seen.powerful, want.cluster.credential_accounts())]
-
-
-def _missing(held: frozenset[str], project: ManagedProject) -> tuple[MissingPermission, ...]:
-    return tuple(
-        MissingPermission(permission=permission, feature=_shown(feature, permission))
-        for feature in needed(project)
-        for permission in FEATURES[feature]
-        if permission not in held
-    )
-
-
-def _shown(feature: str, permission: str) -> str:
-    """Return the feature that needs the permission; some can be granted on single accounts instead."""
-    unless = ", unless it is granted on the accounts" if permission in ACCOUNT_PERMISSIONS else ""
-    return f"{feature}{unless}"
 
 
 def _not_permitted(project_id: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from cloudrun_identity.api import ConditionStatus, ManagedProject, MissingPermission, Reason
 from cloudrun_identity.gcp.errors import Fault
-from cloudrun_identity.gcp.permissions import ACCOUNT_PERMISSIONS
+from cloudrun_identity.gcp.permissions import ACCOUNT_PERMISSIONS, FEATURES, needed
 from cloudrun_identity.iam.wording import SHOWN, some
 from cloudrun_identity.reconcile.advice import advised, grant_permissions, operator_name
 from cloudrun_identity.reconcile.conditions import Finding
@@ -16,6 +16,16 @@ from .audit import WorkloadAudit
 
 MISSING_PERMISSIONS = "MissingPermissions"
 """Reason if the operator lacks permissions that the guardrails make necessary."""
+
+
+def missing_permissions(held: frozenset[str], project: ManagedProject) -> tuple[MissingPermission, ...]:
+    """Return the permissions that the guardrails make necessary and that the operator does not hold."""
+    return tuple(
+        MissingPermission(permission=permission, feature=_shown(feature, permission))
+        for feature in needed(project)
+        for permission in FEATURES[feature]
+        if permission not in held
+    )
 
 
 def degradation(
@@ -72,3 +82,9 @@ def _missing_permissions(
 
 def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
+
+
+def _shown(feature: str, permission: str) -> str:
+    """Return the feature that needs the permission; some can be granted on single accounts instead."""
+    unless = ", unless it is granted on the accounts" if permission in ACCOUNT_PERMISSIONS else ""
+    return f"{feature}{unless}"

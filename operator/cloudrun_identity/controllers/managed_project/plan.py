@@ -101,7 +101,7 @@ def plan(want: ProjectWant, seen: ProjectSeen) -> Plan[ProjectAction]:
         message = (
             f"spec.projectID: project {want.project_id} does not exist, or {operator_name(seen.operator)} "
             f"may not see it. Check the ID: gcloud projects describe {want.project_id}. If it is wrong, "
-            "delete this object and create it with the right ID. If it is right, the operator needs "
+            "delete the ManagedProject and create it with the right ID. If it is right, the operator needs "
             f"resourcemanager.projects.get there: run `{CHECK}`, which prints the commands that grant it"
         )
         return Plan((Fail(Failing(Reason.PERMISSION_DENIED, message)),))

@@ -69,8 +69,8 @@ def test_invisible_project_is_reported_with_field_and_remedy() -> None:
     assert outcome.message == (
         "spec.projectID: project payments-prod-1234 does not exist, or the operator "
         "(serviceAccount:operator@acme-ops.iam.gserviceaccount.com) may not see it. Check the ID: gcloud "
-        "projects describe payments-prod-1234. If it is wrong, delete this object and create it with the "
-        "right ID. If it is right, the operator needs resourcemanager.projects.get there: run "
+        "projects describe payments-prod-1234. If it is wrong, delete the ManagedProject and create it "
+        "with the right ID. If it is right, the operator needs resourcemanager.projects.get there: run "
         "`cloudrun-identity check`, which prints the commands that grant it"
     )
 
