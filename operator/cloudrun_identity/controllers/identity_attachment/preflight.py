@@ -34,6 +34,7 @@ from cloudrun_identity.iam.grant_matching import GrantRequest
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.guardrails import decide
 from cloudrun_identity.iam.principals import service_account_member
+from cloudrun_identity.reconcile.advice import advised
 from cloudrun_identity.reconcile.conditions import Finding
 from cloudrun_identity.reconcile.guardrail_checks import delegated_project, guardrail_facts, is_delegated
 
@@ -86,7 +87,7 @@ class Preflight:
             age = max_age or (0.0 if want.account.unique_id else ADVISORY_MAX_AGE)
             account = await self._inventory.service_account(want.account.project_id, want.email, age)
         except GoogleError as error:
-            return unknown(ACCOUNT, f"{want.email} cannot be read: {error.message}")
+            return unknown(ACCOUNT, f"{want.email} cannot be read: {advised(error)}")
         if account is None:
             return failed(ACCOUNT, f"{want.email} does not exist; {remedies.create_account(want)}")
         if want.account.unique_id not in ("", account.unique_id):
