@@ -35,6 +35,8 @@ class Review:
     """The progress deadline, if the object has waited for longer; None before that."""
     others: Mapping[ConditionType, Finding] | None = None
     """Conditions of the kind's own."""
+    uncertain: tuple[str, ...] = ()
+    """Clauses about what may not be in effect yet although Google Cloud is as declared."""
 
 
 def conditions(
@@ -71,7 +73,8 @@ def _findings(review: Review) -> dict[ConditionType, Finding]:
 def _ready(review: Review) -> Finding:
     match review.outcome:
         case InSync():
-            return Finding(ConditionStatus.TRUE, Reason.UP_TO_DATE, "Google Cloud is as declared")
+            message = "; ".join(("Google Cloud is as declared", *review.uncertain))
+            return Finding(ConditionStatus.TRUE, Reason.UP_TO_DATE, message)
         case Failing(reason, message, observed=False) if not review.exceeded:
             return Finding(ConditionStatus.UNKNOWN, reason, message)
         case (

@@ -7,6 +7,7 @@ from cloudrun_identity.api import (
     ConditionStatus,
     ConditionType,
     IdentityAttachment,
+    LedgerAccount,
     ManagedProject,
     Reason,
 )
@@ -65,6 +66,17 @@ def project_not_ready(project: ManagedProject, path: str) -> Waiting:
         return not_ready(key, path, key)
     message = f"{path}: ManagedProject {project.metadata.name} is not ready: {ready.message}"
     return Waiting(Reason.DEPENDENCY_NOT_READY, message)
+
+
+def account_not_ready(record: LedgerAccount | None, key: ObjectKey, path: str) -> Waiting:
+    """Return that the account of the CloudRunIdentity in the field `path` is not ready, by its record."""
+    if record is None or not record.is_appearing:
+        return not_ready(f"the account of {key}", path, key)
+    message = (
+        f"{path}: the account of {key} was just created or undeleted; waiting until Google Cloud knows it "
+        "everywhere"
+    )
+    return Waiting(Reason.PROPAGATION_PENDING, message)
 
 
 def declared_workload(attachment: IdentityAttachment, project_id: str) -> Workload:

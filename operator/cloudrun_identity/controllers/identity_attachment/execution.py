@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import assert_never
 
 from cloudrun_identity.api import Reason
-from cloudrun_identity.controllers.cross_project import SERVICE_AGENT, failed_requirements
+from cloudrun_identity.controllers.cross_project import ORG_POLICY, SERVICE_AGENT, failed_requirements
+from cloudrun_identity.controllers.new_accounts import is_access_fresh
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.run import Operation, Run
@@ -216,10 +217,19 @@ def _not_reassigned(action: ReassignWorkload, want: Want, seen: WorkloadSeen, er
     what = f"reassigning {workload} to {action.email}"
     if error.fault is not Fault.PERMISSION_DENIED:
         return outcome_of(error, what)
-    return _denied(what, want, seen, error)
+    return _denied(what, action, want, seen, error)
 
 
-def _denied(what: str, want: Want, seen: WorkloadSeen, error: GoogleError) -> Outcome:
+def _may_be_propagation(action: ReassignWorkload, want: Want) -> bool:
+    """Return whether the account was so new that a refusal says nothing about the operator's permissions."""
+    if not isinstance(want, AttachmentWant):
+        return False
+    return is_access_fresh(want.cluster.ledger(want.account_target), action.reassignment.time)
+
+
+def _denied(
+    what: str, action: ReassignWorkload, want: Want, seen: WorkloadSeen, error: GoogleError
+) -> Outcome:
     """Return the outcome of a denied reassignment, with the requirements that the preflight found missing.
 
     Google Cloud names one cause of several, and often not the one that has to be removed first.
@@ -233,9 +243,15 @@ def _denied(what: str, want: Want, seen: WorkloadSeen, error: GoogleError) -> Ou
             lacking = f"{ObjectKey.of(identity)} is not Ready, so its grants may be missing"
             return Failing(Reason.DEPENDENCY_NOT_READY, f"{what}: {error.message.rstrip('.')}; {lacking}")
     failures = failed_requirements(seen.preflight or ())
+    waits = failures.keys() == {SERVICE_AGENT}
+    if not waits and ORG_POLICY not in failures and _may_be_propagation(action, want):
+        message = (
+            f"{what}: {error.message.rstrip('.')}; the account or its IAM policy is new, and may not have "
+            "propagated in Google Cloud yet; the operator tries again"
+        )
+        return Failing(Reason.PROPAGATION_PENDING, message)
     if not failures:
         return outcome_of(error, what)
-    waits = failures.keys() == {SERVICE_AGENT}
     reason = Reason.DEPENDENCY_NOT_READY if waits else Reason.PERMISSION_DENIED
     causes, first_sentence = "; ".join(failures.values()), error.message.partition(". ")[0]
     return Failing(reason, f"{what} was denied: {causes} (Google Cloud: “{first_sentence}”)")
