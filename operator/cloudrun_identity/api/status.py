@@ -22,6 +22,7 @@ class ConditionType(StrEnum):
     STALLED = "Stalled"
     REFERENCES_RESOLVED = "ReferencesResolved"
     IN_SYNC = "InSync"
+    DEGRADED = "Degraded"
     SERVICE_AGENT_READY = "ServiceAgentReady"
     CROSS_PROJECT_READY = "CrossProjectReady"
     LEAST_PRIVILEGE = "LeastPrivilege"

@@ -158,6 +158,7 @@ class GoogleClients:
         request: object,
         *,
         region: str = "",
+        project_id: str = "",
         timeout: float = TIMEOUT,
         metadata: tuple[tuple[str, str], ...] = (),
         repeatable: bool = False,
@@ -176,6 +177,7 @@ class GoogleClients:
             invoke: The method of a `client`, or a `stub`.
             request: Request message.
             region: Region of the API host; empty for a global API.
+            project_id: Project for which the call is made, for messages about errors.
             timeout: Seconds for each attempt.
             metadata: Additional gRPC metadata.
             repeatable: True if a second write is harmless, because of an etag or because it is idempotent.
@@ -207,7 +209,7 @@ class GoogleClients:
                 raise
             token = self._tokens.headers() if self._tokens else None
             try:
-                with self._observed(bucket, method, request, region):
+                with self._observed(bucket, method, request, project_id):
                     return await invoke(
                         request,
                         timeout=timeout,
@@ -255,7 +257,7 @@ class GoogleClients:
         return headers
 
     @contextmanager
-    def _observed(self, bucket: BucketKey, method: str, request: object, region: str) -> Iterator[None]:
+    def _observed(self, bucket: BucketKey, method: str, request: object, project_id: str) -> Iterator[None]:
         """Report one attempt to the observer, and convert its exception to a GoogleError."""
         code = grpc.StatusCode.UNKNOWN.name
         started = time.monotonic()
@@ -266,7 +268,8 @@ class GoogleClients:
             code = grpc.StatusCode.CANCELLED.name
             raise
         except (api_exceptions.GoogleAPICallError, grpc.RpcError) as exception:
-            error = classify(exception, method, resource_in(request), region)
+            error = classify(exception, method, resource_in(request), bucket.region)
+            error.caller, error.project_id = self.identity, project_id
             code = error.code
             if error.rate_limited:
                 self._limiter.drain(bucket, error.retry_after)

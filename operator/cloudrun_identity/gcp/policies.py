@@ -113,6 +113,7 @@ class Policies:
             clients.stub(api, method, response, target.region),
             request,
             region=target.region,
+            project_id=target.project_id,
             has_etag=True,  # of the only write
             metadata=(("x-goog-request-params", routing),),
         )

@@ -79,7 +79,7 @@ def _decide_by_entries(case: GrantCase) -> Decision:
     incomplete = _incomplete_entry(case)
     if incomplete:
         return Denied(incomplete, invalid_entry=True)
-    return Denied(_refusal(case, fewest or frozenset()), proposals=(_admitting_entry(case),))
+    return Denied(_refusal(case, fewest), proposals=(_admitting_entry(case),))
 
 
 def _may_grant_there(case: GrantCase, guardrail_facts: GuardrailFacts) -> Decision:
@@ -181,8 +181,11 @@ def _is_for_all(case: GrantCase) -> bool:
     return is_for(case.project, None, case.request.namespace)
 
 
-def _refusal(case: GrantCase, lacking: frozenset[str]) -> str:
-    """Return the denial. `lacking` are the flags of an entry that would otherwise admit the grant."""
+def _refusal(case: GrantCase, lacking: frozenset[str] | None) -> str:
+    """Return the denial.
+
+    `lacking` are the flags of an entry that would otherwise admit the grant; None if there is no such entry.
+    """
     request = case.request
     # In quotes, because the author of the grant could write an instruction to the reader into it.
     expression = json.dumps(request.condition.expression, ensure_ascii=False) if request.condition else ""
@@ -192,7 +195,9 @@ def _refusal(case: GrantCase, lacking: frozenset[str]) -> str:
         "exclusive": "exclusive, because spec.authority is Exclusive",
         "claim": "claim, because spec.existingGrants is Claim",
     }
-    without = "".join(f", without {why}" for flag, why in whys.items() if flag in lacking)
+    needs = needed_flags(case) if lacking is None else lacking
+    verb = "; an entry for it needs" if lacking is None else ", without"
+    without = "".join(f"{verb} {why}" for flag, why in whys.items() if flag in needs)
     return (
         f"guardrails.grants of {named(case.project)} does not admit {request.role} on {request.target} for "
         f"{case.member}{when} in namespace {request.namespace}{without}"

@@ -171,7 +171,10 @@ def plan_policy(
         drifted=frozenset(
             grant
             for grant, entry in ledger.entries.items()
-            if grant in wanted.grants and grant not in present and entry.state is GrantState.GRANTED
+            if grant in wanted.grants
+            and grant not in present
+            and entry.state is GrantState.GRANTED
+            and not _ended_with_member(wanted.grants[grant], entry, shown)
         ),
         new=new,
         absent_before=frozenset(
@@ -240,3 +243,13 @@ def _is_in_deleted_form(desired: DesiredGrant, present: Collection[Grant]) -> bo
         and desired.grant not in present
         and desired.grant.deleted_form(desired.unique_id) in present
     )
+
+
+def _ended_with_member(desired: DesiredGrant, entry: LedgerEntry, shown: Collection[Grant]) -> bool:
+    """Return whether the grant is absent because its member was deleted, and no identity declares the member.
+
+    No client changed the policy then. The operator itself may have deleted the account, for an identity.
+    """
+    forms = {desired.grant.deleted_form(entry.unique_id)} if entry.unique_id else set()
+    forms |= {desired.grant.of(tombstone) for tombstone in entry.tombstones}
+    return not desired.unique_id and not forms.isdisjoint(shown)

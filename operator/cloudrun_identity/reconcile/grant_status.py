@@ -147,7 +147,11 @@ _REMEDIES = {
 
 def _missing(target: Target) -> Outcome:
     reason = target.descriptor.missing_reason
-    return Waiting(reason, f"{target} does not exist in project {target.project_id}", after=TARGET_RECHECK)
+    message = (
+        f"{target} does not exist in project {target.project_id}; create it, or correct the target in the "
+        "spec"
+    )
+    return Waiting(reason, message, after=TARGET_RECHECK)
 
 
 def _replaced(target: Target) -> Outcome:

@@ -27,7 +27,7 @@ from .grants.members import expected_member
 from .grants.release import Releaser
 from .grants.resolver import RequestedGrant, ResolvedGrants, desired_grants_of
 from .interfaces import A, ExternalResource, GrantSource, Kind, Obj, Seen, Want
-from .outcomes import InSync, Outcome, Refused, Waiting, gravest, outcome_of
+from .outcomes import InSync, Outcome, Refused, Waiting, gravest, is_ledger_invalid, outcome_of
 from .preconditions import Allowed, Blocked, check_preconditions
 from .progress import Progress, carry_out
 from .refusals import is_denied, with_remedy
@@ -143,7 +143,8 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         except GoogleError as error:
             if isinstance(obj, ProjectScopedResource):
                 self._deps.syncers.retain(ledger_owner(obj))
-            outcome = outcome_of(error, what(obj))
+            project_ids = {allowed.project.status.project_number or "": allowed.project_id}
+            outcome = outcome_of(error, what(obj), project_ids)
             return Report(outcome, unresolved=nothing_unresolved(obj), project_id=allowed.project_id)
         return await self._with_grants(obj, allowed, want, progress, max_age)
 
@@ -151,7 +152,8 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         resolved = nothing_unresolved(obj)
         outcome, others = with_remedy(blocked.outcome, blocked.others)
         unresolved = resolved if resolved is None else blocked.unresolved
-        retained = self._retained(obj) if isinstance(blocked.outcome, Refused) else ()
+        is_denied_as_a_whole = isinstance(blocked.outcome, Refused) and not is_ledger_invalid(blocked.outcome)
+        retained = self._retained(obj) if is_denied_as_a_whole else ()
         return Report(outcome, issues=(*other_issues(others), *retained), unresolved=unresolved)
 
     def _retained(self, obj: Obj, resolved: ResolvedGrants | None = None) -> tuple[str, ...]:

@@ -48,7 +48,10 @@ def test_refusal_names_the_grant_and_proposes_an_admitting_entry() -> None:
     denied = decided(request("roles/run.admin"), project())
     assert reason(denied) == (
         "guardrails.grants of ManagedProject payments-prod does not admit roles/run.admin on Project "
-        "payments-prod-1234 for identity:flows/prefect-runner in namespace flows"
+        "payments-prod-1234 for identity:flows/prefect-runner in namespace flows; an entry for it needs "
+        "allowEscalation, because its holder can run any command as a job's identity, can grant any role to "
+        "any principal (run.jobs.runWithOverrides, run.jobs.setIamPolicy, run.services.setIamPolicy and 1 "
+        "more)"
     )
     assert isinstance(denied, Denied)
     assert patch_command(denied.proposals) == (

@@ -102,7 +102,10 @@ def test_missing_target_is_reported_once_and_checked_again() -> None:
     (outcome,) = found
     assert isinstance(outcome, Waiting)
     assert outcome.reason is Reason.WORKLOAD_NOT_FOUND
-    assert outcome.message == "Service europe-west1/web does not exist in project acme"
+    assert outcome.message == (
+        "Service europe-west1/web does not exist in project acme; create it, or correct the target in the "
+        "spec"
+    )
     assert outcome.after
 
 

@@ -76,5 +76,6 @@ def _account_of(
         return Unresolved(text, Refused(Reason.INVALID_SPEC, message))
     record = cluster.account(identity)
     if record is None or not record.is_steady:
-        return Unresolved(text, not_ready(f"the account of {name}", f"{path}.identityRef"))
+        key = identity_key(owner.namespace, owner.name)
+        return Unresolved(text, not_ready(f"the account of {name}", f"{path}.identityRef", key))
     return ResolvedTarget(Target.service_account(project.project_id, record.email), owner)

@@ -58,7 +58,9 @@ def test_identity_without_a_settled_account_is_waited_for(accounts: list[Any]) -
 def test_missing_identity_is_waited_for() -> None:
     outcome = unresolved({"identityRef": {"name": "checkout"}}, FakeClusterState())
     assert outcome == Waiting(
-        Reason.DEPENDENCY_NOT_FOUND, "spec.members[0]: CloudRunIdentity payments/checkout does not exist"
+        Reason.DEPENDENCY_NOT_FOUND,
+        "spec.members[0]: CloudRunIdentity payments/checkout does not exist; create it, or correct the "
+        "reference",
     )
 
 
@@ -147,7 +149,8 @@ def test_kubernetes_service_account_is_in_the_pool_of_its_project() -> None:
     assert missing.text == "payments-prod[jobs/prefect]"
     assert missing.outcome == Waiting(
         Reason.DEPENDENCY_NOT_FOUND,
-        "spec.workloadIdentityUsers[0].kubernetes.projectRef: ManagedProject payments-prod does not exist",
+        "spec.workloadIdentityUsers[0].kubernetes.projectRef: ManagedProject payments-prod does not exist; "
+        "create it, or correct the reference",
     )
     other = workload_identity_user(user, FakeClusterState(project()), "other")
     assert isinstance(other, Unresolved)
