@@ -23,7 +23,8 @@ from .cloud_run_identity import (
     WhenReplaced,
 )
 from .custom_role import CustomRole, CustomRoleSpec, CustomRoleStatus, RoleDeletionPolicy, RoleStage
-from .duration import Duration, parse_duration
+from .duration import Duration, go_duration, parse_duration
+from .expiry import ExpiryEnforcement, TemporaryGrantFields
 from .group import (
     API_VERSION,
     FINALIZER,
@@ -96,6 +97,7 @@ from .policy_ledger import (
     LedgerBinding,
     LedgerEntry,
     LedgerLeftGrant,
+    LedgerTemporaryGrant,
     PolicyLedger,
     PolicyLedgerSpec,
 )
@@ -223,6 +225,7 @@ __all__ = [
     "Duration",
     "EffectiveCrossProjectUsage",
     "ExistingGrants",
+    "ExpiryEnforcement",
     "GrantAdmission",
     "GrantCounts",
     "GrantState",
@@ -256,6 +259,7 @@ __all__ = [
     "LedgerLeftGrant",
     "LedgerRole",
     "LedgerTarget",
+    "LedgerTemporaryGrant",
     "LedgerUsage",
     "LedgerWrite",
     "LocalIdentityRef",
@@ -299,6 +303,7 @@ __all__ = [
     "TargetKind",
     "TargetKindDescriptor",
     "TargetRef",
+    "TemporaryGrantFields",
     "UniqueIDField",
     "UnmanagedKey",
     "UnmanagedKeys",
@@ -311,6 +316,7 @@ __all__ = [
     "WorkloadKind",
     "WorkloadOnDefaultIdentity",
     "WorkloadRef",
+    "go_duration",
     "kinds_where",
     "parse_duration",
     "target_text",

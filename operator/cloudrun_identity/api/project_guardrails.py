@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Final
 
 from pydantic import Field, model_validator
 
+from .duration import Duration, at_least
 from .references import WorkloadKind, cel_list, listed
 from .schema import SET, ApiModel, Rule, cel_string, matches
 from .target_descriptor import TargetKind
@@ -130,6 +131,9 @@ class GrantAdmission(ApiModel):
     claim: bool = False
     """Permits `existingGrants: Claim`: the deletion of an object then removes grants that existed before
     it."""
+    max_duration: Annotated[Duration, at_least("1s")] | None = None
+    """Longest time for which the entry admits a grant, such as 8h. The grant must set expiresAt or duration,
+    and end no later than this time after it was first made. If unset, a grant may be permanent."""
 
 
 class WorkloadAdmission(ApiModel):

@@ -13,6 +13,7 @@ from cloudrun_identity.api import (
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.workloads import Workload
 from cloudrun_identity.iam.admission import DeclaredIdentity
+from cloudrun_identity.iam.expiry import Expiry
 from cloudrun_identity.iam.grants import Target, condition_of
 from cloudrun_identity.policy.desired_grants import RETAIN_ALL, Retain
 from cloudrun_identity.policy.exclusive import may_be_exclusive
@@ -152,6 +153,7 @@ def _requested(
             condition_of(obj.spec.condition),
             obj.spec.authority is Authority.EXCLUSIVE,
             obj.spec.existing_grants is ExistingGrants.CLAIM,
+            expiry=Expiry.of(member),
         )
         for index, member in enumerate(obj.spec.members)
     )

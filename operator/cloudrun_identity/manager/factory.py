@@ -174,7 +174,7 @@ def compose(ports: Ports) -> Engine:
         store=cache,
         kube=ports.kube,
         syncers=syncers,
-        resolver=GrantResolver(cloud.roles),
+        resolver=GrantResolver(cloud.roles, now),
         event_reporter=event_reporter,
         wall_clock=now,
     )

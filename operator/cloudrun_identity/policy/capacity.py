@@ -6,6 +6,7 @@ prevent grants of other objects.
 """
 
 import json
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
@@ -24,6 +25,12 @@ GRANT_BUDGET: Final = 540_000
 
 OWNER_BUDGET: Final = 360_000
 """The characters of JSON for further owners: a third of the limit. Accounts, keys and roles use the rest."""
+
+MAX_CONDITIONS: Final = 20
+"""The role bindings of a policy with the same role and principal and different conditions.
+
+See https://cloud.google.com/iam/quotas, “Role bindings in a single allow policy”.
+"""
 
 LEDGER_FULL: Final = GoogleError(
     Fault.INVALID_ARGUMENT,
@@ -58,6 +65,36 @@ def over_capacity(
         else:
             usage = usage.with_grant(desired.grant, replaces=replaces)
     return refused
+
+
+def over_conditions(
+    desired_grants: Sequence[DesiredGrant], present: Collection[Grant]
+) -> dict[Grant, GoogleError]:
+    """Return the refusal of each desired grant that exceeds the limit on conditions of one role and member.
+
+    `present` are the grants in the policy, without those that are removed.
+    """
+    missing = [desired.grant for desired in desired_grants if desired.grant not in present]
+    conditions = Counter((grant.role, grant.member) for grant in present if grant.condition)
+    refused = {}
+    for grant in missing if conditions else ():
+        if grant.condition is None:
+            continue
+        if conditions[grant.role, grant.member] >= MAX_CONDITIONS:
+            refused[grant] = _full_of_conditions(grant)
+        else:
+            conditions[grant.role, grant.member] += 1
+    return refused
+
+
+def _full_of_conditions(grant: Grant) -> GoogleError:
+    return GoogleError(
+        Fault.INVALID_ARGUMENT,
+        "",
+        f"the policy has {MAX_CONDITIONS} bindings of {grant.role} for {grant.member} with different "
+        "conditions, which is the limit; remove one of them, or let the operator alone end temporary grants "
+        "(expiryEnforcedBy: Operator), which needs no condition",
+    )
 
 
 def _full_of_principals(usage: PolicyUsage) -> GoogleError:

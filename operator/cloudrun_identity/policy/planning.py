@@ -22,6 +22,7 @@ from .merge import Removal
 from .registered_forms import Before, registered_grants, told_apart, with_declared
 from .review import EntryReview, SyncFacts, WantedGrants
 from .steps import AddGrant, GrantStep, RemoveUnmanaged, RetainGrant
+from .temporary_grants import renewals, review_temporary
 from .tombstones import index_tombstones, unmanaged_tombstones, with_tombstones
 
 
@@ -38,6 +39,9 @@ class PolicyPlan:
     member would be refused, or be another account of the same e-mail."""
     released: tuple[Removal, ...]
     """The entries that are released. Their grants are present, in one form or another."""
+    renewed: Mapping[Grant, Grant]
+    """By released grant, the grant that takes its place with another end. The former is removed only after
+    the latter is present, so that its member has the role at every moment."""
     replaced: tuple[Removal, ...]
     """The grants whose member was another account of the same e-mail. They are removed before they are added
     again, because the policy may still mean the former account."""
@@ -93,9 +97,17 @@ def plan_policy(
         facts: The other facts on which the plan depends.
 
     """
-    declared = tuple(declared)
     shown = frozenset(present)
     tombstones = index_tombstones(shown)
+    temporary = review_temporary(
+        ledger,
+        declared,
+        with_declared(shown, registered_grants(ledger.entries)),
+        now=facts.now,
+        withheld=facts.withheld,
+        is_complete=facts.may_release,
+    )
+    declared = temporary.declared
 
     def reviewed(ledger: Ledger) -> tuple[Ledger, EntryReview]:
         """Return the ledger with the deleted forms in the policy, and the review of its entries."""
@@ -106,6 +118,7 @@ def plan_policy(
             with_declared(shown, registered_grants(ledger.entries)),
             shown,
             facts,
+            temporary,
             restored=ledger.restored,
         )
         for grant, entry in ledger.entries.items():
@@ -161,12 +174,13 @@ def plan_policy(
     ]
     removals = _removals_of_unmanaged(unmanaged_grants, declared, conflicts) if facts.may_release else ()
     return PolicyPlan(
-        ledger=with_left_grants(ledger.with_entries(entries), ledger, present).replace(
-            restored=ledger.restored and not facts.may_release, target_absent=False
-        ),
+        ledger=with_left_grants(ledger.with_entries(entries), ledger, present)
+        .with_temporary(temporary.kept_with(ledger, entries))
+        .replace(restored=ledger.restored and not facts.may_release, target_absent=False),
         steps=(*review.steps, *additions, *removals),
         desired_grants=desired_grants,
         released=tuple(review.released),
+        renewed=renewals(ledger, leaving, desired_grants),
         replaced=tuple(review.replaced.values()),
         drifted=frozenset(
             grant
