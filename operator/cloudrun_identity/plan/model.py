@@ -1,6 +1,7 @@
 """The result of a dry run: steps that would be taken, and reasons why others would not be."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from cloudrun_identity.api import Reason
@@ -33,6 +34,8 @@ class PlannedStep:
     """True if the object is only observed, so that the operator would report the change and not make it."""
     detail: Change | Grant | None = None
     """The changed field, or the grant that is added or removed."""
+    ends: datetime | None = None
+    """Time at which an added grant ends; None for a permanent one, and for every other change."""
 
 
 @dataclass(frozen=True, slots=True)

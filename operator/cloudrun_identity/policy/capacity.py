@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
-from cloudrun_identity.api import MAX_GROUPS, MAX_MEMBERS, MAX_PRINCIPALS, LedgerEntry
+from cloudrun_identity.api import MAX_GROUPS, MAX_MEMBERS, MAX_PRINCIPALS, LedgerEntry, LedgerTemporaryGrant
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.iam.grants import BindingKey, Grant
 
@@ -124,9 +124,13 @@ def _full_of_groups(usage: PolicyUsage) -> GoogleError:
 class LedgerCapacity:
     """The free capacity of one ledger."""
 
-    def __init__(self, entries: Iterable[tuple[Grant, LedgerEntry]]) -> None:
-        """Initialize the capacity that is left beside existing entries."""
-        self._for_grants = GRANT_BUDGET
+    def __init__(
+        self,
+        entries: Iterable[tuple[Grant, LedgerEntry]],
+        temporary: Iterable[tuple[Grant, LedgerTemporaryGrant]] = (),
+    ) -> None:
+        """Initialize the capacity that is left beside existing entries and records of temporary grants."""
+        self._for_grants = GRANT_BUDGET - sum(_temporary_size(grant, record) for grant, record in temporary)
         self._for_owners = OWNER_BUDGET
         self._bindings: set[BindingKey] = set()
         for grant, entry in entries:
@@ -167,6 +171,12 @@ class LedgerCapacity:
         condition = grant.condition
         texts = (condition.title, condition.description, condition.expression) if condition else ()
         return size + _FIELDS_SIZE + sum(map(_written_size, (grant.role, *texts)))
+
+
+def _temporary_size(grant: Grant, record: LedgerTemporaryGrant) -> int:
+    condition = grant.condition
+    texts = (condition.title, condition.description, condition.expression) if condition else ()
+    return 2 * _FIELDS_SIZE + sum(map(_written_size, (grant.role, grant.member, record.owner, *texts)))
 
 
 def _written_size(text: str) -> int:

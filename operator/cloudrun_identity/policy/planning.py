@@ -13,6 +13,7 @@ from cloudrun_identity.api import MAX_MEMBERS, GrantState, LedgerEntry
 from cloudrun_identity.iam.grants import Grant, Target, order
 from cloudrun_identity.ledger.model import Ledger, changed_entry, entry_of
 from cloudrun_identity.ledger.owners import owner_key_of
+from cloudrun_identity.ledger.temporary_grants import TemporaryGrants
 
 from .capacity import LedgerCapacity
 from .desired_grants import DesiredGrant, DesiredGrants
@@ -134,7 +135,7 @@ def plan_policy(
     wanted, present, leaving = review.wanted, review.present, review.leaving
     awaited = {grant for grant, desired in wanted.grants.items() if _is_in_deleted_form(desired, present)}
     begun = [grant for grant in wanted.grants if grant not in ledger.entries and grant not in awaited]
-    owners = _record_owners(review.entries, begun, wanted.owners)
+    owners = _record_owners(review.entries, begun, wanted.owners, temporary.records)
     entries = {
         grant: changed_entry(entry, owners=tuple(sorted(owners[grant])))
         for grant, entry in review.entries.items()
@@ -221,9 +222,13 @@ def _record_owners(
     entries: Mapping[Grant, LedgerEntry],
     begun: Iterable[Grant],
     owners: Mapping[Grant, Collection[str]],
+    temporary: TemporaryGrants,
 ) -> dict[Grant, frozenset[str]]:
-    """Return the owners to record for each grant: existing ones, and others as far as there is room."""
-    capacity = LedgerCapacity(entries.items())
+    """Return the owners to record for each grant: existing ones, and others as far as there is room.
+
+    The records of temporary grants take room, too.
+    """
+    capacity = LedgerCapacity(entries.items(), ((base, record) for (_, base), record in temporary.items()))
     recorded = {
         grant: capacity.add_owners(entry.owners, owners.get(grant, ())) for grant, entry in entries.items()
     }
