@@ -113,6 +113,7 @@ def states() -> Iterator[State]:
     yield State("created, being deleted", Kstatus.TERMINATING, deleting=True)
     yield State("up to date", Kstatus.CURRENT, InSync())
     yield State("up to date, edited", Kstatus.IN_PROGRESS, InSync(), edited=True)
+    yield State("expired", Kstatus.CURRENT, InSync(ended=1, is_expired=True))
     yield State("up to date, with advice", Kstatus.CURRENT, InSync(), advice=True)
     for reason in WAITING:
         yield State(f"waiting: {reason}", Kstatus.IN_PROGRESS, Waiting(reason, MESSAGE))

@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import Annotated, Final
 
 from .duration import Duration, at_least
-from .schema import ApiModel, Rule, Timestamp
+from .schema import ApiModel, Deadline, Rule
 
 
 class ExpiryEnforcement(StrEnum):
@@ -34,7 +34,7 @@ TEMPORARY_GRANT_RULES: Final = (
 class TemporaryGrantFields(ApiModel):
     """Base of the entries that declare a grant which may be temporary."""
 
-    expires_at: Timestamp | None = None
+    expires_at: Deadline | None = None
     """Time at which the operator removes the grant, in RFC 3339, such as `2030-01-31T18:00:00Z`. If unset,
     and duration is unset, the grant is permanent."""
     duration: Annotated[Duration, at_least("1s")] | None = None

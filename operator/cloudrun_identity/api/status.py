@@ -1,6 +1,5 @@
 """Types and base classes of statuses: conditions, drift, issues and grants."""
 
-import operator
 from collections import Counter
 from collections.abc import Iterable
 from enum import StrEnum
@@ -130,8 +129,8 @@ class GrantCounts(ApiModel):
     """Number of grants that the guardrails or Google Cloud refused."""
     releasing: int = Field(default=0, ge=0)
     """Number of grants that are being removed."""
-    expired: Annotated[int, Field(ge=0, exclude_if=operator.not_)] = 0
-    """Number of grants whose time is over."""
+    expired: int | None = Field(default=None, ge=0)
+    """Number of grants whose time is over; unset if there is none."""
 
     @classmethod
     def of(cls, states: Iterable[GrantState]) -> Self:
@@ -142,7 +141,7 @@ class GrantCounts(ApiModel):
             pending=counted[GrantState.PENDING],
             rejected=counted[GrantState.REJECTED],
             releasing=counted[GrantState.RELEASING],
-            expired=counted[GrantState.EXPIRED],
+            expired=counted[GrantState.EXPIRED] or None,
         )
 
 
