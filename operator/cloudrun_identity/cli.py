@@ -9,6 +9,7 @@ import click
 
 from cloudrun_identity import __version__
 from cloudrun_identity.commands.check import check
+from cloudrun_identity.commands.convert import convert
 from cloudrun_identity.commands.crds import crds
 from cloudrun_identity.commands.export import export
 from cloudrun_identity.commands.ledgers import ledgers
@@ -17,6 +18,7 @@ from cloudrun_identity.commands.plan import plan
 from cloudrun_identity.commands.recover import recover
 from cloudrun_identity.commands.role import role
 from cloudrun_identity.commands.run import run
+from cloudrun_identity.commands.status import status
 from cloudrun_identity.commands.tree import tree
 
 ENVIRONMENT = "CLOUDRUN_IDENTITY"
@@ -110,7 +112,7 @@ def cli() -> None:
     """Manage Cloud Run identities from Kubernetes."""
 
 
-for command in (check, crds, export, ledgers, permissions, plan, recover, role, run, tree):
+for command in (check, convert, crds, export, ledgers, permissions, plan, recover, role, run, status, tree):
     cli.add_command(command)
 
 

@@ -21,7 +21,7 @@ class Attempts:
         self._tenants = tenants
         self._table = table
         self._cloud = tenants.cloud()
-        self._calls = tenants.scene.cloud.calls()
+        self._calls = tenants.calls_for()
         self._objects = {
             title: tenants.apply(attempt.kind, attempt.spec, f"attempt-{number}")
             for number, (title, attempt) in enumerate(table.items())
@@ -43,16 +43,15 @@ class Attempts:
         for name in self._objects.values():
             tenants.scene.delete(name, namespace=tenants.mallory)
         tenants.scene.wait_until_deleted(*self._objects.values(), namespace=tenants.mallory)
-        called = tenants.called(self._calls)
         assert tenants.cloud() == self._cloud
         for title in self._objects:
             self._check_calls(title)
         may_call = {rpc for attempt in self._table.values() for rpc in attempt.may_call}
-        surplus = set(called) - may_call
+        surplus = set(tenants.calls_for() - self._calls) - may_call
         assert not surplus, f"Google was asked {surplus}"
 
     def _check_calls(self, title: str) -> None:
-        surplus = self._tenants.asked_for(self._objects[title]) - set(self._table[title].may_call)
+        surplus = set(self._tenants.calls_for(self._objects[title])) - set(self._table[title].may_call)
         assert not surplus, f"Google was asked {surplus} for: {title}"
 
 

@@ -264,10 +264,10 @@ def test_idle_role_reads_no_policies(role: Role) -> None:
     role.define()
     role.ready()
     abandon_binding(role)
-    calls = role.scene.cloud.calls()
+    calls = role.tenants.calls_for()
     role.scene.patch(role.name, "spec: {title: Renamed}", namespace=role.tenants.mallory)
     role.ready()
-    asked = role.tenants.called(calls)
+    asked = role.tenants.calls_for() - calls
     assert asked["IAM/UpdateRole"] == 1
     assert asked["Projects/GetIamPolicy"] == 0
 

@@ -12,6 +12,7 @@ import yaml
 
 from tests.e2e.cloud import LOCATION
 from tests.e2e.cluster import Object
+from tests.e2e.commands import run_cli
 from tests.e2e.eventually import eventually
 from tests.e2e.scene import Scene
 from tests.time_budget import HUNG_AFTER
@@ -149,6 +150,64 @@ def test_applying_an_exported_project_writes_nothing_to_google(grown: Scene, tmp
     assert len(left_out) == 4, exported.stderr
     assert scene.ledger(f"//cloudresourcemanager.googleapis.com/{scene.project}")["bindings"]
     assert scene.status("CloudRunIdentity/nightly")["origin"] == "Adopted"
+
+
+CONNECTOR = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, annotations: {cnrm.cloud.google.com/project-id: $scene}}
+---
+apiVersion: iam.cnrm.cloud.google.com/v1beta1
+kind: IAMServiceAccount
+metadata: {name: checkout, namespace: shop}
+spec: {displayName: Checkout}
+---
+apiVersion: iam.cnrm.cloud.google.com/v1beta1
+kind: IAMPolicyMember
+metadata: {name: checkout-sql, namespace: shop}
+spec:
+  role: roles/cloudsql.client
+  memberFrom: {serviceAccountRef: {name: checkout}}
+  resourceRef: {kind: Project}
+---
+apiVersion: iam.cnrm.cloud.google.com/v1beta1
+kind: IAMPartialPolicy
+metadata: {name: checkout-users, namespace: shop}
+spec:
+  resourceRef: {kind: IAMServiceAccount, name: checkout}
+  bindings: [{role: roles/iam.serviceAccountUser, members: [{member: "group:deployers@example.com"}]}]
+---
+apiVersion: run.cnrm.cloud.google.com/v1beta1
+kind: RunService
+metadata: {name: checkout, namespace: shop}
+spec: {location: europe-west1, template: {serviceAccountRef: {name: checkout}}}
+"""
+
+
+@pytest.mark.slow
+def test_applying_converted_manifests_writes_nothing_to_google(grown: Scene, tmp_path: Path) -> None:
+    """Config Connector made part of the project. The rest stays unmanaged."""
+    scene, manifests = grown, tmp_path / "connector.yaml"
+    manifests.write_text(Template(CONNECTOR).substitute(scene=scene.name))
+    policies = [scene.cloud.raw_policy(resource) for resource in (scene.project, scene.account("checkout"))]
+
+    directory = tmp_path / "converted"
+    run_cli("convert", "-f", str(manifests), "-o", str(directory), "--namespace", scene.name)
+    planned = command(scene, "plan", "--filename", str(directory))
+    assert (planned.stdout.splitlines()[1:], planned.returncode) == (["Nothing would change."], 0), (
+        planned.stderr
+    )
+    before = scene.cloud.calls()
+    objects = applied(scene, directory)
+    eventually(lambda: unready(scene, objects), lambda left: not left)
+
+    calls = scene.cloud.calls() - before
+    assert not [rpc for rpc in calls if not rpc.rpartition("/")[2].startswith(READING)]
+    assert scene.status("CloudRunIdentity/checkout")["origin"] == "Adopted"
+    assert policies == [
+        scene.cloud.raw_policy(resource) for resource in (scene.project, scene.account("checkout"))
+    ]
+    assert "cnrm.cloud.google.com/deletion-policy=abandon" in (directory / "handover.md").read_text()
 
 
 CHANGED = """

@@ -131,6 +131,8 @@ spec: {roles: [{role: roles/cloudsql.client}]}
         └── roles/cloudsql.client on Project {scene.name}
 """
     )
+    counts = json.loads(run_command(scene, "status", "-o", "json"))["counts"]
+    assert counts == {"NeedsAttention": 0, "Observed": 0, "Waiting": 0, "Suspended": 0, "Ready": 2}
     tree = json.loads(run_tree(scene, "-o", "json"))
     checkout, runner = tree["identities"]
     assert checkout["runs"] == ["Job europe-west1/settlement"]
@@ -140,7 +142,12 @@ spec: {roles: [{role: roles/cloudsql.client}]}
 
 def run_tree(scene: Scene, *options: str) -> str:
     """Return the output of `cloudrun-identity tree` for the scene's namespace."""
-    command = [sys.executable, "-m", "cloudrun_identity", "tree", "-n", scene.name, *options]
+    return run_command(scene, "tree", *options)
+
+
+def run_command(scene: Scene, name: str, *options: str) -> str:
+    """Return the output of a command that reads the scene's namespace."""
+    command = [sys.executable, "-m", "cloudrun_identity", name, "-n", scene.name, *options]
     kubeconfig = f"--kubeconfig={scene.stage.kube_api.kubeconfig}"
     return subprocess.run(
         [*command, kubeconfig], check=True, capture_output=True, text=True, timeout=HUNG_AFTER

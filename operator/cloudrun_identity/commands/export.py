@@ -1,13 +1,12 @@
 """`cloudrun-identity export`: print manifests for the resources of a Google Cloud project."""
 
 import asyncio
-import re
-from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
 from .google import google_clients, google_options, one_line_errors
+from .output_files import check_namespace, write_files
 
 
 @click.command()
@@ -72,11 +71,7 @@ def export(
     from cloudrun_identity.iam.grants import Target, parse_target
 
     namespace = namespace or object_name(project)
-    if not _NAMESPACE.fullmatch(namespace):
-        raise click.BadParameter(
-            f"{namespace!r} is not a namespace name: use at most 63 of a-z, 0-9 and -",
-            param_hint="--namespace",
-        )
+    check_namespace(namespace)
 
     try:
         named = {parse_target(text, project) for text in targets}
@@ -98,20 +93,4 @@ def export(
     if output is None:
         click.echo(result.text, nl=False)
     else:
-        _write(output, result.files)
-
-
-def _write(directory: Path, files: Mapping[str, str]) -> None:
-    """Write all files, or none if one of them exists."""
-    existing = [name for name in files if (directory / name).exists()]
-    if existing:
-        raise click.ClickException(f"{directory / existing[0]} already exists; choose another directory")
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        for name, text in files.items():
-            (directory / name).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise click.ClickException(f"{error.filename}: {error.strerror}") from None
-
-
-_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+        write_files(output, result.files)

@@ -10,6 +10,7 @@ from cloudrun_identity.api import (
     MAX_ENTRIES,
     MAX_PATTERNS,
     TARGET_KINDS,
+    KeyAdmission,
     ManagedProject,
     NamedBy,
     TargetKind,
@@ -98,6 +99,7 @@ class Admission:
             **({"adoptableAccounts": accounts} if accounts else {}),
             **({"adoptableRoles": adoptable} if adoptable else {}),
             **({"customRoles": roles} if permissions else {}),
+            **({"keys": KeyAdmission.ALLOWED.value} if self._selection.keys else {}),
         }
 
     def refusals(self) -> Mapping[Grant, str]:

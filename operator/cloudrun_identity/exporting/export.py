@@ -22,6 +22,7 @@ from .manifests import (
     attachment_manifest,
     binding_manifest,
     identity_manifest,
+    key_manifest,
     project_manifest,
     role_manifest,
 )
@@ -42,6 +43,8 @@ class Export:
 
     files: Mapping[str, str]
     left_out: tuple[LeftOut, ...]
+    objects: tuple[tuple[str, str], ...] = ()
+    """Kinds and names of the objects in the files."""
 
     @property
     def text(self) -> str:
@@ -64,10 +67,12 @@ def export(survey: Survey, namespace: str, without: frozenset[str] = frozenset()
         "identities.yaml": writer.identities(),
         "bindings.yaml": writer.bindings(),
         "attachments.yaml": writer.attachments(),
+        "keys.yaml": writer.keys(),
     }
     return Export(
         {name: "---\n".join(map(_document, entries)) for name, entries in files.items() if entries},
         tuple(left_out),
+        tuple((obj["kind"], obj["metadata"]["name"]) for entries in files.values() for _, obj in entries),
     )
 
 
@@ -148,6 +153,16 @@ class _Writer:
             for name in [names[state.workload]]
         ]
 
+    def keys(self) -> list[_Entry]:
+        names = distinct({key: (key.name,) for key in self._selection.keys})
+        return [
+            (
+                f"A new key of {key.account}, in another Secret. The former key works until it is deleted.",
+                key_manifest(names[key], self._namespace, self._project, key, self._declared),
+            )
+            for key in self._selection.keys
+        ]
+
     def _identity(self, account: ServiceAccount) -> _Entry:
         key = lower_email(account.email)
         running = [
@@ -209,7 +224,14 @@ def _parts(grants: list[Grant]) -> Iterator[tuple[str, list[Grant]]]:
 def _document(entry: _Entry) -> str:
     text, manifest = entry
     comment = "".join(f"# {line}\n" for line in text.splitlines())
-    return comment + yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True, width=100)
+    return comment + yaml.dump(manifest, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes equal lists twice instead of as an anchor and an alias, which are hard to edit."""
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - the signature of PyYAML
+        return True
 
 
 _ROLE_OF = {

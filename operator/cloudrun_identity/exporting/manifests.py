@@ -11,6 +11,8 @@ from cloudrun_identity.gcp.workloads import WorkloadState
 from cloudrun_identity.iam.grants import Grant, IAMCondition, Target
 from cloudrun_identity.iam.principals import email, lower_email
 
+from .survey import DeclaredKey
+
 Manifest = dict[str, Any]
 
 Declared = Mapping[str, str]
@@ -111,6 +113,17 @@ def attachment_manifest(
             },
             "identityRef": {"name": declared[lower_email(state.service_account)]},
         },
+    )
+
+
+def key_manifest(name: str, namespace: str, project: str, key: DeclaredKey, declared: Declared) -> Manifest:
+    """Return an IdentityKey that creates a key, and a Secret of a name that no other tool uses."""
+    return _manifest(
+        "IdentityKey",
+        name,
+        namespace,
+        project,
+        {"identityRef": {"name": declared[lower_email(key.account)]}, "secretName": f"{name}-rotated"},
     )
 
 

@@ -21,7 +21,7 @@ from cloudrun_identity.iam.principals import (
 )
 
 from .manifests import binding_manifest, role_manifest
-from .survey import Survey
+from .survey import DeclaredKey, Survey
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,8 @@ class Selection:
     """Workloads to declare an IdentityAttachment for."""
     grants: tuple[Grant, ...] = ()
     """Grants to declare. The guardrails may still refuse some."""
+    keys: tuple[DeclaredKey, ...] = ()
+    """Keys to declare an IdentityKey for."""
     left_out: tuple[LeftOut, ...] = ()
     """Resources that are not declared."""
 
@@ -62,8 +64,10 @@ def select(survey: Survey, without: frozenset[str] = frozenset()) -> Selection:
     accounts = selector.accounts(survey)
     roles = selector.roles(survey)
     attached = selector.attached(survey, accounts)
-    grants = selector.grants(survey, {lower_email(account.email) for account in accounts})
-    return Selection(accounts, roles, attached, grants, tuple(selector.left_out))
+    declared = {lower_email(account.email) for account in accounts}
+    grants = selector.grants(survey, declared)
+    keys = selector.keys(survey, declared)
+    return Selection(accounts, roles, attached, grants, keys, tuple(selector.left_out))
 
 
 @dataclass(slots=True)
@@ -121,6 +125,16 @@ class _Selector:
                 self.left_out.append(LeftOut(str(grant), why))
             else:
                 fit.append(grant)
+        return tuple(fit)
+
+    def keys(self, survey: Survey, declared: set[str]) -> tuple[DeclaredKey, ...]:
+        """Return the keys of declared accounts."""
+        fit: list[DeclaredKey] = []
+        for key in survey.keys:
+            if lower_email(key.account) in declared:
+                fit.append(key)
+            else:
+                self.left_out.append(LeftOut(f"IdentityKey {key.name}", "the account is left out"))
         return tuple(fit)
 
     def _account(self, account: ServiceAccount) -> str:

@@ -24,6 +24,16 @@ CONCURRENT_READS = 16
 
 
 @dataclass(frozen=True, slots=True)
+class DeclaredKey:
+    """A key that another tool delivers, and that an IdentityKey replaces."""
+
+    name: str
+    """Name of the IdentityKey."""
+    account: str
+    """E-mail of the account."""
+
+
+@dataclass(frozen=True, slots=True)
 class Survey:
     """The resources of a project, sorted."""
 
@@ -39,6 +49,8 @@ class Survey:
     """All workloads in the locations."""
     grants: tuple[Grant, ...] = ()
     """The grants in all policies that were read."""
+    keys: tuple[DeclaredKey, ...] = ()
+    """The keys to declare. Google Cloud does not know who uses a key, so a read of a project has none."""
     permissions: Mapping[str, frozenset[str] | None] = field(default_factory=dict)
     """Permissions by granted role: None if they cannot be read, no entry if the role does not exist."""
 
@@ -80,7 +92,7 @@ async def survey(
         tuple(sorted(roles, key=lambda role: role.name)),
         tuple(sorted(workloads, key=lambda state: state.workload)),
         grants,
-        await _expanded(Roles(clients), {grant.role for grant in grants}, project_id),
+        permissions=await _expanded(Roles(clients), {grant.role for grant in grants}, project_id),
     )
 
 

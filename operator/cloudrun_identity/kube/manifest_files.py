@@ -64,6 +64,18 @@ def read_manifests(paths: Iterable[Path], namespace: str) -> Manifests:
     return found
 
 
+def read_documents(paths: Iterable[Path]) -> tuple[list[Any], list[str]]:
+    """Return all documents of files and directories, whatever they declare, and one line per problem."""
+    documents: list[Any] = []
+    problems: list[str] = []
+    for path in _files(paths):
+        try:
+            documents += _items(document for _, document in _documents(_text(path)))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            problems.append(f"{path}{_describe(error)}")
+    return documents, problems
+
+
 class _DuplicateKey(yaml.MarkedYAMLError):
     """A mapping sets a key twice, which YAML forbids."""
 
