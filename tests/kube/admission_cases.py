@@ -92,6 +92,9 @@ other-targets:
     members: ["*"]
     namespaces: ["*"]
   - {roles: ["*"], targetKinds: [Folder], names: ["42"], members: ["*"], namespaces: [payments, mallory]}
+temporary:
+  grants:
+  - {roles: [roles/browser], targetKinds: [Project], members: ["*"], namespaces: ["*"], maxDuration: 1h30m}
 own-grants: {grants: [{roles: [roles/browser], members: ["*"], targetKinds: [Project]}]}
 no-default-grants: {defaultGrants: false}
 """
@@ -137,6 +140,16 @@ _OBJECTS = """
 - {kind: IAMBinding, spec: {role: roles/owner, target: {kind: Project}}}
 - {kind: IAMBinding, spec: {role: roles/cloudsql.client, target: {kind: Project}}}
 - {kind: IAMBinding, spec: {role: roles/browser, target: {kind: Project}}}
+- kind: IAMBinding
+  spec:
+    role: roles/browser
+    target: {kind: Project}
+    members: [{principal: "group:ops@example.com", duration: 90m}]
+- kind: IAMBinding
+  spec:
+    role: roles/browser
+    target: {kind: Project}
+    members: [{principal: "group:ops@example.com", duration: 91m}]
 - kind: IAMBinding
   spec:
     role: roles/cloudsql.client
@@ -235,6 +248,7 @@ def _request(project: ManagedProject, binding: IAMBinding) -> GrantRequest:
         spec.target.name or "",
         spec.target.parent,
     )
+    [member] = spec.members
     return GrantRequest(
         namespace=binding.metadata.namespace,
         target=target,
@@ -244,6 +258,7 @@ def _request(project: ManagedProject, binding: IAMBinding) -> GrantRequest:
         condition=IAMCondition(condition.title, expression=condition.expression) if condition else None,
         exclusive=spec.authority == "Exclusive",
         claim=spec.existing_grants == "Claim",
+        lasts=member.duration.timedelta if member.duration else None,
     )
 
 

@@ -1,6 +1,7 @@
 """Records of temporary grants in a ledger, by the object and the grant that it declares."""
 
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from typing import TypeAlias
 
 from cloudrun_identity.api import LedgerTemporaryGrant
@@ -55,6 +56,14 @@ def recorded_term(record: LedgerTemporaryGrant | None, owner: str) -> Term | Non
     if record is None or record.owner != owner:
         return None
     return Term(record.start_time, record.expires_at, record.granted)
+
+
+def by_granted(records: TemporaryGrants) -> Mapping[OwnerAndGrant, tuple[Grant, timedelta]]:
+    """Return the declared grant and the length of each record, by its owner and the grant in the policy."""
+    return {
+        (owner_key, recorded_grant(base, record)): (base, record.expires_at - record.start_time)
+        for (owner_key, base), record in records.items()
+    }
 
 
 def recorded_grant(base: Grant, record: LedgerTemporaryGrant) -> Grant:

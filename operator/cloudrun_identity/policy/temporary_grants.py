@@ -97,7 +97,7 @@ class _Review:
         if not each.writable:
             return each
         owner_key, over = each.owner.owner_key, set[DesiredGrant]()
-        for desired in sorted(each.on(self._ledger.target), key=lambda each: str(each.grant)):
+        for desired in each.on(self._ledger.target):
             if desired.temporary is None:
                 self._end_records_of(owner_key, desired.grant)
                 continue
