@@ -12,7 +12,16 @@ pytestmark = pytest.mark.slow
 
 HOUR = timedelta(hours=1)
 ANN, OPS = "user:ann@example.com", "group:ops@example.com"
+USER = "roles/iam.serviceAccountUser"
 VIEWER, WRITER, CLIENT = "roles/viewer", "roles/logging.logWriter", "roles/cloudsql.client"
+
+IDENTITY = """
+kind: CloudRunIdentity
+metadata: {name: checkout}
+spec:
+  roles: [{role: roles/logging.logWriter, duration: 2h}]
+  users: [{principal: "group:deployers@example.com", duration: 2h, expiryEnforcedBy: OperatorAndGoogle}]
+"""
 
 PROJECT = """
 kind: ManagedProject
@@ -108,7 +117,11 @@ def test_grant_that_is_over_before_it_is_made_is_expired_and_reported(scene: Sce
 
 def test_end_that_passes_while_no_operator_runs_takes_effect_at_its_start(scene: Scene) -> None:
     scene.apply(binding("ann", CLIENT, f'principal: "{ANN}", duration: 2h'))
-    scene.ready("IAMBinding/ann")
+    scene.apply(IDENTITY)
+    scene.ready("IAMBinding/ann", "CloudRunIdentity/checkout")
+    account = scene.account("checkout")
+    [role] = scene.cloud.policy(account)
+    assert (set(scene.policy()), role.partition(" if until ")[0]) == ({CLIENT, WRITER}, USER)
     assert scene.condition("IAMBinding/ann", "Expiring")["status"] == "False"
     scene.stage.operator.kill()
     scene.stage.set_grant_clock(3 * HOUR)
@@ -116,7 +129,11 @@ def test_end_that_passes_while_no_operator_runs_takes_effect_at_its_start(scene:
     scene.stage.ensure_operator()
 
     becomes(scene.policy, {})
+    becomes(lambda: scene.cloud.policy(account), {})
     eventually(lambda: is_expired(scene, "IAMBinding/ann"), bool)
+    ready = scene.condition("CloudRunIdentity/checkout", "Ready")
+    assert ready is not None
+    assert ready["reason"] == "UpToDate", "the account is still there"
 
 
 def test_conditions_of_google_follow_the_declared_end(scene: Scene) -> None:

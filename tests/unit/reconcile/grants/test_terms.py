@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
-from cloudrun_identity.api import Reason
-from cloudrun_identity.iam.expiry import Expiry, Term
+from cloudrun_identity.api import GrantState, Reason
+from cloudrun_identity.iam.expiry import Expiry, Term, as_granted
 from cloudrun_identity.iam.grants import Grant, IAMCondition, Target
+from cloudrun_identity.ledger.model import entry_of
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.ledger.temporary_grants import record_of
 from cloudrun_identity.policy.desired_grants import DesiredGrant, Temporary
+from cloudrun_identity.reconcile.grants.claims import claimed_grants
 from cloudrun_identity.reconcile.grants.members import GrantMember
 from cloudrun_identity.reconcile.grants.resolver import GrantResolver, RequestedGrant, ResolvedGrants
 from cloudrun_identity.reconcile.outcomes import Refused
@@ -145,3 +147,16 @@ async def test_condition_that_is_too_long_with_its_end_is_refused() -> None:
     assert isinstance(failure.outcome, Refused)
     assert failure.outcome.reason is Reason.INVALID_SPEC
     assert "expiryEnforcedBy" in failure.outcome.message
+
+
+@pytest.mark.parametrize("by_google", [False, True])
+def test_longest_duration_does_not_prevent_the_claim_of_a_grant(by_google: bool) -> None:
+    delegated = project(guardrails={"grants": [entry(maxDuration="1h", claim=True, conditions=["true"])]})
+    declared = replace(GRANT, condition=IAMCondition("always", expression="true"))
+    end = NOON + HOUR
+    granted = as_granted(declared, end, by_google=by_google)
+    entries = {granted: entry_of(granted, [str(WEB)], GrantState.GRANTED, present_before=True)}
+    cluster = FakeClusterState(delegated, entries=entries)
+    record = record_of(declared, str(WEB), Term(NOON, end, is_granted=True), by_google=by_google)
+    cluster.temporary = {(WEB.owner_key, declared): record}
+    assert claimed_grants(WEB, [HOME], cluster) == {granted}
