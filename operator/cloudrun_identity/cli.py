@@ -13,6 +13,7 @@ from cloudrun_identity.commands.convert import convert
 from cloudrun_identity.commands.crds import crds
 from cloudrun_identity.commands.export import export
 from cloudrun_identity.commands.ledgers import ledgers
+from cloudrun_identity.commands.lint import lint
 from cloudrun_identity.commands.permissions import permissions
 from cloudrun_identity.commands.plan import plan
 from cloudrun_identity.commands.recover import recover
@@ -112,7 +113,21 @@ def cli() -> None:
     """Manage Cloud Run identities from Kubernetes."""
 
 
-for command in (check, convert, crds, export, ledgers, permissions, plan, recover, role, run, status, tree):
+for command in (
+    check,
+    convert,
+    crds,
+    export,
+    ledgers,
+    lint,
+    permissions,
+    plan,
+    recover,
+    role,
+    run,
+    status,
+    tree,
+):
     cli.add_command(command)
 
 

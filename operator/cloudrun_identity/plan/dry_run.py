@@ -63,7 +63,7 @@ async def dry_run(
     The objects are of the operator's kinds, or namespaces. `google` must refuse to write. The namespace of an
     object need not be among the objects.
     """
-    async with dry_run_session(google, await _in_memory(objects), _NAMESPACE) as run:
+    async with dry_run_session(google, await in_memory(objects), _NAMESPACE) as run:
         await run.reconcile_all(progress)
         return DryRun(run.steps(), tuple(run.blockers()), tuple(run.notices()))
 
@@ -278,7 +278,8 @@ def _is_assumed(ledger: Ledger) -> bool:
     return ledger.account is not None and ledger.account.unique_id == ASSUMED_UNIQUE_ID
 
 
-async def _in_memory(objects: Iterable[Object]) -> InMemoryClient:
+async def in_memory(objects: Iterable[Object]) -> InMemoryClient:
+    """Return the objects in memory, with a namespace for each namespaced one."""
     client = InMemoryClient()
     namespaces: dict[str, Object] = {}
     for obj in objects:
