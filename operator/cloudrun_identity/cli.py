@@ -20,6 +20,7 @@ from cloudrun_identity.commands.recover import recover
 from cloudrun_identity.commands.role import role
 from cloudrun_identity.commands.run import run
 from cloudrun_identity.commands.status import status
+from cloudrun_identity.commands.suggest import suggest
 from cloudrun_identity.commands.tree import tree
 
 ENVIRONMENT = "CLOUDRUN_IDENTITY"
@@ -126,6 +127,7 @@ for command in (
     role,
     run,
     status,
+    suggest,
     tree,
 ):
     cli.add_command(command)

@@ -423,7 +423,7 @@ REFUSED_AT_ONCE = {
     "more members than a binding has": (
         "IAMBinding",
         "{target: {kind: Project}, role: roles/viewer, members: ["
-        + ", ".join(f"{{principal: 'user:u{number}@example.com'}}" for number in range(251))
+        + ", ".join(f"{{principal: 'user:u{number}@example.com'}}" for number in range(1501))
         + "]}",
         "spec.members",
     ),

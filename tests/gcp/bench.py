@@ -65,6 +65,7 @@ class Bench:
     now: datetime = NOON
     """Time at which temporary grants are over."""
     ledgers: FakeLedgers = field(default_factory=FakeLedgers)
+    drifted: list[Grant] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         unique_ids = UniqueIDs(self.clients, ServiceAccounts(self.clients))
@@ -89,7 +90,9 @@ class Bench:
             for desired_grant in desired_grants
         )
         self._syncers.declare(DesiredGrants(WEB, wanted))
-        statuses, outcomes = grant_statuses(ResolvedGrants(), await self._syncers.sync(WEB))
+        synced = await self._syncers.sync(WEB)
+        self.drifted += synced.drifted
+        statuses, outcomes = grant_statuses(ResolvedGrants(), synced)
         return Findings({status.member: status.state for status in statuses}, outcomes)
 
     def ledger(self, target: Target) -> Ledger:

@@ -58,6 +58,8 @@ special-characters:
   naming: {accountIDPattern: 'a.c[d]\\E*', roleIDPattern: 'pay.runner\\E*'}
   workloads: [{namespaces: ["p.yments", "(mallory)"], names: ["check.ut"]}]
   customRoles: {permissions: ["run.jobs.*", '\\Q*'], namespaces: ["*"]}
+roles-with-domains:
+  customRoles: {permissions: ["iam.workload*.get", "iam.googleapis.com/oauthClients.*"], namespaces: ["*"]}
 roles: {customRoles: {permissions: ["run.*.get", "run.jobs.run"], namespaces: [payments]}}
 role-ids: {naming: {roleIDPattern: "pay*.runner"}, customRoles: {permissions: ["run.*"], namespaces: ["*"]}}
 roles-without-namespaces: {customRoles: {permissions: ["*"], allowEscalation: true}}
@@ -131,6 +133,10 @@ _OBJECTS = """
 - {kind: CustomRole, spec: {roleID: runner, permissions: [run.jobs.get, run.jobs.run]}}
 - {kind: CustomRole, spec: {roleID: runner, permissions: [run.services.get]}}
 - {kind: CustomRole, spec: {roleID: runner, permissions: [run.services.get, run.services.list]}}
+- {kind: CustomRole, spec: {roleID: runner, permissions: [iam.workloadIdentityPools.get]}}
+- {kind: CustomRole, spec: {roleID: runner, permissions: [iam.googleapis.com/workloadIdentityPools.get]}}
+- {kind: CustomRole, spec: {roleID: runner, permissions: [iam.googleapis.com/oauthClients.get]}}
+- {kind: CustomRole, spec: {roleID: runner, permissions: [iam.oauthClients.get]}}
 - {kind: CustomRole, spec: {roleID: pay_run.runner, permissions: [run.jobs.get]}}
 - {kind: CustomRole, spec: {roleID: payXrunner, permissions: [run.jobs.get]}}
 - {kind: IAMBinding, spec: {role: roles/logging.logWriter, target: {kind: Project}}}

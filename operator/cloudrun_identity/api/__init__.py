@@ -22,7 +22,15 @@ from .cloud_run_identity import (
     WhenDisabled,
     WhenReplaced,
 )
-from .custom_role import CustomRole, CustomRoleSpec, CustomRoleStatus, RoleDeletionPolicy, RoleStage
+from .custom_role import (
+    MAX_PERMISSIONS,
+    MAX_ROLE_BYTES,
+    CustomRole,
+    CustomRoleSpec,
+    CustomRoleStatus,
+    RoleDeletionPolicy,
+    RoleStage,
+)
 from .duration import Duration, go_duration, parse_duration
 from .expiry import ExpiryEnforcement, TemporaryGrantFields
 from .group import (
@@ -151,6 +159,7 @@ from .status import (
     ReconciledStatus,
 )
 from .target_descriptor import (
+    MULTI_REGION,
     NamedBy,
     TargetKind,
     TargetKindDescriptor,
@@ -185,10 +194,13 @@ __all__ = [
     "MAX_GROUPS",
     "MAX_MEMBERS",
     "MAX_PATTERNS",
+    "MAX_PERMISSIONS",
     "MAX_PRINCIPALS",
     "MAX_ROLES",
+    "MAX_ROLE_BYTES",
     "MAX_SPEC_BYTES",
     "MAX_UNIQUE_IDS",
+    "MULTI_REGION",
     "NEARLY",
     "RECONCILE_REQUESTED_AT",
     "RELEASE_ORPHANS",

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from .ledger_records import MAX_PRINCIPALS
 from .references import (
     CONDITIONS_WHERE_ACCEPTED,
     MEMBER_EXPIRY_BY_GOOGLE_WHERE_ACCEPTED,
@@ -75,8 +76,10 @@ class IAMBindingSpec(ProjectScopedSpec):
     """Full name of the role, such as roles/run.invoker."""
     custom_role_ref: CustomRoleRef | None = None
     """CustomRole in the same namespace."""
-    members: Annotated[tuple[Member, ...], Field(min_length=1, max_length=250)]
-    """Members that are granted the role."""
+    members: Annotated[tuple[Member, ...], Field(min_length=1, max_length=MAX_PRINCIPALS)]
+    """Members that are granted the role. Google Cloud accepts as many principals in one IAM policy. The spec
+    should not exceed 200 KiB, because client-side apply keeps a copy in an annotation; use a group, or
+    server-side apply, for more."""
     condition: BindingCondition | None = None
     """IAM condition of the grants. If unset, the grants are unconditional."""
     authority: Authority = Authority.ADDITIVE

@@ -163,6 +163,11 @@ class LedgerAccount(ApiModel):
         return bool(self.unique_id) and self.intent is None and self.lost is None
 
     @property
+    def is_appearing(self) -> bool:
+        """True from the create or undelete of the account until Google Cloud knows it everywhere."""
+        return self.intent is not None and self.lost is None
+
+    @property
     def is_left(self) -> bool:
         """True if no object manages the account any more."""
         return self.abandoned is not None or bool(self.left_by)

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Final
 
 from pydantic import Field, model_validator
 
+from .custom_role import MAX_PERMISSIONS
 from .duration import Duration, at_least
 from .references import WorkloadKind, cel_list, listed
 from .schema import SET, ApiModel, Rule, cel_string, matches
@@ -181,8 +182,9 @@ class RoleAdmission(ApiModel):
 class CustomRoleAdmission(ApiModel):
     """CustomRoleAdmission admits the custom roles that namespaces may define."""
 
-    permissions: Annotated[tuple[Glob, ...], Field(max_length=MAX_ENTRIES), SET] = ()
-    """Patterns of permissions that a custom role may contain. If unset, no custom role is admitted."""
+    permissions: Annotated[tuple[Glob, ...], Field(max_length=MAX_PERMISSIONS), SET] = ()
+    """Patterns of permissions that a custom role may contain. A permission with the domain of a Google
+    service also matches without the domain. If unset, no custom role is admitted."""
     allow_escalation: bool = False
     """Permits a custom role to contain permissions that let its holder gain further permissions."""
     namespaces: EntryNamespaces | None = None

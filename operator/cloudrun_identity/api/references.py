@@ -13,8 +13,8 @@ from .expiry import (
     enforced_by_google,
 )
 from .predefined_roles import LEGACY_BASIC_ROLES
-from .schema import ApiModel, Rule, cel_string, exactly_one_of, matches
-from .target_descriptor import NamedBy, NameForm, ParentField, TargetKind
+from .schema import ApiModel, Rule, cel_string, exactly_one_of, matches, matches_by_prefix
+from .target_descriptor import MULTI_REGION, NamedBy, NameForm, ParentField, TargetKind
 from .target_kinds import TARGET_KINDS, WORKLOAD_FORM, kinds_where
 
 ObjectName = Annotated[str, Field(min_length=1, max_length=253)]
@@ -29,15 +29,25 @@ ServiceAccountEmail = Annotated[
     ),
 ]
 
+# E-mails are printable ASCII, and their domains have no empty label: what looks like one account must not be
+# written in two ways.
+_EMAIL: Final = r"[!-9;-?A-~]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+"
+_POOL_MEMBER: Final = r"[a-z0-9:.-]+\.svc\.id\.goog\[[a-z0-9-]+/[a-z0-9.-]+\]"
+_PRINCIPAL_FORMS: Final = {
+    "user:": f"^user:{_EMAIL}$",
+    "group:": f"^group:{_EMAIL}$",
+    "serviceAccount:": f"^serviceAccount:({_EMAIL}|{_POOL_MEMBER})$",
+    "domain:": r"^domain:[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$",
+    "principal": r"^principal(Set)?://[^\s]+$",
+    "": "^(allUsers|allAuthenticatedUsers)$",
+}
+"""Forms of principals by their beginning."""
+
 Principal = Annotated[
     str,
     Field(max_length=512),
-    matches(
-        # E-mails are printable ASCII, and their domains have no empty label: what looks like one account must
-        # not be written in two ways.
-        r"^((user|group|serviceAccount):[!-9;-?A-~]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+"
-        r"|serviceAccount:[a-z0-9:.-]+\.svc\.id\.goog\[[a-z0-9-]+/[a-z0-9.-]+\]"
-        r"|domain:[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+|principal(Set)?://[^\s]+|allUsers|allAuthenticatedUsers)$",
+    matches_by_prefix(
+        _PRINCIPAL_FORMS,
         "must be user:EMAIL, group:EMAIL, serviceAccount:EMAIL, "
         "serviceAccount:PROJECT.svc.id.goog[NAMESPACE/NAME], domain:DOMAIN, "
         "principal://…, principalSet://…, allUsers or allAuthenticatedUsers",
@@ -56,7 +66,10 @@ Role = Annotated[
 Location = Annotated[
     str,
     Field(max_length=63),
-    matches(r"^[a-z]+(-[a-z]+)+[0-9]+$", "must be a Cloud Run location, such as europe-west1"),
+    matches(
+        rf"^([a-z]+(-[a-z]+)+[0-9]+|{MULTI_REGION})$",
+        f"must be a Cloud Run region, such as europe-west1, or {MULTI_REGION} for multi-region services",
+    ),
 ]
 
 TargetLocation = Annotated[
@@ -259,7 +272,7 @@ class WorkloadKind(StrEnum):
     WORKER_POOL = "WorkerPool"
 
 
-_WORKLOADS: Final = frozenset(kind.value for kind in WorkloadKind)
+_WORKLOADS: Final = tuple(kind.value for kind in WorkloadKind)
 
 
 class TargetRef(ApiModel):
@@ -274,6 +287,14 @@ class TargetRef(ApiModel):
             "and neither for others",
         ),
         _set_for("location", _WITH_LOCATION),
+        Rule(
+            f"!(self.kind in {cel_list(_WORKLOADS)}) || !has(self.location)"
+            f" || self.location != '{MULTI_REGION}'",
+            f"must be a region for kinds {listed(_WORKLOADS)}: a multi-region service has an IAM policy in "
+            "each of its regions, so grant the role in each region",
+            field_path=".location",
+            holds=lambda target: target.workload_location != MULTI_REGION,
+        ),
         *(_set_for(field.name, _nested_by(field)) for field in _PARENTS.values()),
         _set_for("name", _BY_NAME),
         *map(_of_parent_form, _PARENTS.values()),
@@ -312,12 +333,21 @@ class WorkloadRef(ApiModel):
     """WorkloadRef identifies a Cloud Run resource that runs as an identity."""
 
     atomic: ClassVar = True
-    rules: ClassVar = _length_rules(MAX_WORKLOAD_NAME)
+    rules: ClassVar = (
+        *_length_rules(MAX_WORKLOAD_NAME),
+        Rule(
+            f"self.kind == '{WorkloadKind.SERVICE}' || self.location != '{MULTI_REGION}'",
+            f"must be a region for kinds {WorkloadKind.JOB} and {WorkloadKind.WORKER_POOL}: only a service "
+            "can be deployed to several regions",
+            field_path=".location",
+            holds=lambda workload: workload.kind is WorkloadKind.SERVICE or workload.location != MULTI_REGION,
+        ),
+    )
 
     kind: WorkloadKind
     """Kind of the workload."""
     location: Location
-    """Location of the workload, such as europe-west1."""
+    """Region of the workload, such as europe-west1, or global for a multi-region service."""
     name: Annotated[
         str, Field(max_length=MAX_WORKLOAD_NAME), matches(WORKLOAD_FORM.pattern, WORKLOAD_FORM.message)
     ]

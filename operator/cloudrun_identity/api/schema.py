@@ -1,7 +1,7 @@
 """Building blocks of the models: wire names, CEL rules, list types, bounds and timestamps."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -65,6 +65,26 @@ def matches(pattern: str, message: str) -> Rule:
         message,
         holds=lambda text: whole.search(text) is not None and "\n" not in text,
     )
+
+
+def matches_by_prefix(patterns: Mapping[str, str], message: str) -> Rule:
+    """Return a rule that requires text to match the pattern of the first prefix that it has.
+
+    The last prefix is empty. The API server estimates the cost of a rule by its longest branch, and that of a
+    pattern by its length, so that long lists of texts with many forms stay within the budget.
+    """
+    compiled = {prefix: re.compile(pattern) for prefix, pattern in patterns.items()}
+    *prefixes, _ = patterns
+    branches = "".join(
+        f"self.startsWith({cel_string(prefix)}) ? self.matches({cel_string(patterns[prefix])}) : "
+        for prefix in prefixes
+    )
+
+    def holds(text: str) -> bool:
+        whole = next(each for prefix, each in compiled.items() if text.startswith(prefix))
+        return whole.search(text) is not None and "\n" not in text
+
+    return Rule(f"{branches}self.matches({cel_string(patterns[''])})", message, holds=holds)
 
 
 def at_most_bytes(count: int) -> Rule:

@@ -189,6 +189,9 @@ class ProjectScopedStatus(ReconciledStatus):
 
     grants: Annotated[tuple[GrantStatus, ...], Clipped(100)] = ()
     """Grants that the object declares. The list has at most 100 of them."""
+    last_granted_time: Timestamp | None = None
+    """Time at which a declared grant was last added to an IAM policy, or first found in one. Google Cloud
+    applies a new grant within seven minutes, and does not report when."""
     grant_counts: GrantCounts | None = None
     """Number of all grants that the object declares, by state."""
     next_expiry_time: Timestamp | None = None

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
+from typing import Final
 
 from .status import Reason
 
@@ -28,6 +29,15 @@ class TargetKind(StrEnum):
     BIGTABLE_INSTANCE = "BigtableInstance"
     FOLDER = "Folder"
     ORGANIZATION = "Organization"
+
+
+MULTI_REGION: Final = "global"
+"""Location of Cloud Run services that are deployed to several regions.
+
+The host of the API serves it, without a region. The service has an IAM policy in each of its regions:
+`gcloud beta run deploy --regions` sets one in each
+(googlecloudsdk/command_lib/run/serverless_operations.py of the Google Cloud CLI 528). See https://cloud.google.com/run/docs/multiple-regions.
+"""
 
 
 class NamedBy(Enum):

@@ -5,11 +5,17 @@ from pathlib import Path
 
 import click
 
+from .formats import examples
 from .options import filename_option, nothing_found
 from .output_files import check_namespace, write_files
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "kubectl get gcp -A -o yaml | cloudrun-identity convert -f - -o converted",
+        "terraform show -json | cloudrun-identity convert -f - -o converted",
+    )
+)
 @filename_option(required=True)
 @click.option(
     "--project", metavar="ID", default="", help="ID of the Google Cloud project of resources that name none."
@@ -31,12 +37,7 @@ def convert(paths: tuple[Path, ...], project: str, namespace: str | None, output
 
     The files are manifests of Config Connector, or the output of `terraform show -json`. The command needs
     neither Google Cloud nor a cluster. Resources that it does not convert are named on stderr.
-
-    \b
-    Examples:
-      kubectl get gcp -A -o yaml | cloudrun-identity convert -f - -o converted
-      terraform show -json | cloudrun-identity convert -f - -o converted
-    """  # noqa: D301 - click's mark of a paragraph that it must not wrap
+    """
     from cloudrun_identity.converting.convert import convert as converted
     from cloudrun_identity.converting.convert import declarations_in
     from cloudrun_identity.kube.manifest_files import read_documents

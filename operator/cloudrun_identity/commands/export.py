@@ -2,14 +2,26 @@
 
 import asyncio
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from .formats import examples
 from .google import google_clients, google_options, one_line_errors
 from .output_files import check_namespace, write_files
 
+if TYPE_CHECKING:
+    from cloudrun_identity.exporting.export import Export
+    from cloudrun_identity.exporting.survey import Survey
+    from cloudrun_identity.gcp.clients import GoogleClients
 
-@click.command()
+
+@click.command(
+    epilog=examples(
+        "cloudrun-identity export --project acme-shop --location europe-west1 -o acme-shop",
+        "cloudrun-identity export --project acme-shop --secret checkout-db --target StorageBucket/exports",
+    )
+)
 @click.option("--project", metavar="ID", required=True, help="ID of the Google Cloud project.")
 @click.option(
     "--location",
@@ -40,6 +52,11 @@ from .output_files import check_namespace, write_files
     multiple=True,
     help="Service account to leave out with its grants, such as the operator's; repeatable.",
 )
+@click.option(
+    "--suggest",
+    is_flag=True,
+    help="Add suggestions.yaml: the grants that the workloads need and do not have, as of `suggest`.",
+)
 @click.option("--namespace", metavar="NS", help="Namespace of the objects. [default: the project ID]")
 @click.option(
     "-o",
@@ -54,6 +71,7 @@ def export(
     secrets: tuple[str, ...],
     targets: tuple[str, ...],
     without: tuple[str, ...],
+    suggest: bool,
     namespace: str | None,
     output: Path | None,
     google_endpoint: str | None,
@@ -82,7 +100,8 @@ def export(
     async def read() -> Export:
         async with google_clients(google_endpoint, google_token_file) as clients:
             found = await survey(clients, project, locations, named)
-            return exported(found, namespace, frozenset({*without, clients.identity} - {""}))
+            result = exported(found, namespace, frozenset({*without, clients.identity} - {""}))
+            return await _with_suggestions(result, found, clients, namespace) if suggest else result
 
     with one_line_errors():
         result = asyncio.run(read())
@@ -94,3 +113,32 @@ def export(
         click.echo(result.text, nl=False)
     else:
         write_files(output, result.files)
+
+
+async def _with_suggestions(
+    result: "Export", found: "Survey", clients: "GoogleClients", namespace: str
+) -> "Export":
+    """Return the export with one more file: what `suggest` proposes for the exported workloads."""
+    import yaml
+
+    from cloudrun_identity.exporting.declared import Declared
+    from cloudrun_identity.exporting.export import Export
+    from cloudrun_identity.exporting.suggestion_manifests import documents, text_of
+    from cloudrun_identity.exporting.suggestions import suggest, without
+    from cloudrun_identity.exporting.workload_sources import (
+        Found,
+        held_grants,
+        permission_checks,
+        read_numbers,
+    )
+
+    declared = Declared(obj for text in result.files.values() for obj in yaml.safe_load_all(text))
+    workloads = Found()
+    for state in found.workloads:
+        workloads.add(state)
+    await read_numbers(clients, workloads)
+    suggestions = suggest(workloads.states, declared, namespace, workloads.numbers)
+    suggestions = without(suggestions, await held_grants(permission_checks(clients), suggestions))
+    text = text_of(suggestions, documents(suggestions, declared))
+    files = {**result.files, "suggestions.yaml": text} if text else result.files
+    return Export(files, result.left_out)

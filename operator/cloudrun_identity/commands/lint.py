@@ -1,7 +1,6 @@
 """`cloudrun-identity lint`: check manifests without a cluster, credentials or a connection."""
 
 import asyncio
-import json
 import sys
 from pathlib import Path
 
@@ -9,18 +8,18 @@ import click
 
 from cloudrun_identity import __version__
 
+from .formats import examples, formatted, output_option
 from .lint_output import as_annotations, as_json, as_sarif, as_text, lines_of
 from .options import NO_COLOR, filename_option, nothing_found, use_colors
 
-EXAMPLES = """\b
-Examples:
-  cloudrun-identity lint -f manifests/
-  kustomize build prod | cloudrun-identity lint -f - --strict
-  cloudrun-identity lint -f manifests/ -f platform/projects.yaml -o github
-"""
 
-
-@click.command(epilog=EXAMPLES)
+@click.command(
+    epilog=examples(
+        "cloudrun-identity lint -f manifests/",
+        "kustomize build prod | cloudrun-identity lint -f - --strict",
+        "cloudrun-identity lint -f manifests/ -f platform/projects.yaml -o github",
+    )
+)
 @filename_option(required=True)
 @click.option(
     "-n",
@@ -31,14 +30,7 @@ Examples:
     help="Namespace of objects without one.",
 )
 @click.option("--strict", is_flag=True, help="Fail on warnings, too.")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["text", "json", "github", "sarif"]),
-    default="text",
-    show_default=True,
-    help="Format of the output.",
-)
+@output_option("github", "sarif")
 @NO_COLOR
 def lint(paths: tuple[Path, ...], namespace: str, strict: bool, output: str, no_color: bool) -> None:
     """Check manifests without a cluster, credentials or a connection.
@@ -68,11 +60,10 @@ def lint(paths: tuple[Path, ...], namespace: str, strict: bool, output: str, no_
     fails_on = {"error", "warning"} if strict else {"error"}
     exit_code = int(any(each.level in fails_on for each in lines))
     match output:
-        case "json":
-            click.echo(json.dumps(as_json(lines, note), indent=2, ensure_ascii=False))
+        case "json" | "yaml":
+            click.echo(formatted(as_json(lines, note), output))
         case "sarif":
-            log = as_sarif(lines, note, __version__, exit_code)
-            click.echo(json.dumps(log, indent=2, ensure_ascii=False))
+            click.echo(formatted(as_sarif(lines, note, __version__, exit_code), output))
         case "github":
             click.echo("\n".join(as_annotations(lines)))
         case _:

@@ -8,6 +8,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from cloudrun_identity.api import (
+    MULTI_REGION,
     TARGET_KINDS,
     CrossProjectUsage,
     KeyAdmission,
@@ -143,7 +144,8 @@ async def _check_apis(check: str, project: ManagedProject, clients: Clients) -> 
 
 def _probes(project: ManagedProject, clients: Clients) -> Iterator[tuple[str, Awaitable[object]]]:
     project_id = project.project_id
-    location = next(iter(project.spec.locations), ANYWHERE)
+    # A multi-region service has its policy in its regions.
+    location = next((each for each in project.spec.locations if each != MULTI_REGION), ANYWHERE)
     account = expected_email(project_id, PROBE)
     yield "iam.googleapis.com", clients.service_accounts.get(project_id, account)
     workload = Workload(WorkloadKind.SERVICE, project_id, location, PROBE)

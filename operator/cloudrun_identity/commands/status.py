@@ -1,7 +1,6 @@
 """`cloudrun-identity status`: show which objects need attention, which wait, and what drifted."""
 
 import asyncio
-import json
 import sys
 import time
 from datetime import UTC, datetime
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .formats import examples, formatted, output_option
 from .options import CONTEXT, KUBECONFIG, NO_COLOR, use_colors
 
 if TYPE_CHECKING:
@@ -19,26 +19,18 @@ if TYPE_CHECKING:
 WATCH_INTERVAL = 2.0
 """Seconds between two reads with `--watch`."""
 
-EXAMPLES = """\b
-Examples:
-  cloudrun-identity status
-  cloudrun-identity status -n payments --watch
-  kubectl cloudrun-identity status -o json
-"""
 
-
-@click.command(epilog=EXAMPLES)
+@click.command(
+    epilog=examples(
+        "cloudrun-identity status",
+        "cloudrun-identity status -n payments --watch",
+        "kubectl cloudrun-identity status -o json",
+    )
+)
 @click.option("-n", "--namespace", metavar="NS", default="", help="Namespace to show. [default: all]")
 @click.option("-A", "--all-namespaces", is_flag=True, help="Show all namespaces, which is the default.")
 @click.option("-w", "--watch", is_flag=True, help="Print the status again whenever it changes.")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["text", "json", "yaml"]),
-    default="text",
-    show_default=True,
-    help="Format of the output.",
-)
+@output_option()
 @KUBECONFIG
 @CONTEXT
 @NO_COLOR
@@ -110,12 +102,6 @@ async def _read(kubeconfig: str | None, context: str | None, namespace: str) -> 
 def _formatted(found: "ClusterStatus", output: str, *, colors: bool) -> str:
     from .cluster_status import as_data, as_text
 
-    match output:
-        case "json":
-            return json.dumps(as_data(found), indent=2)
-        case "yaml":
-            import yaml
-
-            return str(yaml.safe_dump(as_data(found), sort_keys=False, allow_unicode=True)).rstrip()
-        case _:
-            return "\n".join(as_text(found, colors=colors))
+    if output == "text":
+        return "\n".join(as_text(found, colors=colors))
+    return formatted(as_data(found), output)

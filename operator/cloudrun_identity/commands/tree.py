@@ -1,13 +1,13 @@
 """`cloudrun-identity tree`: show identities with their workloads, users and grants."""
 
 import asyncio
-import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from .options import KUBECONFIG
+from .formats import examples, formatted, output_option
+from .options import CONTEXT, KUBECONFIG
 
 if TYPE_CHECKING:
     from cloudrun_identity.api import Resource
@@ -18,18 +18,17 @@ if TYPE_CHECKING:
 Kind = TypeVar("Kind", bound="Resource")
 
 
-@click.command()
-@click.option("-n", "--namespace", metavar="NS", default="", help="Namespace to show. [default: all]")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Format of the output.",
+@click.command(
+    epilog=examples(
+        "cloudrun-identity tree",
+        "cloudrun-identity tree -n payments -o json",
+    )
 )
+@click.option("-n", "--namespace", metavar="NS", default="", help="Namespace to show. [default: all]")
+@output_option()
 @KUBECONFIG
-def tree(namespace: str, output: str, kubeconfig: str | None) -> None:
+@CONTEXT
+def tree(namespace: str, output: str, kubeconfig: str | None, context: str | None) -> None:
     """Show identities with their workloads, users and grants.
 
     The command reads the status of CloudRunIdentity and IAMBinding objects, and makes no calls to Google
@@ -41,15 +40,15 @@ def tree(namespace: str, output: str, kubeconfig: str | None) -> None:
     from .identity_tree import as_json, as_text
 
     try:
-        nodes = asyncio.run(_read(kubeconfig, namespace))
+        nodes = asyncio.run(_read(kubeconfig, context, namespace))
     except ClusterUnreachable as error:
         raise click.ClickException(str(error)) from None
     except KubeError as error:
         if error.is_not_found:
             raise click.ClickException(f"the CRDs are not installed: run `{INSTALL}`") from None
         raise click.ClickException(str(error)) from None
-    if output == "json":
-        click.echo(json.dumps(as_json(nodes), indent=2))
+    if output != "text":
+        click.echo(formatted(as_json(nodes), output))
     elif nodes:
         click.echo(as_text(nodes))
     else:
@@ -57,14 +56,14 @@ def tree(namespace: str, output: str, kubeconfig: str | None) -> None:
         click.echo(f"no CloudRunIdentity {where}")
 
 
-async def _read(kubeconfig: str | None, namespace: str) -> "tuple[Node, ...]":
+async def _read(kubeconfig: str | None, context: str | None, namespace: str) -> "tuple[Node, ...]":
     from cloudrun_identity.api import CloudRunIdentity, IAMBinding
     from cloudrun_identity.kube.client import connect
     from cloudrun_identity.kube.objects import resource
 
     from .identity_tree import nodes_of
 
-    client = await connect(kubeconfig)
+    client = await connect(kubeconfig, context)
     try:
         identities = await client.list(resource(CloudRunIdentity.__name__), namespace)
         bindings = await client.list(resource(IAMBinding.__name__), namespace)

@@ -1,11 +1,13 @@
 """Build the manifest files for a survey of a project."""
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import yaml
 
+from cloudrun_identity.api import MAX_SPEC_BYTES
 from cloudrun_identity.api.predefined_roles import (
     OPEN_ID_TOKEN_CREATOR,
     TOKEN_CREATOR,
@@ -15,10 +17,10 @@ from cloudrun_identity.api.predefined_roles import (
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
 from cloudrun_identity.iam.grants import BindingKey, Grant
 from cloudrun_identity.iam.principals import email, lower_email
+from cloudrun_identity.iam.spec_forms import Manifest
 
 from .admission import Admission
 from .manifests import (
-    Manifest,
     attachment_manifest,
     binding_manifest,
     identity_manifest,
@@ -29,9 +31,6 @@ from .manifests import (
 from .names import distinct, object_name
 from .selection import LeftOut, Selection, select
 from .survey import Survey
-
-MAX_MEMBERS = 250
-"""Maximum number of members of an IAMBinding."""
 
 MAX_LIST = 64
 """Maximum length of each list of a CloudRunIdentity."""
@@ -216,9 +215,18 @@ def _words(binding_key: BindingKey) -> tuple[str, ...]:
 
 
 def _parts(grants: list[Grant]) -> Iterator[tuple[str, list[Grant]]]:
-    """Split the grants of one binding by its maximum size. Number each part but the first."""
-    for start in range(0, len(grants), MAX_MEMBERS):
-        yield str(start // MAX_MEMBERS + 1) if start else "", grants[start : start + MAX_MEMBERS]
+    """Split the grants of one binding by the size that a spec should have. Number each part but the first."""
+    part: list[Grant] = []
+    number = size = 0
+    for grant in grants:
+        length = len(json.dumps({"principal": grant.member})) + len(", ")
+        if part and size + length > _MEMBERS_SIZE:
+            number += 1
+            yield str(number) if number > 1 else "", part
+            part, size = [], 0
+        part.append(grant)
+        size += length
+    yield str(number + 1) if number else "", part
 
 
 def _document(entry: _Entry) -> str:
@@ -234,6 +242,7 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+_MEMBERS_SIZE = MAX_SPEC_BYTES - 4096  # the rest of the spec, with a condition
 _ROLE_OF = {
     "users": USER,
     "tokenCreators": TOKEN_CREATOR,

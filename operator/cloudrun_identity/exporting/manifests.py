@@ -1,19 +1,16 @@
 """Manifests of the exported objects: one function per kind."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
-from cloudrun_identity.api import NamedBy
 from cloudrun_identity.api.group import API_VERSION
 from cloudrun_identity.gcp.custom_roles import CustomRoleState
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
 from cloudrun_identity.gcp.workloads import WorkloadState
-from cloudrun_identity.iam.grants import Grant, IAMCondition, Target
+from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.iam.principals import email, lower_email
+from cloudrun_identity.iam.spec_forms import Manifest, condition_manifest, target_manifest
 
 from .survey import DeclaredKey
-
-Manifest = dict[str, Any]
 
 Declared = Mapping[str, str]
 """Names of declared objects: of identities by lower-case e-mail, of custom roles by full name."""
@@ -52,7 +49,7 @@ def identity_manifest(
     """
     text = {"displayName": account.display_name, "description": account.description}
     lists = {
-        "roles": [{**_role(grant.role, declared), **_condition(grant.condition)} for grant in roles],
+        "roles": [{**_role(grant.role, declared), **condition_manifest(grant.condition)} for grant in roles],
         **{
             field: [_member(member, {} if field == _FROM_OUTSIDE else declared) for member in named]
             for field, named in members.items()
@@ -86,10 +83,10 @@ def binding_manifest(
         namespace,
         project,
         {
-            "target": _target(first.target, declared),
+            "target": target_manifest(first.target, declared),
             **_role(first.role, declared),
             "members": [_member(grant.member, declared) for grant in grants],
-            **_condition(first.condition),
+            **condition_manifest(first.condition),
             "existingGrants": "Claim",
         },
     )
@@ -159,20 +156,6 @@ def _manifest(kind: str, name: str, namespace: str, project: str, spec: Mapping[
     }
 
 
-def _target(target: Target, declared: Declared) -> Manifest:
-    kind = {"kind": target.kind.value}
-    match target.descriptor.named_by:
-        case NamedBy.PROJECT:
-            return kind
-        case NamedBy.IDENTITY:
-            name = declared.get(lower_email(target.name))
-            return {**kind, "identityRef": {"name": name}} if name else {**kind, "email": target.name}
-        case NamedBy.NAME:
-            location = {"location": target.location} if target.descriptor.has_location else {}
-            parent = {field.name: target.parent} if (field := target.descriptor.parent) else {}
-            return {**kind, **location, **parent, "name": target.name}
-
-
 def _role(role: str, declared: Declared) -> Manifest:
     return {"customRoleRef": {"name": declared[role]}} if role in declared else {"role": role}
 
@@ -180,10 +163,3 @@ def _role(role: str, declared: Declared) -> Manifest:
 def _member(member: str, declared: Declared) -> Manifest:
     name = declared.get(lower_email(email(member)))
     return {"identityRef": {"name": name}} if name else {"principal": member}
-
-
-def _condition(condition: IAMCondition | None) -> Manifest:
-    if condition is None:
-        return {}
-    description = {"description": condition.description} if condition.description else {}
-    return {"condition": {"title": condition.title, **description, "expression": condition.expression}}

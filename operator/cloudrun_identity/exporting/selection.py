@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
-from cloudrun_identity.api import MAX_ENTRIES, CustomRole, IAMBinding
+from cloudrun_identity.api import MAX_ENTRIES, MAX_PERMISSIONS, CustomRole, IAMBinding
 from cloudrun_identity.api.validation import complaints, misfits
 from cloudrun_identity.gcp.custom_roles import CustomRoleState
 from cloudrun_identity.gcp.service_accounts import ServiceAccount, expected_email
@@ -97,8 +97,8 @@ class _Selector:
         permissions: frozenset[str] = frozenset()
         for role in survey.roles:
             why = _role(role)
-            if not why and len(permissions | role.permissions) > MAX_ENTRIES:
-                why = f"a ManagedProject admits at most {MAX_ENTRIES} permissions in custom roles"
+            if not why and len(permissions | role.permissions) > MAX_PERMISSIONS:
+                why = f"a ManagedProject admits at most {MAX_PERMISSIONS} permissions in custom roles"
             if why:
                 self.left_out.append(LeftOut(f"CustomRole {role.name}", why))
             else:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from cloudrun_identity.api import WorkloadKind
+from cloudrun_identity.api import MULTI_REGION, WorkloadKind
 from cloudrun_identity.gcp.clients import ProjectClients
 from cloudrun_identity.gcp.custom_roles import CustomRoles, CustomRoleState
 from cloudrun_identity.gcp.errors import Fault, GoogleError
@@ -81,7 +81,8 @@ async def survey(
             for account in accounts
             if not is_default_account(account.email)
         ),
-        *sorted(state.workload.target for state in workloads),
+        # A multi-region service has its policy in its regions.
+        *sorted(state.workload.target for state in workloads if state.workload.location != MULTI_REGION),
         *sorted(set(named)),
     ]
     grants = await _present(Policies(clients), targets)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import grpc
 import grpc.aio
 
-from cloudrun_identity.api import TARGET_KINDS
+from cloudrun_identity.api import MULTI_REGION, TARGET_KINDS
 
 from . import locations
 from .errors import Fault, GoogleError
@@ -75,7 +75,8 @@ class _CallHeaders(grpc.AuthMetadataPlugin):  # type: ignore[misc]
 
 
 def _host(api: Api, region: str) -> str:
-    if not region:
+    """Return the host. The location of multi-region services is served by the global host."""
+    if not region or region == MULTI_REGION:
         return api
     if not _REGION.fullmatch(region):
         # The region becomes part of a host name that receives an access token.

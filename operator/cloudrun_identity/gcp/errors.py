@@ -64,6 +64,10 @@ class GoogleError(Exception):
     in_doubt: bool
     """True if an earlier attempt of the call may have taken effect, or if its status does not exclude it."""
 
+    propagating: bool
+    """True if the resource is so new that Google Cloud may not know it yet. The caller sets it: an answer of
+    Google Cloud does not show the age."""
+
     def __init__(
         self,
         fault: Fault,
@@ -88,6 +92,7 @@ class GoogleError(Exception):
         self.sent = sent
         self.resource = resource
         self.in_doubt = False
+        self.propagating = False
 
     @property
     def undecided(self) -> bool:

@@ -44,6 +44,9 @@ class Manifests:
     sources: dict[tuple[str, str, str], Source] = field(default_factory=dict)
     """Place of each object, by kind, namespace and name."""
 
+    others: list[tuple[Source, Object]] = field(default_factory=list)
+    """Objects of other API groups, which are not validated."""
+
 
 def read_manifests(paths: Iterable[Path], namespace: str) -> Manifests:
     """Read the manifests in the given files and directories.
@@ -118,6 +121,7 @@ def _add(found: Manifests, source: Source, document: Any, namespace: str) -> Non
     group = document["apiVersion"].partition("/")[0]
     kind = document["kind"]
     if group != GROUP and not (kind == "Namespace" and group == "v1"):
+        found.others.append((source, document))
         return
     metadata = document.get("metadata")
     if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):

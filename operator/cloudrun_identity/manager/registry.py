@@ -90,16 +90,17 @@ class Cloud:
         """Return the clients on one pool of connections."""
         policies, roles = Policies(clients), Roles(clients)
         service_accounts, run = ServiceAccounts(clients), Run(clients)
+        unique_ids = UniqueIDs(clients, service_accounts)
         return cls(
             clients=clients,
             policies=policies,
             roles=roles,
             service_accounts=service_accounts,
-            unique_ids=UniqueIDs(clients, service_accounts),
+            unique_ids=unique_ids,
             run=run,
             inventory=Inventory(service_accounts, run, time.monotonic),
             keys=Keys(clients, time.monotonic),
-            permission_checks=PermissionChecks(policies, roles, time.monotonic),
+            permission_checks=PermissionChecks(policies, roles, unique_ids, time.monotonic),
         )
 
 

@@ -44,7 +44,7 @@ from cloudrun_identity.reconcile.status import Report
 from .dry_run_executor import DryRunExecutor
 from .dry_run_policies import DryRunPolicies, describe_policy, grant_text
 from .in_memory_client import InMemoryClient
-from .model import DryRun, PlanBlocker, PlannedStep, Sign, blocker
+from .model import DryRun, PlanBlocker, PlannedStep, Sign, blocker, bounded
 
 MAX_ROUNDS = 8
 """Reconciles of each object at most: a chain of references is shorter than that."""
@@ -240,7 +240,7 @@ class _Reports:
         for key in sorted(self.latest, key=_order):
             report = self.latest[key]
             outcomes = (report.outcome, *_apart_from(report.outcome, report.others))
-            yield from (found for each in outcomes if (found := blocker(key, each)))
+            yield from bounded([found for each in outcomes if (found := blocker(key, each))])
 
     def notices(self) -> Iterable[str]:
         """Return the notices of all objects, each with its object."""

@@ -1,6 +1,7 @@
 """The result of a dry run: steps that would be taken, and reasons why others would not be."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -83,5 +84,17 @@ def blocker(key: ObjectKey, outcome: Outcome) -> PlanBlocker | None:
     is_final = isinstance(outcome, Refused | Failing) or outcome.reason is Reason.DEPENDENCY_NOT_FOUND
     return PlanBlocker(key, outcome.reason, outcome.message, is_final)
 
+
+def bounded(blockers: Sequence[PlanBlocker]) -> Iterator[PlanBlocker]:
+    """Yield the first blockers of an object, and one that counts the others."""
+    yield from blockers[:MAX_BLOCKERS]
+    if hidden := blockers[MAX_BLOCKERS:]:
+        last = next((each for each in hidden if each.final), hidden[0])
+        reasons = ", ".join(sorted({each.reason for each in hidden}))
+        yield replace(last, message=f"and {len(hidden)} more ({reasons})")
+
+
+MAX_BLOCKERS = 20
+"""Number of blockers of one object that a plan lists before it counts the rest."""
 
 _ABSENT = frozenset({"absent", "missing", "removed", "deleted"})

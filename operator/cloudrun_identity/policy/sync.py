@@ -36,7 +36,7 @@ from .results import SyncResult
 from .settlement import made_by_others, progress, settle, settle_absent, without_abandoned
 from .shown_forms import ShownForms
 from .sync_planner import PlannedSync, SyncPlanner
-from .writer import PolicyWriter
+from .writer import OwnWrites, PolicyWriter
 
 
 class PolicySync:
@@ -51,6 +51,7 @@ class PolicySync:
         self._lost: frozenset[Grant] = frozenset()
         self._planner = SyncPlanner(ports, registrations, self._backoffs)
         self._last_policy = Policy()
+        self._own_writes = OwnWrites()
 
     async def run(self) -> SyncResult:
         """Run a sync. Start again if another writer changes the ledger meanwhile."""
@@ -65,7 +66,7 @@ class PolicySync:
         began = _now()
         self._ports.ledgers.check(self._target)
         policies = BoundPolicies(self._ports)
-        writer = PolicyWriter(self._target, policies, self._ports.settings.attempts)
+        writer = PolicyWriter(self._target, policies, self._ports.settings.attempts, self._own_writes)
         account = self._ports.ledgers.ledger(self._target).account
         if account and account.lost:  # an account of the same e-mail would be unmanaged
             await self._settle_absent()
@@ -95,6 +96,7 @@ class PolicySync:
                 return SyncResult(began, replaced=True)
             return await self._sync(began, writer, before, planned)
         except GoogleError as error:
+            error.propagating = error.fault is Fault.NOT_FOUND and self._ports.is_fresh(self._target.name)
             self._ports.observer.policy_synced(self._target.kind, error.fault)
             await self._release_abandoned(with_temporary=error.fault in _LASTING)
             return SyncResult(began, fault=error)

@@ -16,6 +16,9 @@ LONGEST_RETRY = 120.0
 Where a project is full, Google asks to wait for a day, although there is room after the next deletion.
 """
 
+PROPAGATION_RETRY = 3.0
+"""Seconds until the operator tries again what a new account or a new grant prevents."""
+
 SHORTLY = 1.0
 """Seconds until a change that is under way is checked again."""
 
@@ -82,6 +85,9 @@ def outcome_of(error: GoogleError, what: str) -> Outcome:
     something else to each caller, who handles it before.
     """
     message = f"{what}: {advised(error)}"
+    if error.propagating:
+        message = f"{message.rstrip('.')}; it was just created, and has not propagated in Google Cloud yet"
+        return Waiting(Reason.PROPAGATION_PENDING, message, PROPAGATION_RETRY)
     if isinstance(error, PolicyUnwritable):
         return Failing(Reason.POLICY_UNWRITABLE, message)
     if error.fault in _REFUSED:

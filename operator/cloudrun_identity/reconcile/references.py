@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
-from cloudrun_identity.api import IdentityAttachment, Reason
+from cloudrun_identity.api import IdentityAttachment, LedgerAccount, Reason
 from cloudrun_identity.gcp.workloads import Workload
 
 from .cluster_state import ClusterState, ObjectKey
@@ -42,6 +42,17 @@ def missing(key: ObjectKey, cluster: ClusterState, path: str) -> Waiting:
 def not_ready(what: object, path: str) -> Waiting:
     """Return that the object in the field `path` is not ready."""
     return Waiting(Reason.DEPENDENCY_NOT_READY, f"{path}: {what} is not ready; see its conditions")
+
+
+def account_not_ready(record: LedgerAccount | None, key: ObjectKey, path: str) -> Waiting:
+    """Return that the account of the CloudRunIdentity in the field `path` is not ready, by its record."""
+    if record is None or not record.is_appearing:
+        return not_ready(f"the account of {key}", path)
+    message = (
+        f"{path}: the account of {key} was just created or undeleted; waiting until Google Cloud knows it "
+        "everywhere"
+    )
+    return Waiting(Reason.PROPAGATION_PENDING, message)
 
 
 def declared_workload(attachment: IdentityAttachment, project_id: str) -> Workload:

@@ -110,6 +110,14 @@ class CustomRole(StrictModel):
     permissions: tuple[str, ...] = ()
 
 
+class PredefinedRole(StrictModel):
+    """Role of Google that the catalog of the emulator does not have, such as a later one."""
+
+    role: str = Field(pattern=r"^roles/[A-Za-z0-9_.]+$")
+    title: str = ""
+    permissions: tuple[str, ...] = ()
+
+
 class Secret(StrictModel):
     """Secret of the project, without contents."""
 
@@ -160,6 +168,9 @@ class Project(StrictModel):
     display_name: str = ""
     labels: dict[str, str] = Field(default_factory=dict)
     quotas: Quotas = Quotas()
+    service_agents: tuple[str, ...] | None = None
+    """Domains of the agents of Google's services that exist, without `.iam.gserviceaccount.com`. With a list,
+    policies refuse other agents."""
     service_accounts: tuple[ServiceAccount, ...] = ()
     roles: tuple[CustomRole, ...] = ()
     services: tuple[Workload, ...] = ()
@@ -209,6 +220,7 @@ class Seed(Switches):
     users: tuple[str, ...] | None = None
     """All users; with a list, other users, and groups that are not in `groups`, do not exist."""
     groups: tuple[Group, ...] = ()
+    predefined_roles: tuple[PredefinedRole, ...] = ()
     organizations: tuple[Organization, ...] = ()
     folders: tuple[Folder, ...] = ()
     projects: tuple[Project, ...] = ()

@@ -14,6 +14,7 @@ from google.iam.v1 import iam_policy_pb2, policy_pb2
 from google.type import expr_pb2
 
 from cloudrun_identity.api import TARGET_KINDS, TargetKind
+from cloudrun_identity.iam.role_catalog import PredefinedRole
 
 from . import seed
 from .apis.actor import OTHER_USER, acting_as
@@ -40,6 +41,7 @@ def apply_seed(cloud: Cloud, wanted: seed.Seed) -> None:
     if wanted.users is not None:
         groups = (f"group:{group.email}" for group in wanted.groups)
         cloud.workspace.close([*groups, *(f"user:{email}" for email in wanted.users)])
+    _add_predefined_roles(cloud, wanted.predefined_roles)
     with acting_as(OTHER_USER), _settled(cloud), cloud.deployments.unchecked():
         containers = list(_containers(wanted))
         for container, _, place in containers:
@@ -91,6 +93,12 @@ def _add_container(cloud: Cloud, container: Container, place: seed.Place) -> Non
     containers.add(replace(container, created_at=cloud.clock()))
 
 
+def _add_predefined_roles(cloud: Cloud, roles: Iterable[seed.PredefinedRole]) -> None:
+    for role in roles:
+        permissions = tuple(sorted(role.permissions))
+        cloud.role_table.add_predefined(PredefinedRole(role.role, role.title, "GA", permissions))
+
+
 def _add_project(cloud: Cloud, wanted: seed.Project, place: seed.Place) -> None:
     if cloud.registry.find(wanted.project_id) is not None:
         raise seed.SeedError(f"project {wanted.project_id}: appears twice", place)
@@ -107,6 +115,7 @@ def _add_project(cloud: Cloud, wanted: seed.Project, place: seed.Place) -> None:
             service_account_quota=wanted.quotas.service_accounts,
             display_name=wanted.display_name,
             labels=wanted.labels,
+            service_agents=None if wanted.service_agents is None else frozenset(wanted.service_agents),
             created_at=cloud.clock(),
         )
     )

@@ -361,9 +361,10 @@ class TestRoles:
             await clients.grant("roles/newservice.serviceAgent", "user:ann@example.com", resource=ACCOUNT)
 
     async def test_every_role_of_the_catalog_is_accepted_on_projects_or_above(self) -> None:
-        roles = sorted(role_catalog())
-        on_projects = [role for role in roles if is_grantable(role, "", on_project=True)]
-        above = [role for role in roles if is_grantable(role, "", on_project=False)]
+        catalog = role_catalog()
+        roles = sorted(catalog)
+        on_projects = [role for role in roles if is_grantable(role, catalog[role], "", on_project=True)]
+        above = [role for role in roles if is_grantable(role, catalog[role], "", on_project=False)]
 
         assert above == roles
         assert sorted(set(above) - set(on_projects)) == sorted(ABOVE_PROJECTS)

@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 import yaml
 
-from cloudrun_identity.api import KINDS, MAX_SPEC_BYTES
+from cloudrun_identity.api import (
+    KINDS,
+    MAX_PERMISSIONS,
+    MAX_PRINCIPALS,
+    MAX_ROLE_BYTES,
+    MAX_SPEC_BYTES,
+)
 from cloudrun_identity.api.crd import generate
 from playground.tests.kubeapi.resources import RefusedError, Resources, kinds_with_status, sample_of
 from tests.servers.kube_apis import KubeApi
@@ -181,6 +187,41 @@ def test_suspension_is_not_refused_for_entries_of_an_earlier_version(resources: 
     assert stored["spec"]["suspend"] is True
     with pytest.raises(RefusedError, match="each entry must set namespaces"):
         resources.patch("ManagedProject", NAME, {"spec": {"suspend": False}})
+
+
+def test_custom_role_has_as_many_permissions_as_google_accepts(resources: Resources) -> None:
+    permissions = [f"compute.r{number:04}.get" for number in range(MAX_PERMISSIONS)]
+    spec = MINIMAL["CustomRole"] | {"permissions": permissions}
+    stored = resources.create("CustomRole", NAME, spec)
+    assert len(stored["spec"]["permissions"]) == MAX_PERMISSIONS
+
+    spec["permissions"] = [*permissions, "run.jobs.run"]
+    with pytest.raises(RefusedError, match=f"permissions.*at most {MAX_PERMISSIONS} items"):
+        resources.create("CustomRole", f"{NAME}-2", spec)
+
+
+def test_custom_role_has_at_most_64_kib_in_all(resources: Resources) -> None:
+    length, title = 64, "t" * 100
+    permissions = [f"compute.{number:0{length - 12}}.get" for number in range(1020)]
+    description = "d" * (MAX_ROLE_BYTES - length * len(permissions) - len(title))
+    spec = MINIMAL["CustomRole"] | {"permissions": permissions, "title": title, "description": description}
+    resources.create("CustomRole", NAME, spec)
+
+    spec["description"] = "ü" + description[1:]
+    with pytest.raises(RefusedError, match=r"spec\.permissions.*at most 65536 bytes together with title"):
+        resources.create("CustomRole", f"{NAME}-2", spec)
+
+
+def test_binding_has_as_many_members_as_a_policy(resources: Resources) -> None:
+    members = [{"principal": f"user:{number:04}-{'u' * 60}@example.com"} for number in range(MAX_PRINCIPALS)]
+    spec = MINIMAL["IAMBinding"] | {"members": members}
+    assert len(json.dumps(spec)) < MAX_SPEC_BYTES
+    stored = resources.create("IAMBinding", NAME, spec)
+    assert len(stored["spec"]["members"]) == MAX_PRINCIPALS
+
+    spec["members"] = [*members, {"principal": "user:one-more@example.com"}]
+    with pytest.raises(RefusedError, match=f"members.*at most {MAX_PRINCIPALS} items"):
+        resources.create("IAMBinding", f"{NAME}-2", spec)
 
 
 TAKEN = {

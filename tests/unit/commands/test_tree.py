@@ -54,7 +54,7 @@ def test_invalid_object_is_named_and_left_out(monkeypatch: pytest.MonkeyPatch) -
         async def close(self) -> None:
             pass
 
-    async def connect(kubeconfig: str | None) -> Client:
+    async def connect(kubeconfig: str | None, context: str | None) -> Client:
         return Client()
 
     monkeypatch.setattr("cloudrun_identity.kube.client.connect", connect)

@@ -208,11 +208,12 @@ class FakeClusterState:
 
     def ledger(self, target: Target) -> Ledger:
         entries = {grant: held for grant, held in self._entries.items() if grant.target == target}
-        left = next((each for each in self.left_accounts if each.email == target.name), None)
+        accounts = (*self.left_accounts, *self._accounts.values())
+        account = next((each for each in accounts if each.email == target.name), None)
         ledger = Ledger.of(target, entries).with_attachment(self.attached)
         temporary = {key: each for key, each in self.temporary.items() if key[1].target == target}
         ledger = ledger.with_temporary(temporary)
-        return ledger.replace(account=left) if left else ledger
+        return ledger.replace(account=account) if account else ledger
 
     operated_elsewhere: frozenset[str] = frozenset()
     """Names of the ManagedProjects of another operator."""

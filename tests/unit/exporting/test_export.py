@@ -275,3 +275,32 @@ def test_export_is_deterministic() -> None:
     grants = tuple(Grant(PROJECT, f"roles/run.{each}", OPS) for each in ("viewer", "invoker"))
 
     assert export(surveyed(*grants), "shop") == export(surveyed(*grants), "shop")
+
+
+def test_binding_of_1500_members_is_one_object() -> None:
+    members = [f"user:{number:04}@example.com" for number in range(1500)]
+    result = export(surveyed(*(Grant(PROJECT, "roles/browser", each) for each in members)), "payments")
+    [binding] = [name for name in objects(result) if name.startswith("IAMBinding/")]
+    assert len(objects(result)[binding]["members"]) == 1500  # type: ignore[arg-type]
+
+
+def test_binding_is_split_by_the_size_of_its_members() -> None:
+    subject = "principal://iam.googleapis.com/projects/42/locations/global/workloadIdentityPools/p/subject/"
+    members = [f"{subject}{'s' * 200}{number:04}" for number in range(1000)]
+    result = export(surveyed(*(Grant(PROJECT, "roles/browser", each) for each in members)), "payments")
+    bindings = [spec for name, spec in objects(result).items() if name.startswith("IAMBinding/")]
+    assert len(bindings) == 2
+    assert all(len(json.dumps(spec)) < MAX_SPEC_BYTES for spec in bindings)
+    assert sum(len(spec["members"]) for spec in bindings) == 1000  # type: ignore[arg-type, misc]
+
+
+def test_role_with_as_many_permissions_as_google_accepts_is_exported() -> None:
+    permissions = frozenset(f"run.r{number:04}.get" for number in range(2999))
+    pools = "iam.googleapis.com/workloadIdentityPools.get"
+    role = CustomRoleState("projects/acme-shop/roles/wide", "Wide", "", "GA", permissions | {pools}, b"1")
+    found = objects(export(surveyed(roles=(role,)), "payments"))
+    assert pools in found["CustomRole/wide"]["permissions"]  # type: ignore[operator]
+    guardrails = ManagedProject.model_validate(
+        {"kind": "ManagedProject", "metadata": {"name": "x"}, "spec": found["ManagedProject/acme-shop"]}
+    ).spec.guardrails
+    assert len(guardrails.custom_roles.permissions) == 3000

@@ -13,6 +13,7 @@ from cloudrun_identity.iam.admission import Denied, GuardrailFacts
 from cloudrun_identity.iam.grant_matching import GrantRequest
 from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.iam.guardrails import decide
+from cloudrun_identity.iam.permission_forms import lacking
 from cloudrun_identity.iam.principals import Tombstone
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.ledger.temporary_grants import OwnerAndGrant, by_granted
@@ -42,7 +43,7 @@ def expands(want: RoleWant, seen: RoleSeen) -> bool:
     role = seen.role
     if role is None or role.deleted or role.stage == RoleStage.DISABLED:
         return True
-    return not want.fields(seen.unsupported).permissions <= role.permissions
+    return bool(lacking(want.fields(seen.unsupported).permissions, role.permissions))
 
 
 def refusal_to_expand(want: RoleWant, seen: RoleSeen) -> Outcome | None:

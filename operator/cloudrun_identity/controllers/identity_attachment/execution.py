@@ -6,6 +6,7 @@ from typing import assert_never
 
 from cloudrun_identity.api import Reason
 from cloudrun_identity.controllers.cross_project import missing_service_agent
+from cloudrun_identity.controllers.new_accounts import is_access_fresh
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.run import Operation, Run
@@ -217,7 +218,20 @@ def _not_reassigned(action: ReassignWorkload, want: Want, seen: WorkloadSeen, er
     missing = _missing_grant(want, seen) if error.fault is Fault.PERMISSION_DENIED else ""
     if missing:
         return Failing(Reason.DEPENDENCY_NOT_READY, f"{what}: {error.message.rstrip('.')}; {missing}")
+    if error.fault is Fault.PERMISSION_DENIED and _may_be_propagation(action, want):
+        message = (
+            f"{what}: {error.message.rstrip('.')}; the account or its IAM policy is new, and may not have "
+            "propagated in Google Cloud yet; the operator tries again"
+        )
+        return Failing(Reason.PROPAGATION_PENDING, message)
     return outcome_of(error, what)
+
+
+def _may_be_propagation(action: ReassignWorkload, want: Want) -> bool:
+    """Return whether the account was so new that a refusal says nothing about the operator's permissions."""
+    if not isinstance(want, AttachmentWant):
+        return False
+    return is_access_fresh(want.cluster.ledger(want.account_target), action.reassignment.time)
 
 
 def _missing_grant(want: Want, seen: WorkloadSeen) -> str:

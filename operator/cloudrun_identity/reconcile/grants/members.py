@@ -30,7 +30,7 @@ from cloudrun_identity.reconcile.cluster_state import (
 )
 from cloudrun_identity.reconcile.outcomes import Refused
 from cloudrun_identity.reconcile.preconditions import other_project
-from cloudrun_identity.reconcile.references import Resolved, Unresolved, missing, not_ready
+from cloudrun_identity.reconcile.references import Resolved, Unresolved, account_not_ready, missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ def member_of_identity(identity: CloudRunIdentity, cluster: ClusterState, path: 
     declared = DeclaredIdentity(identity.metadata.namespace, identity.metadata.name)
     record = cluster.account(identity)
     if record is None or not record.is_steady:
-        outcome = not_ready(f"the account of {ObjectKey.of(identity)}", path)
+        outcome = account_not_ready(record, ObjectKey.of(identity), path)
         return Unresolved(str(declared), outcome, name=str(declared))
     return GrantMember(service_account_member(lower_email(record.email)), record.unique_id, declared)
 

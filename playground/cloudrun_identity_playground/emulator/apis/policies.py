@@ -35,6 +35,15 @@ class _Policy:
         return any(binding.condition is not None for binding in self.bindings)
 
 
+@dataclass
+class _Replaced:
+    """Policy before a write, and the number of reads since."""
+
+    policy: _Policy
+    at: float
+    reads: int = 0
+
+
 class Sharing(Protocol):
     """Organization policy that restricts members: `sharing.DomainRestrictedSharing`."""
 
@@ -75,6 +84,7 @@ class Policies:
         self._clock = clock
         self._checking = True
         self._policies: dict[str, _Policy] = {}
+        self._replaced: dict[str, _Replaced] = {}
         self._last_stamp = 0
 
     def read(self, resource: str, request: iam_policy_pb2.GetIamPolicyRequest) -> policy_pb2.Policy:
@@ -82,7 +92,19 @@ class Policies:
         version = request.options.requested_policy_version
         if version not in (0, 1, 3):
             raise invalid(f"Invalid requested policy version {version}; use 0, 1 or 3.")
-        return self._view(self._policies.get(resource, _Policy()), version)
+        return self._view(self._seen(resource), version)
+
+    def _seen(self, resource: str) -> _Policy:
+        """Return the policy that a read shows: after a write, every second read shows the one before.
+
+        A read right after a write may return an older version
+        (https://cloud.google.com/iam/docs/overview#consistency).
+        """
+        current, replaced = self._policies.get(resource, _Policy()), self._replaced.get(resource)
+        if replaced is None or self._clock() >= replaced.at + self._switches.stale_reads.total_seconds():
+            return current
+        replaced.reads += 1
+        return replaced.policy if replaced.reads % 2 else current
 
     def write(
         self, resource: str, kind: PolicyRules, request: iam_policy_pb2.SetIamPolicyRequest
@@ -106,6 +128,8 @@ class Policies:
             self._lag.begin(_event(resource, *grant))
         written = _Policy(self._stamp(), bindings, audit_configs)
         self._policies[resource] = written
+        if self._switches.stale_reads:
+            self._replaced[resource] = _Replaced(current, self._clock())
         return self._view(written, 3)
 
     @contextmanager
@@ -132,6 +156,7 @@ class Policies:
     def drop(self, resource: str) -> None:
         """Remove the policy of a deleted resource."""
         self._policies.pop(resource, None)
+        self._replaced.pop(resource, None)
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the resources whose policies were written."""

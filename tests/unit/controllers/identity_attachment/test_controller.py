@@ -3,6 +3,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from google.cloud.run_v2 import types
 
 from cloudrun_identity.api import IdentityAttachment, Reassignment
 from cloudrun_identity.controllers.identity_attachment.attachment import WorkloadSeen
@@ -268,3 +269,15 @@ async def test_use_of_an_account_without_a_record_is_not_recorded() -> None:
     cloud = FakeCloud(ROLLED_OUT)
     await reconciled(cloud)
     assert cloud.calls == ["get"]
+
+
+@pytest.mark.parametrize("names_resources", [True, False])
+async def test_checks_of_a_settled_workload_are_repeated_for_its_resources(names_resources: bool) -> None:
+    """A later deployment or a removed grant becomes visible at the next look, not only at an attachment."""
+    secret = types.Volume(secret=types.SecretVolumeSource(secret="stripe-key"))
+    template = types.RevisionTemplate(service_account=EMAIL, volumes=[secret] if names_resources else [])
+    state = replace(ROLLED_OUT, message=types.Service.pb(types.Service(template=template)))
+    cloud = FakeCloud(state)
+    obj = attachment({"preflight": [{"check": "Account", "state": "Passed"}]})
+    await cloud.controller().observe(want(obj), max_age=60.0)
+    assert ("preflight" in cloud.calls) == names_resources
