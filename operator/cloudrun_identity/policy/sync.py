@@ -94,7 +94,10 @@ class PolicySync:
                 await self._settle_absent()
                 self._ports.observer.policy_synced(self._target.kind, "replaced")
                 return SyncResult(began, replaced=True)
-            return await self._sync(began, writer, before, planned)
+            synced = await self._sync(began, writer, before, planned)
+            if planned.plan.unrecorded and self._has_shrunk(before):
+                return await self._run_once()  # the ledger has room now
+            return synced
         except GoogleError as error:
             error.propagating = error.fault is Fault.NOT_FOUND and self._ports.is_fresh(self._target.name)
             self._ports.observer.policy_synced(self._target.kind, error.fault)
@@ -142,6 +145,9 @@ class PolicySync:
             tuple(grant for grant in plan.unmanaged if grant in writer.present),
             plan.conflicting,
         )
+
+    def _has_shrunk(self, before: Ledger) -> bool:
+        return len(self._ports.ledgers.ledger(self._target).entries) < len(before.entries)
 
     def _note_losses(self, planned: PlannedSync) -> None:
         """Count and report missing grants, once until the ledger records them as missing."""
@@ -222,7 +228,8 @@ class PolicySync:
         removals += tuple(each for each in plan.released if plan.renewed.get(each.grant) in writer.present)
         if writer.contains_any(removals):
             await writer.write((), removals)
-        return refused | dict.fromkeys(plan.unrecorded, LEDGER_FULL)
+        # The removals make room in the ledger, and the next sync records the rest.
+        return refused if plan.released else refused | dict.fromkeys(plan.unrecorded, LEDGER_FULL)
 
     def _settle_removals(self, admitted: Mapping[Grant, str], writer: PolicyWriter) -> None:
         """Report the removals of unmanaged grants that happened, and count only these against the limit.

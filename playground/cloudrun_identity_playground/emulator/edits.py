@@ -41,6 +41,7 @@ def edit(cloud: Cloud, change: Mapping[str, Any]) -> None:
     - `{"resource": FULL_NAME, "delete"|"recreate": true}`: delete a secret, bucket, topic or the like, or
       delete it and create another one of the same name
     - `{"resource": FULL_NAME, "create": PROJECT}`: create such a resource in the project
+    - `{"resource": FULL_NAME, "uniformBucketLevelAccess": false}`: switch that of a bucket
     - `{"principal": "user:EMAIL", "aliases": [EMAIL, …]}`: policies show the address of `principal` only
     - `{"principal": "group:EMAIL", "rename": EMAIL}`: policies show the new address
     - `{"principal": "user:EMAIL", "delete"|"undelete"|"create": true}`; one that is created where one was
@@ -177,15 +178,22 @@ class _ResourceEdit(_Model):
     delete: bool = False
     recreate: bool = False
     create: str = ""
+    uniform_bucket_level_access: bool | None = Field(None, alias="uniformBucketLevelAccess")
 
     def apply(self, cloud: Cloud) -> None:
-        if sum((self.delete, self.recreate, bool(self.create))) != 1:
-            raise EditError("resource: set one of delete, recreate to true, or create to a project")
+        uniform = self.uniform_bucket_level_access
+        if sum((self.delete, self.recreate, bool(self.create), uniform is not None)) != 1:
+            raise EditError(
+                "resource: set one of delete, recreate to true, create to a project, or "
+                "uniformBucketLevelAccess"
+            )
         host = self.resource.removeprefix("//").partition("/")[0]
         found = target_name(_resource(self.resource), host=host)
         if found is None:
             raise EditError(f"resource: '{self.resource}' is not a secret, bucket, topic or the like")
-        if self.create:
+        if uniform is not None:
+            cloud.resources.use_object_acls(found, used=not uniform)
+        elif self.create:
             project = cloud.registry.resolve(self.create)
             cloud.resources.add(project, found.descriptor.kind, found.name, found.location, found.parent)
         elif self.delete:

@@ -132,6 +132,7 @@ class TargetResource(StrictModel):
     name: str
     location: str = ""
     parent: str = ""
+    uniform_bucket_level_access: bool = True
     policy: tuple[Binding, ...] = ()
 
 

@@ -20,6 +20,7 @@ from . import seed
 from .apis.actor import OTHER_USER, acting_as
 from .apis.containers import Container
 from .apis.projects import Project, number_for
+from .apis.target_names import target_name
 from .apis.workloads import Workloads
 from .cloud import Cloud
 from .errors import GoogleError
@@ -277,6 +278,9 @@ class _ProjectSeeder(_Seeder):
             resource = self._cloud.resources.add(
                 project, wanted.kind, wanted.name, wanted.location, wanted.parent
             )
+            found = target_name(resource, host=descriptor.host)
+            if found is not None and not wanted.uniform_bucket_level_access:
+                self._cloud.resources.use_object_acls(found, used=True)
         self._apply_policy(f"{descriptor.policy_service}/SetIamPolicy", resource, wanted.policy)
 
 

@@ -183,3 +183,11 @@ async def test_fact_testable_permissions_report_custom_role_support(clients: Cli
     assert levels["projects/shop"]["resourcemanager.projects.list"] == "NOT_SUPPORTED"
     assert levels["projects/shop"]["run.services.get"] == "SUPPORTED"
     assert levels["organizations/1"]["resourcemanager.projects.list"] == "SUPPORTED"
+
+
+async def test_permissions_of_an_account_are_testable_on_it(clients: Clients) -> None:
+    name = "//iam.googleapis.com/projects/shop/serviceAccounts/checkout@shop.iam.gserviceaccount.com"
+    request = iam.QueryTestablePermissionsRequest(full_resource_name=name, page_size=1000)
+    testable = {each.name async for each in await clients.iam.query_testable_permissions(request)}
+    assert "iam.serviceAccounts.actAs" in testable
+    assert not {each for each in testable if not each.startswith("iam.serviceAccount")}

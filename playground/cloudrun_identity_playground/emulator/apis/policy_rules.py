@@ -38,14 +38,19 @@ class PolicyRules(Protocol):
 
 @dataclass(frozen=True)
 class TargetRules:
-    """Rules for a target kind, from the table of kinds."""
+    """Rules for a resource of a target kind, from the table of kinds."""
 
     descriptor: TargetKindDescriptor
+    has_object_acls: bool = False
+    """True for a bucket without uniform bucket-level access."""
 
     @property
     def takes_conditions(self) -> bool:
-        """True if bindings may have conditions."""
-        return self.descriptor.accepts_conditions
+        """True if bindings may have conditions. On a bucket, they require uniform bucket-level access.
+
+        https://cloud.google.com/storage/docs/access-control/iam#conditions
+        """
+        return self.descriptor.accepts_conditions and not self.has_object_acls
 
     @property
     def takes_public_members(self) -> bool:

@@ -23,9 +23,11 @@ from cloudrun_identity_playground.emulator.errors import (
 
 from .grantable_roles import is_grantable
 from .paging import page, page_size
+from .policy_rules import TargetRules
 from .projects import ProjectRegistry
 from .role_table import RoleTable
 from .rpc import serves
+from .target_names import target_name
 
 MAX_CUSTOM_ROLES = 300
 MAX_PERMISSIONS = 3000
@@ -36,7 +38,6 @@ _ID = re.compile(r"[A-Za-z0-9_.]{3,64}")
 _PREDEFINED_ETAG = base64.b64decode("AA==")
 _PREFIXES: Mapping[str, str] = {
     "serviceAccounts": "iam.serviceAccount",
-    "secrets": "secretmanager.",
     **dict.fromkeys(("services", "jobs", "workerPools"), "run."),
 }
 """Permissions of the resources in a collection; those of projects and above have any."""
@@ -142,7 +143,7 @@ class Roles:
     def grantable_roles(self, request: iam.QueryGrantableRolesRequest) -> iam.QueryGrantableRolesResponse:
         """List the predefined roles that can be granted on a resource."""
         name = request.full_resource_name
-        prefix = next((each for part, each in _PREFIXES.items() if f"/{part}/" in name), "")
+        prefix = _prefix_of(name)
         on_project = "/projects/" in name
         found = {
             role.name: role
@@ -158,9 +159,10 @@ class Roles:
     def testable_permissions(
         self, request: iam.QueryTestablePermissionsRequest
     ) -> iam.QueryTestablePermissionsResponse:
-        """List the permissions of the predefined roles, and whether custom roles may have them."""
+        """List the permissions of a resource, and whether custom roles may have them."""
         of_project = "/projects/" in request.full_resource_name
-        names = {name: name for name in role_catalog().permissions}
+        prefix = _prefix_of(request.full_resource_name)
+        names = {name: name for name in role_catalog().permissions if name.startswith(prefix)}
         shown, token = page(names, request.page_token, page_size(request.page_size, 100, 1000))
         permissions = [
             iam.Permission(
@@ -193,6 +195,14 @@ class Roles:
         if re.fullmatch(r"organizations/\d+", parent):
             return parent
         return self._projects.canonical(parent)
+
+
+def _prefix_of(full_resource_name: str) -> str:
+    """Return the prefix of the permissions of a resource; empty for projects and what contains them."""
+    host, _, name = full_resource_name.removeprefix("//").partition("/")
+    if target := target_name(name, host=host):
+        return TargetRules(target.descriptor).permission_prefix
+    return next((each for part, each in _PREFIXES.items() if f"/{part}/" in name), "")
 
 
 def _message(role: PredefinedRole, *, full: bool) -> iam.Role:
