@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from cloudrun_identity.api import GrantState
 from cloudrun_identity.gcp.clients import GoogleClients
@@ -63,6 +64,8 @@ class Bench:
     emulator: Emulator
     clients: GoogleClients
     fresh: set[str] = field(default_factory=set)
+    now: datetime = NOON
+    """Time at which temporary grants are over."""
     ledgers: FakeLedgers = field(default_factory=FakeLedgers)
     drifted: list[Grant] = field(default_factory=list)
 
@@ -73,7 +76,7 @@ class Bench:
                 policies=Policies(self.clients),
                 ledgers=self.ledgers,
                 observer=SyncOutcomes(),
-                wall_clock=lambda: NOON,
+                wall_clock=lambda: self.now,
                 is_fresh=self.fresh.__contains__,
                 target_id=unique_ids.of_target,
                 account_id=unique_ids.of_account,

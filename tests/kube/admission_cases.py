@@ -103,6 +103,9 @@ other-targets:
     locations: [europe-west1, us-east1]
     members: ["*"]
     namespaces: ["*"]
+temporary:
+  grants:
+  - {roles: [roles/browser], targetKinds: [Project], members: ["*"], namespaces: ["*"], maxDuration: 1h30m}
 own-grants: {grants: [{roles: [roles/browser], members: ["*"], targetKinds: [Project]}]}
 no-default-grants: {defaultGrants: false}
 """
@@ -152,6 +155,16 @@ _OBJECTS = """
 - {kind: IAMBinding, spec: {role: roles/owner, target: {kind: Project}}}
 - {kind: IAMBinding, spec: {role: roles/cloudsql.client, target: {kind: Project}}}
 - {kind: IAMBinding, spec: {role: roles/browser, target: {kind: Project}}}
+- kind: IAMBinding
+  spec:
+    role: roles/browser
+    target: {kind: Project}
+    members: [{principal: "group:ops@example.com", duration: 90m}]
+- kind: IAMBinding
+  spec:
+    role: roles/browser
+    target: {kind: Project}
+    members: [{principal: "group:ops@example.com", duration: 91m}]
 - kind: IAMBinding
   spec:
     role: roles/cloudsql.client
@@ -265,6 +278,7 @@ def _request(project: ManagedProject, binding: IAMBinding) -> GrantRequest:
     spec, condition = binding.spec, binding.spec.condition
     found = resolve_target(spec.target, project, binding.metadata.namespace, FakeClusterState(), "")
     assert isinstance(found, ResolvedTarget)
+    [member] = spec.members
     return GrantRequest(
         namespace=binding.metadata.namespace,
         target=found.target,
@@ -274,6 +288,7 @@ def _request(project: ManagedProject, binding: IAMBinding) -> GrantRequest:
         condition=IAMCondition(condition.title, expression=condition.expression) if condition else None,
         exclusive=spec.authority == "Exclusive",
         claim=spec.existing_grants == "Claim",
+        lasts=member.duration.timedelta if member.duration else None,
     )
 
 

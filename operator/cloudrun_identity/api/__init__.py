@@ -31,7 +31,8 @@ from .custom_role import (
     RoleDeletionPolicy,
     RoleStage,
 )
-from .duration import Duration, parse_duration
+from .duration import Duration, go_duration, parse_duration
+from .expiry import ExpiryEnforcement, TemporaryGrantFields
 from .group import (
     API_VERSION,
     FINALIZER,
@@ -114,6 +115,7 @@ from .policy_ledger import (
     LedgerBinding,
     LedgerEntry,
     LedgerLeftGrant,
+    LedgerTemporaryGrant,
     PolicyLedger,
     PolicyLedgerSpec,
 )
@@ -247,6 +249,7 @@ __all__ = [
     "Duration",
     "EffectiveCrossProjectUsage",
     "ExistingGrants",
+    "ExpiryEnforcement",
     "GrantAdmission",
     "GrantCounts",
     "GrantState",
@@ -280,6 +283,7 @@ __all__ = [
     "LedgerLeftGrant",
     "LedgerRole",
     "LedgerTarget",
+    "LedgerTemporaryGrant",
     "LedgerUsage",
     "LedgerWrite",
     "LocalIdentityRef",
@@ -324,6 +328,7 @@ __all__ = [
     "TargetKind",
     "TargetKindDescriptor",
     "TargetRef",
+    "TemporaryGrantFields",
     "UniqueIDField",
     "UnmanagedKey",
     "UnmanagedKeys",
@@ -337,6 +342,7 @@ __all__ = [
     "WorkloadOnDefaultIdentity",
     "WorkloadRef",
     "cloud_run_agent_of",
+    "go_duration",
     "kind_containing",
     "kinds_where",
     "parse_duration",

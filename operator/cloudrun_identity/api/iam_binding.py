@@ -9,6 +9,7 @@ from .ledger_records import MAX_PRINCIPALS
 from .members import BindingMember
 from .references import (
     CONDITIONS_WHERE_ACCEPTED,
+    MEMBER_EXPIRY_BY_GOOGLE_WHERE_ACCEPTED,
     NO_CONDITION_ON_BASIC_ROLES,
     BindingCondition,
     CustomRoleRef,
@@ -20,6 +21,7 @@ from .references import (
 from .resource import Column
 from .schema import Clipped, Rule, exactly_one_of, immutable
 from .spec import (
+    EXPIRY_COLUMN,
     MESSAGE_COLUMN,
     READY_COLUMNS,
     STALLED_COLUMN,
@@ -65,6 +67,7 @@ class IAMBindingSpec(ProjectScopedSpec):
         CONDITIONS_WHERE_ACCEPTED,
         NO_CONDITION_ON_BASIC_ROLES,
         _PUBLIC_MEMBERS_WHERE_ACCEPTED,
+        MEMBER_EXPIRY_BY_GOOGLE_WHERE_ACCEPTED,
     )
 
     target: Annotated[TargetRef, immutable("target")]
@@ -112,6 +115,7 @@ class IAMBinding(ProjectScopedResource):
         Column("Members", ".status.memberCount", "integer"),
         *READY_COLUMNS,
         Column("Project", ".status.projectID", wide=True),
+        EXPIRY_COLUMN,
         STALLED_COLUMN,
         MESSAGE_COLUMN,
     )

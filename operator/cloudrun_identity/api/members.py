@@ -4,8 +4,9 @@ from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
 
+from .expiry import ENFORCED_BY_GOOGLE, TEMPORARY_GRANT_RULES, TemporaryGrantFields
 from .references import IdentityRef, LocalIdentityRef, ProjectRef
-from .schema import ApiModel, exactly_one_of, excludes, matches, matches_by_prefix
+from .schema import ApiModel, Rule, exactly_one_of, excludes, matches, matches_by_prefix
 
 CONVENIENCE_VALUE: Final = (
     "must not be projectOwner:, projectEditor: or projectViewer:, which stand for all present and future "
@@ -100,11 +101,24 @@ class ServiceAgentOf(ApiModel):
     such as `gcp-sa-cloudbuild`. If unset, the only or the primary agent."""
 
 
-class Member(ApiModel):
+_EXPIRY_RULES: Final = (
+    *TEMPORARY_GRANT_RULES,
+    Rule(
+        "!has(self.principal) || !(self.principal in ['allUsers', 'allAuthenticatedUsers'])"
+        f" || !({ENFORCED_BY_GOOGLE})",
+        "must not be OperatorAndGoogle for allUsers and allAuthenticatedUsers, which take no conditions",
+        field_path=".expiryEnforcedBy",
+        reason="FieldValueForbidden",
+    ),
+)
+
+
+class Member(TemporaryGrantFields):
     """Member is a principal that is granted a role."""
 
     rules: ClassVar = (
         exactly_one_of("principal", "identityRef", "cloudRunServiceAgentOf", "serviceAgentOf"),
+        *_EXPIRY_RULES,
     )
 
     principal: Principal | None = None
@@ -158,6 +172,7 @@ class BindingMember(Member):
             "pubSubPushOf",
             "eventarcOf",
         ),
+        *_EXPIRY_RULES,
     )
 
     cloud_scheduler_of: CallingIdentity | None = None

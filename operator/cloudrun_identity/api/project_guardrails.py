@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Final
 from pydantic import Field, model_validator
 
 from .custom_role import MAX_PERMISSIONS
+from .duration import Duration, at_least
 from .generic_target import ApiHost
 from .references import WorkloadKind, cel_list, listed
 from .schema import SET, ApiModel, Rule, cel_string, matches
@@ -147,6 +148,9 @@ class GrantAdmission(ApiModel):
     claim: bool = False
     """Permits `existingGrants: Claim`: the deletion of an object then removes grants that existed before
     it."""
+    max_duration: Annotated[Duration, at_least("1s")] | None = None
+    """Longest time for which the entry admits a grant, such as 8h. The grant must set expiresAt or duration,
+    and end no later than this time after it was first made. If unset, a grant may be permanent."""
 
 
 class WorkloadAdmission(ApiModel):

@@ -6,6 +6,10 @@ from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
 
+from .expiry import (
+    ENFORCED_BY_GOOGLE,
+    enforced_by_google,
+)
 from .generic_target import FullResourceName
 from .predefined_roles import LEGACY_BASIC_ROLES
 from .schema import ApiModel, Rule, cel_string, matches
@@ -324,5 +328,27 @@ NO_CONDITION_ON_BASIC_ROLES = Rule(
     f"!has(self.condition) || !has(self.role) || !(self.role in {cel_list(LEGACY_BASIC_ROLES)})",
     f"must be unset for {listed(LEGACY_BASIC_ROLES)}: basic roles accept no conditions",
     field_path=".condition",
+    reason="FieldValueForbidden",
+)
+
+EXPIRY_BY_GOOGLE_WHERE_ACCEPTED = Rule(
+    f"!({ENFORCED_BY_GOOGLE}) || ("
+    f"(!has(self.target) || !(self.target.kind in {cel_list(_WITHOUT_CONDITIONS)}))"
+    f" && (!has(self.role) || !(self.role in {cel_list(LEGACY_BASIC_ROLES)})))",
+    f"must not be OperatorAndGoogle for kinds {listed(_WITHOUT_CONDITIONS)}, and for "
+    f"{listed(LEGACY_BASIC_ROLES)}: IAM accepts no conditions there",
+    field_path=".expiryEnforcedBy",
+    reason="FieldValueForbidden",
+)
+
+MEMBER_EXPIRY_BY_GOOGLE_WHERE_ACCEPTED = Rule(
+    f"!self.members.exists(m, {enforced_by_google('m')}) || ("
+    f"!(self.target.kind in {cel_list(_WITHOUT_CONDITIONS)})"
+    f" && (!has(self.role) || !(self.role in {cel_list(LEGACY_BASIC_ROLES)}))"
+    " && (!has(self.authority) || self.authority != 'Exclusive'))",
+    "must not contain expiryEnforcedBy: OperatorAndGoogle for kinds "
+    f"{listed(_WITHOUT_CONDITIONS)}, and for {listed(LEGACY_BASIC_ROLES)}: IAM accepts no conditions there; "
+    "nor with authority: Exclusive, which is about one condition",
+    field_path=".members",
     reason="FieldValueForbidden",
 )

@@ -141,7 +141,7 @@ class Keyword:
     """A schema keyword that does not follow from the type, such as `x-kubernetes-list-type`."""
 
     name: str
-    value: str | list[str]
+    value: str | int | list[str]
 
     def __get_pydantic_json_schema__(
         self, inner: CoreSchema, handler: GetJsonSchemaHandler
@@ -216,6 +216,10 @@ def _to_whole_seconds(moment: datetime) -> datetime:
 
 Timestamp = Annotated[AwareDatetime, AfterValidator(_to_whole_seconds)]
 """A time in UTC, in whole seconds as Kubernetes writes it."""
+
+
+Deadline = Annotated[Timestamp, Keyword("maxLength", 40)]
+"""A time that a user writes. The bound limits the cost of CEL rules."""
 
 
 class ApiModel(BaseModel):

@@ -1,6 +1,6 @@
 """IAMBinding: members of a role on one resource. It declares grants; the policy engine syncs them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cloudrun_identity.api import (
     Authority,
@@ -14,6 +14,7 @@ from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.permission_checks import PermissionChecks
 from cloudrun_identity.gcp.workloads import Workload
 from cloudrun_identity.iam.admission import DeclaredIdentity
+from cloudrun_identity.iam.expiry import Expiry
 from cloudrun_identity.iam.grants import Target, condition_of
 from cloudrun_identity.policy.desired_grants import RETAIN_ALL, Retain
 from cloudrun_identity.policy.exclusive import may_be_exclusive
@@ -166,7 +167,10 @@ def _requested(
     for index, member in enumerate(obj.spec.members):
         path, caller = f"spec.members[{index}]", caller_of(member)
         if caller:
-            needed += caller_grants(caller, project, namespace, cluster, path)
+            needed += (
+                replace(each, expiry=Expiry.of(member))
+                for each in caller_grants(caller, project, namespace, cluster, path)
+            )
         requested.append(
             RequestedGrant(
                 path,
@@ -177,6 +181,7 @@ def _requested(
                 condition_of(obj.spec.condition),
                 obj.spec.authority is Authority.EXCLUSIVE,
                 obj.spec.existing_grants is ExistingGrants.CLAIM,
+                expiry=Expiry.of(member),
             )
         )
     return (*requested, *needed)

@@ -16,6 +16,7 @@ from cloudrun_identity.api import (
     GrantAdmission,
     ManagedProject,
     TargetKind,
+    go_duration,
 )
 
 from .admission import (
@@ -30,7 +31,15 @@ from .admission import (
     named,
 )
 from .escalation import reasons_for
-from .grant_matching import GrantCase, GrantRequest, case_of, entry_matches, flags_of, needed_flags
+from .grant_matching import (
+    GrantCase,
+    GrantRequest,
+    case_of,
+    entry_matches,
+    flags_of,
+    matches_apart_from_duration,
+    needed_flags,
+)
 from .grants import Target
 from .guardrail_entries import entry_path, is_for
 from .principal_forms import documented_form
@@ -76,10 +85,37 @@ def _decide_by_entries(case: GrantCase) -> Decision:
     fewest = min(lacking, key=len, default=None)
     if fewest is not None and not fewest:
         return Admitted()
+    if too_long := _too_long(case):
+        return too_long
     incomplete = _incomplete_entry(case)
     if incomplete:
         return Denied(incomplete, invalid_entry=True)
     return Denied(_refusal(case, fewest), proposals=(_admitting_entry(case),))
+
+
+def _too_long(case: GrantCase) -> Denied | None:
+    """Return the denial of a grant that an entry admits, but not for so long; None if there is none.
+
+    The remedy is the author's: an end, or an earlier one. A longer duration is a change of the entries.
+    """
+    request, needed = case.request, needed_flags(case)
+    limits = [
+        (entry.max_duration, index)
+        for index, entry in enumerate(case.project.spec.guardrails.grants)
+        if entry.max_duration is not None
+        and matches_apart_from_duration(entry, case)
+        and needed <= flags_of(entry)
+    ]
+    if not limits:
+        return None
+    limit, index = max(limits, key=lambda each: each[0].timedelta)
+    lasts = "it is permanent" if request.lasts is None else f"it lasts {go_duration(request.lasts)}"
+    return Denied(
+        f"{entry_path('grants', index)} of {named(case.project)} admits {request.role} on {request.target} "
+        f"for {case.member} for at most {limit} from when it is first granted (maxDuration), and {lasts}; "
+        f"set duration: {limit}, or an expiresAt that is no later",
+        proposals=() if request.lasts is None else (_admitting_entry(case),),
+    )
 
 
 def _may_grant_there(case: GrantCase, guardrail_facts: GuardrailFacts) -> Decision:
@@ -223,6 +259,7 @@ def _admitting_entry(case: GrantCase) -> Proposal:
         "members": (case.member,),
         "namespaces": (request.namespace,),
         "conditions": (request.condition.expression,) if request.condition else None,
+        "maxDuration": go_duration(request.lasts) if request.lasts else None,
     }
     needed = needed_flags(case)
     flags = {flag: True for flag in ("allowEscalation", "exclusive", "claim") if flag in needed}

@@ -19,6 +19,7 @@ from cloudrun_identity.kube.event_recorder import EventType
 from cloudrun_identity.kube.resources import Object
 
 from .drift import is_repaired
+from .expirations import newly_ended, newly_expiring
 from .steps import StepEvent
 
 
@@ -57,6 +58,7 @@ class EventReporter:
             self._observer.drift_detected(raw["kind"], len(drift))
             self._events.record(raw, EventType.WARNING, "DriftDetected", "; ".join(drift))
         self._report_repair(raw, before, after, found=bool(drift))
+        self._report_ends(raw, before, after)
         if not self._report_deadline(raw, before, after):
             self._report_readiness(
                 raw, before.condition(ConditionType.READY), after.condition(ConditionType.READY)
@@ -93,6 +95,13 @@ class EventReporter:
         if after.drift and is_repaired(after.drift) and (found or not is_repaired(before.drift)):
             self._observer.drift_repaired(raw["kind"], len(after.drift.changes))
             self._events.record(raw, EventType.NORMAL, "DriftRepaired", "; ".join(after.drift.changes))
+
+    def _report_ends(self, raw: Object, before: ReconciledStatus, after: ReconciledStatus) -> None:
+        """Report the temporary grants that end within the hour, and those that ended, once each."""
+        if soon := newly_expiring(before, after):
+            self._events.record(raw, EventType.WARNING, ConditionType.EXPIRING, soon)
+        if ended := newly_ended(before, after):
+            self._events.record(raw, EventType.NORMAL, Reason.EXPIRED, ended)
 
     def _report_deadline(self, raw: Object, before: ReconciledStatus, after: ReconciledStatus) -> bool:
         """Report that an object exceeded its progress deadline. Return whether it did in this reconcile."""

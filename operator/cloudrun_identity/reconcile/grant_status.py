@@ -31,7 +31,14 @@ def grant_statuses(
     return tuple(listed), list(_outcomes(resolved, synced, observe=observe))
 
 
-_SHOWN_FIRST = (GrantState.REJECTED, GrantState.PENDING, GrantState.RELEASING, GrantState.GRANTED)
+_SHOWN_FIRST = (
+    GrantState.REJECTED,
+    GrantState.PENDING,
+    GrantState.RELEASING,
+    GrantState.GRANTED,
+    GrantState.EXPIRED,
+)
+_MET = (GrantState.GRANTED, GrantState.EXPIRED)
 
 
 def _listed(resolved: ResolvedGrants, synced: GrantSyncResult) -> Iterator[GrantStatus]:
@@ -43,6 +50,11 @@ def _listed(resolved: ResolvedGrants, synced: GrantSyncResult) -> Iterator[Grant
         yield _of_grant(grant, GrantState.RELEASING, Reason.UPDATING)
     for grant in synced.halted:
         yield _of_grant(grant, GrantState.RELEASING, Reason.SUSPENDED)
+    leaving = {*synced.releasing, *synced.halted}
+    for ended in resolved.ended:
+        if ended.grant not in leaving:
+            status = _of_grant(ended.grant, GrantState.EXPIRED, Reason.EXPIRED)
+            yield status.model_copy(update={"expires_at": ended.end})
 
 
 def _outcomes(resolved: ResolvedGrants, synced: GrantSyncResult, *, observe: bool) -> Iterator[Outcome]:
@@ -51,7 +63,7 @@ def _outcomes(resolved: ResolvedGrants, synced: GrantSyncResult, *, observe: boo
     yield from _outcomes_of_targets(synced)
     unread = {*synced.missing, *synced.replaced, *synced.faults}
     for result in synced.grant_results:
-        if result.state is not GrantState.GRANTED and result.grant.target not in unread:
+        if result.state not in _MET and result.grant.target not in unread:
             yield _outcome_of_result(result, observe=observe)
     for grant in synced.conflicting:
         message = f"spec.authority: another object declares {grant}, so it is not Exclusive"
@@ -61,7 +73,10 @@ def _outcomes(resolved: ResolvedGrants, synced: GrantSyncResult, *, observe: boo
     for grant in synced.halted:
         yield Waiting(Reason.DEPENDENCY_NOT_READY, waits_for_project(grant))
     for first in synced.releasing[:1]:
-        yield Waiting(Reason.UPDATING, f"Releasing {first}", after=1.0)
+        if observe and first in {each.grant for each in resolved.ended}:
+            yield Paused(Reason.DRIFT_DETECTED, f"{first} is over, and is not removed while it is observed")
+        else:
+            yield Waiting(Reason.UPDATING, f"Releasing {first}", after=1.0)
 
 
 def _outcomes_of_targets(synced: GrantSyncResult) -> Iterator[Outcome]:
@@ -73,12 +88,19 @@ def _outcomes_of_targets(synced: GrantSyncResult) -> Iterator[Outcome]:
 
 
 def _status_of_result(result: GrantResult) -> GrantStatus:
-    granted = result.state is GrantState.GRANTED
-    reason = None if granted else _reason(_outcome_of_result(result, observe=False))
-    status = _of_grant(result.grant, result.state, reason)
-    if not result.registered_member:
-        return status
-    return status.model_copy(update={"registered_member": result.registered_member})
+    status = _of_grant(result.grant, result.state, _reason_of_result(result))
+    shown = {"registered_member": result.registered_member, "expires_at": result.expires_at}
+    return status.model_copy(update={name: value for name, value in shown.items() if value})
+
+
+def _reason_of_result(result: GrantResult) -> Reason | None:
+    match result.state:
+        case GrantState.GRANTED:
+            return None
+        case GrantState.EXPIRED:
+            return Reason.EXPIRED
+        case _:
+            return _reason(_outcome_of_result(result, observe=False))
 
 
 def _outcome_of_result(result: GrantResult, *, observe: bool) -> Outcome:

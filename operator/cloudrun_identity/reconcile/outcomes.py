@@ -31,6 +31,10 @@ class InSync:
 
     after: float | None = None
     """Seconds until the next step is due; None if no step depends on time."""
+    ended: int = 0
+    """Number of declared grants that are over."""
+    is_expired: bool = False
+    """True if the object declares nothing but grants, and all of them are over."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -341,6 +341,14 @@ class TestConditions:
 
 
 class TestPublicMembers:
+    @pytest.mark.parametrize("member", ["allUsers", "allAuthenticatedUsers"])
+    async def test_public_members_take_no_condition(self, clients: Clients, member: str) -> None:
+        await clients.create_service("web")
+        with pytest.raises(exceptions.InvalidArgument, match=f"Conditions cannot be set for {member}"):
+            await clients.grant(
+                "roles/run.invoker", member, resource=f"{LOCATION}/services/web", condition=NIGHTLY
+            )
+
     async def test_service_accepts_public_members(self, clients: Clients) -> None:
         await clients.create_service("web")
         policy = await clients.grant("roles/run.invoker", "allUsers", resource=f"{LOCATION}/services/web")

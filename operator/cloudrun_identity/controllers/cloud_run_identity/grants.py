@@ -21,6 +21,7 @@ from cloudrun_identity.api.predefined_roles import (
     WORKLOAD_IDENTITY_USER,
 )
 from cloudrun_identity.iam.admission import DeclaredIdentity
+from cloudrun_identity.iam.expiry import Expiry
 from cloudrun_identity.iam.grants import Target, condition_of
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey, project_key
 from cloudrun_identity.reconcile.grants.members import GrantMember, Members, member_keys, member_of_identity
@@ -64,15 +65,17 @@ def _role(
     """Return a role of the identity. In another project, the guardrails of that project decide."""
     path, namespace = f"spec.roles[{index}]", obj.metadata.namespace
     member = member_of_identity(obj, cluster, "the identity")
-    condition = condition_of(grant.condition)
+    condition, expiry = condition_of(grant.condition), Expiry.of(grant)
     place = _place(obj, home, grant, path, cluster)
     if isinstance(place, Unresolved):
         ref = grant.custom_role_ref
         role = Unresolved(f"CustomRole {namespace}/{ref.name}", place.outcome) if ref else grant.role or ""
-        return RequestedGrant(path, place, role, member, condition=condition)
+        return RequestedGrant(path, place, role, member, condition=condition, expiry=expiry)
     target = place.found.target
     role = resolve_role(grant.role, grant.custom_role_ref, target, namespace, cluster, path)
-    return RequestedGrant(path, target, role, member, place.found.owner, condition, project=place.project)
+    return RequestedGrant(
+        path, target, role, member, place.found.owner, condition, project=place.project, expiry=expiry
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +120,13 @@ def _on_account(
     """Return the roles on the account, whose members may act as the identity."""
     account = Target.service_account(project.project_id, email)
     owner = DeclaredIdentity(obj.metadata.namespace, obj.metadata.name)
-    for path, role, member in _members(obj.spec, Members(cluster, obj.metadata.namespace)):
-        yield RequestedGrant(path, account, role, member, owner)
+    for path, role, member, expiry in _members(obj.spec, Members(cluster, obj.metadata.namespace)):
+        yield RequestedGrant(path, account, role, member, owner, expiry=expiry)
 
 
 def _members(
     spec: CloudRunIdentitySpec, members: Members
-) -> Iterator[tuple[str, str, GrantMember | Unresolved]]:
+) -> Iterator[tuple[str, str, GrantMember | Unresolved, Expiry | None]]:
     for field, role, declared in (
         ("users", USER, spec.users),
         ("tokenCreators", TOKEN_CREATOR, spec.token_creators),
@@ -131,10 +134,11 @@ def _members(
     ):
         for index, member in enumerate(declared):
             path = f"spec.{field}[{index}]"
-            yield path, role, members.resolve(member, path)
+            yield path, role, members.resolve(member, path), Expiry.of(member)
     for index, user in enumerate(spec.workload_identity_users):
         path = f"spec.workloadIdentityUsers[{index}]"
-        yield path, WORKLOAD_IDENTITY_USER, members.workload_identity_user(user, path)
+        yield path, WORKLOAD_IDENTITY_USER, members.workload_identity_user(user, path), Expiry.of(user)
     for index, usable in enumerate(spec.usable_from):
         path = f"spec.usableFrom[{index}].projectRef"
-        yield path, TOKEN_CREATOR, members.service_agent(cloud_run_agent_of(usable.project_ref), path)
+        agent = members.service_agent(cloud_run_agent_of(usable.project_ref), path)
+        yield path, TOKEN_CREATOR, agent, None
