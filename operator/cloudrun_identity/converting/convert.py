@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cloudrun_identity.exporting.export import Export, export
@@ -12,7 +12,9 @@ from cloudrun_identity.exporting.survey import DeclaredKey, Survey
 from cloudrun_identity.gcp.custom_roles import CustomRoleState
 from cloudrun_identity.gcp.service_accounts import ServiceAccount, project_id_of_email
 from cloudrun_identity.gcp.workloads import WorkloadState
+from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import Grant
+from cloudrun_identity.iam.principals import email, lower_email
 from cloudrun_identity.iam.role_catalog import role_catalog
 
 from .config_connector import is_connector_object, read_objects
@@ -72,7 +74,20 @@ def convert(declarations: Declarations, namespace: str = "") -> Converted:
     """
     surveys = _surveys(declarations)
     namespaces = {each.project_id: namespace or object_name(each.project_id) for each in surveys}
-    exports = {each.project_id: export(each, namespaces[each.project_id]) for each in surveys}
+    referring = _referring(surveys, namespaces)
+    identities = {
+        lower_email(account.email): DeclaredIdentity(
+            namespaces[each.project_id], account.email.partition("@")[0]
+        )
+        for each in surveys
+        for account in each.accounts
+    }
+    exports = {
+        each.project_id: export(
+            replace(each, referring=referring, identities=identities), namespaces[each.project_id]
+        )
+        for each in surveys
+    }
     if namespace:
         _check_names(exports)
     prefix = {project_id: f"{object_name(project_id)}-" if len(exports) > 1 else "" for project_id in exports}
@@ -125,6 +140,15 @@ def _survey(project_id: str, found: list[Declared], roles: Mapping[str, frozense
         tuple(each for each in found if isinstance(each, DeclaredKey)),
         {grant.role: _permissions(grant.role, roles) for grant in grants},
     )
+
+
+def _referring(surveys: Iterable[Survey], namespaces: Mapping[str, str]) -> Mapping[str, frozenset[str]]:
+    """Return the namespaces whose objects grant roles to an account, by the lower-case e-mail."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for survey in surveys:
+        for grant in survey.grants:
+            found[lower_email(email(grant.member))].add(namespaces[survey.project_id])
+    return {account: frozenset(names) for account, names in found.items()}
 
 
 def _permissions(role: str, declared: Mapping[str, frozenset[str]]) -> frozenset[str] | None:

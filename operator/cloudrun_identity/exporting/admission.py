@@ -80,6 +80,7 @@ class Admission:
             lower_email(account.email): DeclaredIdentity(namespace, account.email.partition("@")[0])
             for account in selection.accounts
         }
+        self._members = {**survey.identities, **self._identities}
         self._entries = cover(map(self._entry, selection.grants))[:MAX_ENTRIES]
 
     def guardrails(self) -> Guardrails:
@@ -115,7 +116,7 @@ class Admission:
         }
 
     def _denied(self, grant: Grant, project: ManagedProject) -> Denied | None:
-        facts = GuardrailFacts(frozenset({self._namespace}), self._identities)
+        facts = GuardrailFacts(frozenset({self._namespace}), self._members)
         permissions = self._survey.permissions[grant.role]
         request = GrantRequest(
             self._namespace,
@@ -135,7 +136,7 @@ class Admission:
 
     def _entry(self, grant: Grant) -> Entry:
         permissions = self._survey.permissions[grant.role]
-        member = self._identities.get(lower_email(email(grant.member)), grant.member)
+        member = self._members.get(lower_email(email(grant.member)), grant.member)
         return Entry(
             grant.target.kind,
             grant.target.location,

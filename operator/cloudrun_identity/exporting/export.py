@@ -179,6 +179,8 @@ class _Writer:
             {field: [grant.member for grant in grants] for field, grants in lists.items()},
             self._declared,
         )
+        if namespaces := sorted(self._survey.referring.get(key, frozenset()) - {self._namespace}):
+            manifest["spec"]["allowedNamespaces"] = namespaces
         runs = f" Workloads: {', '.join(running)}." if running else ""
         return f"{account.email}, which the operator keeps when this object is deleted.{runs}", manifest
 

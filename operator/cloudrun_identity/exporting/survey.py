@@ -15,6 +15,7 @@ from cloudrun_identity.gcp.roles import Roles
 from cloudrun_identity.gcp.run import Run
 from cloudrun_identity.gcp.service_accounts import ServiceAccount, ServiceAccounts
 from cloudrun_identity.gcp.workloads import WorkloadState
+from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.principals import is_default_account
 from cloudrun_identity.policy.merge import grants_in
@@ -53,6 +54,10 @@ class Survey:
     """The keys to declare. Google Cloud does not know who uses a key, so a read of a project has none."""
     permissions: Mapping[str, frozenset[str] | None] = field(default_factory=dict)
     """Permissions by granted role: None if they cannot be read, no entry if the role does not exist."""
+    referring: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Namespaces of other exports whose objects refer to an account, by its lower-case e-mail."""
+    identities: Mapping[str, DeclaredIdentity] = field(default_factory=dict)
+    """Identities in other exports, by the lower-case e-mails of their accounts."""
 
 
 async def survey(
