@@ -46,6 +46,8 @@ class Entry:
     """The names of the targets."""
     members: frozenset[str]
     """The admitted members."""
+    service: str = ""
+    """The API of the targets of the generic kind; empty for other kinds."""
 
     def to_dict(self, namespace: str) -> Guardrails:
         """Return the entry as in a manifest for one namespace, where a project needs no name."""
@@ -53,6 +55,7 @@ class Entry:
         return {
             "roles": sorted(self.roles),
             "targetKinds": [self.kind.value],
+            **({"services": [self.service]} if self.service else {}),
             **names,
             **({"locations": [self.location]} if self.location else {}),
             "members": sorted(self.members),
@@ -141,6 +144,7 @@ class Admission:
             frozenset({grant.role}),
             frozenset({grant.target.short_name}),
             frozenset({str(member)}),
+            grant.target.service,
         )
 
     def _workloads(self) -> list[Guardrails]:
@@ -183,14 +187,14 @@ def _merged(entries: Iterable[Entry], order: Sequence[str]) -> list[Entry]:
 
 
 def _without(entry: Entry, field: str) -> tuple[object, ...]:
-    fixed = (entry.kind, entry.location, entry.condition, entry.escalates)
+    fixed = (entry.kind, entry.location, entry.condition, entry.escalates, entry.service)
     return *fixed, *(getattr(entry, each) for each in _LISTS if each != field)
 
 
 def _with(key: tuple[Any, ...], field: str, values: frozenset[str]) -> Entry:
-    kind, location, condition, escalates, *others = key
+    kind, location, condition, escalates, service, *others = key
     lists = dict(zip((each for each in _LISTS if each != field), others, strict=True))
-    return Entry(kind, location, condition, escalates, **lists, **{field: values})
+    return Entry(kind, location, condition, escalates, service=service, **lists, **{field: values})
 
 
 def _split(entry: Entry) -> Iterator[Entry]:
@@ -203,9 +207,10 @@ def _parts(items: list[str]) -> list[list[str]]:
     return [items[start : start + MAX_PATTERNS] for start in range(0, len(items), MAX_PATTERNS)]
 
 
-def _order(entry: Entry) -> tuple[int, str, str, bool, list[str], list[str], list[str]]:
+def _order(entry: Entry) -> tuple[int, str, str, str, bool, list[str], list[str], list[str]]:
     return (
         list(TargetKind).index(entry.kind),
+        entry.service,
         entry.location,
         entry.condition,
         entry.escalates,

@@ -6,6 +6,7 @@
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TypeAlias
 
 from cloudrun_identity.api import (
@@ -17,6 +18,7 @@ from cloudrun_identity.api import (
     ReconciledResource,
 )
 from cloudrun_identity.gcp.clients import GoogleClients
+from cloudrun_identity.iam.expiry import timestamp
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.kube.event_recorder import EventType
@@ -28,6 +30,7 @@ from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.ledger.objects import LedgerInvalid
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.ledger.store import LedgerPruned
+from cloudrun_identity.ledger.temporary_grants import recorded_grant
 from cloudrun_identity.manager.engine import Engine
 from cloudrun_identity.manager.factory import Ports, compose
 from cloudrun_identity.manager.kubernetes import CountedClient, KubeWrites
@@ -62,7 +65,7 @@ async def dry_run(
     """
     async with dry_run_session(google, await in_memory(objects), _NAMESPACE) as run:
         await run.reconcile_all(progress)
-        return DryRun(run.steps(), tuple(run.blockers()))
+        return DryRun(run.steps(), tuple(run.blockers()), tuple(run.notices()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,10 @@ class DryRunSession:
         """Return why objects would not become Ready."""
         return self.reports.blockers()
 
+    def notices(self) -> Iterable[str]:
+        """Return what the status of an object would say besides, such as a grant that is over already."""
+        return self.reports.notices()
+
     async def _reconcile(self, key: ObjectKey) -> None:
         """Reconcile an object. An error of the cluster or of a ledger is reported as its outcome."""
         reconciler = self.engine.reconciler
@@ -143,7 +150,21 @@ class DryRunSession:
         for target, sign, grant in policies_of(self.engine).changes():
             key = self._owner_of(grant, sign)
             observed = self.executor.is_observed(key)
-            yield PlannedStep(describe_policy(target), sign, grant_text(grant), key, observed, grant)
+            end = self._end_of(grant, key) if sign is Sign.ADD else None
+            text = grant_text(grant) + (f", which ends at {timestamp(end)}" if end else "")
+            yield PlannedStep(describe_policy(target), sign, text, key, observed, grant, ends=end)
+
+    def _end_of(self, grant: Grant, key: ObjectKey) -> datetime | None:
+        """Return when a temporary grant ends for an object; None if it is permanent."""
+        owner_key = f"{key.kind}/{key.namespace}/{key.name}"
+        return next(
+            (
+                record.expires_at
+                for (owner, base), record in self.engine.ledgers.ledger(grant.target).temporary.items()
+                if owner == owner_key and recorded_grant(base, record) == grant
+            ),
+            None,
+        )
 
     def _owner_of(self, grant: Grant, sign: Sign) -> ObjectKey:
         """Return the first object that a grant is added or removed for."""
@@ -220,6 +241,12 @@ class _Reports:
             report = self.latest[key]
             outcomes = (report.outcome, *_apart_from(report.outcome, report.others))
             yield from bounded([found for each in outcomes if (found := blocker(key, each))])
+
+    def notices(self) -> Iterable[str]:
+        """Return the notices of all objects, each with its object."""
+        for key in sorted(self.latest, key=_order):
+            for message in self.latest[key].notices.values():
+                yield f"{key}: {message}"
 
 
 class _InMemoryWrites(KubeWrites):
