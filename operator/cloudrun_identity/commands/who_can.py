@@ -177,31 +177,30 @@ def _account(email: str, project: str) -> "Target":
 
 def _target(text: str, project: str) -> "Target":
     """Return the resource that an argument such as `Service/europe-west1/web` names."""
-    from cloudrun_identity.api import TARGET_KINDS
+    from cloudrun_identity.api import TargetKind, WorkloadKind
     from cloudrun_identity.iam.grants import Target
+    from cloudrun_identity.iam.resource_names import parse_target
 
-    kind, *parts = text.split("/")
-    kinds = {each.value: each for each in TARGET_KINDS}
-    if kind not in kinds:
-        raise click.UsageError(f"{text!r} starts with none of the kinds {', '.join(sorted(kinds))}")
-    if kind == "Project":
-        if len(parts) > 1 or not (parts or project):
-            raise click.UsageError("use Project/ID, or Project with --project")
-        return Target.project(parts[0] if parts else project)
-    if kind == "ServiceAccount" and len(parts) == 1:
-        return _account(parts[0], project_of(parts[0], project))
-    descriptor = TARGET_KINDS[kinds[kind]]
-    form = [
-        *(["LOCATION"] if descriptor.has_location else []),
-        *([descriptor.parent.name.upper()] if descriptor.parent else []),
-        "EMAIL" if kind == "ServiceAccount" else "NAME",
-    ]
-    if len(parts) != len(form) or not all(parts):
-        raise click.UsageError(f"{text!r} must be {'/'.join([kind, *form])}")
+    match text.split("/"):
+        case ["Project"] if project:
+            return Target.project(project)
+        case ["Project", name] if name:
+            return Target.project(name)
+        case ["ServiceAccount", email] if email:
+            return _account(email, project_of(email, project))
+        case ["Project" | "ServiceAccount", *_]:
+            raise click.UsageError("use Project/ID, Project with --project, or ServiceAccount/EMAIL")
     if not project:
         raise click.UsageError(f"name the project of {text} with --project")
-    location = parts.pop(0) if descriptor.has_location else ""
-    return Target(kinds[kind], project, location, parts[-1], parts[0] if descriptor.parent else "")
+    kind, *parts = text.split("/")
+    if kind in {each.value for each in WorkloadKind}:
+        if len(parts) != len(("LOCATION", "NAME")) or not all(parts):
+            raise click.UsageError(f"{text!r} must be {kind}/LOCATION/NAME")
+        return Target(TargetKind(kind), project, *parts)
+    try:
+        return parse_target(text, project)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
 
 
 def _check_invocable(target: "Target") -> None:
