@@ -22,7 +22,6 @@ from cloudrun_identity.api import (
 )
 from cloudrun_identity.gcp.ratelimit import without_slot
 from cloudrun_identity.iam.expiry import timestamp
-from cloudrun_identity.ledger.temporary_grants import recorded_grant
 
 from .cluster_state import ClusterState, ledger_owner
 from .conditions import Finding
@@ -76,9 +75,8 @@ def _records(deps: "Dependencies", obj: ReconciledResource) -> Iterator[tuple[Le
     owner = ledger_owner(obj)
     for target in deps.syncers.held_by(owner):
         ledger, is_halted = deps.store.ledger(target), _is_halted(target.project_id, deps.store)
-        for (owner_key, base), record in ledger.temporary.items():
-            if owner_key == owner.owner_key and recorded_grant(base, record) in ledger.entries:
-                yield record, is_halted
+        for record in ledger.temporary_held_by(owner.owner_key):
+            yield record, is_halted
 
 
 def _is_halted(project_id: str, cluster: ClusterState) -> bool:
