@@ -38,6 +38,8 @@ class TemporaryReview:
     """The grants that are over for an owner, as the policy contains them."""
     recorded: Mapping[OwnerAndGrant, Grant]
     """All temporary grants as declared, by owner and by the grant as the policy contains it."""
+    unrecorded: frozenset[Grant] = frozenset()
+    """The desired grants without room for their records. They are not made: nothing would end them."""
 
     def kept_with(
         self, known: Ledger, entries: Collection[Grant]
@@ -75,6 +77,7 @@ def review_temporary(
         review.records,
         frozenset(review.over),
         {**ledger.temporary_by_owner, **declared_by_granted(review.records)},
+        frozenset(review.unrecorded),
     )
 
 
@@ -92,6 +95,7 @@ class _Review:
         self.decided: set[OwnerAndGrant] = set()
         """The keys that an object declares now."""
         self.over: set[OwnerAndGrant] = set()
+        self.unrecorded: set[Grant] = set()
 
     def declared_by(self, each: DesiredGrants) -> DesiredGrants:
         """Record the temporary grants that an object desires; return its grants without those over."""
@@ -107,7 +111,9 @@ class _Review:
             if record is None or record.expires_at <= self._now:
                 over.add(desired)
                 self.over |= {(owner_key, desired.grant), key}
-            if record is not None:
+            if record is None:
+                self.unrecorded.add(desired.grant)
+            else:
                 self.records[key] = record
                 self.decided.add(key)
         return replace(each, desired_grants=each.desired_grants - over) if over else each

@@ -8,6 +8,7 @@ import pytest
 from cloudrun_identity.iam.expiry import Expiry, as_granted
 from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.ledger.owners import Owner
+from cloudrun_identity.policy import temporary_grants
 from cloudrun_identity.policy.desired_grants import RETAIN_ALL, DesiredGrant, DesiredGrants, Retain, Temporary
 from cloudrun_identity.policy.planning import PolicyPlan, plan_policy
 from cloudrun_identity.policy.review import SyncFacts
@@ -164,6 +165,13 @@ def test_grant_that_was_present_before_is_left_when_it_is_over() -> None:
     after = run_sync(state, [lasting()], now=LATER)
     assert after.present == {GRANT}
     assert not after.ledger.entries
+
+
+def test_grant_without_room_for_its_record_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(temporary_grants, "MAX_MEMBERS", 0)
+    plan = planned(State(policy_with(), Ledger.of(TARGET)), lasting(), now=NOON)
+    assert plan.unrecorded == (GRANT,), "its status says that the ledger is full"
+    assert plan.desired_grants == ()
 
 
 def test_new_end_in_a_condition_is_a_renewal_of_the_former_grant() -> None:
