@@ -1,6 +1,7 @@
-"""Checks of a ManagedProject in Google Cloud: its project, APIs, permissions and organization policies."""
+"""Checks of a ManagedProject in Google Cloud: project, APIs, permissions, organization policies, quotas."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -20,6 +21,7 @@ from cloudrun_identity.api import (
 from cloudrun_identity.api.validation import misfits
 from cloudrun_identity.gcp.client_pool import ClientPool, credential_of
 from cloudrun_identity.gcp.clients import GoogleClients, ProjectClients
+from cloudrun_identity.gcp.custom_roles import CustomRoles
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.org_policies import CROSS_PROJECT_USAGE, OrgPolicies
 from cloudrun_identity.gcp.permissions import ACCOUNT_PERMISSIONS, FEATURES, needed
@@ -35,6 +37,7 @@ from cloudrun_identity.reconcile.advice import advised
 
 from .check_results import Result, failed, passed, skipped
 from .granting import additions
+from .quota_checks import check_quotas
 
 PROBE: Final = "cloudrun-identity-check"
 """Name of a resource that probably does not exist. Reading it shows whether an API is enabled."""
@@ -65,6 +68,8 @@ class Clients:
     """The Cloud Run API."""
     org_policies: OrgPolicies
     """Organization policies."""
+    custom_roles: CustomRoles
+    """Custom roles of projects."""
 
     @classmethod
     def of(cls, clients: ProjectClients) -> "Clients":
@@ -75,6 +80,7 @@ class Clients:
             ServiceAccounts(clients),
             Run(clients),
             OrgPolicies(clients),
+            CustomRoles(clients, time.monotonic),
         )
 
 
@@ -122,6 +128,13 @@ async def check_project(project: ManagedProject, clients: Clients, operator: str
             _check_apis(f"{name}: APIs", project, clients),
             _check_permissions(f"{name}: permissions", project, clients, operator),
             _check_org_policies(f"{name}: organization policies", project, clients),
+            check_quotas(
+                f"{name}: quotas",
+                project_id,
+                clients.service_accounts,
+                clients.custom_roles,
+                clients.policies,
+            ),
         )
     )
 
