@@ -8,7 +8,7 @@ from tests.e2e.eventually import becomes
 from tests.e2e.manifests import VIEWERS
 from tests.e2e.scene import Scene
 from tests.e2e.stage import OPERATOR_NAMESPACE
-from tests.time_budget import WITHIN
+from tests.servers.kube_apiserver import KubeApiServer
 
 OFFICE_HOURS = {"title": "office hours", "expression": "request.time.getHours() < 18"}
 
@@ -211,6 +211,8 @@ def test_grants_of_a_lost_ledger_remain_and_are_reported(scene: Scene) -> None:
 
 @pytest.mark.slow
 def test_binding_has_as_many_members_as_a_policy(scene: Scene) -> None:
+    if not isinstance(scene.stage.kube_api, KubeApiServer):
+        pytest.skip("cel-python is too slow: the embedded API server would be busy for seconds")
     listed = [f"user:member-{number:04}@example.com" for number in range(1500)]
     spec = {"target": {"kind": "Project"}, "role": "roles/viewer"}
 
@@ -228,7 +230,7 @@ def test_binding_has_as_many_members_as_a_policy(scene: Scene) -> None:
     assert len(json.dumps(status)) < 64 << 10
 
     apply(listed[1:])
-    becomes(scene.policy, {"roles/viewer": listed[1:]}, within=3 * WITHIN)  # cel-python is slow
+    becomes(scene.policy, {"roles/viewer": listed[1:]})
 
     scene.delete_and_wait("IAMBinding/everyone")
     assert scene.policy() == {}
