@@ -2,11 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cloudrun_identity.exporting.export import Export, export
 from cloudrun_identity.exporting.names import object_name
+from cloudrun_identity.exporting.namespaces import Namespaces
 from cloudrun_identity.exporting.selection import LeftOut
 from cloudrun_identity.exporting.survey import DeclaredKey, Survey
 from cloudrun_identity.gcp.custom_roles import CustomRoleState
@@ -61,20 +62,19 @@ def declarations_in(documents: Iterable[Any], project_id: str) -> Declarations:
     return found
 
 
-def convert(declarations: Declarations, namespace: str = "") -> Converted:
-    """Declare what the files declare as objects of one namespace for each project.
+def convert(declarations: Declarations, namespaces: Namespaces | None = None) -> Converted:
+    """Declare what the files declare as objects in namespaces.
 
-    `namespace` is the namespace of all objects. By default, it is named like the project.
+    Without a mapping to namespaces, and without a default in it, the default is named like the project.
 
     Raises:
         ValueError: objects of two projects have the same name in one namespace. The message is one line.
 
     """
     surveys = _surveys(declarations)
-    namespaces = {each.project_id: namespace or object_name(each.project_id) for each in surveys}
-    exports = {each.project_id: export(each, namespaces[each.project_id]) for each in surveys}
-    if namespace:
-        _check_names(exports)
+    accounts = frozenset(account.email for each in surveys for account in each.accounts)
+    exports = {each.project_id: _exported(each, namespaces or Namespaces(""), accounts) for each in surveys}
+    _check_names(exports)
     prefix = {project_id: f"{object_name(project_id)}-" if len(exports) > 1 else "" for project_id in exports}
     left_out = tuple(each for result in exports.values() for each in result.left_out)
     reasons = {
@@ -95,9 +95,15 @@ def convert(declarations: Declarations, namespace: str = "") -> Converted:
         Handover(
             _sources(declarations),
             {**dict.fromkeys(declarations.incomplete, ""), **reasons},
-            tuple(sorted(set(namespaces.values()))),
+            tuple(sorted({name for each in exports.values() for name in each.namespaces})),
         ),
     )
+
+
+def _exported(survey: Survey, namespaces: Namespaces, accounts: frozenset[str]) -> Export:
+    default = namespaces.default or object_name(survey.project_id)
+    own = {account.email for account in survey.accounts}
+    return export(survey, replace(namespaces, default=default), elsewhere=accounts - own)
 
 
 def _surveys(declarations: Declarations) -> list[Survey]:
@@ -170,14 +176,15 @@ def _sources(declarations: Declarations) -> tuple[Source, ...]:
 
 
 def _check_names(exports: Mapping[str, Export]) -> None:
-    seen: dict[tuple[str, str], str] = {}
+    seen: dict[tuple[str, str, str], str] = {}
     for project_id, result in exports.items():
         for key in result.objects:
             other = seen.setdefault(key, project_id)
             if other != project_id:
                 raise ValueError(
-                    f"the projects {other} and {project_id} both have {' '.join(key)}: "
-                    "omit --namespace, so that each project has a namespace, or convert one at a time"
+                    f"the projects {other} and {project_id} both have {key[0]} {key[2]} in namespace "
+                    f"{key[1]}: omit --namespace, so that each project has a namespace, or convert one at a "
+                    "time"
                 )
 
 
