@@ -94,6 +94,10 @@ class Cloud:
         """Change a user or group: `aliases=[…]`, `rename=…`, `delete=True` or `undelete=True`."""
         self._edit({"principal": principal, **change})
 
+    def edit_service_agent(self, email: str, *, missing: bool) -> None:
+        """Make a service agent one that Google has not created yet, or let Google create it."""
+        self._edit({"serviceAgent": email, "missing": missing})
+
     def deploy_as(self, workload: str, email: str) -> None:
         """Deploy a workload to run as `email`; empty for the default account."""
         self._edit({"workload": full_name(workload), "serviceAccount": email})

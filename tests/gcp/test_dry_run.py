@@ -393,6 +393,30 @@ spec: {managementPolicy: %s}
         assert "set spec.adoption to Adopt" in plan.blockers[0].message
 
 
+async def test_plan_shows_when_grants_end_and_which_are_over_already(emulator: Emulator) -> None:
+    plan = await planned(
+        emulator,
+        """
+kind: IAMBinding
+metadata: {name: viewers}
+spec:
+  target: {kind: Project}
+  role: roles/run.viewer
+  members:
+  - {principal: "user:eve@example.com", expiresAt: "2036-01-01T00:00:00Z"}
+  - {principal: "user:bob@example.com", expiresAt: "2020-01-01T00:00:00Z"}
+""",
+    )
+    assert steps(plan) == {
+        "IAM policy of Project shop-1234": [
+            "+ roles/run.viewer for user:eve@example.com, which ends at 2036-01-01T00:00:00Z"
+        ]
+    }
+    [note] = plan.notes
+    assert note.startswith("IAMBinding payments/viewers: spec.members[1]: 2020-01-01T00:00:00Z was over")
+    assert blockers(plan) == {}
+
+
 async def test_plan_of_1500_members_lists_each_addition_once(emulator: Emulator) -> None:
     members = ", ".join(f"{{principal: 'user:u{number}@example.com'}}" for number in range(1498))
     plan = await planned(

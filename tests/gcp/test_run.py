@@ -1,5 +1,6 @@
 """Cloud Run workloads, and changes of their account."""
 
+import gc
 from typing import Any
 
 import grpc
@@ -293,6 +294,18 @@ async def test_operation_of_a_failed_revision_has_the_error(run: Run, emulator: 
     assert failed.failed_revision == failed.latest_created_revision
     assert failed.latest_ready_revision == state.latest_ready_revision
     assert await run.revision_account(CHECKOUT, failed.latest_ready_revision) == state.service_account
+
+
+async def test_failed_operation_leaves_no_unread_exception(
+    run: Run, emulator: Emulator, email: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    state = await run.get(CHECKOUT)
+    emulator.edit({"workload": f"//run.googleapis.com/{CHECKOUT.resource}", "failsToStart": "out of memory"})
+
+    await run.set_service_account(state, email)
+    gc.collect()
+
+    assert "never retrieved" not in caplog.text
 
 
 async def test_missing_operation_is_not_found(run: Run) -> None:

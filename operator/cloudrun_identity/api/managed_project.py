@@ -200,12 +200,15 @@ class ManagedProject(ReconciledResource):
     columns: ClassVar = (
         Column("Project", ".status.projectID"),
         Column("Number", ".status.projectNumber"),
-        *READY_COLUMNS,
+        *READY_COLUMNS[:2],
+        Column("Degraded", '.status.conditions[?(@.type=="Degraded")].reason'),
+        *READY_COLUMNS[2:],
         Column("Interval", ".spec.driftInterval", wide=True),
         Column("Identity", ".status.operatorIdentity", wide=True),
         Column("Operator", ".status.operator.namespace", wide=True),
         STALLED_COLUMN,
         MESSAGE_COLUMN,
+        Column("Degradation", '.status.conditions[?(@.type=="Degraded")].message', wide=True),
     )
     rules: ClassVar = (
         Rule(

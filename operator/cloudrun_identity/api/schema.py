@@ -1,7 +1,7 @@
 """Building blocks of the models: wire names, CEL rules, list types, bounds and timestamps."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -64,6 +64,16 @@ def matches(pattern: str, message: str) -> Rule:
         f"self.matches({cel_string(pattern)})",
         message,
         holds=lambda text: whole.search(text) is not None and "\n" not in text,
+    )
+
+
+def excludes(prefixes: Sequence[str], message: str) -> Rule:
+    """Return a rule that forbids text to begin with one of the prefixes."""
+    return Rule(
+        " && ".join(f"!self.startsWith({cel_string(prefix)})" for prefix in prefixes),
+        message,
+        reason="FieldValueForbidden",
+        holds=lambda text: not text.startswith(tuple(prefixes)),
     )
 
 
@@ -131,7 +141,7 @@ class Keyword:
     """A schema keyword that does not follow from the type, such as `x-kubernetes-list-type`."""
 
     name: str
-    value: str | list[str]
+    value: str | int | list[str]
 
     def __get_pydantic_json_schema__(
         self, inner: CoreSchema, handler: GetJsonSchemaHandler
@@ -206,6 +216,10 @@ def _to_whole_seconds(moment: datetime) -> datetime:
 
 Timestamp = Annotated[AwareDatetime, AfterValidator(_to_whole_seconds)]
 """A time in UTC, in whole seconds as Kubernetes writes it."""
+
+
+Deadline = Annotated[Timestamp, Keyword("maxLength", 40)]
+"""A time that a user writes. The bound limits the cost of CEL rules."""
 
 
 class ApiModel(BaseModel):

@@ -12,7 +12,7 @@ import click
 from pydantic import ValidationError
 
 from cloudrun_identity.api import KINDS, ConditionType, Drift, ReconciledStatus
-from cloudrun_identity.api.status import ConditionStatus, Reason
+from cloudrun_identity.api.status import Condition, ConditionStatus, Reason
 from cloudrun_identity.api.validation import misfits
 from cloudrun_identity.kube.resources import Object
 
@@ -61,11 +61,11 @@ class ObjectStatus:
     state: State
     """State."""
     reason: str
-    """Reason of the Ready condition; empty before the first reconcile."""
+    """Reason of the Ready condition, or of Degraded; empty before the first reconcile."""
     message: str
-    """Message of the Ready condition."""
+    """Message of this condition."""
     since: datetime | None
-    """Time at which the Ready condition last changed."""
+    """Time at which this condition last changed."""
     advice: tuple[str, ...]
     """Entries of `status.issues`."""
     drift: Drift | None
@@ -76,7 +76,7 @@ class ObjectStatus:
         """The command that explains or repairs the state."""
         where = f" --namespace {self.namespace}" if self.namespace else ""
         match self.reason:
-            case Reason.PERMISSION_DENIED | Reason.API_DISABLED:
+            case Reason.PERMISSION_DENIED | Reason.API_DISABLED | "MissingPermissions":
                 return "cloudrun-identity check"
             case Reason.LEDGER_INVALID:
                 return "cloudrun-identity recover"
@@ -126,7 +126,7 @@ def _object_status(raw: Object, now: datetime) -> ObjectStatus:
         return ObjectStatus(*key, State.NEEDS_ATTENTION, Reason.INVALID_SPEC, message, None, (), None)
     if not isinstance(status, ReconciledStatus):
         status = ReconciledStatus()
-    ready = status.condition(ConditionType.READY)
+    ready = _degraded(status) or status.condition(ConditionType.READY)
     drift = status.drift
     is_recent = drift and drift.last_detected_time and now - drift.last_detected_time < RECENT
     return ObjectStatus(
@@ -140,6 +140,13 @@ def _object_status(raw: Object, now: datetime) -> ObjectStatus:
     )
 
 
+def _degraded(status: ReconciledStatus) -> Condition | None:
+    """Return the condition that the operator lacks something in a project that is Ready."""
+    ready, degraded = status.condition(ConditionType.READY), status.condition(ConditionType.DEGRADED)
+    is_ready = ready is not None and ready.status is ConditionStatus.TRUE
+    return degraded if is_ready and degraded and degraded.status is ConditionStatus.TRUE else None
+
+
 def _state(status: ReconciledStatus, generation: int, *, is_deleted: bool) -> State:
     ready, stalled = status.condition(ConditionType.READY), status.condition(ConditionType.STALLED)
     if stalled and stalled.status is ConditionStatus.TRUE:
@@ -148,7 +155,7 @@ def _state(status: ReconciledStatus, generation: int, *, is_deleted: bool) -> St
         return State.WAITING
     match ready.status, ready.reason:
         case ConditionStatus.TRUE, _:
-            return State.READY
+            return State.NEEDS_ATTENTION if _degraded(status) else State.READY
         case _, Reason.SUSPENDED:
             return State.SUSPENDED
         case _, Reason.DRIFT_DETECTED:

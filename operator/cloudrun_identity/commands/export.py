@@ -47,8 +47,8 @@ if TYPE_CHECKING:
     metavar="KIND/NAME",
     multiple=True,
     help="Other resource to export the IAM policy of, such as StorageBucket/NAME, "
-    "CloudTasksQueue/LOCATION/NAME, SpannerDatabase/INSTANCE/NAME or KMSCryptoKey/LOCATION/KEYRING/NAME; "
-    "repeatable.",
+    "CloudTasksQueue/LOCATION/NAME, SpannerDatabase/INSTANCE/NAME or KMSCryptoKey/LOCATION/KEYRING/NAME, "
+    "or the full resource name of a resource without a kind; repeatable.",
 )
 @click.option(
     "--without",
@@ -117,7 +117,8 @@ def export(
     from cloudrun_identity.exporting.export import export as exported
     from cloudrun_identity.exporting.names import object_name
     from cloudrun_identity.exporting.survey import survey
-    from cloudrun_identity.iam.grants import Target, parse_target
+    from cloudrun_identity.iam.grants import Target
+    from cloudrun_identity.iam.resource_names import parse_target
 
     namespaces = namespaces_of(namespace or object_name(project), namespaces_file, prefixes, label)
     try:

@@ -168,6 +168,7 @@ class Admission:
             frozenset({grant.role}),
             frozenset({grant.target.short_name}),
             frozenset({str(member)}),
+            grant.target.service,
         )
 
     def _combined(self, entry: Entry) -> Entry:

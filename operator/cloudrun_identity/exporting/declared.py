@@ -172,7 +172,8 @@ class Declared:
     def _target(self, target: TargetRef | None, project: str) -> Target:
         if target is None:
             return Target.project(project)
-        return Target(target.kind, project, target.location or "", target.name or "", target.parent)
+        name = target.name or target.resource or ""
+        return Target(target.kind, project, target.location or "", name, target.parent)
 
     def _permissions(self, role: str | None, ref: CustomRoleRef | None, obj: Resource) -> frozenset[str]:
         if ref:

@@ -29,6 +29,8 @@ class Entry:
     """The names of the targets."""
     members: frozenset[str]
     """The admitted members."""
+    service: str = ""
+    """The API of the targets of the generic kind; empty for other kinds."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the entry as in a manifest, where a project needs no name."""
@@ -36,6 +38,7 @@ class Entry:
         return {
             "roles": sorted(self.roles),
             "targetKinds": [self.kind.value],
+            **({"services": [self.service]} if self.service else {}),
             **names,
             **({"locations": [self.location]} if self.location else {}),
             "members": sorted(self.members),
@@ -83,20 +86,21 @@ def _merged(single: list[Entry], order: Sequence[str]) -> list[Entry]:
 
 
 def _without(entry: Entry, field: str) -> tuple[object, ...]:
-    fixed = (entry.namespace, entry.kind, entry.location, entry.condition, entry.escalates)
+    fixed = (entry.namespace, entry.kind, entry.location, entry.condition, entry.escalates, entry.service)
     return *fixed, *(getattr(entry, each) for each in _LISTS if each != field)
 
 
 def _with(key: tuple[Any, ...], field: str, values: frozenset[str]) -> Entry:
-    namespace, kind, location, condition, escalates, *others = key
+    namespace, kind, location, condition, escalates, service, *others = key
     lists = dict(zip((each for each in _LISTS if each != field), others, strict=True))
-    return Entry(namespace, kind, location, condition, escalates, **lists, **{field: values})
+    return Entry(namespace, kind, location, condition, escalates, service=service, **lists, **{field: values})
 
 
-def _order(entry: Entry) -> tuple[str, int, str, str, bool, list[str], list[str], list[str]]:
+def _order(entry: Entry) -> tuple[str, int, str, str, str, bool, list[str], list[str], list[str]]:
     return (
         entry.namespace,
         list(TargetKind).index(entry.kind),
+        entry.service,
         entry.location,
         entry.condition,
         entry.escalates,

@@ -61,6 +61,12 @@ class GoogleError(Exception):
     sent: bool
     """False if the call failed before a request was sent, such as without a token."""
 
+    caller: str
+    """E-mail that made the call; empty if it is not known."""
+
+    project_id: str
+    """Project for which the call was made; empty if it is not known."""
+
     in_doubt: bool
     """True if an earlier attempt of the call may have taken effect, or if its status does not exclude it."""
 
@@ -91,6 +97,8 @@ class GoogleError(Exception):
         self.retry_after = retry_after
         self.sent = sent
         self.resource = resource
+        self.caller = ""
+        self.project_id = ""
         self.in_doubt = False
         self.propagating = False
 

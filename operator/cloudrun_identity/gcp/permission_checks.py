@@ -138,4 +138,9 @@ def _membership(binding: policy_pb2.Binding, member: str, condition: str) -> Acc
     return AccessState.UNKNOWN if has_set else AccessState.NOT_GRANTED
 
 
-_PRINCIPAL_SETS = (PrincipalKind.GROUP, PrincipalKind.DOMAIN, PrincipalKind.PRINCIPAL_SET)
+_PRINCIPAL_SETS = (
+    PrincipalKind.GROUP,
+    PrincipalKind.KUBERNETES_WORKLOADS,
+    PrincipalKind.DOMAIN,
+    PrincipalKind.PRINCIPAL_SET,
+)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from google.cloud.resourcemanager_v3 import types
 from google.cloud.resourcemanager_v3.services.projects import ProjectsAsyncClient
 
+from cloudrun_identity.iam.service_agents import CLOUD_RUN, agent_email
+
 from .clients import ProjectClients
 from .ratelimit import Api
 from .service_client import ServiceClient
@@ -52,13 +54,9 @@ class Projects:
         )
 
 
-SERVICE_AGENT_DOMAIN = "@serverless-robot-prod.iam.gserviceaccount.com"
-"""E-mail suffix of Cloud Run service agents."""
-
-
 def cloud_run_service_agent(number: str) -> str:
     """Return the e-mail of the Cloud Run service agent of a project."""
-    return f"service-{number}{SERVICE_AGENT_DOMAIN}"
+    return agent_email(CLOUD_RUN, number)
 
 
 def default_compute_account(number: str) -> str:

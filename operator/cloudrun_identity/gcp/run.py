@@ -104,6 +104,9 @@ class Run:
         if workload.kind is not WorkloadKind.JOB:
             fields["update_mask"] = field_mask_pb2.FieldMask(paths=paths)
         reply = await self._call_on(workload, "Update", fields)
+        if reply.operation.done:
+            # The library keeps the error in a future. A future whose error is never read is logged as a bug.
+            await reply.exception()
         return _operation(reply.operation, workload)
 
     async def revision_account(self, workload: Workload, revision: str) -> str:

@@ -24,6 +24,8 @@ def target_manifest(target: Target, declared: Mapping[str, str] | None = None) -
             location = {"location": target.location} if target.descriptor.has_location else {}
             parent = {field.name: target.parent} if (field := target.descriptor.parent) else {}
             return {**kind, **location, **parent, "name": target.name}
+        case NamedBy.RESOURCE:
+            return {"resource": target.full_name}
 
 
 def condition_manifest(condition: IAMCondition | None) -> Manifest:

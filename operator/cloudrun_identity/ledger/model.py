@@ -30,12 +30,15 @@ from cloudrun_identity.iam.grants import Grant, Target
 
 from .bindings import Entries, bindings_of, entries_in, left_in, left_records
 from .keys import KeyRing
+from .temporary_grants import TemporaryGrants, recorded_grant, temporary_in, temporary_records
 
 _NO_ENTRIES: Entries = MappingProxyType({})
 _INDEXES = {
     "target": {"resource"},
     "entries": {"resource", "bindings"},
     "_by_owner_key": {"resource", "bindings"},
+    "temporary": {"resource", "temporary_grants"},
+    "temporary_by_owner": {"resource", "temporary_grants"},
 }
 """The cached properties, and the fields that they are derived from."""
 
@@ -60,6 +63,7 @@ class Ledger(PolicyLedgerSpec):
         return (
             read.replace(resource=_resource_of(read.target), roles=_by_id(read.roles))
             .with_entries(read.entries)
+            .with_temporary(read.temporary)
             .with_key_ring(read.key_ring)
         )
 
@@ -67,7 +71,14 @@ class Ledger(PolicyLedgerSpec):
     def target(self) -> Target:
         """The resource that carries the policy."""
         resource = self.resource
-        return Target(resource.kind, resource.project_id, resource.location, resource.name, resource.parent)
+        return Target(
+            resource.kind,
+            resource.project_id,
+            resource.location,
+            resource.name,
+            resource.parent,
+            resource.service,
+        )
 
     @cached_property
     def entries(self) -> Entries:
@@ -78,6 +89,18 @@ class Ledger(PolicyLedgerSpec):
     def left(self) -> Mapping[Grant, str]:
         """The grants of custom roles that objects left, each with the object as KIND/NAMESPACE/NAME/UID."""
         return left_in(self.left_grants, self.target)
+
+    @cached_property
+    def temporary(self) -> TemporaryGrants:
+        """The records of temporary grants, by owner key and by the grant under its declared condition."""
+        return MappingProxyType(temporary_in(self.temporary_grants, self.target))
+
+    @cached_property
+    def temporary_by_owner(self) -> frozenset[tuple[str, Grant]]:
+        """The owner keys with their temporary grants, as the policy contains these."""
+        return frozenset(
+            (owner_key, recorded_grant(base, record)) for (owner_key, base), record in self.temporary.items()
+        )
 
     @property
     def key_ring(self) -> KeyRing:
@@ -90,6 +113,7 @@ class Ledger(PolicyLedgerSpec):
         return not (
             self.bindings
             or self.left_grants
+            or self.temporary_grants
             or self.account
             or self.attachment
             or self.roles
@@ -99,8 +123,8 @@ class Ledger(PolicyLedgerSpec):
 
     @property
     def owner_keys(self) -> frozenset[str]:
-        """The owners of all entries, without their UIDs."""
-        return frozenset(self._by_owner_key)
+        """The owners of all entries and of all temporary grants, also ended ones, without their UIDs."""
+        return frozenset(self._by_owner_key).union(each.owner_key for each in self.temporary_grants)
 
     @property
     def resource_owners(self) -> frozenset[str]:
@@ -143,6 +167,10 @@ class Ledger(PolicyLedgerSpec):
     def with_left(self, left: Mapping[Grant, str]) -> Self:
         """Return this ledger with other grants that objects left."""
         return self.replace(left_grants=left_records(left))
+
+    def with_temporary(self, temporary: TemporaryGrants) -> Self:
+        """Return this ledger with other records of temporary grants."""
+        return self.replace(temporary_grants=temporary_records(temporary))
 
     def with_sync(self, *, unmanaged_members: int, written_at: datetime | None) -> Self:
         """Return this ledger after a sync, which wrote the policy at a time or not at all."""
@@ -261,6 +289,7 @@ def _resource_of(target: Target) -> LedgerTarget:
         location=target.location,
         parent=target.parent,
         name=target.name,
+        service=target.service,
         full_name=target.full_name,
         text=str(target),
     )

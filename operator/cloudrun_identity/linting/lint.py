@@ -76,7 +76,9 @@ def _finding(blocker: PlanBlocker) -> LintFinding | None:
     if level is None:
         return None
     if blocker.reason is Reason.DEPENDENCY_NOT_FOUND:
-        message = message.replace("does not exist", "is not in the files")
+        message = message.replace(
+            "does not exist; create it, or correct the reference", "is not in the files"
+        )
         if f"{ManagedProject.__name__} " in message:
             message += ", so that the guardrails are not checked; add its file"
     return LintFinding(blocker.object, level, blocker.reason, message)

@@ -15,7 +15,6 @@ from google.iam.v1 import iam_policy_pb2, policy_pb2
 
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.gcp.ratelimit import Api
 from cloudrun_identity.iam.role_catalog import known_permissions, role_catalog
 
 Response = TypeVar("Response")
@@ -33,7 +32,7 @@ class OfflineGoogle(GoogleClients):
 
     async def call(
         self,
-        api: Api,  # noqa: ARG002
+        api: str,  # noqa: ARG002
         method: str,
         invoke: Callable[..., Awaitable[Response]],  # noqa: ARG002
         request: object,

@@ -1,10 +1,11 @@
 """CEL rules of the CRDs (`x-kubernetes-validations`), evaluated without an API server.
 
-cel-python is an optional dependency, the extra `lint`. The rules of the CRDs use CEL's standard library only.
+cel-python is an optional dependency, the extra `lint`. The rules of the CRDs use CEL's standard library, and
+`sum` of Kubernetes (https://kubernetes.io/docs/reference/using-api/cel/#kubernetes-list-library).
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -96,13 +97,18 @@ def _program(rule: str) -> Callable[[Any], bool]:
     try:
         import celpy
         from celpy.adapter import json_to_cel
+        from celpy.celtypes import IntType
         from celpy.evaluation import CELEvalError
     except ImportError:
         raise RulesUnavailable(
             "the CEL rules of the CRDs were not checked: pip install 'cloudrun-identity[lint]'"
         ) from None
     environment = celpy.Environment()
-    program = environment.program(environment.compile(rule))
+
+    def total(numbers: Iterable[IntType]) -> IntType:
+        return sum(numbers, start=IntType(0))
+
+    program = environment.program(environment.compile(rule), functions={"sum": total})
 
     def evaluate(value: Any) -> bool:
         try:

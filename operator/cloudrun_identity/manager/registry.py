@@ -172,7 +172,7 @@ def cloud_run_identity(parts: KindParts) -> AnyKindReconciler:
 
 def iam_binding(parts: KindParts) -> AnyKindReconciler:
     """Build the reconciler of IAMBindings."""
-    kind = IAMBindingController(parts.cloud.inventory)
+    kind = IAMBindingController(parts.cloud.inventory, parts.cloud.permission_checks)
     return KindReconciler(kind, parts.deps, parts.executor, parts.finisher, grants=kind)
 
 

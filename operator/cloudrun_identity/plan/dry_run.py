@@ -3,9 +3,12 @@
 `dry_run` plans manifests for an empty cluster. `cluster_plan` and `recovery` load a cluster into a session.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import groupby
 from typing import TypeAlias
 
 from cloudrun_identity.api import (
@@ -17,6 +20,7 @@ from cloudrun_identity.api import (
     ReconciledResource,
 )
 from cloudrun_identity.gcp.clients import GoogleClients
+from cloudrun_identity.iam.expiry import timestamp
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.kube.event_recorder import EventType
@@ -28,6 +32,7 @@ from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.ledger.objects import LedgerInvalid
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.ledger.store import LedgerPruned
+from cloudrun_identity.ledger.temporary_grants import recorded_grant
 from cloudrun_identity.manager.engine import Engine
 from cloudrun_identity.manager.factory import Ports, compose
 from cloudrun_identity.manager.kubernetes import CountedClient, KubeWrites
@@ -42,6 +47,9 @@ from .dry_run_executor import DryRunExecutor
 from .dry_run_policies import DryRunPolicies, describe_policy, grant_text
 from .in_memory_client import InMemoryClient
 from .model import DryRun, PlanBlocker, PlannedStep, Sign, blocker, bounded
+
+CONCURRENT = 64
+"""Objects that are reconciled together."""
 
 MAX_ROUNDS = 8
 """Reconciles of each object at most: a chain of references is shorter than that."""
@@ -62,7 +70,7 @@ async def dry_run(
     """
     async with dry_run_session(google, await in_memory(objects), _NAMESPACE) as run:
         await run.reconcile_all(progress)
-        return DryRun(run.steps(), tuple(run.blockers()))
+        return DryRun(run.steps(), tuple(run.blockers()), tuple(run.notices()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +93,8 @@ class DryRunSession:
 
     def steps(self) -> tuple[PlannedStep, ...]:
         """Return the steps so far, those of one resource together."""
-        return tuple(_grouped([*self.executor.steps, *self._grant_steps()]))
+        steps = sorted(self.executor.steps, key=lambda step: _order(step.object))
+        return tuple(_grouped([*steps, *self._grant_steps()]))
 
     async def reconcile_all(self, progress: Progress = lambda *_: None) -> None:
         """Reconcile every object, in the order of references, until a round changes nothing."""
@@ -93,16 +102,21 @@ class DryRunSession:
         await self.reconcile(progress)
 
     async def reconcile(self, progress: Progress = lambda *_: None) -> None:
-        """Reconcile the objects in scope, in the order of references, until a round changes nothing."""
+        """Reconcile the objects in scope, in the order of references, until a round changes nothing.
+
+        Objects of one kind are reconciled together, so that they share the syncs of a policy, as in the
+        operator.
+        """
         before: object = None
         for _ in range(MAX_ROUNDS):
             keys = sorted(self.scope, key=_order)
-            for done, key in enumerate(keys):
-                progress(done, len(keys))
-                await self._reconcile(key)
-                await self._drop_if_finalized(key)
+            for start, group in _together(keys):
+                progress(start, len(keys))
+                await asyncio.gather(*map(self._reconcile, group))
+                for key in group:
+                    await self._drop_if_finalized(key)
             changes = (len(self.scope), *policies_of(self.engine).changes())
-            after = (tuple(self.executor.steps), dict(self.reports.latest), changes)
+            after = (frozenset(self.executor.steps), dict(self.reports.latest), changes)
             if after == before:
                 return
             before = after
@@ -110,6 +124,10 @@ class DryRunSession:
     def blockers(self) -> Iterable[PlanBlocker]:
         """Return why objects would not become Ready."""
         return self.reports.blockers()
+
+    def notices(self) -> Iterable[str]:
+        """Return what the status of an object would say besides, such as a grant that is over already."""
+        return self.reports.notices()
 
     async def _reconcile(self, key: ObjectKey) -> None:
         """Reconcile an object. An error of the cluster or of a ledger is reported as its outcome."""
@@ -143,7 +161,21 @@ class DryRunSession:
         for target, sign, grant in policies_of(self.engine).changes():
             key = self._owner_of(grant, sign)
             observed = self.executor.is_observed(key)
-            yield PlannedStep(describe_policy(target), sign, grant_text(grant), key, observed, grant)
+            end = self._end_of(grant, key) if sign is Sign.ADD else None
+            text = grant_text(grant) + (f", which ends at {timestamp(end)}" if end else "")
+            yield PlannedStep(describe_policy(target), sign, text, key, observed, grant, ends=end)
+
+    def _end_of(self, grant: Grant, key: ObjectKey) -> datetime | None:
+        """Return when a temporary grant ends for an object; None if it is permanent."""
+        owner_key = f"{key.kind}/{key.namespace}/{key.name}"
+        return next(
+            (
+                record.expires_at
+                for (owner, base), record in self.engine.ledgers.ledger(grant.target).temporary.items()
+                if owner == owner_key and recorded_grant(base, record) == grant
+            ),
+            None,
+        )
 
     def _owner_of(self, grant: Grant, sign: Sign) -> ObjectKey:
         """Return the first object that a grant is added or removed for."""
@@ -221,6 +253,12 @@ class _Reports:
             outcomes = (report.outcome, *_apart_from(report.outcome, report.others))
             yield from bounded([found for each in outcomes if (found := blocker(key, each))])
 
+    def notices(self) -> Iterable[str]:
+        """Return the notices of all objects, each with its object."""
+        for key in sorted(self.latest, key=_order):
+            for message in self.latest[key].notices.values():
+                yield f"{key}: {message}"
+
 
 class _InMemoryWrites(KubeWrites):
     """Writes to objects in memory, whose kinds are always installed."""
@@ -281,6 +319,17 @@ def _grouped(steps: Iterable[PlannedStep]) -> Iterable[PlannedStep]:
     for step in steps:
         resources.setdefault(step.resource, []).append(step)
     return (step for listed in resources.values() for step in listed)
+
+
+def _together(keys: list[ObjectKey]) -> Iterator[tuple[int, list[ObjectKey]]]:
+    """Divide sorted keys into groups to reconcile together, each with the number of keys before it."""
+    start = 0
+    for _, of_kind in groupby(keys, key=lambda key: key.kind):
+        listed = list(of_kind)
+        for first in range(0, len(listed), CONCURRENT):
+            group = listed[first : first + CONCURRENT]
+            yield start, group
+            start += len(group)
 
 
 def _order(key: ObjectKey) -> tuple[int, ObjectKey]:

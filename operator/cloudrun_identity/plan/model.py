@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 
 from cloudrun_identity.api import Reason
@@ -34,6 +35,8 @@ class PlannedStep:
     """True if the object is only observed, so that the operator would report the change and not make it."""
     detail: Change | Grant | None = None
     """The changed field, or the grant that is added or removed."""
+    ends: datetime | None = None
+    """Time at which an added grant ends; None for a permanent one, and for every other change."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,9 +72,8 @@ def _findings(review: Review) -> dict[ConditionType, Finding]:
 
 def _ready(review: Review) -> Finding:
     match review.outcome:
-        case InSync():
-            message = "; ".join(("Google Cloud is as declared", *review.uncertain))
-            return Finding(ConditionStatus.TRUE, Reason.UP_TO_DATE, message)
+        case InSync() as in_sync:
+            return _in_sync_finding(in_sync, review.uncertain)
         case Failing(reason, message, observed=False) if not review.exceeded:
             return Finding(ConditionStatus.UNKNOWN, reason, message)
         case (
@@ -86,6 +85,17 @@ def _ready(review: Review) -> Finding:
             return Finding(ConditionStatus.FALSE, reason, message)
         case _:
             assert_never(review.outcome)
+
+
+def _in_sync_finding(outcome: InSync, uncertain: Iterable[str]) -> Finding:
+    """Return Ready=True. Temporary grants that are over are as declared: their time was part of it."""
+    if outcome.is_expired:
+        message = "The time of every grant is over: nothing is granted"
+        return Finding(ConditionStatus.TRUE, Reason.EXPIRED, message)
+    grants = "1 grant has" if outcome.ended == 1 else f"{outcome.ended} grants have"
+    ended = (f"{grants} expired",) if outcome.ended else ()
+    message = "; ".join(("Google Cloud is as declared", *ended, *uncertain))
+    return Finding(ConditionStatus.TRUE, Reason.UP_TO_DATE, message)
 
 
 def _references(review: Review) -> Finding:

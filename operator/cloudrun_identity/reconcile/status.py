@@ -1,7 +1,7 @@
 """Compute the status of an object from the report of a reconcile: pure, so that tests compare values."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ from cloudrun_identity.iam.grants import Grant
 
 from .conditions import Review, conditions
 from .drift import counted
+from .expirations import expiring, next_end
 from .interfaces import Summary
 from .outcomes import InSync, Outcome, Paused
 from .progress_deadline import stalls_in, waiting_since
@@ -43,6 +44,8 @@ class Report:
     drift: tuple[str, ...] = ()
     """Differences that another actor made."""
     issues: tuple[str, ...] = ()
+    notices: Mapping[str, str] = field(default_factory=dict)
+    """Issues that are also recorded as an Event when they appear, by the reason of the Event."""
     others: tuple[Outcome, ...] = ()
     """Outcomes of single grants, beside the one that decides."""
     references_known: bool = True
@@ -69,7 +72,7 @@ def status_of(obj: ReconciledResource, report: Report, now: datetime) -> Reconci
     if report.summary:
         changes |= report.summary.fields
     if isinstance(obj.status, ProjectScopedStatus):
-        changes |= _grant_fields(report, granted)
+        changes |= _grant_fields(report, granted, now)
     return with_fields(obj.status, changes)
 
 
@@ -114,7 +117,7 @@ def difference_of(
     parts += [
         f"{grant.role} for {grant.member} on {grant.target} is {grant.state.lower()}"
         for grant in grants
-        if grant.state is not GrantState.GRANTED
+        if grant.state not in (GrantState.GRANTED, GrantState.EXPIRED)
     ]
     return "; ".join(parts)
 
@@ -150,7 +153,10 @@ def _conditions(
         unresolved=report.unresolved,
         references_known=report.references_known,
         exceeded=obj.spec.progress_deadline if left is not None and left <= 0 else None,
-        others=report.summary.conditions if report.summary else None,
+        others={
+            **((report.summary.conditions if report.summary else None) or {}),
+            **expiring(obj.status, report.grants, now),
+        },
         uncertain=tuple(_uncertain(report, granted)),
     )
     found = conditions(obj.status.conditions, obj.metadata.generation, review, now)
@@ -202,10 +208,11 @@ def _grant_key(grant: GrantStatus) -> tuple[str, ...]:
     return (grant.target, grant.role, grant.condition or "", grant.member)
 
 
-def _grant_fields(report: Report, granted: datetime | None) -> Mapping[str, Any]:
+def _grant_fields(report: Report, granted: datetime | None, now: datetime) -> Mapping[str, Any]:
     if report.grants is None:
         return {}
     return {
+        "next_expiry_time": next_end(report.grants, now),
         "grants": report.grants,
         "last_granted_time": granted,
         "grant_counts": GrantCounts.of(grant.state for grant in report.grants) if report.grants else None,

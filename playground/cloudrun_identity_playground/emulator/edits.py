@@ -15,12 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from cloudrun_identity.api import TARGET_KINDS
 
 from .apis.actor import OTHER_USER, acting_as
-from .apis.target_names import target_name
+from .apis.target_names import DESCRIBED, target_name
 from .apis.workloads import Workloads
 from .cloud import Cloud
 from .errors import GoogleError
 
-_HOSTS = frozenset(descriptor.host for descriptor in TARGET_KINDS.values())
+_HOSTS = frozenset(each.host for each in (*TARGET_KINDS.values(), *DESCRIBED))
 _COLLECTIONS = ("projects/", "folders/", "organizations/")
 _IAM = "google.iam.admin.v1.IAM"
 
@@ -38,6 +38,7 @@ def edit(cloud: Cloud, change: Mapping[str, Any]) -> None:
     - `{"workload": FULL_NAME, "serviceAccount": EMAIL}`
     - `{"workload": FULL_NAME, "failsToStart": MESSAGE}`: new revisions fail until the message is empty
     - `{"serviceAccount": FULL_NAME, "delete"|"disable"|"enable"|"undelete": true}`
+    - `{"serviceAgent": EMAIL, "missing": true|false}`: Google has not created the agent yet, or creates it
     - `{"resource": FULL_NAME, "delete"|"recreate": true}`: delete a secret, bucket, topic or the like, or
       delete it and create another one of the same name
     - `{"resource": FULL_NAME, "create": PROJECT}`: create such a resource in the project
@@ -173,6 +174,17 @@ class _AccountEdit(_Model):
         cloud.handlers[f"{_IAM}/{verb.capitalize()}ServiceAccount"](self._REQUESTS[verb](name=name))
 
 
+class _ServiceAgentEdit(_Model):
+    agent: str = Field(alias="serviceAgent", pattern=r"^[^@\s:]+@[^@\s:]+\.gserviceaccount\.com$")
+    missing: bool
+
+    def apply(self, cloud: Cloud) -> None:
+        if self.missing:
+            cloud.accounts.missing_agents.add(self.agent.lower())
+        else:
+            cloud.accounts.missing_agents.discard(self.agent.lower())
+
+
 class _ResourceEdit(_Model):
     resource: str
     delete: bool = False
@@ -195,7 +207,7 @@ class _ResourceEdit(_Model):
             cloud.resources.use_object_acls(found, used=not uniform)
         elif self.create:
             project = cloud.registry.resolve(self.create)
-            cloud.resources.add(project, found.descriptor.kind, found.name, found.location, found.parent)
+            cloud.resources.add(project, found.descriptor, found.name, found.location, found.parent)
         elif self.delete:
             cloud.resources.delete(found)
         else:
@@ -233,19 +245,21 @@ class _PrincipalEdit(_Model):
 
 def _parse(
     change: Mapping[str, Any],
-) -> _PolicyEdit | _WorkloadEdit | _AccountEdit | _ResourceEdit | _PrincipalEdit:
+) -> _PolicyEdit | _WorkloadEdit | _AccountEdit | _ServiceAgentEdit | _ResourceEdit | _PrincipalEdit:
     if "policy" in change:
         return _PolicyEdit.model_validate(change)
     if "workload" in change:
         return _WorkloadEdit.model_validate(change)
     if "serviceAccount" in change:
         return _AccountEdit.model_validate(change)
+    if "serviceAgent" in change:
+        return _ServiceAgentEdit.model_validate(change)
     if "resource" in change:
         return _ResourceEdit.model_validate(change)
     if "principal" in change:
         return _PrincipalEdit.model_validate(change)
     raise EditError(
-        "the edit names neither policy nor workload nor serviceAccount nor resource nor principal"
+        "the edit names none of policy, workload, serviceAccount, serviceAgent, resource, principal"
     )
 
 

@@ -27,6 +27,7 @@ projects:
   resources:                       # of the other target kinds
   - {kind: StorageBucket, name: payments-exports}
   - {kind: KMSCryptoKey, location: europe-west1, parent: ring, name: cards}
+  - resource: //cloudfunctions.googleapis.com/projects/payments-prod-1234/locations/us-east1/functions/scale
   orgPolicies:
   - {constraint: iam.disableCrossProjectServiceAccountUsage, enforce: false}
   - {constraint: iam.allowedPolicyMemberDomains, allowedValues: [example.com]}
@@ -126,10 +127,14 @@ class Secret(StrictModel):
 
 
 class TargetResource(StrictModel):
-    """Resource of a target kind, without contents. `parent` is the key ring or instance that contains it."""
+    """Resource of a target kind, without contents. `parent` is the key ring or instance that contains it.
 
-    kind: TargetKind
-    name: str
+    `resource` is the full name of a resource without a kind.
+    """
+
+    kind: TargetKind = TargetKind.RESOURCE
+    resource: str = ""
+    name: str = ""
     location: str = ""
     parent: str = ""
     uniform_bucket_level_access: bool = True

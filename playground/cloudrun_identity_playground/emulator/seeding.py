@@ -20,10 +20,11 @@ from . import seed
 from .apis.actor import OTHER_USER, acting_as
 from .apis.containers import Container
 from .apis.projects import Project, number_for
-from .apis.target_names import target_name
+from .apis.target_messages import SERVED
+from .apis.target_names import TargetName, target_name
 from .apis.workloads import Workloads
 from .cloud import Cloud
-from .errors import GoogleError
+from .errors import GoogleError, invalid
 
 _IAM = "google.iam.admin.v1.IAM"
 _Item = TypeVar("_Item")
@@ -272,16 +273,28 @@ class _ProjectSeeder(_Seeder):
         )
 
     def _apply_resource(self, wanted: seed.TargetResource) -> None:
-        descriptor = TARGET_KINDS[wanted.kind]
-        with self._saying(f"{descriptor.display_name} {wanted.name}"):
+        with self._saying(wanted.resource or f"{TARGET_KINDS[wanted.kind].display_name} {wanted.name}"):
             project = self._cloud.registry.resolve(self._project.project_id)
+            found = _name_of(wanted)
             resource = self._cloud.resources.add(
-                project, wanted.kind, wanted.name, wanted.location, wanted.parent
+                project, found.descriptor, found.name, found.location, found.parent
             )
-            found = target_name(resource, host=descriptor.host)
-            if found is not None and not wanted.uniform_bucket_level_access:
-                self._cloud.resources.use_object_acls(found, used=True)
-        self._apply_policy(f"{descriptor.policy_service}/SetIamPolicy", resource, wanted.policy)
+            if not wanted.uniform_bucket_level_access and (
+                added := target_name(resource, host=found.descriptor.host)
+            ):
+                self._cloud.resources.use_object_acls(added, used=True)
+        self._apply_policy(f"{found.descriptor.policy_service}/SetIamPolicy", resource, wanted.policy)
+
+
+def _name_of(wanted: seed.TargetResource) -> TargetName:
+    """Return the name of a resource. Raises GoogleError: INVALID_ARGUMENT: it is not served."""
+    if wanted.kind in SERVED:
+        return TargetName(SERVED[wanted.kind], wanted.name, location=wanted.location, parent=wanted.parent)
+    host, _, relative = wanted.resource.removeprefix("//").partition("/")
+    found = target_name(relative, host=host)
+    if found is None:
+        raise invalid(f"Invalid resource '{wanted.resource}'.")
+    return found
 
 
 def _binding(wanted: seed.Binding) -> policy_pb2.Binding:

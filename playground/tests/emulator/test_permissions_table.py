@@ -128,7 +128,7 @@ async def test_policy_method_needs_the_permission_of_the_kind(
     emulator: Emulator, descriptor: TargetKindDescriptor, verb: str
 ) -> None:
     emulator.cloud.resources.add(
-        emulator.cloud.registry.resolve("shop"), TargetKind.STORAGE_BUCKET, "exports"
+        emulator.cloud.registry.resolve("shop"), TARGET_RESOURCES[TargetKind.STORAGE_BUCKET], "exports"
     )
     permission = f"{descriptor.permission_prefix}.{verb}"
     rpc = f"{descriptor.policy_service}/{verb[:1].upper()}{verb[1:]}"
@@ -145,7 +145,7 @@ async def test_method_needs_exactly_its_permission(emulator: Emulator, rpc: str)
     rule = RULES[rpc]
     assert isinstance(rule, RequiresPermission)
     emulator.cloud.resources.add(
-        emulator.cloud.registry.resolve("shop"), TargetKind.STORAGE_BUCKET, "exports"
+        emulator.cloud.registry.resolve("shop"), TARGET_RESOURCES[TargetKind.STORAGE_BUCKET], "exports"
     )
     assert rule.permission in await refusal(emulator, rpc, rule)
     grant_ann(emulator, rule.permission)

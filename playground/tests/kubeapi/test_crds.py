@@ -298,7 +298,7 @@ def spoiled(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     match value:
         case str():
             for text in HOSTILE:
-                # Principals have many forms, but none with spaces.
+                # Principals have many forms, but none with spaces at an end.
                 if text.isspace() or not path.endswith("principal"):
                     yield path, f"{value[:5]}{text}{value[5:]}"
         case dict():

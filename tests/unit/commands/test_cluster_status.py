@@ -89,6 +89,21 @@ def test_state_of_an_object(raw: dict[str, Any], state: State) -> None:
     assert state_of(raw) is state
 
 
+def test_project_that_is_ready_and_degraded_needs_attention() -> None:
+    degraded = condition("Degraded", "True", "MissingPermissions", "The operator lacks run.jobs.get")
+    raw = {
+        "kind": "ManagedProject",
+        "metadata": {"name": "acme-shop", "generation": 2},
+        "spec": {},
+        "status": {"observedGeneration": 2, "conditions": [READY, degraded]},
+    }
+    (found,) = status_of([raw], NOW).objects
+
+    assert (found.state, found.reason) == (State.NEEDS_ATTENTION, "MissingPermissions")
+    assert found.message == "The operator lacks run.jobs.get"
+    assert found.next_command == "cloudrun-identity check"
+
+
 def test_deleted_object_waits_until_it_is_gone() -> None:
     raw = binding("x", READY)
     raw["metadata"]["deletionTimestamp"] = HOUR_AGO

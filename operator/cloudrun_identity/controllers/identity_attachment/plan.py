@@ -67,7 +67,10 @@ def plan(want: Want, seen: WorkloadSeen, now: datetime) -> Plan[AttachmentAction
 def _plan_attachment(want: AttachmentWant, seen: WorkloadSeen, now: datetime) -> Plan[AttachmentAction]:
     state = seen.state
     if state is None:
-        message = f"spec.workload: {want.workload} does not exist in project {want.workload.project_id}"
+        message = (
+            f"spec.workload: {want.workload} does not exist in project {want.workload.project_id}; deploy "
+            "it, or correct kind, location and name. The operator looks for it again automatically"
+        )
         absent = (Change("workload", "absent", "deployed"),)
         return Plan((Wait(Reason.WORKLOAD_NOT_FOUND, message, RECHECK, absent),))
     if state.managed_by:

@@ -29,6 +29,7 @@ from cloudrun_identity.gcp.workloads import WorkloadState
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.principals import service_account_member
 from cloudrun_identity.iam.workload_needs import WorkloadNeeds
+from cloudrun_identity.reconcile.advice import advised
 from cloudrun_identity.reconcile.conditions import Finding
 from cloudrun_identity.reconcile.guardrail_checks import is_delegated
 
@@ -48,18 +49,23 @@ class Preflight:
         self._access = access
         self._needs = AccessChecks(access)
 
-    async def check(self, want: AttachmentWant, state: WorkloadState) -> tuple[PreflightCheck, ...]:
-        """Return one check for each requirement of the workload."""
+    async def check(
+        self, want: AttachmentWant, state: WorkloadState, max_age: float
+    ) -> tuple[PreflightCheck, ...]:
+        """Return one check for each requirement of the workload.
+
+        The account may be read up to `max_age` seconds ago; 0 before a reassignment.
+        """
         needs = needs_of(state, want.project_number)
         use = CrossProjectUse(want.account, want.managed_project, want.project_number, want.operator)
-        lines = [await self._account(want), act_as_check(use, await self._act_as(want))]
+        lines = [await self._account(want, max_age), act_as_check(use, await self._act_as(want))]
         lines += await self._images(want, needs)
         if want.is_cross_project:
             lines += [service_agent_check(use, await self._gives_tokens(want)), org_policy_check(use)]
         lines += await self._needs.check(want, needs.needs)
         return tuple(lines)
 
-    async def _account(self, want: AttachmentWant) -> PreflightCheck:
+    async def _account(self, want: AttachmentWant, max_age: float) -> PreflightCheck:
         """Return whether the account exists, is enabled and is the one of the identity.
 
         A read shows it. A test of permissions can be wrong. An account that another user created with the
@@ -68,11 +74,10 @@ class Preflight:
         if not want.account.project_id:
             return unknown(ACCOUNT, f"the e-mail {want.email} does not name the account's project")
         try:
-            account = await self._inventory.service_account(
-                want.account.project_id, want.email, 0.0 if want.account.unique_id else ADVISORY_MAX_AGE
-            )
+            age = max_age or (0.0 if want.account.unique_id else ADVISORY_MAX_AGE)
+            account = await self._inventory.service_account(want.account.project_id, want.email, age)
         except GoogleError as error:
-            return unknown(ACCOUNT, f"{want.email} cannot be read: {error.message}")
+            return unknown(ACCOUNT, f"{want.email} cannot be read: {advised(error)}")
         if account is None:
             return failed(ACCOUNT, f"{want.email} does not exist; {remedies.create_account(want)}")
         if want.account.unique_id not in ("", account.unique_id):

@@ -15,14 +15,14 @@ from .attachment import AttachmentWant
 def create_account(want: AttachmentWant) -> str:
     """Return the remedy for an account that does not exist."""
     name = want.email.partition("@")[0]
-    return gcloud(f"iam service-accounts create {name}", want.account.project_id)
+    return "run: " + gcloud(f"iam service-accounts create {name}", want.account.project_id)
 
 
 def enable_account(want: AttachmentWant) -> str:
     """Return the remedy for a disabled account."""
     if want.account.identity:
         return manifest(identity_text(want.account), {"disabled": False})
-    return gcloud(f"iam service-accounts enable {want.email}", want.account.project_id)
+    return "run: " + gcloud(f"iam service-accounts enable {want.email}", want.account.project_id)
 
 
 def let_operator_read_images(want: AttachmentWant, project: str) -> str:
@@ -96,4 +96,4 @@ def _member(want: AttachmentWant) -> dict[str, Any]:
 
 
 def _grant_on_project(project: str, member: str, role: str) -> str:
-    return f"gcloud projects add-iam-policy-binding {project} --member={member} --role={role}"
+    return f"run: gcloud projects add-iam-policy-binding {project} --member={member} --role={role}"

@@ -70,6 +70,12 @@ class AccountStore:
         self._clock = clock
         self._by_unique_id: dict[str, Account] = {}
         self._live: dict[str, Account] = {}  # by e-mail in lower case
+        self.missing_agents: set[str] = set()
+        """E-mails, in lower case, of service agents that do not exist yet.
+
+        Google creates an agent when its service is first used, and refuses it as a member until then:
+        https://cloud.google.com/iam/docs/create-service-agents
+        """
 
     def __iter__(self) -> Iterator[Account]:
         return iter(self._by_unique_id.values())
@@ -216,6 +222,8 @@ class AccountStore:
 
     def known_to_policies(self, email: str) -> str | None:
         """Return the unique id of the live account with this e-mail; see `members.Accounts`."""
+        if email.lower() in self.missing_agents:
+            raise invalid(f"Service account {email} does not exist.")
         if self._projects.of_account(email) is None:
             if self._is_absent_agent(email) or (self._projects.strict and self._is_of_unknown_project(email)):
                 raise invalid(f"Service account {email} does not exist.")

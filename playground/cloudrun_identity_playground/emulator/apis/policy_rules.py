@@ -174,6 +174,9 @@ def _check_condition(binding: Binding, kind: PolicyRules) -> None:
         raise invalid(f"Conditions are not supported on this resource; role '{binding.role}' has one.")
     if binding.role in BASIC_ROLES:
         raise invalid(f"Conditions cannot be set on the basic role '{binding.role}'.")
+    if public := [member for member in binding.members if member in PUBLIC]:
+        # https://cloud.google.com/iam/docs/conditions-overview, “Conditions in allow policies”
+        raise invalid(f"Conditions cannot be set for {public[0]} (role '{binding.role}').")
     if not binding.condition.expression:
         raise invalid(f"The condition of role '{binding.role}' has no expression.")
     if problem := problem_of(binding.condition.expression):

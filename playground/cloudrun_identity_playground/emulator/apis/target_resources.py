@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from google.protobuf import timestamp_pb2
 
-from cloudrun_identity.api import TargetKind
+from cloudrun_identity.api import TargetKind, TargetKindDescriptor
 from cloudrun_identity_playground.emulator.errors import failed_precondition, invalid, not_found
 
 from .policies import Policies
@@ -18,8 +18,8 @@ from .policy_methods import PolicyMethods
 from .policy_rules import TargetRules
 from .projects import Project, ProjectRegistry
 from .rpc import Handler
-from .target_messages import MESSAGES, SERVED, id_field
-from .target_names import TargetName, target_name
+from .target_messages import MESSAGES, id_field
+from .target_names import DESCRIBED, TargetName, target_name
 
 
 class TargetResources:
@@ -37,12 +37,18 @@ class TargetResources:
         """Names of the policies of buckets without uniform bucket-level access."""
         self._last = 0
 
-    def add(self, project: Project, kind: TargetKind, name: str, location: str = "", parent: str = "") -> str:
+    def add(
+        self,
+        project: Project,
+        descriptor: TargetKindDescriptor,
+        name: str,
+        location: str = "",
+        parent: str = "",
+    ) -> str:
         """Add a resource and return its resource name.
 
         Raises GoogleError: INVALID_ARGUMENT: the name is not valid, or belongs to another project.
         """
-        descriptor = SERVED[kind]
         form = descriptor.name_form
         if form is not None and not (re.fullmatch(form.pattern, name) and len(name) <= form.max_length):
             raise invalid(f"Invalid {descriptor.display_name} '{name}': it {form.message}.")
@@ -98,7 +104,7 @@ class TargetResources:
         existing = self._existing(found)
         self.delete(existing)
         project = self._projects.resolve(existing.project_id)
-        self.add(project, existing.descriptor.kind, existing.name, existing.location, existing.parent)
+        self.add(project, existing.descriptor, existing.name, existing.location, existing.parent)
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the names of the resources' policies."""
@@ -123,9 +129,9 @@ class TargetResources:
     def handlers(self) -> Mapping[str, Handler]:
         """Return the handlers by RPC."""
         handlers: dict[str, Handler] = {}
-        for descriptor in SERVED.values():
-            get = descriptor.get_method
-            handlers[get] = partial(self._get, get)
+        for descriptor in DESCRIBED:
+            if get := descriptor.get_method:
+                handlers[get] = partial(self._get, get)
             service = descriptor.policy_service
             handlers |= PolicyMethods(
                 service,

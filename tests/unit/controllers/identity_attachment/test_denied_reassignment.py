@@ -54,7 +54,7 @@ async def test_denial_waits_for_the_grant_to_the_service_agent() -> None:
 
     assert isinstance(outcome, Failing)
     assert outcome.reason is Reason.DEPENDENCY_NOT_READY
-    assert outcome.message.endswith("; ServiceAgent is missing")
+    assert "was denied: ServiceAgent is missing (Google Cloud: “" in outcome.message
 
 
 @pytest.mark.parametrize("other", ["ActAs", "OrgPolicy"])
@@ -63,6 +63,7 @@ async def test_denial_with_other_failed_requirements_is_a_missing_permission(oth
 
     assert isinstance(outcome, Failing)
     assert outcome.reason is Reason.PERMISSION_DENIED
+    assert f"was denied: {other} is missing; ServiceAgent is missing (Google Cloud: “" in outcome.message
 
 
 async def test_denial_waits_for_the_grants_of_the_identity() -> None:

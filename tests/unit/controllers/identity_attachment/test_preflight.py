@@ -128,7 +128,7 @@ def operated(account: Account | None = None, cluster: FakeClusterState = DELEGAT
 async def checks(
     cloud: Any, wanted: AttachmentWant | None = None, state: Any = STATE
 ) -> dict[str, PreflightCheck]:
-    lines = await Preflight(cloud, cloud).check(wanted or operated(), state)
+    lines = await Preflight(cloud, cloud).check(wanted or operated(), state, 0.0)
     return {line.check: line for line in lines}
 
 
@@ -355,7 +355,7 @@ async def test_several_missing_grants_name_the_command_that_proposes_all() -> No
     state = state_of(ROLLED_OUT.workload, types.Service(template=types.RevisionTemplate(volumes=volumes)))
     secrets = (await checks(FakeCloud(access=AccessState.NOT_GRANTED), state=state))["Secrets"]
     assert secrets.message
-    assert "roles/secretmanager.secretAccessor on stripe-key, tls-key; an IAMBinding" in secrets.message
+    assert "roles/secretmanager.secretAccessor on stripe-key, tls-key; apply an IAMBinding" in secrets.message
     assert secrets.message.endswith(
         "for all of them: cloudrun-identity suggest --project=payments-prod-1234 --location=europe-west1 "
         "service/checkout"
