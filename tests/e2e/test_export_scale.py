@@ -20,8 +20,8 @@ from tests.e2e.eventually import eventually
 from tests.e2e.stage import OPERATOR_NAMESPACE, Stage, set_stage, with_operator
 from tests.time_budget import HUNG_AFTER
 
-TEAMS = 6
-ACCOUNTS_OF_TEAM = 10
+TEAMS = 5
+ACCOUNTS_OF_TEAM = 12
 PROJECT = "acme-large"
 KINDS = ("CloudRunIdentity", "IAMBinding", "IdentityAttachment")
 READING = ("Get", "List", "Query", "Test")
