@@ -22,6 +22,8 @@ from cloudrun_identity.commands.run import run
 from cloudrun_identity.commands.status import status
 from cloudrun_identity.commands.suggest import suggest
 from cloudrun_identity.commands.tree import tree
+from cloudrun_identity.commands.what_can import what_can
+from cloudrun_identity.commands.who_can import who_can
 
 ENVIRONMENT = "CLOUDRUN_IDENTITY"
 """Prefix of the environment variables that set options."""
@@ -129,6 +131,8 @@ for command in (
     status,
     suggest,
     tree,
+    what_can,
+    who_can,
 ):
     cli.add_command(command)
 

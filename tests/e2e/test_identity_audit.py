@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from tests.e2e.cluster import Object
 from tests.e2e.eventually import becomes, eventually
 from tests.e2e.scene import Scene
@@ -138,6 +140,37 @@ spec: {roles: [{role: roles/cloudsql.client}]}
     assert checkout["runs"] == ["Job europe-west1/settlement"]
     assert checkout["actedAsBy"][0]["identity"] == f"{scene.name}/runner"
     assert {each["state"] for each in runner["may"]} == {"Granted"}
+
+
+@pytest.mark.slow
+def test_managed_and_unmanaged_access_to_an_identity_are_distinguished(scene: Scene) -> None:
+    scene.apply("""
+kind: CloudRunIdentity
+metadata: {name: checkout}
+spec:
+  users: [{principal: "group:deployers@example.com"}]
+""")
+    scene.ready("CloudRunIdentity/checkout")
+    scene.cloud.add(scene.project, "roles/iam.serviceAccountUser", "user:ann@example.com")
+
+    command = [sys.executable, "-m", "cloudrun_identity", "who-can", "act-as", f"{scene.name}/checkout"]
+    options = (
+        *("--kubeconfig", str(scene.stage.kube_api.kubeconfig)),
+        *("--google-endpoint", scene.stage.google.grpc_address, "-o", "json"),
+    )
+    output = subprocess.run(
+        [*command, *options], check=True, capture_output=True, text=True, timeout=HUNG_AFTER
+    ).stdout
+
+    told = json.loads(output)
+    owners = {
+        answer["principal"]: [binding["managedBy"] for binding in answer["bindings"]]
+        for answer in told["answers"]
+        if answer["ability"] == "attach"
+    }
+    assert owners["group:deployers@example.com"] == [[f"CloudRunIdentity {scene.name}/checkout"]]
+    assert owners["user:ann@example.com"] == [[]]
+    assert told["notes"] == [f"the account of CloudRunIdentity {scene.name}/checkout"]
 
 
 def run_tree(scene: Scene, *options: str) -> str:

@@ -234,9 +234,9 @@ async def test_yaml_of_a_workload_needs_no_access_to_google(deployed: Deployed, 
     assert (await deployed.run(*arguments, "-o", "text"))[0] == 0, "nothing is suggested twice"
 
 
-async def test_workload_that_does_not_exist_is_named(deployed: Deployed) -> None:
+async def test_named_workload_that_does_not_exist_is_an_error(deployed: Deployed) -> None:
     code, _, errors = await deployed.run(*LIVE, "service/missing")
-    assert code == 0
+    assert code == 1
     assert "left out: Service europe-west1/missing: does not exist in project shop-1234" in errors
 
 

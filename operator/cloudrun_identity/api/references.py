@@ -333,7 +333,7 @@ NO_CONDITION_ON_BASIC_ROLES = Rule(
 
 EXPIRY_BY_GOOGLE_WHERE_ACCEPTED = Rule(
     f"!({ENFORCED_BY_GOOGLE}) || ("
-    f"(!has(self.target) || !(self.target.kind in {cel_list(_WITHOUT_CONDITIONS)}))"
+    f"(!has(self.target) || !{is_one_of(_WITHOUT_CONDITIONS, 'self.target')})"
     f" && (!has(self.role) || !(self.role in {cel_list(LEGACY_BASIC_ROLES)})))",
     f"must not be OperatorAndGoogle for kinds {listed(_WITHOUT_CONDITIONS)}, and for "
     f"{listed(LEGACY_BASIC_ROLES)}: IAM accepts no conditions there",
@@ -343,7 +343,7 @@ EXPIRY_BY_GOOGLE_WHERE_ACCEPTED = Rule(
 
 MEMBER_EXPIRY_BY_GOOGLE_WHERE_ACCEPTED = Rule(
     f"!self.members.exists(m, {enforced_by_google('m')}) || ("
-    f"!(self.target.kind in {cel_list(_WITHOUT_CONDITIONS)})"
+    f"!{is_one_of(_WITHOUT_CONDITIONS, 'self.target')}"
     f" && (!has(self.role) || !(self.role in {cel_list(LEGACY_BASIC_ROLES)}))"
     " && (!has(self.authority) || self.authority != 'Exclusive'))",
     "must not contain expiryEnforcedBy: OperatorAndGoogle for kinds "

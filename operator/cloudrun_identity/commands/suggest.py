@@ -97,7 +97,7 @@ def suggest(
     workload is. The command writes nothing.
 
     Exit codes: 0 if nothing is suggested, 2 if something is suggested, 1 for an error: an option or a
-    manifest is invalid, or something could not be read.
+    manifest is invalid, a workload in the arguments does not exist, or something could not be read.
     """
     from cloudrun_identity.api import IdentityAttachment
     from cloudrun_identity.exporting.declared import Declared
@@ -115,10 +115,8 @@ def suggest(
     declared = Declared([*objects, *manifests.objects])
     found = _in_files(manifests, declared, project, locations)
     attachments = Declared(manifests.objects if paths or project else objects).all(IdentityAttachment)
-    named = (
-        *_named(workloads, project, locations or _locations_of(declared, project)),
-        *attached_workloads(attachments, declared, found),
-    )
+    asked = _named(workloads, project, locations or _locations_of(declared, project))
+    named = (*asked, *attached_workloads(attachments, declared, found))
     lists_all = bool(project) and not named and not found.states
     if paths and not (named or found.states or lists_all):
         raise nothing_found("Cloud Run manifest or IdentityAttachment", paths)
@@ -138,6 +136,8 @@ def suggest(
     for left_out in found.left_out:
         click.echo(f"left out: {left_out}", err=True)
     _print(suggestions, declared, output)
+    if not {state.workload for state in found.states}.issuperset(asked):
+        sys.exit(1)
     sys.exit(2 if any(not each.is_empty for each in suggestions) else 0)
 
 

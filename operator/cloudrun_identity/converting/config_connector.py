@@ -157,7 +157,7 @@ class _Reader:
             str(obj.spec.get("title") or ""),
             str(obj.spec.get("description") or ""),
             str(obj.spec.get("stage") or "GA"),
-            frozenset(obj.spec.get("permissions") or ()),
+            frozenset(_texts(obj.spec, "permissions")),
             b"",
         )
         self._into.add(obj.source(), role)
@@ -176,12 +176,12 @@ class _Reader:
         self._bindings(obj, [{**obj.spec, "members": [obj.spec]}])
 
     def _partial_policy(self, obj: ConnectorObject) -> None:
-        self._bindings(obj, obj.spec.get("bindings") or ())
+        self._bindings(obj, _mappings(obj.spec, "bindings"))
 
     def _policy(self, obj: ConnectorObject) -> None:
         bindings = [
-            {**binding, "members": [{"member": member} for member in binding.get("members") or ()]}
-            for binding in obj.spec.get("bindings") or ()
+            {**binding, "members": [{"member": member} for member in _texts(binding, "members")]}
+            for binding in _mappings(obj.spec, "bindings")
         ]
         self._bindings(obj, bindings)
         self._into.notes.append(LeftOut(str(obj.source()), AUTHORITATIVE_POLICY))
@@ -191,9 +191,12 @@ class _Reader:
     def _bindings(self, obj: ConnectorObject, bindings: Iterable[Fields]) -> None:
         target = self._target(obj, _mapping(obj.spec.get("resourceRef")))
         for binding in bindings:
-            members = tuple(self._members(obj, binding.get("members") or ()))
+            role = str(binding.get("role") or "")
+            if not role:
+                raise ValueError("a binding has no role")
+            members = tuple(self._members(obj, _mappings(binding, "members")))
             condition = condition_in(_mapping(binding.get("condition")))
-            found = Binding(target, str(binding.get("role") or ""), members, condition)
+            found = Binding(target, role, members, condition)
             self._into.add(obj.source(), *found.grants())
 
     def _members(self, obj: ConnectorObject, members: Iterable[Fields]) -> Iterator[str]:
@@ -268,6 +271,22 @@ class _Reader:
 
 def _mapping(value: object) -> Fields:
     return value if isinstance(value, dict) else {}
+
+
+def _mappings(fields: Fields, name: str) -> list[Fields]:
+    """Return a field that is a list of objects; empty if it is not set."""
+    listed = fields.get(name) or []
+    if not isinstance(listed, list) or not all(isinstance(each, dict) for each in listed):
+        raise ValueError(f"{name} is not a list of objects")
+    return listed
+
+
+def _texts(fields: Fields, name: str) -> list[str]:
+    """Return a field that is a list of strings; empty if it is not set."""
+    listed = fields.get(name) or []
+    if not isinstance(listed, list) or not all(isinstance(each, str) for each in listed):
+        raise ValueError(f"{name} is not a list of strings")
+    return listed
 
 
 _TARGETS = {

@@ -7,13 +7,15 @@ from typing import Any
 
 from cloudrun_identity.exporting.export import Export, export
 from cloudrun_identity.exporting.names import object_name
-from cloudrun_identity.exporting.namespaces import Namespaces
+from cloudrun_identity.exporting.namespaces import Namespaces, Placement
 from cloudrun_identity.exporting.selection import LeftOut
 from cloudrun_identity.exporting.survey import DeclaredKey, Survey
 from cloudrun_identity.gcp.custom_roles import CustomRoleState
 from cloudrun_identity.gcp.service_accounts import ServiceAccount, project_id_of_email
 from cloudrun_identity.gcp.workloads import WorkloadState
+from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import Grant
+from cloudrun_identity.iam.principals import email, lower_email
 from cloudrun_identity.iam.role_catalog import role_catalog
 
 from .config_connector import is_connector_object, read_objects
@@ -72,8 +74,20 @@ def convert(declarations: Declarations, namespaces: Namespaces | None = None) ->
 
     """
     surveys = _surveys(declarations)
-    accounts = frozenset(account.email for each in surveys for account in each.accounts)
-    exports = {each.project_id: _exported(each, namespaces or Namespaces(""), accounts) for each in surveys}
+    mapping = namespaces or Namespaces("")
+    placed = {each.project_id: _placed(each, mapping) for each in surveys}
+    referring = _referring(surveys, placed)
+    identities = {
+        lower_email(account.email): DeclaredIdentity(
+            placed[each.project_id].of_account(account.email), account.email.partition("@")[0]
+        )
+        for each in surveys
+        for account in each.accounts
+    }
+    exports = {
+        each.project_id: _exported(replace(each, referring=referring, identities=identities), mapping)
+        for each in surveys
+    }
     _check_names(exports)
     prefix = {project_id: f"{object_name(project_id)}-" if len(exports) > 1 else "" for project_id in exports}
     left_out = tuple(each for result in exports.values() for each in result.left_out)
@@ -100,10 +114,20 @@ def convert(declarations: Declarations, namespaces: Namespaces | None = None) ->
     )
 
 
-def _exported(survey: Survey, namespaces: Namespaces, accounts: frozenset[str]) -> Export:
-    default = namespaces.default or object_name(survey.project_id)
-    own = {account.email for account in survey.accounts}
-    return export(survey, replace(namespaces, default=default), elsewhere=accounts - own)
+def _exported(survey: Survey, namespaces: Namespaces) -> Export:
+    own = {lower_email(account.email) for account in survey.accounts}
+    return export(
+        survey, _of_project(survey, namespaces), elsewhere=frozenset(survey.identities.keys() - own)
+    )
+
+
+def _placed(survey: Survey, namespaces: Namespaces) -> Placement:
+    return Placement(survey, _of_project(survey, namespaces), survey.accounts)
+
+
+def _of_project(survey: Survey, namespaces: Namespaces) -> Namespaces:
+    """Return the mapping, whose default is named like the project if it has none."""
+    return replace(namespaces, default=namespaces.default or object_name(survey.project_id))
 
 
 def _surveys(declarations: Declarations) -> list[Survey]:
@@ -131,6 +155,15 @@ def _survey(project_id: str, found: list[Declared], roles: Mapping[str, frozense
         tuple(each for each in found if isinstance(each, DeclaredKey)),
         {grant.role: _permissions(grant.role, roles) for grant in grants},
     )
+
+
+def _referring(surveys: Iterable[Survey], placed: Mapping[str, Placement]) -> Mapping[str, frozenset[str]]:
+    """Return the namespaces whose objects grant roles to an account, by the lower-case e-mail."""
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for survey in surveys:
+        for grant in survey.grants:
+            found[lower_email(email(grant.member))].add(placed[survey.project_id].of_grant(grant))
+    return {account: frozenset(names) for account, names in found.items()}
 
 
 def _permissions(role: str, declared: Mapping[str, frozenset[str]]) -> frozenset[str] | None:

@@ -44,8 +44,8 @@ def _target(kind: TargetKind, fields: dict[str, str]) -> Target:
         return Target.project(project_id)
     for field in _fields(kind) | {"project_id"}:
         if not fields.get(field):
-            wanted = "project" if field == "project_id" else field
-            raise ValueError(f"the {wanted} of the {descriptor.display_name} is unknown")
+            wanted, remedy = ("project", "; use --project") if field == "project_id" else (field, "")
+            raise ValueError(f"the {wanted} of the {descriptor.display_name} is unknown{remedy}")
     return Target(
         kind,
         project_id,

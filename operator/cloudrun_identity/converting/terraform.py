@@ -7,14 +7,14 @@ https://registry.terraform.io/providers/hashicorp/google/latest/docs.
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from cloudrun_identity.api import TargetKind, WorkloadKind
 from cloudrun_identity.exporting.names import object_name
 from cloudrun_identity.exporting.selection import LeftOut
 from cloudrun_identity.exporting.survey import DeclaredKey
 from cloudrun_identity.gcp.custom_roles import CustomRoleState
-from cloudrun_identity.gcp.service_accounts import ServiceAccount
+from cloudrun_identity.gcp.service_accounts import ServiceAccount, expected_email
 from cloudrun_identity.gcp.workloads import Workload
 from cloudrun_identity.iam.grants import Grant, Target
 
@@ -45,8 +45,16 @@ def is_raw_state(document: object) -> bool:
 
 
 def read_state(document: Values, project_id: str, into: Declarations) -> None:
-    """Read the resources of a state. `project_id` is the project of resources that name none."""
-    resources = [Resource(each) for each in _resources(document.get("values", {}).get("root_module", {}))]
+    """Read the resources of a state, or those that a plan leads to.
+
+    `project_id` is the project of resources that name none.
+
+    Raises:
+        ValueError: the document has another form.
+
+    """
+    values = document.get("values") or document.get("planned_values") or {}
+    resources = [Resource(each) for each in _resources(_block(values).get("root_module") or {})]
     buckets = {each.text("name"): each.text("project") for each in resources if each.type == _BUCKET}
     for resource in resources:
         _read(resource, project_id, buckets, into)
@@ -64,12 +72,38 @@ class Resource:
         """Return the first attribute that is set."""
         return next((str(self.values[name]) for name in names if self.values.get(name)), "")
 
+    def texts(self, name: str) -> tuple[str, ...]:
+        """Return an attribute that is a list of strings.
 
-def _resources(module: Values) -> Iterator[Values]:
+        Raises:
+            ValueError: the list, or a part of it, is not known.
+
+        """
+        listed = self.values.get(name)
+        if not isinstance(listed, list) or not all(isinstance(each, str) for each in listed):
+            _unknown(f"list of {name}")
+        return tuple(listed)
+
+
+def _resources(module: object) -> Iterator[Values]:
     """Yield the managed resources of a module and its child modules. Data sources manage nothing."""
-    yield from (each for each in module.get("resources", ()) if each.get("mode") == "managed")
-    for child in module.get("child_modules", ()):
+    block = _block(module)
+    yield from (each for each in map(_block, _blocks(block, "resources")) if each.get("mode") == "managed")
+    for child in _blocks(block, "child_modules"):
         yield from _resources(child)
+
+
+def _block(value: object) -> Values:
+    if not isinstance(value, dict):
+        raise ValueError(_OTHER_FORM)
+    return value
+
+
+def _blocks(module: Values, name: str) -> list[object]:
+    listed = module.get(name) or []
+    if not isinstance(listed, list):
+        raise ValueError(_OTHER_FORM)
+    return listed
 
 
 def _read(resource: Resource, project_id: str, buckets: Mapping[str, str], into: Declarations) -> None:
@@ -92,9 +126,11 @@ def _read(resource: Resource, project_id: str, buckets: Mapping[str, str], into:
 
 
 def _account(resource: Resource, project_id: str, into: Declarations) -> None:
+    account_id = resource.text("account_id")
+    email = expected_email(_known(project_id), account_id) if account_id else ""
     account = ServiceAccount(
         _known(project_id),
-        resource.text("email") or _unknown("e-mail"),
+        resource.text("email") or email or _unknown("e-mail"),
         resource.text("unique_id"),
         resource.text("display_name"),
         resource.text("description"),
@@ -116,7 +152,7 @@ def _role(resource: Resource, project_id: str, into: Declarations) -> None:
         resource.text("title"),
         resource.text("description"),
         resource.text("stage") or "GA",
-        frozenset(resource.values.get("permissions") or ()),
+        frozenset(resource.texts("permissions")),
         b"",
         bool(resource.values.get("deleted")),
     )
@@ -141,13 +177,12 @@ def _workload(kind: WorkloadKind) -> Callable[[Resource, str, Declarations], Non
 def _member(resource: Resource, target: Target, into: Declarations) -> None:
     member = resource.text("member") or _unknown("member")
     condition = condition_in(_first(resource.values.get("condition")))
-    into.add(resource.source, Grant(target, resource.text("role"), member, condition))
+    into.add(resource.source, Grant(target, _role_of(resource), member, condition))
 
 
 def _binding(resource: Resource, target: Target, into: Declarations) -> None:
     condition = condition_in(_first(resource.values.get("condition")))
-    members = tuple(resource.values.get("members") or ())
-    binding = Binding(target, resource.text("role"), members, condition)
+    binding = Binding(target, _role_of(resource), resource.texts("members"), condition)
     into.add(resource.source, *binding.grants())
     into.notes.append(LeftOut(str(resource.source), AUTHORITATIVE_BINDING))
 
@@ -168,6 +203,10 @@ def _policy(resource: Resource, target: Target, into: Declarations) -> None:
     into.notes.append(LeftOut(str(resource.source), AUTHORITATIVE_POLICY))
 
 
+def _role_of(resource: Resource) -> str:
+    return resource.text("role") or _unknown("role")
+
+
 def _first(block: object) -> Values:
     """Return a block that occurs at most once, which the state has as a list."""
     if isinstance(block, list):
@@ -176,13 +215,14 @@ def _first(block: object) -> Values:
 
 
 def _known(project_id: str) -> str:
-    return project_id or _unknown("project")
+    return project_id or _unknown("project", "apply it first, or use --project")
 
 
-def _unknown(what: str) -> str:
-    raise ValueError(f"its {what} is unknown until it is applied; apply it first, or use --project")
+def _unknown(what: str, remedy: str = "apply it first") -> NoReturn:
+    raise ValueError(f"its {what} is unknown until it is applied; {remedy}")
 
 
+_OTHER_FORM = "not the output of terraform show -json: a module or a resource has another form"
 _BUCKET = "google_storage_bucket"
 _IDENTITY_PREFIXES = ("google_service_account", "google_iam_workload_identity", "google_organization_iam_")
 _IAM = re.compile(r"google_(?P<of>\w+)_iam_(?P<form>member|binding|policy)")

@@ -44,6 +44,7 @@ class Admission:
             )
             for each in selection.accounts
         }
+        self._members = {**survey.identities, **self._identities}
         self._existing = _Existing(survey, self._identities.values())
         self._used: set[Convention] = set()
         covering = cover(map(self._entry, selection.grants))
@@ -143,7 +144,7 @@ class Admission:
         return ManagedProject.model_validate({"metadata": {"name": self._survey.project_id}, "spec": spec})
 
     def _denied(self, grant: Grant, project: ManagedProject) -> Denied | None:
-        facts = GuardrailFacts(frozenset(project.spec.namespaces.names), self._identities)
+        facts = GuardrailFacts(frozenset(project.spec.namespaces.names), self._members)
         request = GrantRequest(
             self._placement.of_grant(grant),
             grant.target,
@@ -158,7 +159,7 @@ class Admission:
 
     def _entry(self, grant: Grant) -> Entry:
         permissions = self._survey.permissions[grant.role]
-        member = self._identities.get(lower_email(email(grant.member)), grant.member)
+        member = self._members.get(lower_email(email(grant.member)), grant.member)
         return Entry(
             self._placement.of_grant(grant),
             grant.target.kind,

@@ -18,6 +18,7 @@ from cloudrun_identity.gcp.run import Run
 from cloudrun_identity.gcp.run_regions import RUN_LOCATIONS
 from cloudrun_identity.gcp.service_accounts import ServiceAccount, ServiceAccounts
 from cloudrun_identity.gcp.workloads import WorkloadState
+from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.principals import is_default_account
 from cloudrun_identity.policy.merge import grants_in
@@ -66,6 +67,10 @@ class Survey:
     """IDs of user-managed keys by e-mail of their account. The operator did not create them."""
     notes: tuple[str, ...] = ()
     """Parts of the project that could not be read."""
+    referring: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Namespaces of other exports whose objects refer to an account, by its lower-case e-mail."""
+    identities: Mapping[str, DeclaredIdentity] = field(default_factory=dict)
+    """Identities in other exports, by the lower-case e-mails of their accounts."""
 
 
 async def survey(

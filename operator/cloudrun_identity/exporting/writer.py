@@ -51,6 +51,8 @@ class Writer:
         self._references: dict[str, Declared] = {}
         self._own, self._others = self._divided()
         self._allowed = allowed_namespaces(selection, placement)
+        for key in self._names:
+            self._allowed[key] |= survey.referring.get(key, frozenset()) - {placement.of_account(key)}
         self._running: defaultdict[str, list[str]] = defaultdict(list)
         for state in survey.workloads:
             self._running[lower_email(state.service_account)].append(str(state.workload))

@@ -28,6 +28,9 @@ class Project:
     active: bool
     """False for a project in its 30 days before permanent deletion."""
 
+    parent: str = ""
+    """Folder or organization of the project, such as `folders/12`; empty without one."""
+
 
 class Projects:
     """Project methods of the Resource Manager API."""
@@ -51,6 +54,7 @@ class Projects:
             number=reply.name.removeprefix("projects/"),
             display_name=reply.display_name,
             active=reply.state == types.Project.State.ACTIVE,
+            parent=reply.parent,
         )
 
 

@@ -6,7 +6,7 @@ and removing them afterwards.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import cached_property
 from types import MappingProxyType
@@ -24,13 +24,21 @@ from cloudrun_identity.api import (
     LedgerEntry,
     LedgerRole,
     LedgerTarget,
+    LedgerTemporaryGrant,
     PolicyLedgerSpec,
 )
 from cloudrun_identity.iam.grants import Grant, Target
 
 from .bindings import Entries, bindings_of, entries_in, left_in, left_records
 from .keys import KeyRing
-from .temporary_grants import TemporaryGrants, recorded_grant, temporary_in, temporary_records
+from .temporary_grants import (
+    OwnerAndGrant,
+    TemporaryGrants,
+    declared_by_granted,
+    possible_grants,
+    temporary_in,
+    temporary_records,
+)
 
 _NO_ENTRIES: Entries = MappingProxyType({})
 _INDEXES = {
@@ -96,11 +104,9 @@ class Ledger(PolicyLedgerSpec):
         return MappingProxyType(temporary_in(self.temporary_grants, self.target))
 
     @cached_property
-    def temporary_by_owner(self) -> frozenset[tuple[str, Grant]]:
-        """The owner keys with their temporary grants, as the policy contains these."""
-        return frozenset(
-            (owner_key, recorded_grant(base, record)) for (owner_key, base), record in self.temporary.items()
-        )
+    def temporary_by_owner(self) -> Mapping[OwnerAndGrant, Grant]:
+        """The temporary grants as declared, by owner key and by the grant as the policy contains it."""
+        return MappingProxyType(declared_by_granted(self.temporary))
 
     @property
     def key_ring(self) -> KeyRing:
@@ -152,6 +158,13 @@ class Ledger(PolicyLedgerSpec):
     def held_by(self, owner_key: str) -> frozenset[Grant]:
         """Return the grants of an owner, or of its predecessor of the same name."""
         return frozenset(self._by_owner_key.get(owner_key, ()))
+
+    def temporary_held_by(self, owner_key: str) -> Iterator[LedgerTemporaryGrant]:
+        """Yield the records of the temporary grants that have an entry of their owner."""
+        held = self.held_by(owner_key)
+        for (owner, base), record in self.temporary.items():
+            if owner == owner_key and not held.isdisjoint(possible_grants(base, record)):
+                yield record
 
     def role(self, role_id: str) -> LedgerRole | None:
         """Return the record of a custom role."""

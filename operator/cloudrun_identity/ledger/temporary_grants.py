@@ -61,9 +61,24 @@ def recorded_term(record: LedgerTemporaryGrant | None, owner: str) -> Term | Non
 def by_granted(records: TemporaryGrants) -> Mapping[OwnerAndGrant, tuple[Grant, timedelta]]:
     """Return the declared grant and the length of each record, by its owner and the grant in the policy."""
     return {
-        (owner_key, recorded_grant(base, record)): (base, record.expires_at - record.start_time)
+        (owner_key, grant): (base, record.expires_at - record.start_time)
         for (owner_key, base), record in records.items()
+        for grant in possible_grants(base, record)
     }
+
+
+def declared_by_granted(records: TemporaryGrants) -> Mapping[OwnerAndGrant, Grant]:
+    """Return the declared grant of each record, by its owner and the grant in the policy."""
+    return {key: base for key, (base, _) in by_granted(records).items()}
+
+
+def possible_grants(base: Grant, record: LedgerTemporaryGrant) -> frozenset[Grant]:
+    """Return the grants that the policy may contain for a record of `base`.
+
+    The form without the end as a condition is one of them: the record changes before the policy does, so an
+    edit of `expiryEnforcedBy` may be recorded while the policy still has the former grant.
+    """
+    return frozenset({base, recorded_grant(base, record)})
 
 
 def recorded_grant(base: Grant, record: LedgerTemporaryGrant) -> Grant:

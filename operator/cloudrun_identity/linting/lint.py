@@ -1,5 +1,6 @@
 """Findings about manifests: what the schema, the references, the guardrails and advice say about them."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,7 +11,7 @@ from cloudrun_identity.plan.dry_run import DryRunSession, dry_run_session, in_me
 from cloudrun_identity.plan.model import PlanBlocker
 from cloudrun_identity.reconcile.cluster_state import ObjectKey
 
-from .offline_google import OfflineGoogle
+from .offline_google import UNKNOWN_NUMBER, OfflineGoogle
 from .schema_rules import violations
 
 
@@ -81,7 +82,15 @@ def _finding(blocker: PlanBlocker) -> LintFinding | None:
         )
         if f"{ManagedProject.__name__} " in message:
             message += ", so that the guardrails are not checked; add its file"
+    if blocker.reason is Reason.DENIED_BY_GUARDRAIL and _is_about_unknown_members(message):
+        level, message = Level.WARNING, f"{message}. {_UNKNOWN_MEMBERS}"
     return LintFinding(blocker.object, level, blocker.reason, message)
+
+
+def _is_about_unknown_members(refusal: str) -> bool:
+    """Return whether all members that the guardrails refuse have an e-mail with the number of a project."""
+    refused = _REFUSED_MEMBER.findall(refusal)
+    return bool(refused) and all(UNKNOWN_NUMBER in member for member in refused)
 
 
 def _advice(run: DryRunSession) -> Iterator[LintFinding]:
@@ -99,5 +108,14 @@ _LEVELS = {
     Reason.DEPENDENCY_NOT_FOUND: Level.WARNING,
 }
 """Severities by the reasons that do not depend on Google Cloud."""
+
+_REFUSED_MEMBER = re.compile(r" for (\S+) in namespace ")
+"""Member in a refusal of the guardrails."""
+
+_UNKNOWN_MEMBERS = (
+    "The number of the project is not known without Google Cloud: an entry that has it in an e-mail may "
+    "admit this"
+)
+"""Remark on a refusal that may not occur in a cluster."""
 
 _NAMESPACE = "cloudrun-identity"

@@ -54,6 +54,9 @@ class OfflineGoogle(GoogleClients):
 OFFLINE = "not known without Google Cloud"
 """Message of the errors."""
 
+UNKNOWN_NUMBER = "project-number"
+"""Number of all projects. Members that contain it have an e-mail that is not known."""
+
 _NOWHERE = "127.0.0.1:9"
 """Endpoint to which no request is sent."""
 
@@ -76,7 +79,9 @@ def _role(request: Any) -> iam_types.Role:
 
 def _project(request: Any) -> project_types.Project:
     return project_types.Project(
-        name=request.name, project_id=request.name.partition("/")[2], state=project_types.Project.State.ACTIVE
+        name=f"projects/{UNKNOWN_NUMBER}",
+        project_id=request.name.partition("/")[2],
+        state=project_types.Project.State.ACTIVE,
     )
 
 

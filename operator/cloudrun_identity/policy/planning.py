@@ -151,7 +151,10 @@ def plan_policy(
                 unique_id=wanted.grants[grant].unique_id,
                 unmanaged_tombstones=unmanaged_tombstones(wanted.grants[grant], tombstones),
             )
-    unrecorded = tuple(grant for grant in begun if grant not in owners)
+    unrecorded = (
+        *(grant for grant in begun if grant not in owners),
+        *sorted(temporary.unrecorded - wanted.grants.keys(), key=order),
+    )
     desired_grants = (
         *(
             desired

@@ -229,7 +229,8 @@ class EntryReview:
         if any(each.leaves(grant) and not self._is_temporary(each, grant) for each in leaving):
             return RetainReason.ABANDONED
         is_over = any(self._is_over(owner_key, grant) for owner_key in entry.owner_keys)
-        if self.restored and not is_over and not any(each.ends(grant) for each in leaving):
+        is_ended = any(each.ends(self._declared(each, grant)) for each in leaving)
+        if self.restored and not is_over and not is_ended:
             return RetainReason.RESTORED
         if entry.present_before and not any(grant in each.claims for each in leaving):
             return RetainReason.PRESENT_BEFORE
@@ -237,6 +238,10 @@ class EntryReview:
 
     def _is_over(self, owner_key: str, grant: Grant) -> bool:
         return (owner_key, grant) in self.temporary.over
+
+    def _declared(self, owner: DesiredGrants, grant: Grant) -> Grant:
+        """Return the grant as its owner declared it: without its end as a condition."""
+        return self.temporary.recorded.get((owner.owner.owner_key, grant), grant)
 
     def _is_temporary(self, owner: DesiredGrants, grant: Grant) -> bool:
         return (owner.owner.owner_key, grant) in self.temporary.recorded

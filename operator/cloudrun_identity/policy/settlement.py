@@ -8,7 +8,7 @@ from cloudrun_identity.api import GrantState, LedgerEntry, LedgerUsage
 from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.ledger.model import Ledger, changed_entry
 from cloudrun_identity.ledger.owners import owner_key_of
-from cloudrun_identity.ledger.temporary_grants import recorded_grant
+from cloudrun_identity.ledger.temporary_grants import possible_grants
 
 from .desired_grants import DesiredGrants
 from .left_grants import with_left_grants
@@ -174,7 +174,7 @@ def without_abandoned(
             text
             for text in entry.owners
             if (owner := abandoning.get(owner_key_of(text)))
-            and owner.leaves(grant)
+            and owner.leaves(ledger.temporary_by_owner.get((owner_key_of(text), grant), grant))
             and not owner.keeps(grant)
             and (with_temporary or (owner_key_of(text), grant) not in ledger.temporary_by_owner)
         }
@@ -185,9 +185,11 @@ def without_abandoned(
             entries[grant] = changed_entry(entry, owners=tuple(sorted(staying)))
     if entries == ledger.entries:
         return ledger
+    after = ledger.with_entries(entries)
     temporary = {
         (owner_key, base): record
         for (owner_key, base), record in ledger.temporary.items()
-        if owner_key not in abandoning or recorded_grant(base, record) in entries
+        if owner_key not in abandoning
+        or not after.held_by(owner_key).isdisjoint(possible_grants(base, record))
     }
-    return with_left_grants(ledger.with_entries(entries), ledger, None).with_temporary(temporary)
+    return with_left_grants(after, ledger, None).with_temporary(temporary)

@@ -16,6 +16,8 @@ from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.ledger.temporary_grants import (
     OwnerAndGrant,
+    declared_by_granted,
+    possible_grants,
     record_of,
     recorded_grant,
     recorded_term,
@@ -34,8 +36,10 @@ class TemporaryReview:
     """The records for the ledger."""
     over: frozenset[OwnerAndGrant]
     """The grants that are over for an owner, as the policy contains them."""
-    recorded: frozenset[OwnerAndGrant]
-    """All temporary grants of owners, as the policy contains them."""
+    recorded: Mapping[OwnerAndGrant, Grant]
+    """All temporary grants as declared, by owner and by the grant as the policy contains it."""
+    unrecorded: frozenset[Grant] = frozenset()
+    """The desired grants without room for their records. They are not made: nothing would end them."""
 
     def kept_with(
         self, known: Ledger, entries: Collection[Grant]
@@ -72,8 +76,8 @@ def review_temporary(
         tuple(remaining),
         review.records,
         frozenset(review.over),
-        frozenset((key[0], recorded_grant(key[1], record)) for key, record in review.records.items())
-        | ledger.temporary_by_owner,
+        {**ledger.temporary_by_owner, **declared_by_granted(review.records)},
+        frozenset(review.unrecorded),
     )
 
 
@@ -91,6 +95,7 @@ class _Review:
         self.decided: set[OwnerAndGrant] = set()
         """The keys that an object declares now."""
         self.over: set[OwnerAndGrant] = set()
+        self.unrecorded: set[Grant] = set()
 
     def declared_by(self, each: DesiredGrants) -> DesiredGrants:
         """Record the temporary grants that an object desires; return its grants without those over."""
@@ -105,8 +110,10 @@ class _Review:
             record = self._record(desired, str(each.owner))
             if record is None or record.expires_at <= self._now:
                 over.add(desired)
-                self.over.add((owner_key, desired.grant))
-            if record is not None:
+                self.over |= {(owner_key, desired.grant), key}
+            if record is None:
+                self.unrecorded.add(desired.grant)
+            else:
                 self.records[key] = record
                 self.decided.add(key)
         return replace(each, desired_grants=each.desired_grants - over) if over else each
@@ -148,7 +155,7 @@ class _Review:
         grant = recorded_grant(base, record)
         ended = owner is not None and base in owner.ended
         if owner is None:
-            if is_complete and grant not in self._ledger.entries:
+            if is_complete and self._ledger.held_by(owner_key).isdisjoint(possible_grants(base, record)):
                 return
         elif ended or not owner.writable or owner.keeps(grant):
             record = record.model_copy(update={"owner": str(owner.owner)})
@@ -156,7 +163,7 @@ class _Review:
             return
         self.records[key] = record
         if ended or record.expires_at <= self._now:
-            self.over.add((owner_key, grant))
+            self.over |= {(owner_key, each) for each in possible_grants(base, record)}
 
 
 def renewals(
@@ -189,11 +196,7 @@ def with_made(ledger: Ledger, present: Collection[Grant]) -> Ledger:
 
 def is_due(ledger: Ledger, owner_key: str, now: datetime) -> bool:
     """Return whether an owner has an entry for a temporary grant that is over."""
-    return any(
-        record.expires_at <= now and recorded_grant(base, record) in ledger.entries
-        for (owner, base), record in ledger.temporary.items()
-        if owner == owner_key
-    )
+    return any(record.expires_at <= now for record in ledger.temporary_held_by(owner_key))
 
 
 def recorded_end(ledger: Ledger, owner_key: str, desired: DesiredGrant) -> Term | None:

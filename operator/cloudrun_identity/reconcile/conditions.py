@@ -90,7 +90,7 @@ def _ready(review: Review) -> Finding:
 def _in_sync_finding(outcome: InSync, uncertain: Iterable[str]) -> Finding:
     """Return Ready=True. Temporary grants that are over are as declared: their time was part of it."""
     if outcome.is_expired:
-        message = "The time of every grant is over: nothing is granted"
+        message = "The time of every grant is over: this object grants nothing"
         return Finding(ConditionStatus.TRUE, Reason.EXPIRED, message)
     grants = "1 grant has" if outcome.ended == 1 else f"{outcome.ended} grants have"
     ended = (f"{grants} expired",) if outcome.ended else ()

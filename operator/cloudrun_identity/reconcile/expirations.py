@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING, Final
 from cloudrun_identity.api import (
     ConditionStatus,
     ConditionType,
+    GrantCounts,
     GrantState,
     GrantStatus,
     LedgerTemporaryGrant,
     ProjectScopedStatus,
+    Reason,
     ReconciledResource,
     ReconciledStatus,
 )
 from cloudrun_identity.gcp.ratelimit import without_slot
 from cloudrun_identity.iam.expiry import timestamp
-from cloudrun_identity.ledger.temporary_grants import recorded_grant
+from cloudrun_identity.iam.grants import Grant
 
 from .cluster_state import ClusterState, ledger_owner
 from .conditions import Finding
@@ -71,14 +73,51 @@ async def release_over(deps: "Dependencies", obj: ReconciledResource) -> None:
             await deps.syncers.sync(owner)
 
 
+def ended_meanwhile(deps: "Dependencies", obj: ReconciledResource) -> tuple[GrantStatus, ...] | None:
+    """Return the grants for the status of an object that has not declared its grants in this reconcile.
+
+    None if no grant that the status shows as present has ended.
+    """
+    owner = ledger_owner(obj)
+    if not isinstance(obj.status, ProjectScopedStatus) or deps.store.invalid_ledger_of(owner.owner_key):
+        return None
+    held = [
+        grant
+        for target in deps.syncers.held_by(owner)
+        for grant in deps.store.ledger(target).held_by(owner.owner_key)
+    ]
+    return mark_ended(obj.status, held, deps.wall_clock())
+
+
+def mark_ended(
+    status: ProjectScopedStatus, held: Iterable[Grant], now: datetime
+) -> tuple[GrantStatus, ...] | None:
+    """Return the grants of a status, with those marked as Expired that are over and that no ledger records.
+
+    None if there is none. A status that does not show all grants stays as it is.
+    """
+    if GrantCounts.of(each.state for each in status.grants) != status.grant_counts:
+        return None
+    recorded = {(str(each.target), each.role, each.member) for each in held}
+    marked = tuple(
+        each.model_copy(update={"state": GrantState.EXPIRED, "reason": Reason.EXPIRED})
+        if each.state in _PRESENT
+        and each.expires_at is not None
+        and each.expires_at <= now
+        and (each.target, each.role, each.member) not in recorded
+        else each
+        for each in status.grants
+    )
+    return marked if marked != status.grants else None
+
+
 def _records(deps: "Dependencies", obj: ReconciledResource) -> Iterator[tuple[LedgerTemporaryGrant, bool]]:
     """Yield the records of temporary grants that are made, and whether their project halts the operator."""
     owner = ledger_owner(obj)
     for target in deps.syncers.held_by(owner):
         ledger, is_halted = deps.store.ledger(target), _is_halted(target.project_id, deps.store)
-        for (owner_key, base), record in ledger.temporary.items():
-            if owner_key == owner.owner_key and recorded_grant(base, record) in ledger.entries:
-                yield record, is_halted
+        for record in ledger.temporary_held_by(owner.owner_key):
+            yield record, is_halted
 
 
 def _is_halted(project_id: str, cluster: ClusterState) -> bool:
@@ -148,12 +187,15 @@ def newly_expiring(before: ReconciledStatus, after: ReconciledStatus) -> str:
 
 
 def newly_ended(before: ReconciledStatus, after: ReconciledStatus) -> str:
-    """Return the grants that ended since the last reconcile; empty if there is none."""
+    """Return the grants that ended since the last reconcile; empty if there is none.
+
+    The policy may still contain such a grant: for another object, or because it existed before this one.
+    """
     if not isinstance(before, ProjectScopedStatus) or not isinstance(after, ProjectScopedStatus):
         return ""
     present = {_text(each) for each in before.grants if each.state in _PRESENT}
     ended = [
-        f"{_text(each)} ended at {timestamp(each.expires_at)} and was removed"
+        f"{_text(each)} ended at {timestamp(each.expires_at)}"
         for each in after.grants
         if each.state is GrantState.EXPIRED and each.expires_at and _text(each) in present
     ]

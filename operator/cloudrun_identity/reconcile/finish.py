@@ -10,7 +10,7 @@ from cloudrun_identity.kube.resources import Object
 
 from .cluster_state import ObjectKey, ledger_owner
 from .dependencies import Dependencies
-from .expirations import next_look
+from .expirations import ended_meanwhile, next_look
 from .outcomes import InSync, Paused
 from .progress_deadline import stalls_in
 from .repeated_drift import DriftHistory
@@ -55,6 +55,8 @@ class Finisher:
         report = replace(report, drift=tuple(dict.fromkeys((*self._unreported.get(key, ()), *report.drift))))
         if report.drift:
             self._unreported[key] = report.drift
+        if report.grants is None:
+            report = replace(report, grants=ended_meanwhile(self._deps, obj))
         after = status_of(obj, report, now)
         raw, status = self.newest(obj, raw), status_object(after)
         stored = await self._deps.kube.write_status(raw, status)

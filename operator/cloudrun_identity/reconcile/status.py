@@ -162,11 +162,13 @@ def _conditions(
     found = conditions(obj.status.conditions, obj.metadata.generation, review, now)
     if not _is_suspended(report):
         return found
-    # The other conditions stay as they were, at the generation at which they were observed.
+    # The other conditions stay as they were, at the generation at which they were observed. Temporary grants
+    # end nevertheless.
+    decided = {ConditionType.READY, ConditionType.RECONCILING, ConditionType.STALLED}
+    if report.grants is not None:
+        decided.add(ConditionType.EXPIRING)
     untouched = {
-        condition.type: condition
-        for condition in obj.status.conditions
-        if condition.type not in (ConditionType.READY, ConditionType.RECONCILING, ConditionType.STALLED)
+        condition.type: condition for condition in obj.status.conditions if condition.type not in decided
     }
     return tuple(untouched.pop(condition.type, condition) for condition in found) + tuple(untouched.values())
 

@@ -31,6 +31,11 @@ projects:
   orgPolicies:
   - {constraint: iam.disableCrossProjectServiceAccountUsage, enforce: false}
   - {constraint: iam.allowedPolicyMemberDomains, allowedValues: [example.com]}
+  denyPolicies:
+  - policyID: no-tokens
+    rules:
+    - deniedPrincipals: ["principal://goog/subject/ann@example.com"]
+      deniedPermissions: [iam.googleapis.com/serviceAccounts.getAccessToken]
 ```
 """
 
@@ -159,6 +164,33 @@ class OrgPolicy(StrictModel):
         return self
 
 
+class DenyRule(StrictModel):
+    """Rule of a deny policy, with principals and permissions in the forms of such policies."""
+
+    denied_principals: tuple[str, ...]
+    denied_permissions: tuple[str, ...]
+    exception_principals: tuple[str, ...] = ()
+    exception_permissions: tuple[str, ...] = ()
+    condition: str = ""
+
+
+class DenyPolicy(StrictModel):
+    """Deny policy of IAM v2, which is enforced for all calls."""
+
+    policy_id: str = Field(alias="policyID", pattern=r"^[a-z][a-z0-9.-]*$")
+    rules: tuple[DenyRule, ...]
+
+
+class AccessBoundary(StrictModel):
+    """Principal access boundary of IAM v3, which is listed and not enforced.
+
+    Without a principal set, it is bound to the principals of the project, folder or organization.
+    """
+
+    policy: str
+    principal_set: str = ""
+
+
 class Quotas(StrictModel):
     """Limits of the project."""
 
@@ -185,6 +217,8 @@ class Project(StrictModel):
     secrets: tuple[Secret, ...] = ()
     resources: tuple[TargetResource, ...] = ()
     org_policies: tuple[OrgPolicy, ...] = ()
+    deny_policies: tuple[DenyPolicy, ...] = ()
+    access_boundaries: tuple[AccessBoundary, ...] = ()
     policy: tuple[Binding, ...] = ()
 
 
@@ -202,6 +236,8 @@ class Folder(StrictModel):
     display_name: str = ""
     parent: str = Field(default="", pattern=_PARENT)
     org_policies: tuple[OrgPolicy, ...] = ()
+    deny_policies: tuple[DenyPolicy, ...] = ()
+    access_boundaries: tuple[AccessBoundary, ...] = ()
     policy: tuple[Binding, ...] = ()
 
 
@@ -212,6 +248,8 @@ class Organization(StrictModel):
     display_name: str = ""
     roles: tuple[CustomRole, ...] = ()
     org_policies: tuple[OrgPolicy, ...] = ()
+    deny_policies: tuple[DenyPolicy, ...] = ()
+    access_boundaries: tuple[AccessBoundary, ...] = ()
     policy: tuple[Binding, ...] = ()
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from google.cloud import iam_admin_v1 as iam
+from google.cloud import iam_v2
 from google.cloud import orgpolicy_v2 as orgpolicy
 from google.cloud import run_v2 as run
 from google.iam.v1 import iam_policy_pb2, policy_pb2
@@ -145,6 +146,11 @@ class _Seeder:
         self._apply_policy(f"{service}/SetIamPolicy", self._name, holder.policy)
         for org_policy in self._each("orgPolicies", holder.org_policies):
             self._apply_org_policy(org_policy)
+        for deny_policy in self._each("denyPolicies", holder.deny_policies):
+            rules = [_deny_rule(each) for each in deny_policy.rules]
+            self._cloud.deny_policies.add(self._name, deny_policy.policy_id, rules)
+        for boundary in self._each("accessBoundaries", holder.access_boundaries):
+            self._cloud.boundaries.add(self._name, boundary.policy, boundary.principal_set)
 
     def _each(self, field: str, items: Sequence[_Item]) -> Iterator[_Item]:
         """Yield the items of a field; an error in one names its place."""
@@ -302,6 +308,12 @@ def _binding(wanted: seed.Binding) -> policy_pb2.Binding:
     if wanted.condition is not None:
         binding.condition.CopyFrom(expr_pb2.Expr(**wanted.condition.model_dump()))
     return binding
+
+
+def _deny_rule(wanted: seed.DenyRule) -> iam_v2.DenyRule:
+    return iam_v2.DenyRule(
+        **wanted.model_dump(exclude={"condition"}), denial_condition={"expression": wanted.condition}
+    )
 
 
 def _label(name: str) -> str:

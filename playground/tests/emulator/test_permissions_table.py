@@ -28,6 +28,7 @@ ANN = "user:ann@example.com"
 PROJECT = "projects/shop"
 LOCATION = f"{PROJECT}/locations/europe-west1"
 ACCOUNT = f"{PROJECT}/serviceAccounts/checkout@shop.iam.gserviceaccount.com"
+DENY_POLICIES = "policies/cloudresourcemanager.googleapis.com%2Fprojects%2Fshop/denypolicies"
 NAMES = {
     "": (PROJECT, ACCOUNT),
     "Executions": (f"{LOCATION}/jobs/nightly", f"{LOCATION}/jobs/nightly/executions/nightly-1"),
@@ -37,6 +38,8 @@ NAMES = {
     "Operations": (LOCATION, f"{LOCATION}/operations/1"),
     "OrgPolicy": (PROJECT, f"{PROJECT}/policies/iam.disableServiceAccountCreation"),
     "Organizations": ("", "organizations/1"),
+    "Policies": (DENY_POLICIES, f"{DENY_POLICIES}/no-tokens"),
+    "PolicyBindings": (f"{PROJECT}/locations/global", f"{PROJECT}/locations/global/policyBindings/own"),
     "Projects": ("folders/1", PROJECT),
     "Revisions": (f"{LOCATION}/services/web", f"{LOCATION}/services/web/revisions/web-1"),
     "Role": (PROJECT, f"{PROJECT}/roles/deployer"),

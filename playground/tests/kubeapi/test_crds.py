@@ -212,6 +212,18 @@ def test_custom_role_has_at_most_64_kib_in_all(resources: Resources) -> None:
         resources.create("CustomRole", f"{NAME}-2", spec)
 
 
+def test_google_may_end_grants_on_a_target_without_a_kind(resources: Resources) -> None:
+    function = "//cloudfunctions.googleapis.com/projects/shop-1234/locations/europe-west1/functions/resize"
+    ends = {"duration": "8h", "expiryEnforcedBy": "OperatorAndGoogle"}
+    member = {"principal": "user:ann@example.com", **ends}
+    grant = {"role": "roles/cloudfunctions.invoker", "target": {"resource": function}, **ends}
+    for kind, change in (
+        ("IAMBinding", {"target": grant["target"], "members": [member]}),
+        ("CloudRunIdentity", {"roles": [grant]}),
+    ):
+        resources.create(kind, NAME, spec_with(kind, change))
+
+
 def test_binding_has_as_many_members_as_a_policy(resources: Resources) -> None:
     members = [{"principal": f"user:{number:04}-{'u' * 60}@example.com"} for number in range(MAX_PRINCIPALS)]
     spec = MINIMAL["IAMBinding"] | {"members": members}

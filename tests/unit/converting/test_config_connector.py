@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 import yaml
 
 from cloudrun_identity.api import TargetKind, WorkloadKind
@@ -160,3 +161,19 @@ def test_what_cannot_be_converted_is_named_with_the_reason() -> None:
     )
     assert "does not manage this kind" in left_out("IAMWorkloadIdentityPool", "{}")
     assert "auditConfigs" in left_out("IAMPolicy", f"{{{on_project}, bindings: [], auditConfigs: [{{}}]}}")
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "why"),
+    [
+        ("IAMPartialPolicy", "bindings: {a: 1}", "bindings is not a list of objects"),
+        ("IAMPartialPolicy", "bindings: [{role: r, members: [m]}]", "members is not a list of objects"),
+        ("IAMPartialPolicy", "bindings: [{members: []}]", "a binding has no role"),
+        ("IAMPolicy", "bindings: [{role: r, members: [{}]}]", "members is not a list of strings"),
+        ("IAMCustomRole", "permissions: 3", "permissions is not a list of strings"),
+    ],
+)
+def test_fields_of_another_type_are_left_out(kind: str, fields: str, why: str) -> None:
+    assert (
+        left_out(kind, f"{{resourceRef: {{kind: Project, external: projects/acme-shop}}, {fields}}}") == why
+    )

@@ -1,5 +1,6 @@
 """Conversion to manifests, and the steps of the hand-over."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from cloudrun_identity.api import KINDS
 from cloudrun_identity.api.validation import complaints
 from cloudrun_identity.converting.convert import Converted, convert, declarations_in
 from cloudrun_identity.exporting.namespaces import Namespaces
+from cloudrun_identity.linting.lint import lint
 from tests.unit.converting.test_terraform import EMAIL, OPS, resource, state
 
 ACCOUNT = resource(
@@ -123,3 +125,16 @@ def test_workload_is_still_deployed_by_its_tool() -> None:
     steps = result.handover.text("d")
     assert "state rm google_cloud_run_v2_service" not in steps
     assert "ignore_changes" in steps
+
+
+def test_identity_may_be_a_member_in_another_project() -> None:
+    """Each ManagedProject admits the identity by its name, and the identity allows the other namespace."""
+    found = objects(converted(ACCOUNT, member("roles/viewer", project="acme-data")))
+    assert found["CloudRunIdentity/checkout"]["spec"]["allowedNamespaces"] == ["acme-data"]
+    (entry,) = found["ManagedProject/acme-data"]["spec"]["guardrails"]["grants"]
+    assert entry["members"] == ["identity:acme-shop/checkout"]
+
+
+def test_manifests_of_several_projects_have_no_findings() -> None:
+    found = objects(converted(ACCOUNT, member("roles/viewer", project="acme-data")))
+    assert asyncio.run(lint(found.values())) == ()

@@ -208,3 +208,32 @@ def test_state_file_is_refused_with_the_command_to_use() -> None:
     raw = {"version": 4, "terraform_version": "1.9.5", "lineage": "x", "resources": []}
     with pytest.raises(ValueError, match="terraform show -json"):
         declarations_in([raw], "")
+
+
+def test_resources_of_a_plan_are_those_that_it_leads_to() -> None:
+    """A planned account has no e-mail yet, but its ID decides it."""
+    account = resource("google_service_account", {"project": "acme-shop", "account_id": "checkout"})
+    plan = state(account)
+    plan["planned_values"] = plan.pop("values")
+    assert list(declarations_in([plan], "").found) == [ServiceAccount("acme-shop", EMAIL, "", "")]
+
+
+@pytest.mark.parametrize(
+    ("type_", "values", "why"),
+    [
+        ("member", {"role": None, "member": OPS}, "its role is unknown"),
+        ("binding", {"role": "roles/viewer", "members": None}, "its list of members is unknown"),
+        ("binding", {"role": "roles/viewer", "members": [OPS, None]}, "its list of members is unknown"),
+    ],
+)
+def test_values_that_are_not_known_are_left_out(type_: str, values: dict[str, Any], why: str) -> None:
+    declarations = read(resource(f"google_project_iam_{type_}", {"project": "acme-shop", **values}))
+    assert not declarations.found
+    assert [each.why for each in declarations.left_out] == [f"{why} until it is applied; apply it first"]
+
+
+@pytest.mark.parametrize("module", [{"resources": 1}, {"resources": [1]}, {"child_modules": [[]]}])
+def test_other_json_with_the_marks_of_a_state_is_refused(module: dict[str, Any]) -> None:
+    document = {**state(), "values": {"root_module": module}}
+    with pytest.raises(ValueError, match="not the output of terraform show -json"):
+        declarations_in([document], "")

@@ -151,3 +151,23 @@ def test_files_without_objects_are_refused(tmp_path: Path) -> None:
         1,
         f"Error: there is no object of cloudrun-identity.dev in {tmp_path / 'all.yaml'}\n",
     )
+
+
+AGENT = "serviceAgentOf: {projectRef: {name: shop}, service: pubsub.googleapis.com}"
+
+
+def test_refusal_of_an_agent_is_a_warning_because_its_number_is_unknown(tmp_path: Path) -> None:
+    listed = "serviceAccount:service-417203958816@gcp-sa-pubsub.iam.gserviceaccount.com"
+    project = PROJECT.replace('members: ["*"]', f'members: ["{listed}"]')
+    ((level, rule, message),) = found(tmp_path, project + binding("roles/run.viewer", AGENT))
+    assert (level, rule) == ("warning", "DeniedByGuardrail")
+    assert message.endswith(
+        "The number of the project is not known without Google Cloud: an entry that has it in an e-mail may "
+        "admit this"
+    )
+
+
+def test_refusal_of_an_agent_and_of_another_member_is_an_error(tmp_path: Path) -> None:
+    members = f"{AGENT}}}, {{principal: 'group:ops@example.com'"
+    ((level, rule, _),) = found(tmp_path, PROJECT + binding("roles/run.admin", members))
+    assert (level, rule) == ("error", "DeniedByGuardrail")

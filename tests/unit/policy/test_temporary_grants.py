@@ -8,11 +8,13 @@ import pytest
 from cloudrun_identity.iam.expiry import Expiry, as_granted
 from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.ledger.owners import Owner
-from cloudrun_identity.policy.desired_grants import RETAIN_ALL, DesiredGrant, DesiredGrants, Temporary
+from cloudrun_identity.policy import temporary_grants
+from cloudrun_identity.policy.desired_grants import RETAIN_ALL, DesiredGrant, DesiredGrants, Retain, Temporary
 from cloudrun_identity.policy.planning import PolicyPlan, plan_policy
 from cloudrun_identity.policy.review import SyncFacts
 from cloudrun_identity.policy.settlement import without_abandoned
 from cloudrun_identity.policy.steps import RetainGrant, RetainReason
+from cloudrun_identity.policy.temporary_grants import is_due
 from tests.unit.policy.strategies import TARGET
 
 from .pure_sync import GRANT, NOON, ONE, TWO, State, policy_with, run_sync
@@ -25,6 +27,13 @@ def lasting(owner: Owner = ONE, hours: int = 1, **fields: object) -> DesiredGran
     """Return the grants of an object with one that lasts some hours."""
     temporary = Temporary(GRANT, Expiry(duration=hours * HOUR))
     return replace(DesiredGrants(owner, frozenset({DesiredGrant(GRANT, temporary=temporary)})), **fields)
+
+
+def by_google(end: datetime = LATER, **fields: object) -> DesiredGrants:
+    """Return the grants of an object with one that Google Cloud ends, too."""
+    temporary = Temporary(GRANT, Expiry(expires_at=end, by_google=True), NOON)
+    desired = DesiredGrant(as_granted(GRANT, end, by_google=True), temporary=temporary)
+    return replace(DesiredGrants(ONE, frozenset({desired})), **fields)
 
 
 def permanent(owner: Owner = ONE) -> DesiredGrants:
@@ -158,14 +167,44 @@ def test_grant_that_was_present_before_is_left_when_it_is_over() -> None:
     assert not after.ledger.entries
 
 
-def test_new_end_in_a_condition_is_a_renewal_of_the_former_grant() -> None:
-    def by_google(hours: int) -> DesiredGrants:
-        end = NOON + hours * HOUR
-        temporary = Temporary(GRANT, Expiry(expires_at=end, by_google=True), NOON)
-        desired = DesiredGrant(as_granted(GRANT, end, by_google=True), temporary=temporary)
-        return DesiredGrants(ONE, frozenset({desired}))
+def test_grant_without_room_for_its_record_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(temporary_grants, "MAX_MEMBERS", 0)
+    plan = planned(State(policy_with(), Ledger.of(TARGET)), lasting(), now=NOON)
+    assert plan.unrecorded == (GRANT,), "its status says that the ledger is full"
+    assert plan.desired_grants == ()
 
-    first, second = by_google(2), by_google(3)
+
+def test_new_end_in_a_condition_is_a_renewal_of_the_former_grant() -> None:
+    first, second = by_google(), by_google(NOON + 3 * HOUR)
     plan = planned(start(first), second, now=NOON)
     [former], [new] = ([each.grant for each in owner.desired_grants] for owner in (first, second))
     assert plan.renewed == {former: new}
+
+
+def test_former_grant_ends_although_the_edit_of_its_enforcement_was_interrupted() -> None:
+    interrupted = run_sync(start(lasting(hours=2)), [by_google()], now=NOON, steps=1)
+    assert interrupted.present == {GRANT}
+    suspended = DesiredGrants(ONE, retains=(RETAIN_ALL,), writable=False)
+    assert is_due(interrupted.ledger, ONE.owner_key, LATER)
+    assert run_sync(interrupted, [suspended], now=LATER).present == set()
+
+
+def test_nothing_is_due_once_another_owner_alone_has_the_grant() -> None:
+    both = [lasting(ONE), permanent(TWO)]
+    after = run_sync(start(*both), both, now=LATER)
+    assert after.ledger.temporary, "the record outlives the grant"
+    assert not is_due(after.ledger, ONE.owner_key, LATER)
+
+
+def test_grant_that_google_ends_is_abandoned_once_the_operator_lost_access() -> None:
+    declared = (Retain(TARGET, GRANT.role, GRANT.member, any_condition=False),)
+    ending = DesiredGrants(ONE, abandon=True, ending=True, declared=declared)
+    assert without_abandoned(start(by_google()).ledger, [ending]).is_empty
+
+
+def test_grant_that_google_ends_is_released_with_its_object_from_a_restored_ledger() -> None:
+    state = start(by_google())
+    restored = State(state.policy, state.ledger.replace(restored=True))
+    declared = (Retain(TARGET, GRANT.role, GRANT.member, any_condition=False),)
+    ending = DesiredGrants(ONE, ending=True, declared=declared)
+    assert run_sync(restored, [ending], now=NOON).present == set()

@@ -32,7 +32,7 @@ class Event:
 
     @property
     def declared(self) -> DesiredGrants:
-        """What the object registers."""
+        """Grants that the object registers."""
         if self.lasts is None:
             return DesiredGrants(self.owner, retains=(RETAIN_ALL,), writable=self.writable)
         temporary = Temporary(GRANT, Expiry(duration=self.lasts * MINUTE))

@@ -17,6 +17,7 @@ from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.reconcile.expirations import (
     OVER_BEFORE_GRANTED,
     expiring,
+    mark_ended,
     newly_ended,
     newly_expiring,
     next_end,
@@ -24,7 +25,7 @@ from cloudrun_identity.reconcile.expirations import (
     with_ended,
 )
 from cloudrun_identity.reconcile.grants.terms import EndedGrant
-from cloudrun_identity.reconcile.outcomes import InSync, Waiting
+from cloudrun_identity.reconcile.outcomes import InSync, Paused, Waiting
 from cloudrun_identity.reconcile.requeue import NoRequeue, Requeue, RequeueAfter, no_later_than
 from cloudrun_identity.reconcile.status import Report, status_of
 
@@ -88,6 +89,32 @@ def test_condition_is_kept_while_the_grants_are_unknown() -> None:
     assert expiring(before, None, NOON)[ConditionType.EXPIRING].status is ConditionStatus.TRUE
 
 
+def test_grant_that_ended_while_the_object_is_suspended_is_shown_as_expired() -> None:
+    before = status(grant("ann", NOON + HOUR), grant("bob"))
+    after_end, bob = (
+        NOON + HOUR,
+        Grant(Target.project("payments-prod"), "roles/viewer", "user:bob@example.com"),
+    )
+    marked = mark_ended(before, [bob], after_end)
+    suspended = Report(Paused(Reason.SUSPENDED, "message"), "", "", grants=marked)
+    obj = BINDING.model_copy(update={"status": before})
+    after = status_of(obj, suspended, after_end)
+    assert isinstance(after, ProjectScopedStatus)
+    assert [each.state for each in after.grants] == [GrantState.EXPIRED, GrantState.GRANTED]
+    assert after.next_expiry_time is None
+    condition = after.condition(ConditionType.EXPIRING)
+    assert condition is not None
+    assert condition.reason == "NothingGranted"
+    assert "user:ann@" in newly_ended(before, after)
+
+
+def test_grant_that_a_ledger_still_records_is_not_shown_as_expired() -> None:
+    before = status(grant("ann", NOON + HOUR))
+    ann = Grant(Target.project("payments-prod"), "roles/viewer", "user:ann@example.com")
+    assert mark_ended(before, [ann], NOON + HOUR) is None, "its project is suspended, too"
+    assert mark_ended(before, [], NOON) is None
+
+
 def test_next_end_is_that_of_the_first_present_grant() -> None:
     grants = [
         grant("ann", NOON + 2 * HOUR),
@@ -114,8 +141,7 @@ def test_end_of_a_grant_is_reported_once() -> None:
     present = status(grant(end=NOON + HOUR))
     ended = status(grant(end=NOON + HOUR, state=GrantState.EXPIRED), at=NOON + HOUR)
     assert newly_ended(present, ended) == (
-        "roles/viewer for user:ann@example.com on Project payments-prod ended at 2026-03-01T13:00:00Z "
-        "and was removed"
+        "roles/viewer for user:ann@example.com on Project payments-prod ended at 2026-03-01T13:00:00Z"
     )
     assert newly_ended(ended, ended) == ""
 

@@ -20,6 +20,7 @@ from cloudrun_identity.api import (
     TargetRef,
 )
 from cloudrun_identity.api.predefined_roles import EVENT_RECEIVER, TOKEN_CREATOR
+from cloudrun_identity.api.schema import wire_name
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey, identity_key
@@ -124,8 +125,11 @@ class CallingAccount:
 def calling_account(
     caller: Caller, home: ManagedProject, namespace: str, cluster: ClusterState, path: str
 ) -> Resolved[CallingAccount]:
-    """Return the account of a caller, once the identity has one in a project that admits the namespace."""
-    name = caller.identity.name
+    """Return the account of a caller, once the identity has one in a project that admits the namespace.
+
+    `path` is that of the member.
+    """
+    name, path = caller.identity.name, f"{path}.{wire_name(caller.product.field)}"
     identity = cluster.identity(namespace, name)
     text = f"ServiceAccount of {namespace}/{name}"
     if identity is None:

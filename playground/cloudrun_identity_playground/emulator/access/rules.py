@@ -150,6 +150,17 @@ RULES: Final[Mapping[str, Rule]] = dict(
             },
         ),
         *_in(
+            "google.iam.v2.Policies",
+            {
+                "ListPolicies": RequiresPermission("iam.denypolicies.list", "parent"),
+                "GetPolicy": RequiresPermission("iam.denypolicies.get", "name"),
+            },
+        ),
+        *_in(
+            "google.iam.v3.PolicyBindings",
+            {"ListPolicyBindings": RequiresPermission("iam.policybindings.list", "parent")},
+        ),
+        *_in(
             "google.iam.credentials.v1.IAMCredentials",
             {
                 "GenerateAccessToken": Impersonates("iam.serviceAccounts.getAccessToken"),

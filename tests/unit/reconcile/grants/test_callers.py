@@ -148,6 +148,11 @@ def test_missing_identity_of_a_caller_is_waited_for(field: str) -> None:
     cluster = FakeClusterState(project())
     found = CONTROLLER.requested_grants(want_of(called_by(field), cluster), cluster)
     assert len(found) == len(GRANTS[field])
+    unresolved = [each.target for each in found if isinstance(each.target, Unresolved)]
+    assert all(
+        each.outcome.message.startswith(f"spec.members[0].{field}.identityRef: ") for each in unresolved
+    )
+    assert unresolved
     for each in found:
         assert isinstance(each.member, Unresolved)
         assert isinstance(each.member.outcome, Waiting)
