@@ -7,7 +7,7 @@ import click
 
 from .formats import examples
 from .options import filename_option, nothing_found
-from .output_files import check_namespace, write_files
+from .output_files import NAMESPACE_BY_PREFIX, NAMESPACES_FILE, OVERWRITE, namespaces_of, write_files
 
 
 @click.command(
@@ -23,16 +23,26 @@ from .output_files import check_namespace, write_files
 @click.option(
     "--namespace",
     metavar="NS",
-    help="Namespace of all objects. [default: for each project, its ID]",
+    help="Namespace of the objects that no other option places. [default: for each project, its ID]",
 )
+@NAMESPACES_FILE
+@NAMESPACE_BY_PREFIX
 @click.option(
     "-o",
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Directory to write to, with the steps of the hand-over. Existing files are not overwritten. "
-    "[default: stdout]",
+    help="Directory to write to, with the steps of the hand-over. [default: stdout]",
 )
-def convert(paths: tuple[Path, ...], project: str, namespace: str | None, output: Path | None) -> None:
+@OVERWRITE
+def convert(
+    paths: tuple[Path, ...],
+    project: str,
+    namespace: str | None,
+    namespaces_file: Path | None,
+    prefixes: tuple[str, ...],
+    output: Path | None,
+    overwrite: bool,
+) -> None:
     """Print manifests for what Config Connector or Terraform manages.
 
     The files are manifests of Config Connector, or the output of `terraform show -json`. The command needs
@@ -42,8 +52,7 @@ def convert(paths: tuple[Path, ...], project: str, namespace: str | None, output
     from cloudrun_identity.converting.convert import declarations_in
     from cloudrun_identity.kube.manifest_files import read_documents
 
-    if namespace:
-        check_namespace(namespace)
+    namespaces = namespaces_of(namespace or "", namespaces_file, prefixes)
     documents, problems = read_documents(paths)
     for problem in problems:
         click.echo(f"Error: {problem}", err=True)
@@ -53,7 +62,7 @@ def convert(paths: tuple[Path, ...], project: str, namespace: str | None, output
         declarations = declarations_in(documents, project)
         if not declarations.found and not declarations.left_out:
             raise nothing_found("resource of Config Connector or Terraform that the operator manages", paths)
-        result = converted(declarations, namespace or "")
+        result = converted(declarations, namespaces)
     except ValueError as error:
         raise click.ClickException(str(error)) from None
     for note in result.notes:
@@ -64,7 +73,8 @@ def convert(paths: tuple[Path, ...], project: str, namespace: str | None, output
         click.echo(result.text, nl=False)
         click.echo(f"\n{result.handover.text('FILE')}", err=True)
     else:
-        write_files(output, {**result.files, _HANDOVER: result.handover.text(str(output))})
+        files = {**result.files, _HANDOVER: result.handover.text(str(output))}
+        write_files(output, files, overwrite=overwrite)
         click.echo(f"wrote {len(result.files)} files and {_HANDOVER} to {output}", err=True)
 
 

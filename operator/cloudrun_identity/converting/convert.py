@@ -7,6 +7,7 @@ from typing import Any
 
 from cloudrun_identity.exporting.export import Export, export
 from cloudrun_identity.exporting.names import object_name
+from cloudrun_identity.exporting.namespaces import Namespaces, Placement
 from cloudrun_identity.exporting.selection import LeftOut
 from cloudrun_identity.exporting.survey import DeclaredKey, Survey
 from cloudrun_identity.gcp.custom_roles import CustomRoleState
@@ -63,33 +64,31 @@ def declarations_in(documents: Iterable[Any], project_id: str) -> Declarations:
     return found
 
 
-def convert(declarations: Declarations, namespace: str = "") -> Converted:
-    """Declare what the files declare as objects of one namespace for each project.
+def convert(declarations: Declarations, namespaces: Namespaces | None = None) -> Converted:
+    """Declare what the files declare as objects in namespaces.
 
-    `namespace` is the namespace of all objects. By default, it is named like the project.
+    Without a mapping to namespaces, and without a default in it, the default is named like the project.
 
     Raises:
         ValueError: objects of two projects have the same name in one namespace. The message is one line.
 
     """
     surveys = _surveys(declarations)
-    namespaces = {each.project_id: namespace or object_name(each.project_id) for each in surveys}
-    referring = _referring(surveys, namespaces)
+    mapping = namespaces or Namespaces("")
+    placed = {each.project_id: _placed(each, mapping) for each in surveys}
+    referring = _referring(surveys, placed)
     identities = {
         lower_email(account.email): DeclaredIdentity(
-            namespaces[each.project_id], account.email.partition("@")[0]
+            placed[each.project_id].of_account(account.email), account.email.partition("@")[0]
         )
         for each in surveys
         for account in each.accounts
     }
     exports = {
-        each.project_id: export(
-            replace(each, referring=referring, identities=identities), namespaces[each.project_id]
-        )
+        each.project_id: _exported(replace(each, referring=referring, identities=identities), mapping)
         for each in surveys
     }
-    if namespace:
-        _check_names(exports)
+    _check_names(exports)
     prefix = {project_id: f"{object_name(project_id)}-" if len(exports) > 1 else "" for project_id in exports}
     left_out = tuple(each for result in exports.values() for each in result.left_out)
     reasons = {
@@ -110,9 +109,25 @@ def convert(declarations: Declarations, namespace: str = "") -> Converted:
         Handover(
             _sources(declarations),
             {**dict.fromkeys(declarations.incomplete, ""), **reasons},
-            tuple(sorted(set(namespaces.values()))),
+            tuple(sorted({name for each in exports.values() for name in each.namespaces})),
         ),
     )
+
+
+def _exported(survey: Survey, namespaces: Namespaces) -> Export:
+    own = {lower_email(account.email) for account in survey.accounts}
+    return export(
+        survey, _of_project(survey, namespaces), elsewhere=frozenset(survey.identities.keys() - own)
+    )
+
+
+def _placed(survey: Survey, namespaces: Namespaces) -> Placement:
+    return Placement(survey, _of_project(survey, namespaces), survey.accounts)
+
+
+def _of_project(survey: Survey, namespaces: Namespaces) -> Namespaces:
+    """Return the mapping, whose default is named like the project if it has none."""
+    return replace(namespaces, default=namespaces.default or object_name(survey.project_id))
 
 
 def _surveys(declarations: Declarations) -> list[Survey]:
@@ -142,12 +157,12 @@ def _survey(project_id: str, found: list[Declared], roles: Mapping[str, frozense
     )
 
 
-def _referring(surveys: Iterable[Survey], namespaces: Mapping[str, str]) -> Mapping[str, frozenset[str]]:
+def _referring(surveys: Iterable[Survey], placed: Mapping[str, Placement]) -> Mapping[str, frozenset[str]]:
     """Return the namespaces whose objects grant roles to an account, by the lower-case e-mail."""
     found: defaultdict[str, set[str]] = defaultdict(set)
     for survey in surveys:
         for grant in survey.grants:
-            found[lower_email(email(grant.member))].add(namespaces[survey.project_id])
+            found[lower_email(email(grant.member))].add(placed[survey.project_id].of_grant(grant))
     return {account: frozenset(names) for account, names in found.items()}
 
 
@@ -194,14 +209,15 @@ def _sources(declarations: Declarations) -> tuple[Source, ...]:
 
 
 def _check_names(exports: Mapping[str, Export]) -> None:
-    seen: dict[tuple[str, str], str] = {}
+    seen: dict[tuple[str, str, str], str] = {}
     for project_id, result in exports.items():
         for key in result.objects:
             other = seen.setdefault(key, project_id)
             if other != project_id:
                 raise ValueError(
-                    f"the projects {other} and {project_id} both have {' '.join(key)}: "
-                    "omit --namespace, so that each project has a namespace, or convert one at a time"
+                    f"the projects {other} and {project_id} both have {key[0]} {key[2]} in namespace "
+                    f"{key[1]}: omit --namespace, so that each project has a namespace, or convert one at a "
+                    "time"
                 )
 
 

@@ -1,6 +1,7 @@
 """Manifests of the exported objects: one function per kind."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from cloudrun_identity.api.group import API_VERSION
 from cloudrun_identity.gcp.custom_roles import CustomRoleState
@@ -12,14 +13,25 @@ from cloudrun_identity.iam.spec_forms import Manifest, condition_manifest, targe
 
 from .survey import DeclaredKey
 
-Declared = Mapping[str, str]
-"""Names of declared objects: of identities by lower-case e-mail, of custom roles by full name."""
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """References to declared objects, as an object in one namespace writes them."""
+
+    identities: Mapping[str, Manifest] = field(default_factory=dict)
+    """References to identities, by e-mail in lower case."""
+    roles: Mapping[str, str] = field(default_factory=dict)
+    """Names of the custom roles in the namespace, by full name of the role."""
 
 
 def project_manifest(
-    name: str, namespace: str, project_id: str, locations: Iterable[str], guardrails: Mapping[str, object]
+    name: str,
+    namespaces: Iterable[str],
+    project_id: str,
+    locations: Iterable[str],
+    guardrails: Mapping[str, object],
 ) -> Manifest:
-    """Return a ManagedProject for one namespace."""
+    """Return a ManagedProject for the namespaces."""
     where = list(locations)
     return {
         "apiVersion": API_VERSION,
@@ -28,7 +40,7 @@ def project_manifest(
         "spec": {
             "projectID": project_id,
             **({"locations": where} if where else {}),
-            "namespaces": {"names": [namespace]},
+            "namespaces": {"names": list(namespaces)},
             "guardrails": dict(guardrails),
         },
     }
@@ -41,17 +53,19 @@ def identity_manifest(
     account: ServiceAccount,
     roles: Iterable[Grant],
     members: Mapping[str, Iterable[str]],
+    allowed_namespaces: Sequence[str],
     declared: Declared,
 ) -> Manifest:
     """Return a CloudRunIdentity that adopts the account unchanged.
 
     `roles` are its grants on its project. `members` are the members that may use it, by field.
+    `allowed_namespaces` are the other namespaces with objects that refer to it.
     """
     text = {"displayName": account.display_name, "description": account.description}
     lists = {
         "roles": [{**_role(grant.role, declared), **condition_manifest(grant.condition)} for grant in roles],
         **{
-            field: [_member(member, {} if field == _FROM_OUTSIDE else declared) for member in named]
+            field: [_member(member, NONE if field == _FROM_OUTSIDE else declared) for member in named]
             for field, named in members.items()
         },
     }
@@ -67,6 +81,7 @@ def identity_manifest(
             "adoption": "Adopt",
             "existingGrants": "Claim",
             **{field: entries for field, entries in lists.items() if entries},
+            **({"allowedNamespaces": list(allowed_namespaces)} if allowed_namespaces else {}),
         },
     )
 
@@ -83,7 +98,7 @@ def binding_manifest(
         namespace,
         project,
         {
-            "target": target_manifest(first.target, declared),
+            "target": target_manifest(first.target, _names_of(declared)),
             **_role(first.role, declared),
             "members": [_member(grant.member, declared) for grant in grants],
             **condition_manifest(first.condition),
@@ -95,8 +110,10 @@ def binding_manifest(
 def attachment_manifest(
     name: str, namespace: str, project: str, state: WorkloadState, declared: Declared
 ) -> Manifest:
-    """Return an IdentityAttachment for the identity that the workload already runs as."""
+    """Return an IdentityAttachment for the identity, or the e-mail, that the workload already runs as."""
     workload = state.workload
+    account = lower_email(state.service_account)
+    reference = declared.identities.get(account)
     return _manifest(
         "IdentityAttachment",
         name,
@@ -108,7 +125,7 @@ def attachment_manifest(
                 "location": workload.location,
                 "name": workload.name,
             },
-            "identityRef": {"name": declared[lower_email(state.service_account)]},
+            **({"identityRef": reference} if reference else {"email": account}),
         },
     )
 
@@ -120,7 +137,7 @@ def key_manifest(name: str, namespace: str, project: str, key: DeclaredKey, decl
         name,
         namespace,
         project,
-        {"identityRef": {"name": declared[lower_email(key.account)]}, "secretName": f"{name}-rotated"},
+        {"identityRef": declared.identities[lower_email(key.account)], "secretName": f"{name}-rotated"},
     )
 
 
@@ -143,6 +160,7 @@ def role_manifest(name: str, namespace: str, project: str, role: CustomRoleState
     )
 
 
+NONE = Declared()
 _FROM_OUTSIDE = "workloadIdentityUsers"
 """The list that takes principals alone."""
 
@@ -157,9 +175,15 @@ def _manifest(kind: str, name: str, namespace: str, project: str, spec: Mapping[
 
 
 def _role(role: str, declared: Declared) -> Manifest:
-    return {"customRoleRef": {"name": declared[role]}} if role in declared else {"role": role}
+    name = declared.roles.get(role)
+    return {"customRoleRef": {"name": name}} if name else {"role": role}
 
 
 def _member(member: str, declared: Declared) -> Manifest:
-    name = declared.get(lower_email(email(member)))
-    return {"identityRef": {"name": name}} if name else {"principal": member}
+    reference = declared.identities.get(lower_email(email(member)))
+    return {"identityRef": reference} if reference else {"principal": member}
+
+
+def _names_of(declared: Declared) -> Mapping[str, str]:
+    """Return the names of the identities in the namespace, which are the only ones that targets name."""
+    return {key: each["name"] for key, each in declared.identities.items() if "namespace" not in each}

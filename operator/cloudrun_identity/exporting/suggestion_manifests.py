@@ -15,9 +15,9 @@ from cloudrun_identity.iam.spec_forms import Manifest, condition_manifest, targe
 from cloudrun_identity.iam.workload_needs import Holder
 
 from .declared import Declared
-from .export import MAX_LIST
 from .names import object_name
 from .suggestions import SuggestedGrant, Suggestion
+from .writer import MAX_LIST
 
 
 @dataclass(frozen=True, slots=True)

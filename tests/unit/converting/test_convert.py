@@ -9,6 +9,7 @@ import yaml
 from cloudrun_identity.api import KINDS
 from cloudrun_identity.api.validation import complaints
 from cloudrun_identity.converting.convert import Converted, convert, declarations_in
+from cloudrun_identity.exporting.namespaces import Namespaces
 from cloudrun_identity.linting.lint import lint
 from tests.unit.converting.test_terraform import EMAIL, OPS, resource, state
 
@@ -21,7 +22,7 @@ DEFAULT = "serviceAccount:1-compute@developer.gserviceaccount.com"
 
 
 def converted(*resources: dict[str, Any], namespace: str = "") -> Converted:
-    return convert(declarations_in([state(*resources)], ""), namespace)
+    return convert(declarations_in([state(*resources)], ""), Namespaces(namespace))
 
 
 def member(
