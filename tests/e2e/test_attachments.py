@@ -339,7 +339,7 @@ def test_disabled_account_blocks_the_attachment(scene: Scene, service: str) -> N
     scene.patch(SHOP, f"spec: {{email: {scene.email('nobody')}}}")
     eventually(
         lambda: scene.condition(SHOP, "Ready"),
-        lambda ready: ready is not None and "does not exist; gcloud" in ready["message"],
+        lambda ready: ready is not None and "does not exist; run: gcloud" in ready["message"],
     )
     assert updates(scene) == before
 
