@@ -43,7 +43,7 @@ verify: $(INSTALLED) ## check in your project that Google Cloud behaves as expec
 	@mkdir -p build
 	@$(BIN)/python -m tools.verify --json build/verify.json $(if $(PROJECT),--project $(PROJECT)) $(ARGS)
 
-generate: $(INSTALLED) ## generate crds/, argocd/, the chart's copies and texts, and pages of docs/
+generate: $(INSTALLED) ## generate crds/, argocd/, kustomize/, the chart's copies and texts, and pages of docs/
 	@$(BIN)/cloudrun-identity crds --output crds
 	@mkdir -p $(CHART_CRDS) build
 	@rm -f $(CHART_CRDS)/*.yaml
@@ -54,6 +54,7 @@ generate: $(INSTALLED) ## generate crds/, argocd/, the chart's copies and texts,
 	@$(BIN)/cloudrun-identity role explain --markdown >docs/escalation.md
 	@$(BIN)/python -m tools.third_party >build/third-party.md && mv build/third-party.md docs/third-party.md
 	@$(BIN)/python -m tools.argo_cd
+	@$(BIN)/python -m tools.kustomize
 	@$(BIN)/python -m tools.verify.page
 
 health-table: $(INSTALLED) ## write the answers of kstatus and Argo CD for every kind and state (needs Go)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from cloudrun_identity.api import TargetKind
 from cloudrun_identity_playground.demo.failure import DemoError
 from tests.servers.kube_apis import EMBEDDED as KUBE_EMBEDDED
 from tests.servers.kube_apis import KUBE_APIS
@@ -184,6 +185,7 @@ def _failover(trials: int, lease_duration: str) -> list[Benchmark]:
 def _cases(*, full: bool) -> Iterator[syncers.Case]:
     for policies, writers in itertools.product((1, 10, 100), (0, 1, 10) if full else (0, 10)):
         yield syncers.Case(Bindings(1_000, policies), writers)
+    yield syncers.Case(Bindings(1_000, 100, TargetKind.STORAGE_BUCKET), writers=0)
     if full:
         for policies, writers in itertools.product((10, 100), (0, 1, 10)):
             yield syncers.Case(Bindings(10_000, policies), writers)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from cloudrun_identity.api import TARGET_KINDS
 from cloudrun_identity_playground.demo.stage import OPERATOR_NAMESPACE, Stage
 
 from . import counts, other_writers, process
@@ -22,7 +23,6 @@ SAMPLE_MEMBERS = 20  # of the one-by-one sample
 SAMPLE_SECONDS = 30.0  # the longest duration of the sample
 
 _KIND = "IAMBinding"
-_GET, _SET = (f"google.cloud.resourcemanager.v3.Projects/{verb}IamPolicy" for verb in ("Get", "Set"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,14 @@ class Case:
     def title(self) -> str:
         """Return the title in tables."""
         policies = self.bindings.policies
-        return f"{self.bindings.size:,} grants over {policies} {'policy' if policies == 1 else 'policies'}"
+        noun = "buckets" if self.bindings.buckets else "policy" if policies == 1 else "policies"
+        return f"{self.bindings.size:,} grants over {policies} {noun}"
+
+    @property
+    def name(self) -> str:
+        """Return the key in JSON."""
+        buckets = " buckets" if self.bindings.buckets else ""
+        return f"{self.bindings.size} over {self.bindings.policies}{buckets}"
 
     @property
     def variant(self) -> str:
@@ -121,7 +128,7 @@ async def measure(case: Case, sample: Sample) -> Benchmark:
         spent = await counts.until_quiet(stage)
         cpu = process.cpu_seconds(pid) - start
         figures = [
-            *_google(spent),
+            *_google(case, spent),
             *_beside(case, writers, [await writer.has_lost() for writer in writers]),
             *_kubernetes(bindings, spent),
             Figure(
@@ -138,8 +145,7 @@ async def measure(case: Case, sample: Sample) -> Benchmark:
         if not case.writers:
             figures += await _idle(stage, bindings)
         figures.append(Figure("peak_mib", "peak MiB of the operator", process.peak_memory(pid)))
-        name = f"{bindings.size} over {bindings.policies}"
-        return Benchmark(name, case.title, tuple(figures), case.variant)
+        return Benchmark(case.name, case.title, tuple(figures), case.variant)
 
 
 async def _idle(stage: Stage, bindings: Bindings) -> Iterator[Figure]:
@@ -150,29 +156,32 @@ async def _idle(stage: Stage, bindings: Bindings) -> Iterator[Figure]:
     await apply_all(stage, bindings.projects(f"{interval}s"))
     before = await counts.until_quiet(stage)
     await counts.until(
-        stage, lambda now: _sync(now.since(before)) >= bindings.policies, "all projects are resynced"
+        stage, lambda now: _sync(bindings, now.since(before)) >= bindings.policies, "all are resynced"
     )
     spent = (await counts.until_quiet(stage)).since(before)
     return iter(
         (
-            Figure("idle_syncs", "idle, one resync: policy syncs", _sync(spent)),
-            Figure("idle_reads", "reads of policies", _google_calls(spent, _GET), is_part=True),
-            Figure("idle_writes", "writes of policies", _google_calls(spent, _SET), is_part=True),
+            Figure("idle_syncs", "idle, one resync: policy syncs", _sync(bindings, spent)),
+            Figure("idle_reads", "reads of policies", _policy_calls(bindings, spent, "Get"), is_part=True),
+            Figure("idle_writes", "writes of policies", _policy_calls(bindings, spent, "Set"), is_part=True),
             Figure("idle_kubernetes", "writes to Kubernetes", spent.changes.total(), is_part=True),
         )
     )
 
 
-def _google(spent: Counts) -> Iterator[Figure]:
-    aborted = _google_calls(spent, _SET, code="ABORTED")
-    yield Figure("syncs", "policy syncs", _sync(spent), is_part=True)
-    yield Figure("reads", "reads", _google_calls(spent, _GET), is_part=True)
-    yield Figure("writes", "writes", _google_calls(spent, _SET) - aborted, is_part=True)
+def _google(case: Case, spent: Counts) -> Iterator[Figure]:
+    bindings, policies = case.bindings, case.bindings.policies
+    aborted = _policy_calls(bindings, spent, "Set", code="ABORTED")
+    reads, writes = (_policy_calls(bindings, spent, verb) for verb in ("Get", "Set"))
+    yield Figure("syncs", "policy syncs", _sync(bindings, spent), is_part=True)
+    yield Figure("reads", "reads", reads, is_part=True)
+    yield Figure("writes", "writes", writes - aborted, is_part=True)
+    yield Figure("per_policy", "both per policy", (reads + writes) / policies, decimals=2, is_part=True)
     yield Figure("aborted", "aborted writes", aborted, is_part=True)
 
 
 def _calls(case: Case, spent: Counts, sample: Sample) -> Figure:
-    calls = _google_calls(spent, _GET) + _google_calls(spent, _SET)
+    calls = sum(_policy_calls(case.bindings, spent, verb) for verb in ("Get", "Set"))
     contended, free = sample[case.writers_each], sample[0]
     share = case.contended / case.bindings.policies
     each = free.calls_each * (1 - share) + (contended.calls_each * share if share else 0.0)
@@ -213,7 +222,9 @@ def _kubernetes(bindings: Bindings, spent: Counts) -> Iterator[Figure]:
             yield Figure(f"kubernetes_each {what}", what, count / bindings.size, decimals=2, is_part=True)
 
 
-def _google_calls(now: Counts, method: str, **labels: str) -> int:
+def _policy_calls(bindings: Bindings, now: Counts, verb: str, **labels: str) -> int:
+    """Return the number of reads (`Get`) or writes (`Set`) of policies."""
+    method = f"{TARGET_KINDS[bindings.kind].policy_service}/{verb}IamPolicy"
     return now.metric("google_calls_total", method=method, **labels)
 
 
@@ -221,8 +232,8 @@ def _granted(now: Counts) -> int:
     return now.ready(_KIND)
 
 
-def _sync(now: Counts) -> int:
-    return now.metric("policy_syncs_total", target_kind="Project")
+def _sync(bindings: Bindings, now: Counts) -> int:
+    return now.metric("policy_syncs_total", target_kind=bindings.kind.value)
 
 
 def _variant(writers: int) -> str:

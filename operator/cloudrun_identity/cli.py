@@ -9,15 +9,21 @@ import click
 
 from cloudrun_identity import __version__
 from cloudrun_identity.commands.check import check
+from cloudrun_identity.commands.convert import convert
 from cloudrun_identity.commands.crds import crds
 from cloudrun_identity.commands.export import export
 from cloudrun_identity.commands.ledgers import ledgers
+from cloudrun_identity.commands.lint import lint
 from cloudrun_identity.commands.permissions import permissions
 from cloudrun_identity.commands.plan import plan
 from cloudrun_identity.commands.recover import recover
 from cloudrun_identity.commands.role import role
 from cloudrun_identity.commands.run import run
+from cloudrun_identity.commands.status import status
+from cloudrun_identity.commands.suggest import suggest
 from cloudrun_identity.commands.tree import tree
+from cloudrun_identity.commands.what_can import what_can
+from cloudrun_identity.commands.who_can import who_can
 
 ENVIRONMENT = "CLOUDRUN_IDENTITY"
 """Prefix of the environment variables that set options."""
@@ -110,7 +116,24 @@ def cli() -> None:
     """Manage Cloud Run identities from Kubernetes."""
 
 
-for command in (check, crds, export, ledgers, permissions, plan, recover, role, run, tree):
+for command in (
+    check,
+    convert,
+    crds,
+    export,
+    ledgers,
+    lint,
+    permissions,
+    plan,
+    recover,
+    role,
+    run,
+    status,
+    suggest,
+    tree,
+    what_can,
+    who_can,
+):
     cli.add_command(command)
 
 

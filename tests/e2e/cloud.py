@@ -7,7 +7,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -94,6 +94,10 @@ class Cloud:
         """Change a user or group: `aliases=[…]`, `rename=…`, `delete=True` or `undelete=True`."""
         self._edit({"principal": principal, **change})
 
+    def edit_service_agent(self, email: str, *, missing: bool) -> None:
+        """Make a service agent one that Google has not created yet, or let Google create it."""
+        self._edit({"serviceAgent": email, "missing": missing})
+
     def deploy_as(self, workload: str, email: str) -> None:
         """Deploy a workload to run as `email`; empty for the default account."""
         self._edit({"workload": full_name(workload), "serviceAccount": email})
@@ -151,16 +155,24 @@ class Cloud:
         """Delete a custom role as another user."""
         self._request("DELETE", f"/v1/{name}")
 
-    def deploy(self, kind: str, project: str, name: str, service_account: str = "") -> str:
-        """Create a resource of type `services`, `jobs` or `workerPools`; return its relative name."""
+    def deploy(
+        self, kind: str, project: str, name: str, service_account: str = "", *, regions: Sequence[str] = ()
+    ) -> str:
+        """Create a resource of type `services`, `jobs` or `workerPools`; return its relative name.
+
+        With `regions`, create a multi-region service.
+        """
         template: dict[str, Any] = {"containers": [{"image": IMAGE.format(project=project)}]}
         if service_account:
             template["serviceAccount"] = service_account
         if kind == "jobs":
             template = {"template": template}
         identifier = {"services": "serviceId", "jobs": "jobId", "workerPools": "workerPoolId"}[kind]
-        parent = f"projects/{project}/locations/{LOCATION}"
-        self._request("POST", f"/v2/{parent}/{kind}?{identifier}={name}", {"template": template})
+        parent = f"projects/{project}/locations/{'global' if regions else LOCATION}"
+        body = {"template": template} | (
+            {"multiRegionSettings": {"regions": list(regions)}} if regions else {}
+        )
+        self._request("POST", f"/v2/{parent}/{kind}?{identifier}={name}", body)
         return f"{parent}/{kind}/{name}"
 
     def workload(self, workload: str) -> dict[str, Any]:

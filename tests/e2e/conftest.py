@@ -14,7 +14,7 @@ import yaml
 
 from tests.e2e.examples import Example
 from tests.e2e.scene import Scene
-from tests.e2e.stage import Stage, set_stage, with_operator
+from tests.e2e.stage import OPERATOR, Stage, set_stage, with_operator
 from tests.e2e.tenants import DELEGATED, Tenants
 from tests.servers.kube_apis import KUBE_APIS
 
@@ -38,6 +38,10 @@ secrets: [{name: stripe-key}]
 """Projects with secrets, which the emulator's API cannot create. Each is for the tests of one module: a scene
 leaves its ManagedProjects suspended, and a second one on the same project is a conflict."""
 
+FULL_PROJECT, LACKING, UNKNOWN = "acme-crowded", "acme-lacking", "acme-unknown"
+KEYLESS, SHARED = "acme-keyless", "acme-shared"
+"""Projects in which the failures of `test_on_call.py` happen."""
+
 FULL = """
 projectID: acme-full
 quotas: {serviceAccounts: 1}
@@ -47,6 +51,7 @@ serviceAccounts: [{accountID: filler}]
 
 ALONE, HOME, AWAY = "acme-alone", "acme-home", "acme-away"
 SHOP = {"location": "europe-west1", "name": "shop"}
+LOOKING = ["resourcemanager.projects.get", "iam.serviceAccounts.get", "iam.serviceAccounts.list"]
 SHARES_ACCOUNTS = {"constraint": "iam.disableCrossProjectServiceAccountUsage", "enforce": False}
 OUTSIDE: list[dict[str, Any]] = [
     {"projectID": "acme-closed", "parent": ""},
@@ -54,8 +59,25 @@ OUTSIDE: list[dict[str, Any]] = [
     {"projectID": ALONE, "parent": "", "services": [SHOP]},
     {"projectID": HOME, "parent": "", "services": [SHOP]},
     {"projectID": AWAY, "parent": "", "orgPolicies": [SHARES_ACCOUNTS]},
+    {
+        "projectID": LACKING,
+        "parent": "",
+        "roles": [{"roleID": "lookout", "permissions": LOOKING}],
+        "policy": [{"role": f"projects/{LACKING}/roles/lookout", "members": [f"serviceAccount:{OPERATOR}"]}],
+    },
+    {"projectID": UNKNOWN, "parent": ""},
+    {
+        "projectID": FULL_PROJECT,
+        "quotas": {"serviceAccounts": 1},
+        "serviceAccounts": [{"accountID": "filler"}],
+    },
+    {
+        "projectID": KEYLESS,
+        "orgPolicies": [{"constraint": "iam.disableServiceAccountKeyCreation", "enforce": True}],
+    },
+    {"projectID": SHARED, "orgPolicies": [SHARES_ACCOUNTS]},
 ]
-"""Projects without an organization, where only their own policies grant permissions."""
+"""Projects without an organization, where only their own policies grant permissions, and limited ones."""
 
 OPEN_PROJECT = """
 kind: ManagedProject

@@ -170,6 +170,7 @@ class Operator:
         log: Path,
         *,
         key_clock: Path,
+        grant_clock: Path,
         die_at: str = "",
         afresh: bool = False,
         pod: str = "",
@@ -177,7 +178,8 @@ class Operator:
     ) -> None:
         """Start the operator, in the pod with this UID. It kills itself at the checkpoint `die_at`.
 
-        `key_clock` is a file with the number of seconds that the clock of key rotation is ahead.
+        `key_clock` is a file with the number of seconds that the clock of key rotation is ahead, and
+        `grant_clock` that of temporary grants.
         """
         self._command = Command(
             [
@@ -194,6 +196,7 @@ class Operator:
             POD_UID=pod,
             CLOUDRUN_IDENTITY_DIE_AT=die_at,
             CLOUDRUN_IDENTITY_KEY_CLOCK=str(key_clock),
+            CLOUDRUN_IDENTITY_GRANT_CLOCK=str(grant_clock),
         )
 
     def wait_until_leading(self) -> None:

@@ -41,7 +41,9 @@ class Stage:
         self._numbers = itertools.count(1)
         self._operators: list[Operator] = []
         self._key_clock = run_dir / "key-clock"
+        self._grant_clock = run_dir / "grant-clock"
         self.set_key_clock(timedelta())
+        self.set_grant_clock(timedelta())
 
     @property
     def operator(self) -> Operator:
@@ -77,6 +79,7 @@ class Stage:
             namespace,
             log,
             key_clock=self._key_clock,
+            grant_clock=self._grant_clock,
             die_at=die_at,
             afresh=afresh,
             pod=pod,
@@ -96,9 +99,11 @@ class Stage:
 
     def set_key_clock(self, ahead: timedelta) -> None:
         """Set the clock of key rotation ahead by this time."""
-        written = self._key_clock.with_suffix(".new")
-        written.write_text(str(ahead.total_seconds()))
-        written.replace(self._key_clock)
+        _set_clock(self._key_clock, ahead)
+
+    def set_grant_clock(self, ahead: timedelta) -> None:
+        """Set the clock that ends temporary grants ahead by this time."""
+        _set_clock(self._grant_clock, ahead)
 
     def ensure_operator(self) -> None:
         """Ensure that exactly one operator runs, whatever state the previous test left."""
@@ -132,6 +137,12 @@ class Stage:
         for operator in self._operators:
             operator.stop()
         self.cluster.close()
+
+
+def _set_clock(file: Path, ahead: timedelta) -> None:
+    written = file.with_suffix(".new")
+    written.write_text(str(ahead.total_seconds()))
+    written.replace(file)
 
 
 @contextmanager
@@ -185,6 +196,7 @@ def with_operator(seed: Mapping[str, Any]) -> Mapping[str, Any]:
     """
     features = {**FEATURES, **ABOVE_PROJECTS}
     permissions = {permission for each in features.values() for permission in each}
+    permissions |= {f"cloudfunctions.functions.{verb}IamPolicy" for verb in ("get", "set")}
     organization = {
         "organizationID": ORGANIZATION.partition("/")[2],
         "roles": [{"roleID": "cloudrunIdentity", "permissions": sorted(permissions)}],

@@ -48,6 +48,13 @@ spec:
       names: ["mallory-*"]
       members: ["identity:$mallory/mallory"]
       namespaces: [$mallory]
+    - roles: [roles/cloudfunctions.viewer]
+      targetKinds: [Resource]
+      services: [cloudfunctions.googleapis.com, secretmanager.googleapis.com, run.googleapis.com]
+      names: ["*mallory-*"]
+      locations: [europe-west1]
+      members: ["identity:$mallory/mallory"]
+      namespaces: [$mallory]
 ---
 kind: ManagedProject
 metadata: {name: $vault}
@@ -111,6 +118,7 @@ CARE_OF_AN_ACCOUNT = (
     "IAM/GetServiceAccount",
     "IAM/ListServiceAccountKeys",
     "IAM/ListServiceAccounts",
+    "IAM/TestIamPermissions",
     "Jobs/ListJobs",
     "Services/ListServices",
     "WorkerPools/ListWorkerPools",

@@ -28,12 +28,14 @@ spec:
   driftInterval: 1s
   locations: [europe-west1]
   namespaces: {names: [$scene]}
+  guardrails: {adoptableAccounts: [{email: checkout@%s.iam.gserviceaccount.com}]}
 """
 IDENTITY = """
 kind: CloudRunIdentity
 metadata: {name: checkout}
 spec:
   projectRef: {name: %s}
+  adoption: Adopt
   users: %s
 """
 ATTACHMENT = f"""
@@ -52,7 +54,7 @@ def scene(stage: Stage, projects: tuple[str, ...]) -> Iterator[Scene]:
     for project in projects:
         for role in ADMINISTRATION:
             scene.cloud.add(f"projects/{project}", role, OPERATOR)
-        scene.apply(DELEGATED % project)
+        scene.apply(DELEGATED % (project, project))
     yield scene
     scene.end()
 
@@ -63,6 +65,7 @@ def checks(scene: Scene) -> dict[str, str]:
 
 @pytest.mark.parametrize("projects", [(ALONE,)], ids=["alone"])
 def test_preflight_reports_missing_permissions_with_their_remedies(scene: Scene) -> None:
+    scene.cloud.create_account(ALONE, "checkout")  # a denial for a new account may be propagation
     scene.apply(IDENTITY % (ALONE, "[]"))
     scene.apply(ATTACHMENT)
     message = scene.fails(SHOP, "PermissionDenied")

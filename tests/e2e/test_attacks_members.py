@@ -36,6 +36,8 @@ TYPE_WIDE = {
     "a pool in another casing": f"{POOL.replace('iam.googleapis', 'IAM.googleapis')}/group/staff",
     "a whole workforce pool": "principalSet://iam.googleapis.com/locations/global/workforcePools/staff/*",
     "a form that Google adds later": "principal://iam.googleapis.com/a-form-of-the-future",
+    "all workloads of a pool as a group": "group:p.svc.id.goog:/allAuthenticatedUsers/",
+    "all values of an attribute, behind a blank": f"{POOL}/attribute.team/A *",
 }
 PUBLIC = {"the public": "allUsers", "every authenticated user": "allAuthenticatedUsers"}
 ANOTHER_FORM = {
@@ -67,6 +69,18 @@ OF_ANOTHER_TEAM = {
     "an identity by reference": ("{identityRef: {name: checkout, namespace: $scene}}", "allowedNamespaces"),
     "the service agent of a project that is not delegated": (
         "{cloudRunServiceAgentOf: {projectRef: {name: $vault}}}",
+        "does not admit namespace $mallory",
+    ),
+    "the service agent of a project that is not delegated, by its service": (
+        "{serviceAgentOf: {projectRef: {name: $vault}, service: pubsub.googleapis.com}}",
+        "does not admit namespace $mallory",
+    ),
+    "another service agent of a project that is not delegated, by its e-mail": (
+        "{principal: 'serviceAccount:service-${vault_number}@gcp-sa-eventarc.iam.gserviceaccount.com'}",
+        "does not admit namespace $mallory",
+    ),
+    "a Google-managed account of a project that is not delegated, in capitals": (
+        "{principal: 'serviceAccount:${vault_number}@CloudBuild.gserviceaccount.com'}",
         "does not admit namespace $mallory",
     ),
     "the service agent of a project that is not delegated, by its e-mail": (
@@ -101,11 +115,28 @@ ATTACKS = {
         f"of another team: {name}": Attempt(TO % member, refusal)
         for name, (member, refusal) in OF_ANOTHER_TEAM.items()
     },
+    "on the own project: a service agent of no service": Attempt(
+        TO % "{serviceAgentOf: {projectRef: {name: $scene}, service: nothing.googleapis.com}}",
+        "nothing.googleapis.com has no service agent",
+        reason="InvalidSpec",
+    ),
     "on an own service: an identity of another team as a user": Attempt(
         ON_OWN_SERVICE % "user:checkout@$scene.iam.gserviceaccount.com", "allowedNamespaces"
     ),
     "on an own service: a user in the form of deny policies": Attempt(
         ON_OWN_SERVICE % "principal://goog/subject/ann@example.com", "write it as user:ann@example.com"
+    ),
+    "on a service of another team: a product that calls as an own identity": Attempt(
+        "{target: {kind: Service, location: europe-west1, name: checkout}, role: roles/run.invoker, "
+        "members: [{cloudSchedulerOf: {identityRef: {name: mallory}}}]}",
+        "guardrails.workloads",
+        may_call=(READING_A_ROLE,),
+    ),
+    "on the own project: a product that calls as an own identity": Attempt(
+        TO.replace("roles/cloudsql.client", "roles/iam.serviceAccountTokenCreator")
+        % "{cloudTasksOf: {identityRef: {name: mallory}}}",
+        "guardrails.grants",
+        may_call=(READING_A_ROLE,),
     ),
     "on an own service: a group in the form of deny policies": Attempt(
         ON_OWN_SERVICE % "principalSet://goog/group/ops@example.com", "write it as group:ops@example.com"
@@ -170,10 +201,15 @@ REFUSED_AT_ONCE = {
     "the public with a blank": "allUsers ",
     "owners of the project": "projectOwner:$scene",
     "a tombstone": "deleted:serviceAccount:a@b.iam.gserviceaccount.com?uid=1",
-    "a group in the form of all workloads of a pool": "group:p.svc.id.goog:/allAuthenticatedUsers/",
+    "all workloads of a pool in another casing": "group:p.svc.id.goog:/allauthenticatedusers/",
+    "all workloads of a pool in capitals": "group:P.SVC.ID.GOOG:/allAuthenticatedUsers/",
+    "a subject that ends with a blank": f"{POOL.replace('principalSet', 'principal')}/subject/ann ",
     "a pattern": "*",
     "an identity as guardrails name it": "identity:$scene/checkout",
     "a Kubernetes account with a pattern": "serviceAccount:p.svc.id.goog[*/default]",
+    "a fleet account with a pattern": "serviceAccount:p.hub.id.goog[*/default]",
+    "editors of the project": "projectEditor:$scene",
+    "viewers of the project": "projectViewer:$scene",
 }
 
 

@@ -71,7 +71,63 @@ OTHER_TARGETS = {
     "a Spanner database": "kind: SpannerDatabase, instance: ledger, name: bookings",
     "a Bigtable instance": "kind: BigtableInstance, name: events",
 }
+ON_RESOURCE = "{target: {resource: %s}, role: roles/cloudfunctions.viewer, members: [%s]}"
+OWN_FUNCTION = (
+    "//cloudfunctions.googleapis.com/projects/$scene/locations/europe-west1/functions/mallory-resize"
+)
+INADMISSIBLE_RESOURCES = {
+    "another team's function": OWN_FUNCTION.replace("mallory", "checkout"),
+    "an own function in another location": OWN_FUNCTION.replace("europe-west1", "us-central1"),
+    "an API that no guardrail lists": OWN_FUNCTION.replace("cloudfunctions", "eventarc").replace(
+        "functions", "triggers"
+    ),
+}
+MISNAMED_RESOURCES = {
+    "a function of another project": (
+        OWN_FUNCTION.replace("$scene", "$vault"),
+        "is not in project $scene; set projectRef",
+    ),
+    "a function of another project by its number": (
+        OWN_FUNCTION.replace("$scene", "$vault_number"),
+        "names its project by number; write projects/$scene",
+    ),
+    "an own secret as a resource": (
+        "//secretmanager.googleapis.com/projects/$scene/secrets/mallory-key",
+        "is a secret; use {kind: Secret, name: mallory-key}",
+    ),
+    "an own workload as a resource": (
+        "//run.googleapis.com/projects/$scene/locations/europe-west1/services/mallory-web",
+        "is a service; use {kind: Service, location: europe-west1, name: mallory-web}",
+    ),
+    "a powerful account as a resource": (
+        "//iam.googleapis.com/projects/$scene/serviceAccounts/$powerful",
+        "is a service account; use {kind: ServiceAccount, email: $powerful}",
+    ),
+}
 ATTACKS = {
+    **{
+        name: Attempt(
+            ON_RESOURCE % (resource, OWN_MEMBER),
+            "guardrails.grants of ManagedProject $scene does not admit",
+            may_call=(READING_A_ROLE,),
+        )
+        for name, resource in INADMISSIBLE_RESOURCES.items()
+    },
+    **{
+        name: Attempt(ON_RESOURCE % (resource, OWN_MEMBER), refusal, reason="InvalidSpec")
+        for name, (resource, refusal) in MISNAMED_RESOURCES.items()
+    },
+    "an own function, for everybody": Attempt(
+        ON_RESOURCE % (OWN_FUNCTION, "{principal: allUsers}"),
+        "does not admit roles/cloudfunctions.viewer",
+        may_call=(READING_A_ROLE,),
+    ),
+    "a function of a project that is not delegated": Attempt(
+        (ON_RESOURCE % (OWN_FUNCTION.replace("$scene", "$vault"), OWN_MEMBER)).replace(
+            "{target", "{projectRef: {name: $vault}, target", 1
+        ),
+        "does not admit namespace $mallory",
+    ),
     **{
         f"a role on {name}": Attempt(
             f"{{target: {{{target}}}, role: roles/logging.viewer, members: [{OWN_MEMBER}]}}",
@@ -365,6 +421,31 @@ REFUSED_AT_ONCE = {
         "role: roles/secretmanager.secretAccessor, members: [{principal: 'user:a@example.com'}]}",
         "spec.target.name",
     ),
+    "a host that is not Google's": (
+        "IAMBinding",
+        ON_RESOURCE % ("//evil.example.com/projects/$scene/functions/mallory-x", OWN_MEMBER),
+        "spec.target.resource",
+    ),
+    "a host of a region": (
+        "IAMBinding",
+        ON_RESOURCE % (OWN_FUNCTION.replace("//", "//europe-west1-"), OWN_MEMBER),
+        "spec.target.resource",
+    ),
+    "a path in a resource": (
+        "IAMBinding",
+        ON_RESOURCE % (f"{OWN_FUNCTION}/../checkout", OWN_MEMBER),
+        "spec.target.resource",
+    ),
+    "a resource in any project": (
+        "IAMBinding",
+        ON_RESOURCE % (OWN_FUNCTION.replace("$scene", "-"), OWN_MEMBER),
+        "spec.target.resource",
+    ),
+    "a resource with a kind that has a name": (
+        "IAMBinding",
+        ON_RESOURCE % (f"'{OWN_FUNCTION}', kind: Secret, name: mallory-key", OWN_MEMBER),
+        "spec.target.resource",
+    ),
     "a name for a project": (
         "IAMBinding",
         "{target: {kind: Project, name: acme-vault}, role: roles/viewer, "
@@ -423,7 +504,7 @@ REFUSED_AT_ONCE = {
     "more members than a binding has": (
         "IAMBinding",
         "{target: {kind: Project}, role: roles/viewer, members: ["
-        + ", ".join(f"{{principal: 'user:u{number}@example.com'}}" for number in range(251))
+        + ", ".join(f"{{principal: 'user:u{number}@example.com'}}" for number in range(1501))
         + "]}",
         "spec.members",
     ),

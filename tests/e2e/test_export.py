@@ -10,12 +10,18 @@ from typing import Any
 import pytest
 import yaml
 
+from cloudrun_identity.api import TargetKind, kinds_where
+from cloudrun_identity.iam.grants import Target
 from tests.e2e.cloud import LOCATION
 from tests.e2e.cluster import Object
+from tests.e2e.commands import run_cli
 from tests.e2e.eventually import eventually
 from tests.e2e.scene import Scene
+from tests.e2e.stage import FOLDER, ORGANIZATION
+from tests.target_resources import DATA_KINDS, SUPPORTED_ROLES, target_of_each_kind
 from tests.time_budget import HUNG_AFTER
 
+BY_NAME = kinds_where(lambda kind: kind.is_admitted_by_name_only)
 READING = ("Get", "List", "Query", "Test")
 
 UNTIL_2040 = {"title": "until 2040", "expression": 'request.time < timestamp("2040-01-01T00:00:00Z")'}
@@ -109,9 +115,7 @@ def test_applying_an_exported_project_writes_nothing_to_google(grown: Scene, tmp
     ]
     policies = [scene.cloud.raw_policy(resource) for resource in resources]
 
-    exported = command(
-        scene, "export", f"--project={scene.name}", f"--location={LOCATION}", "--output", str(tmp_path)
-    )
+    exported = command(scene, "export", f"--project={scene.name}", "--output", str(tmp_path))
     assert exported.returncode == 0, exported.stderr
     before = scene.cloud.calls()
     planned = command(scene, "plan", "--filename", str(tmp_path))
@@ -138,7 +142,8 @@ def test_applying_an_exported_project_writes_nothing_to_google(grown: Scene, tmp
         "IdentityAttachment/worker-pool-europe-west1-queue",
         f"ManagedProject/{scene.name}",
     ]
-    left_out = [line.removeprefix("left out: ") for line in exported.stderr.splitlines()]
+    lines = exported.stderr.splitlines()
+    left_out = [line.removeprefix("left out: ") for line in lines if line.startswith("left out: ")]
     for what in (
         "roles/owner for user:dana@example.com",
         "roles/cloudsql.client for deleted:",
@@ -149,6 +154,115 @@ def test_applying_an_exported_project_writes_nothing_to_google(grown: Scene, tmp
     assert len(left_out) == 4, exported.stderr
     assert scene.ledger(f"//cloudresourcemanager.googleapis.com/{scene.project}")["bindings"]
     assert scene.status("CloudRunIdentity/nightly")["origin"] == "Adopted"
+
+
+@pytest.mark.slow
+def test_exported_grants_on_each_kind_of_target_are_unchanged(closed_scene: Scene, tmp_path: Path) -> None:
+    scene, cloud = closed_scene, closed_scene.cloud
+    targets = {
+        **target_of_each_kind(scene.name, LOCATION),
+        TargetKind.FOLDER: Target(TargetKind.FOLDER, scene.name, name=FOLDER.partition("/")[2]),
+        TargetKind.ORGANIZATION: Target(
+            TargetKind.ORGANIZATION, scene.name, name=ORGANIZATION.partition("/")[2]
+        ),
+    }
+    cloud.create_account(scene.name, "checkout")
+    for workloads in ("services", "jobs", "workerPools"):
+        cloud.deploy(workloads, scene.name, "web", scene.email("checkout"))
+    for kind in DATA_KINDS:
+        cloud.create_resource(targets[kind].full_name, scene.name)
+    for kind, target in targets.items():
+        cloud.add(target.full_name, role_on(kind), "group:ops@example.com")
+    policies = cloud.policies()
+
+    named = [f"--target={text_of(targets[kind])}" for kind in targets if kind in BY_NAME]
+    exported = command(
+        scene,
+        *("export", f"--project={scene.name}", f"--location={LOCATION}", "--output", str(tmp_path)),
+        *named,
+    )
+    assert exported.returncode == 0, exported.stderr
+    planned = command(scene, "plan", "--filename", str(tmp_path))
+    assert planned.stdout.splitlines()[1:] == ["Nothing would change."], planned.stderr
+    before = cloud.calls()
+    objects = applied(scene, tmp_path)
+    eventually(lambda: unready(scene, objects), lambda left: not left)
+
+    assert not [rpc for rpc in cloud.calls() - before if not rpc.rpartition("/")[2].startswith(READING)]
+    assert cloud.policies() == policies
+    bound = {obj["spec"]["target"].get("kind", "Resource") for obj in objects if obj["kind"] == "IAMBinding"}
+    assert bound == set(TargetKind)
+    for kind in (TargetKind.FOLDER, TargetKind.ORGANIZATION):
+        cloud.remove(targets[kind].full_name, role_on(kind), "group:ops@example.com")
+
+
+def role_on(kind: TargetKind) -> str:
+    """Return a role that an IAMBinding declares on a target of the kind."""
+    own = {**SUPPORTED_ROLES, TargetKind.SERVICE_ACCOUNT: "roles/iam.serviceAccountViewer"}
+    return own.get(kind, "roles/run.viewer")
+
+
+def text_of(target: Target) -> str:
+    """Return a target as `export --target` takes it."""
+    return target.full_name if target.service else str(target).replace(" ", "/", 1)
+
+
+CONNECTOR = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, annotations: {cnrm.cloud.google.com/project-id: $scene}}
+---
+apiVersion: iam.cnrm.cloud.google.com/v1beta1
+kind: IAMServiceAccount
+metadata: {name: checkout, namespace: shop}
+spec: {displayName: Checkout}
+---
+apiVersion: iam.cnrm.cloud.google.com/v1beta1
+kind: IAMPolicyMember
+metadata: {name: checkout-sql, namespace: shop}
+spec:
+  role: roles/cloudsql.client
+  memberFrom: {serviceAccountRef: {name: checkout}}
+  resourceRef: {kind: Project}
+---
+apiVersion: iam.cnrm.cloud.google.com/v1beta1
+kind: IAMPartialPolicy
+metadata: {name: checkout-users, namespace: shop}
+spec:
+  resourceRef: {kind: IAMServiceAccount, name: checkout}
+  bindings: [{role: roles/iam.serviceAccountUser, members: [{member: "group:deployers@example.com"}]}]
+---
+apiVersion: run.cnrm.cloud.google.com/v1beta1
+kind: RunService
+metadata: {name: checkout, namespace: shop}
+spec: {location: europe-west1, template: {serviceAccountRef: {name: checkout}}}
+"""
+
+
+@pytest.mark.slow
+def test_applying_converted_manifests_writes_nothing_to_google(grown: Scene, tmp_path: Path) -> None:
+    """Config Connector made part of the project. The rest stays unmanaged."""
+    scene, manifests = grown, tmp_path / "connector.yaml"
+    manifests.write_text(Template(CONNECTOR).substitute(scene=scene.name))
+    policies = [scene.cloud.raw_policy(resource) for resource in (scene.project, scene.account("checkout"))]
+
+    directory = tmp_path / "converted"
+    run_cli("convert", "-f", str(manifests), "-o", str(directory), "--namespace", scene.name)
+    planned = command(scene, "plan", "--filename", str(directory))
+    assert (planned.stdout.splitlines()[1:], planned.returncode) == (["Nothing would change."], 0), (
+        planned.stderr
+    )
+    before = scene.cloud.calls()
+    objects = applied(scene, directory)
+    eventually(lambda: unready(scene, objects), lambda left: not left)
+
+    calls = scene.cloud.calls() - before
+    assert not [rpc for rpc in calls if not rpc.rpartition("/")[2].startswith(READING)]
+    assert scene.status("CloudRunIdentity/checkout")["origin"] == "Adopted"
+    assert policies == [
+        scene.cloud.raw_policy(resource) for resource in (scene.project, scene.account("checkout"))
+    ]
+    assert "cnrm.cloud.google.com/deletion-policy=abandon" in (directory / "handover.md").read_text()
 
 
 CHANGED = """

@@ -2,10 +2,13 @@
 
 import json
 
+import pytest
+
 from tests.e2e.eventually import becomes
 from tests.e2e.manifests import VIEWERS
 from tests.e2e.scene import Scene
 from tests.e2e.stage import OPERATOR_NAMESPACE
+from tests.servers.kube_apiserver import KubeApiServer
 
 OFFICE_HOURS = {"title": "office hours", "expression": "request.time.getHours() < 18"}
 
@@ -204,3 +207,30 @@ def test_grants_of_a_lost_ledger_remain_and_are_reported(scene: Scene) -> None:
     assert "group:ops@example.com" in scene.wait_for_event("IAMBinding/viewers", "NotRecorded")
     scene.delete_and_wait("IAMBinding/viewers")
     assert scene.policy() == {"roles/viewer": ["group:ops@example.com"]}
+
+
+@pytest.mark.slow
+def test_binding_has_as_many_members_as_a_policy(scene: Scene) -> None:
+    if not isinstance(scene.stage.kube_api, KubeApiServer):
+        pytest.skip("cel-python is too slow: the embedded API server would be busy for seconds")
+    listed = [f"user:member-{number:04}@example.com" for number in range(1500)]
+    spec = {"target": {"kind": "Project"}, "role": "roles/viewer"}
+
+    def apply(members: list[str]) -> None:
+        named = [{"principal": member} for member in members]
+        manifest = {"kind": "IAMBinding", "metadata": {"name": "everyone"}, "spec": spec | {"members": named}}
+        scene.apply(json.dumps(manifest))
+
+    apply(listed)
+    scene.ready("IAMBinding/everyone")
+    assert scene.policy() == {"roles/viewer": listed}
+    status = scene.status("IAMBinding/everyone")
+    assert (status["memberCount"], status["grantCounts"]["granted"]) == (1500, 1500)
+    assert len(status["grants"]) == 100
+    assert len(json.dumps(status)) < 64 << 10
+
+    apply(listed[1:])
+    becomes(scene.policy, {"roles/viewer": listed[1:]})
+
+    scene.delete_and_wait("IAMBinding/everyone")
+    assert scene.policy() == {}

@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from tests.e2e.cluster import Object
 from tests.e2e.eventually import becomes, eventually
 from tests.e2e.scene import Scene
@@ -131,6 +133,8 @@ spec: {roles: [{role: roles/cloudsql.client}]}
         └── roles/cloudsql.client on Project {scene.name}
 """
     )
+    counts = json.loads(run_command(scene, "status", "-o", "json"))["counts"]
+    assert counts == {"NeedsAttention": 0, "Observed": 0, "Waiting": 0, "Suspended": 0, "Ready": 2}
     tree = json.loads(run_tree(scene, "-o", "json"))
     checkout, runner = tree["identities"]
     assert checkout["runs"] == ["Job europe-west1/settlement"]
@@ -138,9 +142,45 @@ spec: {roles: [{role: roles/cloudsql.client}]}
     assert {each["state"] for each in runner["may"]} == {"Granted"}
 
 
+@pytest.mark.slow
+def test_managed_and_unmanaged_access_to_an_identity_are_distinguished(scene: Scene) -> None:
+    scene.apply("""
+kind: CloudRunIdentity
+metadata: {name: checkout}
+spec:
+  users: [{principal: "group:deployers@example.com"}]
+""")
+    scene.ready("CloudRunIdentity/checkout")
+    scene.cloud.add(scene.project, "roles/iam.serviceAccountUser", "user:ann@example.com")
+
+    command = [sys.executable, "-m", "cloudrun_identity", "who-can", "act-as", f"{scene.name}/checkout"]
+    options = (
+        *("--kubeconfig", str(scene.stage.kube_api.kubeconfig)),
+        *("--google-endpoint", scene.stage.google.grpc_address, "-o", "json"),
+    )
+    output = subprocess.run(
+        [*command, *options], check=True, capture_output=True, text=True, timeout=HUNG_AFTER
+    ).stdout
+
+    told = json.loads(output)
+    owners = {
+        answer["principal"]: [binding["managedBy"] for binding in answer["bindings"]]
+        for answer in told["answers"]
+        if answer["ability"] == "attach"
+    }
+    assert owners["group:deployers@example.com"] == [[f"CloudRunIdentity {scene.name}/checkout"]]
+    assert owners["user:ann@example.com"] == [[]]
+    assert told["notes"] == [f"the account of CloudRunIdentity {scene.name}/checkout"]
+
+
 def run_tree(scene: Scene, *options: str) -> str:
     """Return the output of `cloudrun-identity tree` for the scene's namespace."""
-    command = [sys.executable, "-m", "cloudrun_identity", "tree", "-n", scene.name, *options]
+    return run_command(scene, "tree", *options)
+
+
+def run_command(scene: Scene, name: str, *options: str) -> str:
+    """Return the output of a command that reads the scene's namespace."""
+    command = [sys.executable, "-m", "cloudrun_identity", name, "-n", scene.name, *options]
     kubeconfig = f"--kubeconfig={scene.stage.kube_api.kubeconfig}"
     return subprocess.run(
         [*command, kubeconfig], check=True, capture_output=True, text=True, timeout=HUNG_AFTER

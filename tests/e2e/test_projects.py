@@ -145,6 +145,18 @@ def test_project_in_use_is_not_deleted(scene: Scene) -> None:
     scene.wait_until_deleted(project)
 
 
+def test_object_that_was_never_admitted_does_not_hold_up_a_project(scene: Scene) -> None:
+    stranger = scene.add_namespace(f"{scene.name}-stranger")
+    scene.apply(IDENTITY, namespace=stranger)
+    scene.fails("CloudRunIdentity/checkout", "DeniedByGuardrail", namespace=stranger)
+
+    scene.delete(f"ManagedProject/{scene.name}")
+    scene.wait_until_deleted(f"ManagedProject/{scene.name}")
+
+    scene.delete("CloudRunIdentity/checkout", namespace=stranger)
+    scene.wait_until_deleted("CloudRunIdentity/checkout", namespace=stranger)
+
+
 def test_objects_of_a_removed_project_are_retained_until_it_returns(
     scene: Scene,
 ) -> None:
@@ -158,7 +170,7 @@ def test_objects_of_a_removed_project_are_retained_until_it_returns(
 
     for name in ("CloudRunIdentity/checkout", "IAMBinding/viewers"):
         message = scene.fails(name, "DependencyNotFound")
-        assert message == f"spec.projectRef: ManagedProject {scene.name} does not exist"
+        assert message.startswith(f"spec.projectRef: ManagedProject {scene.name} does not exist")
     scene.delete("CloudRunIdentity/checkout")
     assert f"workloads of project {scene.name}" in scene.fails("CloudRunIdentity/checkout", "InUse")
     assert scene.policy() == policy

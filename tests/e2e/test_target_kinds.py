@@ -12,7 +12,7 @@ from tests.e2e.cluster import Object
 from tests.e2e.eventually import becomes
 from tests.e2e.scene import Scene
 from tests.e2e.stage import FOLDER, ORGANIZATION
-from tests.target_resources import DATA_KINDS, SUPPORTED_ROLES, declared, resource_of
+from tests.target_resources import DATA_KINDS, SERVICE, SUPPORTED_ROLES, declared, resource_of
 
 GROUP, STRANGER = "group:ops@example.com", "user:ann@example.com"
 
@@ -25,7 +25,12 @@ spec:
   namespaces: {names: [$scene]}
   guardrails:
     grants:
-    - {roles: ["*"], targetKinds: %s, names: ["*"], members: ["*"], allowEscalation: true}
+    - roles: ["*"]
+      targetKinds: %s
+      services: [%s]
+      names: ["*"]
+      members: ["*"]
+      allowEscalation: true
     - {roles: ["*"], targetKinds: [Folder], names: ["%s"], members: ["*"], namespaces: [$scene]}
     - {roles: ["*"], targetKinds: [Organization], names: ["%s"], members: ["*"], namespaces: [$scene]}
 """
@@ -60,7 +65,7 @@ def members(scene: Scene, asked: Iterable[Target]) -> Mapping[str, list[str]]:
     policies = scene.cloud.policies()
 
     def holders(target: Target) -> list[str]:
-        found = target_name(target.resource, host=target.descriptor.host)
+        found = target_name(target.resource, host=target.host)
         key = replace(found, project_id=scene.name).policy if found else target.resource
         bindings = policies.get(key, {}).get("bindings", ())
         return [
@@ -81,7 +86,7 @@ def test_grants_on_each_kind_are_made_repaired_and_released(closed_scene: Scene)
     for service in {TARGET_KINDS[target.kind].policy_service for target in everywhere}:
         cloud.fail(f"{service}/SetIamPolicy", "ABORTED")
     numbers = (FOLDER.partition("/")[2], ORGANIZATION.partition("/")[2])
-    scene.apply(GUARDRAILS % ([kind.value for kind in DATA_KINDS], *numbers))
+    scene.apply(GUARDRAILS % ([kind.value for kind in DATA_KINDS], SERVICE, *numbers))
 
     manifests = [
         manifest(target, name.partition("/")[2], member)

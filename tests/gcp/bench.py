@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from cloudrun_identity.api import GrantState
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.policies import Policies
+from cloudrun_identity.gcp.ratelimit import RateLimiter
 from cloudrun_identity.gcp.service_accounts import ServiceAccounts
 from cloudrun_identity.gcp.unique_ids import UniqueIDs
 from cloudrun_identity.iam.grants import Grant, Target
@@ -61,7 +64,10 @@ class Bench:
     emulator: Emulator
     clients: GoogleClients
     fresh: set[str] = field(default_factory=set)
+    now: datetime = NOON
+    """Time at which temporary grants are over."""
     ledgers: FakeLedgers = field(default_factory=FakeLedgers)
+    drifted: list[Grant] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         unique_ids = UniqueIDs(self.clients, ServiceAccounts(self.clients))
@@ -70,7 +76,7 @@ class Bench:
                 policies=Policies(self.clients),
                 ledgers=self.ledgers,
                 observer=SyncOutcomes(),
-                wall_clock=lambda: NOON,
+                wall_clock=lambda: self.now,
                 is_fresh=self.fresh.__contains__,
                 target_id=unique_ids.of_target,
                 account_id=unique_ids.of_account,
@@ -86,8 +92,22 @@ class Bench:
             for desired_grant in desired_grants
         )
         self._syncers.declare(DesiredGrants(WEB, wanted))
-        statuses, outcomes = grant_statuses(ResolvedGrants(), await self._syncers.sync(WEB))
+        synced = await self._syncers.sync(WEB)
+        self.drifted += synced.drifted
+        statuses, outcomes = grant_statuses(ResolvedGrants(), synced)
         return Findings({status.member: status.state for status in statuses}, outcomes)
+
+    async def sync_all(self, desired: Mapping[Owner, Iterable[Grant]]) -> set[Grant]:
+        """Declare the grants of several objects, sync their policies at once, and return what is granted."""
+        for owner, grants in desired.items():
+            self._syncers.declare(DesiredGrants(owner, frozenset(map(DesiredGrant, grants))))
+        results = await asyncio.gather(*map(self._syncers.sync, desired))
+        return {
+            each.grant
+            for result in results
+            for each in result.grant_results
+            if each.state is GrantState.GRANTED
+        }
 
     def ledger(self, target: Target) -> Ledger:
         return self.ledgers.ledger(target)
@@ -108,9 +128,9 @@ class Bench:
 
 
 @asynccontextmanager
-async def open_bench(seed: Seed) -> AsyncIterator[Bench]:
-    """Provide a bench with an emulator of its own."""
+async def open_bench(seed: Seed, limiter: RateLimiter | None = None) -> AsyncIterator[Bench]:
+    """Provide a bench with an emulator of its own, with the rate limits of production by default."""
     async with Emulator(seed=seed) as emulator:
-        clients = GoogleClients(emulator.grpc_address, _Unobserved())
+        clients = GoogleClients(emulator.grpc_address, _Unobserved(), limiter)
         yield Bench(emulator, clients)
         await clients.close()

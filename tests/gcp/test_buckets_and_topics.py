@@ -49,7 +49,9 @@ async def test_bucket_of_another_project_is_missing_and_never_written(bench: Ben
     outcome = (await bench.sync(Grant(FOREIGN, VIEWER, OPS))).outcome
     assert isinstance(outcome, Waiting)
     assert outcome.reason is Reason.WORKLOAD_NOT_FOUND
-    assert outcome.message == "StorageBucket payroll does not exist in project shop"
+    assert outcome.message == (
+        "StorageBucket payroll does not exist in project shop; create it, or correct the target in the spec"
+    )
     assert bench.emulator.calls[SET_POLICY] == 0
 
 

@@ -7,9 +7,11 @@ import pytest
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.custom_roles import CustomRoles, RoleFields
 from cloudrun_identity.gcp.errors import Fault, GoogleError
+from cloudrun_identity.iam.role_catalog import known_permissions
 from cloudrun_identity_playground.emulator.emulator import Emulator
 
 PROJECT = "shop-1234"
+POOLS_GET = "iam.googleapis.com/workloadIdentityPools.get"
 RUNNER = RoleFields("Runner", "Runs jobs", "BETA", frozenset({"run.jobs.run", "run.jobs.get"}))
 
 
@@ -80,3 +82,19 @@ async def test_unsupported_permissions_are_returned(roles: CustomRoles) -> None:
     asked = frozenset({"run.jobs.run", "nonsense.things.do"})
 
     assert await roles.unsupported(PROJECT, asked) == {"nonsense.things.do"}
+
+
+async def test_role_holds_permissions_up_to_the_size_limit(roles: CustomRoles) -> None:
+    permissions = frozenset(sorted(known_permissions(), key=len)[:2900])
+    created = await roles.create(PROJECT, "wide", replace(RUNNER, permissions=permissions))
+    assert created.permissions == permissions
+
+
+@pytest.mark.parametrize("permission", [POOLS_GET, "iam.workloadIdentityPools.get"])
+async def test_permission_is_supported_with_and_without_its_domain(
+    roles: CustomRoles, permission: str
+) -> None:
+    wanted = frozenset({permission, "resourcemanager.projects.list"})
+    assert await roles.unsupported(PROJECT, wanted) == {"resourcemanager.projects.list"}
+    created = await roles.create(PROJECT, "pools", replace(RUNNER, permissions=frozenset({permission})))
+    assert created.permissions == {permission}

@@ -8,12 +8,14 @@ import pytest
 import yaml
 
 from cloudrun_identity.gcp.clients import GoogleClients
+from cloudrun_identity.iam.role_catalog import role_catalog
 from cloudrun_identity.plan.dry_run import dry_run
 from cloudrun_identity.plan.model import DryRun
 from cloudrun_identity_playground.emulator.emulator import Emulator
 from cloudrun_identity_playground.emulator.seed import (
     Binding,
     CustomRole,
+    PredefinedRole,
     Project,
     Seed,
     ServiceAccount,
@@ -389,3 +391,93 @@ spec: {managementPolicy: %s}
         assert plan.steps == ()
         assert blockers(plan) == {"CloudRunIdentity/webshop": "Conflict"}
         assert "set spec.adoption to Adopt" in plan.blockers[0].message
+
+
+async def test_plan_shows_when_grants_end_and_which_are_over_already(emulator: Emulator) -> None:
+    plan = await planned(
+        emulator,
+        """
+kind: IAMBinding
+metadata: {name: viewers}
+spec:
+  target: {kind: Project}
+  role: roles/run.viewer
+  members:
+  - {principal: "user:eve@example.com", expiresAt: "2036-01-01T00:00:00Z"}
+  - {principal: "user:bob@example.com", expiresAt: "2020-01-01T00:00:00Z"}
+""",
+    )
+    assert steps(plan) == {
+        "IAM policy of Project shop-1234": [
+            "+ roles/run.viewer for user:eve@example.com, which ends at 2036-01-01T00:00:00Z"
+        ]
+    }
+    [note] = plan.notes
+    assert note.startswith("IAMBinding payments/viewers: spec.members[1]: 2020-01-01T00:00:00Z was over")
+    assert blockers(plan) == {}
+
+
+async def test_plan_of_1500_members_lists_each_addition_once(emulator: Emulator) -> None:
+    members = ", ".join(f"{{principal: 'user:u{number}@example.com'}}" for number in range(1498))
+    plan = await planned(
+        emulator,
+        f"""
+kind: IAMBinding
+metadata: {{name: viewers}}
+spec: {{target: {{kind: Project}}, role: roles/run.viewer, members: [{members}]}}
+""",
+    )
+    assert len(plan.steps) == 1498
+    assert not plan.blockers
+
+
+async def test_plan_of_refused_members_is_bounded(emulator: Emulator) -> None:
+    members = ", ".join(f"{{principal: 'user:u{number}@example.com'}}" for number in range(1500))
+    plan = await planned(
+        emulator,
+        f"""
+kind: IAMBinding
+metadata: {{name: owners}}
+spec: {{target: {{kind: Project}}, role: roles/owner, members: [{members}]}}
+""",
+    )
+    assert not plan.steps
+    assert len(plan.blockers) == 21
+    first, *_, last = plan.blockers
+    assert (first.reason, last.reason) == ("DeniedByGuardrail", "DeniedByGuardrail")
+    assert "and 1495 more. To admit this" in first.message
+    assert last.message.startswith("and 1476 more (DeniedByGuardrail)")
+    assert sum(len(each.message) for each in plan.blockers) < 16_000
+
+
+@pytest.mark.parametrize(
+    ("role", "permissions", "expected"),
+    [
+        ("roles/run.cakeBaker", ("run.services.get",), {}),
+        ("roles/run.cakeBaker", ("iam.serviceAccounts.actAs",), "iam.serviceAccounts.actAs"),
+        ("roles/run.cakeBaker", ("run.cakes.bake",), "run.cakes.bake"),
+        ("roles/run.cakeBakr", (), "roles/run.cakeBakr does not exist"),
+    ],
+    ids=["harmless", "escalating", "unknown permission", "missing role"],
+)
+async def test_role_that_the_catalog_lacks_is_judged_by_what_google_shows(
+    role: str, permissions: tuple[str, ...], expected: object
+) -> None:
+    """Google adds roles and permissions. The catalog is of one date, so a read of the role decides."""
+    assert role not in role_catalog()
+    later = PredefinedRole(role="roles/run.cakeBaker", permissions=permissions)
+    async with Emulator(seed=SEED.model_copy(update={"predefined_roles": (later,)})) as emulator:
+        plan = await planned(
+            emulator,
+            f"""
+kind: IAMBinding
+metadata: {{name: bakers}}
+spec: {{target: {{kind: Project}}, role: {role}, members: [{{principal: "user:bob@example.com"}}]}}
+""",
+            PROJECT.replace("roles/run.viewer, ", f"{role}, "),
+        )
+    if expected == {}:
+        assert steps(plan) == {"IAM policy of Project shop-1234": [f"+ {role} for user:bob@example.com"]}
+    else:
+        [blocker] = plan.blockers
+        assert str(expected) in blocker.message

@@ -90,3 +90,16 @@ async def test_unprovable_grant_stays_after_a_lost_reply(bench: Bench) -> None:
     grant(bench, EVE)
     await bench.sync(ANN)
     assert await released(bench) == {ANN.member, EVE.member}
+
+
+async def test_read_that_does_not_show_the_own_write_is_no_drift(bench: Bench) -> None:
+    """IAM is eventually consistent: https://cloud.google.com/iam/docs/overview#consistency."""
+    grant(bench, EVE)
+    bench.emulator.switches.update({"staleReads": "900s"})
+    await bench.sync(ANN)
+    again = await bench.sync(ANN, BOB)
+
+    assert again.outcomes == []
+    assert bench.drifted == []
+    assert bench.emulator.calls[SET] == 2, "no write was based on an old read"
+    assert bench.members(PROJECT, ROLE) == {each.member for each in (ANN, BOB, EVE)}

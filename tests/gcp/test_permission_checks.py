@@ -11,8 +11,12 @@ from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.permission_checks import AccessState, PermissionChecks
 from cloudrun_identity.gcp.policies import Policies
 from cloudrun_identity.gcp.roles import Roles
+from cloudrun_identity.gcp.service_accounts import ServiceAccounts
+from cloudrun_identity.gcp.unique_ids import UniqueIDs
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity_playground.emulator.emulator import Emulator
+from cloudrun_identity_playground.emulator.seed import Binding, Project, Seed, TargetResource
+from tests.gcp.conftest import Observer
 
 PROJECT = Target(TargetKind.PROJECT, "shop-1234")
 ANN, BOB = "user:ann@example.com", "user:bob@example.com"
@@ -20,9 +24,14 @@ PERMISSION = "cloudsql.instances.connect"
 ROLE = "roles/cloudsql.client"
 
 
+def permission_checks(clients: GoogleClients) -> PermissionChecks:
+    unique_ids = UniqueIDs(clients, ServiceAccounts(clients))
+    return PermissionChecks(Policies(clients), Roles(clients), unique_ids, time.monotonic)
+
+
 @pytest.fixture
 def checks(clients: GoogleClients) -> PermissionChecks:
-    return PermissionChecks(Policies(clients), Roles(clients), time.monotonic)
+    return permission_checks(clients)
 
 
 def grant(emulator: Emulator, member: str, title: str = "") -> None:
@@ -46,6 +55,33 @@ async def test_conditional_or_group_binding_is_unknown(
 ) -> None:
     grant(emulator, member, title)
     assert await checks.member_access(ANN, PERMISSION, PROJECT) is AccessState.UNKNOWN
+
+
+async def test_binding_with_the_condition_of_the_access_grants_it(
+    checks: PermissionChecks, emulator: Emulator
+) -> None:
+    grant(emulator, ANN, "nightly")
+    same = await checks.member_access(ANN, PERMISSION, PROJECT, condition="true")
+    other = await checks.member_access(ANN, PERMISSION, PROJECT, condition="false")
+    assert (same, other) == (AccessState.GRANTED, AccessState.UNKNOWN)
+
+
+async def test_bucket_of_another_project_counts_as_missing() -> None:
+    """The policy of another team's bucket must not be disclosed."""
+    policy = (Binding(role="roles/storage.objectViewer", members=(ANN,)),)
+    bucket = TargetResource(kind=TargetKind.STORAGE_BUCKET, name="exports", policy=policy)
+    projects = (Project(project_id="finance-1", resources=(bucket,)), Project(project_id="shop-1234"))
+    async with Emulator(seed=Seed(projects=projects)) as emulator:
+        clients = GoogleClients(emulator.grpc_address, Observer())
+        checks = permission_checks(clients)
+        own, foreign = (
+            Target(TargetKind.STORAGE_BUCKET, project, name="exports")
+            for project in ("finance-1", "shop-1234")
+        )
+        assert await checks.member_access(ANN, "storage.objects.get", own) is AccessState.GRANTED
+        assert await checks.member_access(ANN, "storage.objects.get", foreign) is AccessState.UNKNOWN
+        assert (await checks.is_missing(own), await checks.is_missing(foreign)) == (False, True)
+        await clients.close()
 
 
 async def test_permission_on_any_target_is_granted(checks: PermissionChecks, emulator: Emulator) -> None:

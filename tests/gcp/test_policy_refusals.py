@@ -29,6 +29,14 @@ SECRET = Target(TargetKind.SECRET, "shop-1234", name="stripe-key")
 EMAIL = "checkout@shop-1234.iam.gserviceaccount.com"
 ACCOUNT = Target(TargetKind.SERVICE_ACCOUNT, "shop-1234", name=EMAIL)
 MEMBER = f"serviceAccount:{EMAIL}"
+AGENT_EMAIL = "service-123456789012@gcp-sa-pubsub.iam.gserviceaccount.com"
+AGENT = f"serviceAccount:{AGENT_EMAIL}"
+OF_POOLS = (
+    "serviceAccount:shop-1234.hub.id.goog[jobs/prefect]",
+    "group:shop-1234.svc.id.goog:/allAuthenticatedUsers/",
+    "principal://iam.googleapis.com/locations/global/workforcePools/staff/subject/Ann Example",
+    "principalSet://iam.googleapis.com/projects/42/locations/global/workloadIdentityPools/p/group/A  B",
+)
 GHOST = "serviceAccount:ghost-1@shop-1234.iam.gserviceaccount.com"
 ANN = "user:ann@example.com"
 EXPIRY = IAMCondition("until 2040", expression="request.time < timestamp('2040-01-01T00:00:00Z')")
@@ -128,6 +136,34 @@ async def test_accepted_grant_is_granted_and_released(grant: Grant) -> None:
         assert (await bench.sync()).outcomes == []
         assert bench.members(grant.target, grant.role) == set()
         assert not bench.ledger(grant.target).entries
+
+
+@pytest.mark.parametrize("member", OF_POOLS)
+async def test_member_of_a_pool_is_granted_verbatim_and_released(member: str) -> None:
+    grant = Grant(PROJECT, INVOKER, member)
+    async with open_bench(seed()) as bench:
+        assert (await bench.sync(grant)).states == {member: GrantState.GRANTED}
+        assert bench.members(PROJECT, INVOKER) == {member}
+        assert not (await bench.sync(grant)).outcomes
+        assert not (await bench.sync()).outcomes
+        assert bench.members(PROJECT, INVOKER) == set()
+
+
+async def test_service_agent_is_granted_once_google_has_created_it() -> None:
+    good, agent = Grant(PROJECT, INVOKER, ANN), Grant(PROJECT, INVOKER, AGENT)
+    async with open_bench(seed({"projectNumber": "123456789012"})) as bench:
+        bench.emulator.edit({"serviceAgent": AGENT_EMAIL, "missing": True})
+        found = await bench.sync(good, agent)
+        assert isinstance(found.outcome, Refused)
+        assert found.outcome.message == (
+            f"{agent}: Service account {AGENT_EMAIL} does not exist; if the project has not used the service "
+            "yet, create its service agent: gcloud beta services identity create "
+            "--service=pubsub.googleapis.com --project=123456789012"
+        )
+        assert found.states == {ANN: GrantState.GRANTED, AGENT: GrantState.REJECTED}
+
+        bench.emulator.edit({"serviceAgent": AGENT_EMAIL, "missing": False})
+        assert (await bench.sync(good, agent)).states == {ANN: GrantState.GRANTED, AGENT: GrantState.GRANTED}
 
 
 async def test_grant_on_a_missing_secret_waits() -> None:

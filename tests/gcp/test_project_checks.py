@@ -19,6 +19,7 @@ from cloudrun_identity_playground.emulator.seed import (
     CustomRole,
     OrgPolicy,
     Project,
+    Quotas,
     Seed,
     ServiceAccount,
 )
@@ -90,6 +91,49 @@ async def test_enforced_organization_policies_are_named_with_the_command(clients
     assert "iam.disableServiceAccountKeyCreation" in keys.message
 
 
+async def test_used_quotas_are_counted(clients: GoogleClients) -> None:
+    quotas = (await checked(clients, managed()))["quotas"]
+    assert quotas.state is State.PASSED
+    assert quotas.message == (
+        "0 service accounts (100 by default), 1 of 300 custom roles, 1 of 1500 members and 0 of 250 groups "
+        "and domains in the policy of the project"
+    )
+
+
+@pytest.mark.parametrize(
+    ("accounts", "roles", "members", "state"),
+    [
+        (100, 0, 0, State.SKIPPED),
+        (0, 300, 0, State.FAILED),
+        (0, 0, 1500, State.FAILED),
+    ],
+    ids=["accounts", "roles", "members"],
+)
+async def test_full_project_is_reported(
+    observer: Observer, accounts: int, roles: int, members: int, state: State
+) -> None:
+    full = Project(
+        project_id="acme-full",
+        quotas=Quotas(service_accounts=accounts + 1),
+        service_accounts=tuple(ServiceAccount(account_id=f"account-{each}") for each in range(accounts)),
+        roles=tuple(
+            CustomRole(role_id=f"role{each}", permissions=("run.jobs.get",)) for each in range(roles)
+        ),
+        policy=(
+            Binding(
+                role="roles/run.viewer", members=tuple(f"user:u{each}@example.com" for each in range(members))
+            ),
+        ),
+    )
+    async with Emulator(seed=Seed(projects=(full,))) as emulator:
+        clients = GoogleClients(emulator.grpc_address, observer)
+        try:
+            quotas = (await checked(clients, managed("acme-full")))["quotas"]
+        finally:
+            await clients.close()
+    assert quotas.state is state, quotas.message
+
+
 async def test_disabled_api_is_named_with_the_command(clients: GoogleClients, emulator: Emulator) -> None:
     emulator.faults.inject(
         "google.cloud.run.v2.Services/GetService",
@@ -99,6 +143,29 @@ async def test_disabled_api_is_named_with_the_command(clients: GoogleClients, em
     apis = (await checked(clients, managed()))["APIs"]
     assert apis.state is State.FAILED
     assert apis.remedy == ("gcloud services enable run.googleapis.com --project=acme-shop",)
+
+
+def resources_of(*services: str) -> dict[str, Any]:
+    entry = {
+        "roles": ["*"],
+        "targetKinds": ["Resource"],
+        "services": list(services),
+        "names": ["*"],
+        "members": ["*"],
+        "namespaces": ["shop"],
+    }
+    return {"grants": [entry]}
+
+
+async def test_apis_that_guardrails_list_for_resources_are_checked(
+    clients: GoogleClients, emulator: Emulator
+) -> None:
+    project = managed(guardrails=resources_of("eventarc.googleapis.com"))
+    assert "eventarc.googleapis.com" in (await checked(clients, project))["APIs"].message
+    emulator.faults.inject("google.iam.v1.IAMPolicy/GetIamPolicy", grpc.StatusCode.UNIMPLEMENTED)
+    apis = (await checked(clients, project))["APIs"]
+    assert apis.state is State.FAILED
+    assert "does not serve google.iam.v1.IAMPolicy over gRPC" in apis.message
 
 
 async def test_missing_permissions_come_with_the_commands_that_grant_them(

@@ -1,9 +1,11 @@
 """Cloud Run workloads, and changes of their account."""
 
+import gc
 from typing import Any
 
 import grpc
 import pytest
+from google.cloud.run_v2 import types
 
 from cloudrun_identity.api import WorkloadKind
 from cloudrun_identity.gcp.clients import GoogleClients
@@ -294,6 +296,18 @@ async def test_operation_of_a_failed_revision_has_the_error(run: Run, emulator: 
     assert await run.revision_account(CHECKOUT, failed.latest_ready_revision) == state.service_account
 
 
+async def test_failed_operation_leaves_no_unread_exception(
+    run: Run, emulator: Emulator, email: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    state = await run.get(CHECKOUT)
+    emulator.edit({"workload": f"//run.googleapis.com/{CHECKOUT.resource}", "failsToStart": "out of memory"})
+
+    await run.set_service_account(state, email)
+    gc.collect()
+
+    assert "never retrieved" not in caplog.text
+
+
 async def test_missing_operation_is_not_found(run: Run) -> None:
     with pytest.raises(GoogleError) as raised:
         await run.operation(f"projects/{PROJECT}/locations/{LOCATION}/operations/missing", CHECKOUT)
@@ -312,3 +326,47 @@ async def test_update_with_a_lost_answer_is_aborted(run: Run, emulator: Emulator
 
     assert (raised.value.fault, raised.value.undecided) == (Fault.ABORTED, True)
     assert (await run.get(CHECKOUT)).service_account == email
+
+
+GLOBAL = Workload(WorkloadKind.SERVICE, PROJECT, "global", "worldwide")
+
+
+@pytest.fixture
+async def worldwide(clients: GoogleClients, emulator: Emulator) -> Workload:
+    """Deploy a service to two regions."""
+    create = emulator.cloud.handlers["google.cloud.run.v2.Services/CreateService"]
+    settings = types.Service.MultiRegionSettings(regions=[LOCATION, "us-east1"])
+    template = types.RevisionTemplate(containers=[types.Container(image="hello")])
+    parent = f"projects/{PROJECT}/locations/global"
+    service = types.Service(template=template, multi_region_settings=settings)
+    create(types.CreateServiceRequest(parent=parent, service_id="worldwide", service=service))
+    return GLOBAL
+
+
+async def test_multi_region_service_is_listed_and_reassigned(
+    run: Run, worldwide: Workload, email: str
+) -> None:
+    [state] = await run.list(PROJECT, "global", WorkloadKind.SERVICE)
+    assert (state.workload, state.managed_by) == (worldwide, "")
+    await run.set_service_account(state, email)
+    state = await run.get(worldwide)
+    assert state.service_account == email
+    assert await run.revision_account(worldwide, state.latest_ready_revision) == email
+    listed = await run.list(PROJECT, LOCATION, WorkloadKind.SERVICE)
+    [part] = [each for each in listed if each.workload.name == "worldwide"]
+    assert (part.managed_by, part.service_account) == ("Service global/worldwide", email)
+
+
+async def test_location_of_multi_region_services_has_no_jobs(run: Run) -> None:
+    assert await run.list(PROJECT, "global", WorkloadKind.JOB) == []
+    assert await run.list(PROJECT, "global", WorkloadKind.WORKER_POOL) == []
+    assert await run.running_executions(PROJECT, "global") == ()
+
+
+async def test_list_without_all_regions_is_unavailable(run: Run, emulator: Emulator) -> None:
+    handlers: dict[str, Any] = emulator.cloud.handlers
+    rpc = "google.cloud.run.v2.Services/ListServices"
+    handlers[rpc] = lambda _: types.ListServicesResponse(unreachable=["us-east1"])
+    with pytest.raises(GoogleError, match="the list is incomplete without us-east1") as raised:
+        await run.list(PROJECT, "global", WorkloadKind.SERVICE)
+    assert raised.value.fault is Fault.UNAVAILABLE

@@ -50,6 +50,18 @@ async def test_missing_account_is_not_found(accounts: ServiceAccounts) -> None:
     )
 
 
+async def test_new_account_is_known_once_it_has_propagated(
+    accounts: ServiceAccounts, emulator: Emulator
+) -> None:
+    emulator.switches.update({"lag": "900s", "flappingReads": "none"})
+    created = await create(accounts)
+    assert await accounts.get(PROJECT, created.email) == created
+    assert not await accounts.is_known(PROJECT, created.email)
+
+    emulator.switches.update({"lag": "0s"})
+    assert await accounts.is_known(PROJECT, created.email)
+
+
 async def test_second_create_with_one_id_already_exists(accounts: ServiceAccounts) -> None:
     await create(accounts)
 

@@ -1,5 +1,6 @@
 """Unique ids of targets of every kind, and of accounts, over the wire."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -14,22 +15,13 @@ from cloudrun_identity.gcp.unique_ids import UniqueIDs
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity_playground.emulator.emulator import Emulator
 from cloudrun_identity_playground.emulator.seed import Seed
-from tests.target_resources import DATA_KINDS, resource_of
+from tests.target_resources import DATA_KINDS, seeded, target_of_each_kind
 
 REGION = "europe-west1"
 EMAIL = "checkout@shop.iam.gserviceaccount.com"
 WORKLOAD = {"location": REGION, "name": "web", "image": "europe-docker.pkg.dev/shop/images/app:1"}
-RESOURCES = {kind: resource_of(kind) for kind in DATA_KINDS}
-SEEDED = [
-    {
-        "kind": kind,
-        "name": target.name,
-        "location": target.location,
-        "parent": target.parent,
-    }
-    for kind, target in RESOURCES.items()
-    if kind is not TargetKind.SECRET
-]
+TARGETS = target_of_each_kind()
+SEEDED = [seeded(TARGETS[kind]) for kind in DATA_KINDS]
 SEED = Seed.model_validate(
     {
         "projects": [
@@ -40,7 +32,6 @@ SEED = Seed.model_validate(
                 "services": [WORKLOAD],
                 "jobs": [WORKLOAD],
                 "workerPools": [WORKLOAD],
-                "secrets": [{"name": "stripe"}],
                 "resources": SEEDED,
             },
             {
@@ -52,18 +43,9 @@ SEED = Seed.model_validate(
         "organizations": [{"organizationID": "7"}],
     }
 )
-TARGETS = {
-    TargetKind.PROJECT: Target.project("shop"),
-    TargetKind.SERVICE_ACCOUNT: Target.service_account("shop", EMAIL),
-    TargetKind.SERVICE: Target(TargetKind.SERVICE, "shop", REGION, "web"),
-    TargetKind.JOB: Target(TargetKind.JOB, "shop", REGION, "web"),
-    TargetKind.WORKER_POOL: Target(TargetKind.WORKER_POOL, "shop", REGION, "web"),
-    **RESOURCES,
-    TargetKind.SECRET: Target.secret("shop", "stripe"),
-    TargetKind.FOLDER: Target(TargetKind.FOLDER, "shop", name="42"),
-    TargetKind.ORGANIZATION: Target(TargetKind.ORGANIZATION, "shop", name="7"),
-}
 WITHOUT_ID = kinds_where(lambda kind: kind.unique_id_field is None)
+READ_WITHOUT_ID = kinds_where(lambda kind: kind.unique_id_field is None and bool(kind.get_method))
+READABLE = kinds_where(lambda kind: bool(kind.get_method))
 CONTAINERS = kinds_where(lambda kind: kind.hides_missing)
 
 
@@ -93,7 +75,7 @@ async def test_target_has_a_unique_id(unique_ids: UniqueIDs, kind: TargetKind) -
     assert await unique_ids.of_target(TARGETS[kind]) == first
 
 
-@pytest.mark.parametrize("kind", WITHOUT_ID)
+@pytest.mark.parametrize("kind", READ_WITHOUT_ID)
 async def test_kind_without_an_id_is_read_nevertheless(
     unique_ids: UniqueIDs, emulator: Emulator, kind: TargetKind
 ) -> None:
@@ -107,7 +89,14 @@ async def test_bucket_of_another_project_is_not_found(unique_ids: UniqueIDs) -> 
     assert raised.value.fault is Fault.NOT_FOUND
 
 
-@pytest.mark.parametrize("kind", [kind for kind in TargetKind if kind not in CONTAINERS])
+async def test_resource_of_the_generic_kind_has_no_id_and_is_not_read(
+    unique_ids: UniqueIDs, emulator: Emulator
+) -> None:
+    assert await unique_ids.of_target(TARGETS[TargetKind.RESOURCE]) == ""
+    assert not dict(emulator.calls)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in READABLE if kind not in CONTAINERS])
 async def test_missing_target_is_not_found(unique_ids: UniqueIDs, kind: TargetKind) -> None:
     missing = replace(TARGETS[kind], name=f"missing-{TARGETS[kind].name}")
     with pytest.raises(GoogleError) as raised:
@@ -116,8 +105,9 @@ async def test_missing_target_is_not_found(unique_ids: UniqueIDs, kind: TargetKi
 
 
 async def test_project_has_its_number_which_is_read_once(unique_ids: UniqueIDs, emulator: Emulator) -> None:
-    assert await unique_ids.of_target(TARGETS[TargetKind.PROJECT]) == "123456789012"
-    await unique_ids.of_target(TARGETS[TargetKind.PROJECT])
+    project = TARGETS[TargetKind.PROJECT]
+    at_once = await asyncio.gather(*(unique_ids.of_target(project) for _ in range(3)))
+    assert {*at_once, await unique_ids.of_target(project)} == {"123456789012"}
     assert emulator.calls[TARGET_KINDS[TargetKind.PROJECT].get_method] == 1
 
 

@@ -94,6 +94,9 @@ REFUSED: Final = (
 )
 """Reasons that need an edit by a user."""
 
+EXPIRED: Final = InSync(ended=1, is_expired=True)
+"""Outcome of an object whose temporary grants are all over."""
+
 STALLING: Final = (
     Waiting(Reason.DEPENDENCY_NOT_FOUND, MESSAGE),
     Waiting(Reason.DEPENDENCY_NOT_READY, MESSAGE),
@@ -113,6 +116,7 @@ def states() -> Iterator[State]:
     yield State("created, being deleted", Kstatus.TERMINATING, deleting=True)
     yield State("up to date", Kstatus.CURRENT, InSync())
     yield State("up to date, edited", Kstatus.IN_PROGRESS, InSync(), edited=True)
+    yield State("expired", Kstatus.CURRENT, EXPIRED)
     yield State("up to date, with advice", Kstatus.CURRENT, InSync(), advice=True)
     for reason in WAITING:
         yield State(f"waiting: {reason}", Kstatus.IN_PROGRESS, Waiting(reason, MESSAGE))

@@ -134,6 +134,8 @@ def test_message_is_that_of_the_condition_that_decides(state: State) -> None:
     match state.outcome:
         case None:
             expected = "Waiting for the operator"
+        case InSync(is_expired=True):
+            expected = "The time of every grant is over"
         case InSync():
             expected = "Google Cloud is as declared"
         case Waiting(_, message) | Failing(_, message) | Refused(_, message) | Paused(_, message):

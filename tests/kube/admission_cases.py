@@ -31,6 +31,8 @@ from cloudrun_identity.iam.grants import IAMCondition, Target
 from cloudrun_identity.iam.guardrails import decide
 from cloudrun_identity.iam.namespace_selection import admitted_namespaces
 from cloudrun_identity.iam.role_permissions import may_define
+from cloudrun_identity.reconcile.grants.targets import ResolvedTarget, resolve_target
+from tests.unit.controllers.cluster_state import FakeClusterState
 
 Manifest = dict[str, Any]
 
@@ -58,6 +60,8 @@ special-characters:
   naming: {accountIDPattern: 'a.c[d]\\E*', roleIDPattern: 'pay.runner\\E*'}
   workloads: [{namespaces: ["p.yments", "(mallory)"], names: ["check.ut"]}]
   customRoles: {permissions: ["run.jobs.*", '\\Q*'], namespaces: ["*"]}
+roles-with-domains:
+  customRoles: {permissions: ["iam.workload*.get", "iam.googleapis.com/oauthClients.*"], namespaces: ["*"]}
 roles: {customRoles: {permissions: ["run.*.get", "run.jobs.run"], namespaces: [payments]}}
 role-ids: {naming: {roleIDPattern: "pay*.runner"}, customRoles: {permissions: ["run.*"], namespaces: ["*"]}}
 roles-without-namespaces: {customRoles: {permissions: ["*"], allowEscalation: true}}
@@ -92,6 +96,16 @@ other-targets:
     members: ["*"]
     namespaces: ["*"]
   - {roles: ["*"], targetKinds: [Folder], names: ["42"], members: ["*"], namespaces: [payments, mallory]}
+  - roles: ["*"]
+    targetKinds: [Resource]
+    services: [cloudfunctions.googleapis.com, eventarc.googleapis.com]
+    names: ["locations/*/functions/pay-*", "locations/us-*/triggers/*"]
+    locations: [europe-west1, us-east1]
+    members: ["*"]
+    namespaces: ["*"]
+temporary:
+  grants:
+  - {roles: [roles/browser], targetKinds: [Project], members: ["*"], namespaces: ["*"], maxDuration: 1h30m}
 own-grants: {grants: [{roles: [roles/browser], members: ["*"], targetKinds: [Project]}]}
 no-default-grants: {defaultGrants: false}
 """
@@ -128,6 +142,10 @@ _OBJECTS = """
 - {kind: CustomRole, spec: {roleID: runner, permissions: [run.jobs.get, run.jobs.run]}}
 - {kind: CustomRole, spec: {roleID: runner, permissions: [run.services.get]}}
 - {kind: CustomRole, spec: {roleID: runner, permissions: [run.services.get, run.services.list]}}
+- {kind: CustomRole, spec: {roleID: runner, permissions: [iam.workloadIdentityPools.get]}}
+- {kind: CustomRole, spec: {roleID: runner, permissions: [iam.googleapis.com/workloadIdentityPools.get]}}
+- {kind: CustomRole, spec: {roleID: runner, permissions: [iam.googleapis.com/oauthClients.get]}}
+- {kind: CustomRole, spec: {roleID: runner, permissions: [iam.oauthClients.get]}}
 - {kind: CustomRole, spec: {roleID: pay_run.runner, permissions: [run.jobs.get]}}
 - {kind: CustomRole, spec: {roleID: payXrunner, permissions: [run.jobs.get]}}
 - {kind: IAMBinding, spec: {role: roles/logging.logWriter, target: {kind: Project}}}
@@ -137,6 +155,16 @@ _OBJECTS = """
 - {kind: IAMBinding, spec: {role: roles/owner, target: {kind: Project}}}
 - {kind: IAMBinding, spec: {role: roles/cloudsql.client, target: {kind: Project}}}
 - {kind: IAMBinding, spec: {role: roles/browser, target: {kind: Project}}}
+- kind: IAMBinding
+  spec:
+    role: roles/browser
+    target: {kind: Project}
+    members: [{principal: "group:ops@example.com", duration: 90m}]
+- kind: IAMBinding
+  spec:
+    role: roles/browser
+    target: {kind: Project}
+    members: [{principal: "group:ops@example.com", duration: 91m}]
 - kind: IAMBinding
   spec:
     role: roles/cloudsql.client
@@ -163,6 +191,26 @@ _OBJECTS = """
   spec: {role: roles/spanner.viewer, target: {kind: SpannerDatabase, instance: orders, name: main}}
 - {kind: IAMBinding, spec: {role: roles/viewer, target: {kind: Folder, name: "42"}}}
 - {kind: IAMBinding, spec: {role: roles/viewer, target: {kind: Folder, name: "43"}}}
+- kind: IAMBinding
+  spec:
+    role: roles/cloudfunctions.viewer
+    target: {resource: //cloudfunctions.googleapis.com/projects/PROJECT/locations/us-east1/functions/pay-out}
+- kind: IAMBinding
+  spec:
+    role: roles/cloudfunctions.viewer
+    target: {resource: //cloudfunctions.googleapis.com/projects/PROJECT/locations/europe-west1/functions/out}
+- kind: IAMBinding
+  spec:
+    role: roles/cloudfunctions.viewer
+    target: {resource: //cloudfunctions.googleapis.com/projects/PROJECT/locations/us-west1/functions/pay-out}
+- kind: IAMBinding
+  spec:
+    role: roles/eventarc.viewer
+    target: {resource: //eventarc.googleapis.com/projects/PROJECT/locations/us-east1/triggers/pay}
+- kind: IAMBinding
+  spec:
+    role: roles/pubsub.viewer
+    target: {resource: //pubsub.googleapis.com/projects/PROJECT/locations/us-east1/triggers/pay}
 """
 
 _REFERENCES: Mapping[str, Manifest] = {
@@ -191,7 +239,7 @@ def projects() -> Iterator[ManagedProject]:
 
 def objects(project: str, namespace: str) -> Iterator[Manifest]:
     """Yield an object of each form in the namespace, for a project."""
-    for number, obj in enumerate(yaml.safe_load(_OBJECTS)):
+    for number, obj in enumerate(yaml.safe_load(_OBJECTS.replace("PROJECT", project))):
         spec = {"projectRef": {"name": project}, **_REFERENCES.get(obj["kind"], {}), **obj["spec"]}
         metadata = {"name": f"object-{number}", "namespace": namespace}
         yield {"apiVersion": API_VERSION, "kind": obj["kind"], "metadata": metadata, "spec": spec}
@@ -228,22 +276,19 @@ def decisions(project: ManagedProject, raw: Manifest) -> list[Decision]:
 
 def _request(project: ManagedProject, binding: IAMBinding) -> GrantRequest:
     spec, condition = binding.spec, binding.spec.condition
-    target = Target(
-        TargetKind(spec.target.kind),
-        project.project_id,
-        spec.target.location or "",
-        spec.target.name or "",
-        spec.target.parent,
-    )
+    found = resolve_target(spec.target, project, binding.metadata.namespace, FakeClusterState(), "")
+    assert isinstance(found, ResolvedTarget)
+    [member] = spec.members
     return GrantRequest(
         namespace=binding.metadata.namespace,
-        target=target,
+        target=found.target,
         role=spec.role or "",
         member=MEMBER,
         permissions=frozenset(),
         condition=IAMCondition(condition.title, expression=condition.expression) if condition else None,
         exclusive=spec.authority == "Exclusive",
         claim=spec.existing_grants == "Claim",
+        lasts=member.duration.timedelta if member.duration else None,
     )
 
 

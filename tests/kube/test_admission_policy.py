@@ -7,7 +7,7 @@ import pytest
 from kubernetes import client, config, utils
 from kubernetes.client import ApiException
 
-from cloudrun_identity.api import API_VERSION, GROUP, KINDS, ManagedProject
+from cloudrun_identity.api import API_VERSION, GROUP, KINDS, MAX_PERMISSIONS, ManagedProject
 from tests.e2e.eventually import eventually
 from tests.kube.admission_cases import NAMESPACES, Manifest, is_denied, objects, projects
 from tests.servers.chart import rendered_template
@@ -207,6 +207,22 @@ def test_edit_is_judged_by_the_field_that_it_changes(cluster: Cluster, project: 
     assert "does not admit storage.buckets.get in a custom role" in cluster.edit(
         role, {"spec": {"permissions": ["run.jobs.run", "storage.buckets.get"]}}
     )
+
+
+def test_role_of_3000_permissions_is_judged(cluster: Cluster, project: str) -> None:
+    role = {
+        "apiVersion": API_VERSION,
+        "kind": "CustomRole",
+        "metadata": {"name": "runner", "namespace": "payments"},
+        "spec": {
+            "projectRef": {"name": project},
+            "roleID": "runner",
+            "permissions": [f"run.r{number}.get" for number in range(MAX_PERMISSIONS - 4)],
+        },
+    }
+    assert not cluster.refusal(role)
+    role["spec"]["permissions"] += [f"storage.{number}.get" for number in range(4)]
+    assert "storage.0.get, storage.1.get, storage.2.get and 1 more in a custom role" in cluster.refusal(role)
 
 
 def test_role_keeps_an_id_that_the_pattern_no_longer_admits(cluster: Cluster, project: str) -> None:

@@ -14,6 +14,7 @@ from tests.target_resources import DATA_KINDS, declared
 from tests.target_resources import resource_of as target_of
 
 CONTAINERS = [Target(kind, "shop", name="42") for kind in (TargetKind.FOLDER, TargetKind.ORGANIZATION)]
+FUNCTION = target_of(TargetKind.RESOURCE).full_name
 TARGETS = [*map(target_of, DATA_KINDS), *CONTAINERS]
 
 
@@ -57,6 +58,21 @@ async def test_target_of_each_kind_is_accepted(client: KubeClient, namespace: st
             "name of a key ring",
         ),
         ({"kind": "SpannerDatabase", "instance": "orders", "name": "m" * 31}, "at most 30 characters"),
+        ({}, "spec.target.resource: "),
+        ({"name": "web"}, "must be set where kind is Resource or unset"),
+        ({"kind": "Resource"}, "spec.target.resource: "),
+        ({"kind": "Secret", "name": "a", "resource": FUNCTION}, "spec.target.resource: "),
+        ({"resource": FUNCTION, "name": "web"}, "spec.target.name: "),
+        ({"resource": FUNCTION, "location": "europe-west1"}, "spec.target.location: "),
+        (
+            {"resource": FUNCTION, "email": "a@shop.iam.gserviceaccount.com"},
+            "exactly one of identityRef",
+        ),
+        ({"resource": f"{FUNCTION}/"}, "must be //SERVICE.googleapis.com/projects/PROJECT/NAME"),
+        ({"resource": f"{FUNCTION}\n"}, "must be //SERVICE.googleapis.com/projects/PROJECT/NAME"),
+        ({"resource": FUNCTION.replace("/shop/", "/-/")}, "must be //SERVICE.googleapis.com"),
+        ({"resource": FUNCTION.replace(".com", ".com.evil.org")}, "must be //SERVICE.googleapis.com"),
+        ({"resource": f"{FUNCTION}{'x' * 400}"}, "400"),
     ],
     ids=str,
 )

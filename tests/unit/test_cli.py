@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import yaml
 from click.testing import CliRunner, Result
@@ -293,3 +294,39 @@ def test_closed_pipe_ends_without_a_traceback(
     assert ended.value.code == 1
     assert len(redirected) == 1
     assert capfd.readouterr().err == ""
+
+
+def all_commands(group: click.Group, *path: str) -> Iterator[tuple[str, ...]]:
+    """Yield the words of every command and group below a group, without those of other packages."""
+    for name, command in group.commands.items():
+        yield (*path, name)
+        if isinstance(command, click.Group):
+            yield from all_commands(command, *path, name)
+
+
+@pytest.mark.parametrize("words", list(all_commands(cli.cli)), ids=" ".join)
+def test_help_of_every_command_has_examples(runner: CliRunner, words: tuple[str, ...]) -> None:
+    result = runner.invoke(cli.cli, [*words, "-h"])
+    assert result.exit_code == 0
+    _, _, listed = result.output.partition("Examples:\n")
+    assert listed, result.output
+    assert all(re.search("cloudrun-identity|^ +#|gcloud", line) for line in listed.splitlines() if line)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_complete_commands(runner: CliRunner, shell: str) -> None:
+    """docs/cli.md documents this protocol of click."""
+    source = runner.invoke(
+        cli.cli, prog_name="cloudrun-identity", env={"_CLOUDRUN_IDENTITY_COMPLETE": f"{shell}_source"}
+    )
+    assert "cloudrun-identity" in source.output
+    completed = runner.invoke(
+        cli.cli,
+        prog_name="cloudrun-identity",
+        env={
+            "_CLOUDRUN_IDENTITY_COMPLETE": f"{shell}_complete",
+            "COMP_WORDS": "cloudrun-identity sta",
+            "COMP_CWORD": "sta" if shell == "fish" else "1",
+        },
+    )
+    assert "status" in completed.output

@@ -13,8 +13,8 @@ from cloudrun_identity.controllers.cloud_run_identity.propagation import (
     BETWEEN_READS,
     GONE_AFTER,
     GOOD_READS,
-    GRACE,
 )
+from cloudrun_identity.controllers.new_accounts import GRACE
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.impersonation import ImpersonatedTokens

@@ -86,7 +86,7 @@ the pattern, as CEL. The regular expression quotes everything else with \Q and \
 - name: workloads
   expression: "params.spec.?guardrails.?workloads.orValue([])"
 - name: isWorkload
-  expression: "variables.target.kind in ['Service', 'Job', 'WorkerPool']"
+  expression: "variables.target.?kind.orValue('') in ['Service', 'Job', 'WorkerPool']"
 - name: mayUseWorkload
   # While the list is empty, the decision depends on the namespaces that exist.
   expression: >-

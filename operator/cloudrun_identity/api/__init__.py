@@ -22,8 +22,17 @@ from .cloud_run_identity import (
     WhenDisabled,
     WhenReplaced,
 )
-from .custom_role import CustomRole, CustomRoleSpec, CustomRoleStatus, RoleDeletionPolicy, RoleStage
-from .duration import Duration, parse_duration
+from .custom_role import (
+    MAX_PERMISSIONS,
+    MAX_ROLE_BYTES,
+    CustomRole,
+    CustomRoleSpec,
+    CustomRoleStatus,
+    RoleDeletionPolicy,
+    RoleStage,
+)
+from .duration import Duration, go_duration, parse_duration
+from .expiry import ExpiryEnforcement, TemporaryGrantFields
 from .group import (
     API_VERSION,
     FINALIZER,
@@ -91,11 +100,22 @@ from .managed_project import (
     SelectorOperator,
     WorkloadOnDefaultIdentity,
 )
+from .members import (
+    CONVENIENCE_VALUE,
+    DELETED_PRINCIPAL,
+    BindingMember,
+    CallingIdentity,
+    CloudRunServiceAgentOf,
+    Member,
+    ServiceAgentOf,
+    cloud_run_agent_of,
+)
 from .policy_ledger import (
     MAX_MEMBERS,
     LedgerBinding,
     LedgerEntry,
     LedgerLeftGrant,
+    LedgerTemporaryGrant,
     PolicyLedger,
     PolicyLedgerSpec,
 )
@@ -115,11 +135,9 @@ from .project_guardrails import (
 )
 from .references import (
     BindingCondition,
-    CloudRunServiceAgentOf,
     CustomRoleRef,
     IdentityRef,
     LocalIdentityRef,
-    Member,
     ProjectRef,
     TargetRef,
     WorkloadKind,
@@ -149,12 +167,13 @@ from .status import (
     ReconciledStatus,
 )
 from .target_descriptor import (
+    MULTI_REGION,
     NamedBy,
     TargetKind,
     TargetKindDescriptor,
     UniqueIDField,
 )
-from .target_kinds import TARGET_KINDS, kinds_where, target_text
+from .target_kinds import TARGET_KINDS, kind_containing, kinds_where, target_text
 
 KINDS: Final[Mapping[str, type[Resource]]] = MappingProxyType(
     {
@@ -174,6 +193,8 @@ KINDS: Final[Mapping[str, type[Resource]]] = MappingProxyType(
 
 __all__ = [
     "API_VERSION",
+    "CONVENIENCE_VALUE",
+    "DELETED_PRINCIPAL",
     "FINALIZER",
     "FORCE_DELETE",
     "GROUP",
@@ -183,10 +204,13 @@ __all__ = [
     "MAX_GROUPS",
     "MAX_MEMBERS",
     "MAX_PATTERNS",
+    "MAX_PERMISSIONS",
     "MAX_PRINCIPALS",
     "MAX_ROLES",
+    "MAX_ROLE_BYTES",
     "MAX_SPEC_BYTES",
     "MAX_UNIQUE_IDS",
+    "MULTI_REGION",
     "NEARLY",
     "RECONCILE_REQUESTED_AT",
     "RELEASE_ORPHANS",
@@ -204,6 +228,8 @@ __all__ = [
     "Authority",
     "BindingCondition",
     "BindingDeletionPolicy",
+    "BindingMember",
+    "CallingIdentity",
     "CloudRunIdentity",
     "CloudRunIdentitySpec",
     "CloudRunIdentityStatus",
@@ -223,6 +249,7 @@ __all__ = [
     "Duration",
     "EffectiveCrossProjectUsage",
     "ExistingGrants",
+    "ExpiryEnforcement",
     "GrantAdmission",
     "GrantCounts",
     "GrantState",
@@ -256,6 +283,7 @@ __all__ = [
     "LedgerLeftGrant",
     "LedgerRole",
     "LedgerTarget",
+    "LedgerTemporaryGrant",
     "LedgerUsage",
     "LedgerWrite",
     "LocalIdentityRef",
@@ -295,10 +323,12 @@ __all__ = [
     "Scope",
     "SecretTemplate",
     "SelectorOperator",
+    "ServiceAgentOf",
     "Sharing",
     "TargetKind",
     "TargetKindDescriptor",
     "TargetRef",
+    "TemporaryGrantFields",
     "UniqueIDField",
     "UnmanagedKey",
     "UnmanagedKeys",
@@ -311,6 +341,9 @@ __all__ = [
     "WorkloadKind",
     "WorkloadOnDefaultIdentity",
     "WorkloadRef",
+    "cloud_run_agent_of",
+    "go_duration",
+    "kind_containing",
     "kinds_where",
     "parse_duration",
     "target_text",

@@ -26,6 +26,7 @@ from .schema import (
     set_once,
 )
 from .spec import (
+    EXPIRY_COLUMN,
     MESSAGE_COLUMN,
     READY_COLUMNS,
     STALLED_COLUMN,
@@ -214,6 +215,7 @@ class CloudRunIdentity(ProjectScopedResource):
         *READY_COLUMNS,
         Column("UniqueID", ".status.uniqueID", wide=True),
         Column("Origin", ".status.origin", wide=True),
+        EXPIRY_COLUMN,
         STALLED_COLUMN,
         MESSAGE_COLUMN,
     )

@@ -1,12 +1,12 @@
 """CustomRole: a custom role of a project."""
 
 from enum import StrEnum
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
 
 from .resource import Column
-from .schema import SET, Clipped, immutable, matches
+from .schema import SET, Clipped, Rule, at_most_bytes, immutable, matches
 from .spec import (
     MESSAGE_COLUMN,
     READY_COLUMNS,
@@ -28,12 +28,26 @@ RoleID = Annotated[
     ),
 ]
 
+# "Custom roles" in https://cloud.google.com/iam/quotas, read in November 2026.
+MAX_PERMISSIONS: Final = 3000
+"""Maximum number of permissions of a custom role."""
+
+MAX_TITLE_BYTES: Final = 100
+"""Maximum number of bytes of the title of a custom role."""
+
+MAX_DESCRIPTION_BYTES: Final = 300
+"""Maximum number of bytes of the description of a custom role."""
+
+MAX_ROLE_BYTES: Final = 64 * 1024
+"""Maximum number of bytes of the title, the description and all permissions of a custom role."""
+
 Permission = Annotated[
     str,
     Field(max_length=128),
     matches(
-        r"^[a-z][a-zA-Z0-9.-]*\.[a-zA-Z0-9-]+\.[a-zA-Z0-9-]+$",
-        "must be a permission, SERVICE.RESOURCE.VERB, such as run.jobs.run",
+        r"^([a-z][a-zA-Z0-9.-]*\.|[a-z][a-z0-9-]*(\.[a-z0-9-]+)+/)[a-zA-Z0-9-]+\.[a-zA-Z0-9-]+$",
+        "must be a permission, SERVICE.RESOURCE.VERB or DOMAIN/RESOURCE.VERB, such as run.jobs.run or "
+        "iam.googleapis.com/workloadIdentityPools.get",
     ),
 ]
 
@@ -57,18 +71,38 @@ class RoleDeletionPolicy(StrEnum):
     ABANDON = "Abandon"
 
 
+def _is_within_size(spec: "CustomRoleSpec") -> bool:
+    texts = (spec.title or "", spec.description or "", *spec.permissions)
+    return sum(len(text.encode()) for text in texts) <= MAX_ROLE_BYTES
+
+
 class CustomRoleSpec(ProjectScopedSpec):
     """CustomRoleSpec defines the desired state of a custom role."""
 
+    rules: ClassVar = (
+        Rule(
+            # A permission is ASCII.
+            "(has(self.title) ? size(bytes(self.title)) : 0)"
+            " + (has(self.description) ? size(bytes(self.description)) : 0)"
+            f" + self.permissions.map(permission, size(permission)).sum() <= {MAX_ROLE_BYTES}",
+            f"must have at most {MAX_ROLE_BYTES} bytes together with title and description: divide the "
+            "permissions between two custom roles",
+            field_path=".permissions",
+            holds=_is_within_size,
+        ),
+    )
+
     role_id: Annotated[RoleID, immutable("roleID")]
     """Last part of the name of the role, projects/PROJECT/roles/ROLE_ID. Immutable."""
-    title: Annotated[str, Field(max_length=100)] | None = None
+    title: Annotated[str, Field(max_length=MAX_TITLE_BYTES), at_most_bytes(MAX_TITLE_BYTES)] | None = None
     """Human-readable title of the role. If unset, the operator does not change it."""
-    description: Annotated[str, Field(max_length=256)] | None = None
+    description: (
+        Annotated[str, Field(max_length=MAX_DESCRIPTION_BYTES), at_most_bytes(MAX_DESCRIPTION_BYTES)] | None
+    ) = None
     """Human-readable description of the role. If unset, the operator does not change it."""
     stage: RoleStage = RoleStage.GA
     """Launch stage of the role. In stage DISABLED the role grants no permissions."""
-    permissions: Annotated[tuple[Permission, ...], Field(min_length=1, max_length=500), SET]
+    permissions: Annotated[tuple[Permission, ...], Field(min_length=1, max_length=MAX_PERMISSIONS), SET]
     """Permissions of the role. guardrails.customRoles of the ManagedProject must admit each of them."""
     adoption: Adoption = Adoption.FAIL
     """Action if the role already exists. Fail reports a conflict. Adopt manages the existing role;

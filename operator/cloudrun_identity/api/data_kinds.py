@@ -4,7 +4,9 @@ Sources of all descriptors. Services, methods, routing headers and field numbers
 https://github.com/googleapis/googleapis, as the client libraries have them (the version is named beside each
 API). Resource names: https://cloud.google.com/iam/docs/full-resource-names. Conditions:
 https://cloud.google.com/iam/docs/resource-types-with-conditional-roles. Permissions:
-https://cloud.google.com/iam/docs/permissions-reference. Audit logs: the page "audit-logging" of each product.
+https://cloud.google.com/iam/docs/permissions-reference. Audit logs: the page "audit-logging" of each
+product, such as https://cloud.google.com/artifact-registry/docs/audit-logging; Spanner's is
+https://cloud.google.com/spanner/docs/logs.
 """
 
 from collections.abc import Callable
@@ -236,7 +238,7 @@ DATA_KINDS: Final = (
         unique_id_field=UniqueIDField("createTime", 7, is_time=True),
         audit_methods=("google.bigtable.admin.v2.BigtableInstanceAdmin.SetIamPolicy",),
         name_form=NameForm(
-            "^[a-z][-a-z0-9]*[a-z0-9]$",
+            "^[a-z][-a-z0-9]+[a-z0-9]$",  # google/bigtable/admin/v2/instance.proto
             "must be the ID of a Bigtable instance: a-z, 0-9 and -, starting with a letter",
             max_length=33,
         ),

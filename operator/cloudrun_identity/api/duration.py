@@ -35,6 +35,14 @@ def parse_duration(text: str) -> timedelta:
     return sum((float(number) * _UNITS[unit] for number, unit in _TERM.findall(text)), timedelta())
 
 
+def go_duration(length: timedelta) -> str:
+    """Return a length in the notation of Go, in whole seconds: `8h`, `1h30m`."""
+    minutes, seconds = divmod(max(0, int(length.total_seconds())), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = ((hours, "h"), (minutes, "m"), (seconds, "s"))
+    return "".join(f"{number}{unit}" for number, unit in parts if number) or "0s"
+
+
 class Duration(str):
     """A duration that keeps its text: `5m` stays `5m`."""
 

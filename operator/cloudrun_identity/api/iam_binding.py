@@ -5,20 +5,23 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from .ledger_records import MAX_PRINCIPALS
+from .members import BindingMember
 from .references import (
     CONDITIONS_WHERE_ACCEPTED,
+    MEMBER_EXPIRY_BY_GOOGLE_WHERE_ACCEPTED,
     NO_CONDITION_ON_BASIC_ROLES,
     BindingCondition,
     CustomRoleRef,
-    Member,
     Role,
     TargetRef,
-    cel_list,
+    is_one_of,
     listed,
 )
 from .resource import Column
 from .schema import Clipped, Rule, exactly_one_of, immutable
 from .spec import (
+    EXPIRY_COLUMN,
     MESSAGE_COLUMN,
     READY_COLUMNS,
     STALLED_COLUMN,
@@ -47,7 +50,7 @@ class BindingDeletionPolicy(StrEnum):
 _WITHOUT_PUBLIC_MEMBERS = kinds_where(lambda kind: not kind.accepts_public_members)
 
 _PUBLIC_MEMBERS_WHERE_ACCEPTED = Rule(
-    f"!(self.target.kind in {cel_list(_WITHOUT_PUBLIC_MEMBERS)})"
+    f"!{is_one_of(_WITHOUT_PUBLIC_MEMBERS, 'self.target')}"
     " || self.members.all(m, !has(m.principal) || !(m.principal in ['allUsers', 'allAuthenticatedUsers']))",
     "must not contain allUsers or allAuthenticatedUsers for kinds "
     f"{listed(_WITHOUT_PUBLIC_MEMBERS)}: their IAM policies accept no public members",
@@ -64,6 +67,7 @@ class IAMBindingSpec(ProjectScopedSpec):
         CONDITIONS_WHERE_ACCEPTED,
         NO_CONDITION_ON_BASIC_ROLES,
         _PUBLIC_MEMBERS_WHERE_ACCEPTED,
+        MEMBER_EXPIRY_BY_GOOGLE_WHERE_ACCEPTED,
     )
 
     target: Annotated[TargetRef, immutable("target")]
@@ -72,8 +76,10 @@ class IAMBindingSpec(ProjectScopedSpec):
     """Full name of the role, such as roles/run.invoker."""
     custom_role_ref: CustomRoleRef | None = None
     """CustomRole in the same namespace."""
-    members: Annotated[tuple[Member, ...], Field(min_length=1, max_length=250)]
-    """Members that are granted the role."""
+    members: Annotated[tuple[BindingMember, ...], Field(min_length=1, max_length=MAX_PRINCIPALS)]
+    """Members that are granted the role. Google Cloud accepts as many principals in one IAM policy. The spec
+    should not exceed 200 KiB, because client-side apply keeps a copy in an annotation; use a group, or
+    server-side apply, for more."""
     condition: BindingCondition | None = None
     """IAM condition of the grants. If unset, the grants are unconditional."""
     authority: Authority = Authority.ADDITIVE
@@ -109,6 +115,7 @@ class IAMBinding(ProjectScopedResource):
         Column("Members", ".status.memberCount", "integer"),
         *READY_COLUMNS,
         Column("Project", ".status.projectID", wide=True),
+        EXPIRY_COLUMN,
         STALLED_COLUMN,
         MESSAGE_COLUMN,
     )

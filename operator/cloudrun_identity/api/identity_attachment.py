@@ -99,7 +99,7 @@ class IdentityAttachmentStatus(ProjectScopedStatus):
     """Name of the operation in progress."""
     last_reassignment: Reassignment | None = None
     """Last write of the operator that changed the service account of the workload."""
-    preflight: Annotated[tuple[PreflightCheck, ...], Clipped(12)] = ()
+    preflight: Annotated[tuple[PreflightCheck, ...], Clipped(16)] = ()
     """Results of the checks of what Cloud Run requires."""
 
 

@@ -4,15 +4,16 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from .expiry import TEMPORARY_GRANT_RULES, TemporaryGrantFields
+from .members import Member, Principal
 from .references import (
     CONDITIONS_WHERE_ACCEPTED,
+    EXPIRY_BY_GOOGLE_WHERE_ACCEPTED,
     NO_CONDITION_ON_BASIC_ROLES,
     BindingCondition,
     CustomRoleRef,
-    Member,
     NamespaceName,
     ObjectName,
-    Principal,
     ProjectRef,
     Role,
     TargetRef,
@@ -20,13 +21,15 @@ from .references import (
 from .schema import ApiModel, Rule, exactly_one_of, matches
 
 
-class RoleGrant(ApiModel):
+class RoleGrant(TemporaryGrantFields):
     """RoleGrant is a role that the identity is granted on a target."""
 
     rules: ClassVar = (
         exactly_one_of("role", "customRoleRef"),
         CONDITIONS_WHERE_ACCEPTED,
         NO_CONDITION_ON_BASIC_ROLES,
+        *TEMPORARY_GRANT_RULES,
+        EXPIRY_BY_GOOGLE_WHERE_ACCEPTED,
     )
 
     role: Role | None = None
@@ -57,10 +60,10 @@ class KubernetesServiceAccount(ApiModel):
     """Name of the Kubernetes service account."""
 
 
-class WorkloadIdentityUser(ApiModel):
+class WorkloadIdentityUser(TemporaryGrantFields):
     """WorkloadIdentityUser is a principal outside Cloud Run that may act as the identity."""
 
-    rules: ClassVar = (exactly_one_of("kubernetes", "principal"),)
+    rules: ClassVar = (exactly_one_of("kubernetes", "principal"), *TEMPORARY_GRANT_RULES)
 
     kubernetes: KubernetesServiceAccount | None = None
     """Kubernetes service account that may act as the identity."""

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
+from .generic_target import MAX_RESOURCE_NAME
 from .identity_key import KeyState
 from .ledger_fields import SORTED, ObjectOwner, OptionalOwner, Text, UniqueID, no_items, of_form, unset
 from .schema import SET, ApiModel, Clipped, Timestamp
@@ -49,6 +50,7 @@ def _text_of(target: dict[str, Any]) -> str:
         location=target["location"],
         parent=target["parent"],
         name=target["name"],
+        service=target["service"],
     )
 
 
@@ -63,8 +65,10 @@ class LedgerTarget(ApiModel):
     """Location of the resource, for a kind with locations."""
     parent: Annotated[str, Field(max_length=64)] = unset()
     """Name of the resource of the project that contains the resource, such as a key ring."""
-    name: Annotated[str, Field(max_length=255)] = unset()
+    name: Annotated[str, Field(max_length=MAX_RESOURCE_NAME)] = unset()
     """Name of the resource; for a service account its e-mail. Unset for a project."""
+    service: Annotated[str, Field(max_length=63)] = unset()
+    """API of a resource of the generic kind, such as cloudfunctions.googleapis.com."""
     full_name: Text
     """Full resource name, such as //cloudresourcemanager.googleapis.com/projects/payments-prod-1234."""
     text: Text = Field(default_factory=_text_of)
@@ -161,6 +165,11 @@ class LedgerAccount(ApiModel):
     def is_steady(self) -> bool:
         """Return whether dependents may use the account: it exists, and is the recorded one."""
         return bool(self.unique_id) and self.intent is None and self.lost is None
+
+    @property
+    def is_appearing(self) -> bool:
+        """True from the create or undelete of the account until Google Cloud knows it everywhere."""
+        return self.intent is not None and self.lost is None
 
     @property
     def is_left(self) -> bool:

@@ -114,8 +114,8 @@ class ManagedProjectSpec(ReconciledSpec):
     drift_interval: Annotated[Duration, at_least("1s")] = Duration("5m")
     """Interval at which the operator compares Google Cloud with the declared state."""
     locations: Annotated[tuple[Location, ...], Field(max_length=64), SET] = ()
-    """Locations in which the operator looks for workloads. If unset, the locations of attachments and
-    targets."""
+    """Locations in which the operator looks for workloads: regions, and global for multi-region services. If
+    unset, the locations of attachments and targets."""
     namespaces: AdmittedNamespaces = AdmittedNamespaces()
     """Namespaces that may use this project. If unset, no namespace may use it."""
     cross_project_usage: CrossProjectUsage = CrossProjectUsage.VERIFY
@@ -200,12 +200,15 @@ class ManagedProject(ReconciledResource):
     columns: ClassVar = (
         Column("Project", ".status.projectID"),
         Column("Number", ".status.projectNumber"),
-        *READY_COLUMNS,
+        *READY_COLUMNS[:2],
+        Column("Degraded", '.status.conditions[?(@.type=="Degraded")].reason'),
+        *READY_COLUMNS[2:],
         Column("Interval", ".spec.driftInterval", wide=True),
         Column("Identity", ".status.operatorIdentity", wide=True),
         Column("Operator", ".status.operator.namespace", wide=True),
         STALLED_COLUMN,
         MESSAGE_COLUMN,
+        Column("Degradation", '.status.conditions[?(@.type=="Degraded")].message', wide=True),
     )
     rules: ClassVar = (
         Rule(

@@ -139,6 +139,35 @@ class LedgerLeftGrant(ApiModel):
     """Object that left the grant, as KIND/NAMESPACE/NAME/UID."""
 
 
+class LedgerTemporaryGrant(ApiModel):
+    """LedgerTemporaryGrant records the time of a temporary grant of one object.
+
+    It stays after the grant has ended, for as long as the object declares the grant.
+    """
+
+    role: Annotated[str, Field(min_length=1, max_length=256)]
+    """Full name of the role."""
+    condition: BindingCondition | None = None
+    """IAM condition that the object declares for the grant."""
+    member: _Member
+    """Member as the object declares it."""
+    owner: _GrantOwner
+    """Object that declares the grant, as KIND/NAMESPACE/NAME/UID."""
+    start_time: Timestamp
+    """Time at which the grant was first made; the time of the last attempt before that."""
+    expires_at: Timestamp
+    """Time at which the grant ends."""
+    granted: Annotated[bool, Field(exclude_if=operator.not_)] = False
+    """Indicates that the grant was made. Its start does not change any more."""
+    enforced_by_google: Annotated[bool, Field(exclude_if=operator.not_)] = False
+    """Indicates that an IAM condition ends the grant, too. The condition follows from the other fields."""
+
+    @property
+    def owner_key(self) -> str:
+        """Return the owner without its UID, as KIND/NAMESPACE/NAME."""
+        return self.owner.rpartition("/")[0]
+
+
 class PolicyLedgerSpec(ApiModel):
     """PolicyLedgerSpec records the grants that the operator manages on one IAM policy."""
 
@@ -163,6 +192,8 @@ class PolicyLedgerSpec(ApiModel):
     left_grants: Annotated[tuple[LedgerLeftGrant, ...], Field(max_length=MAX_MEMBERS)] = no_items()
     """Grants of custom roles that objects left in the policy, in the order of role and member. A record ends
     when the grant is removed, or when an object declares it."""
+    temporary_grants: Annotated[tuple[LedgerTemporaryGrant, ...], Field(max_length=MAX_MEMBERS)] = no_items()
+    """Time of the temporary grants, in the order of role, member and owner."""
     written_generation: Annotated[int, Field(ge=1)] | None = None
     """metadata.generation after the operator's last write. If metadata.generation differs, another client
     wrote the ledger, for example to restore a backup."""

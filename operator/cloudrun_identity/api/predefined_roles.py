@@ -13,6 +13,9 @@ ACTING_ROLES: Final = (USER, TOKEN_CREATOR, OPEN_ID_TOKEN_CREATOR, WORKLOAD_IDEN
 INVOKER: Final = "roles/run.invoker"
 """Role on a Cloud Run workload that lets its holder call a service or run a job."""
 
+EVENT_RECEIVER: Final = "roles/eventarc.eventReceiver"
+"""Role on a project that lets Eventarc triggers receive events as their holder."""
+
 PUBLISHER: Final = "roles/pubsub.publisher"
 SECRET_ACCESSOR: Final = "roles/secretmanager.secretAccessor"  # noqa: S105 - a role
 """Role to read the values of a secret."""

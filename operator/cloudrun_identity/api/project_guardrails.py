@@ -9,20 +9,28 @@ from typing import Annotated, ClassVar, Final
 
 from pydantic import Field, model_validator
 
+from .custom_role import MAX_PERMISSIONS
+from .duration import Duration, at_least
+from .generic_target import ApiHost
 from .references import WorkloadKind, cel_list, listed
 from .schema import SET, ApiModel, Rule, cel_string, matches
-from .target_descriptor import TargetKind
+from .target_descriptor import NamedBy, TargetKind
 from .target_kinds import kinds_where
 
 _BY_NAME_ONLY = kinds_where(lambda kind: kind.is_admitted_by_name_only)
 _LITERAL = kinds_where(lambda kind: kind.contains_projects)
-_WITHOUT_LOCATION = kinds_where(lambda kind: not kind.has_location)
+# A full resource name may contain a location.
+_WITHOUT_LOCATION = kinds_where(lambda kind: not kind.has_location and kind.named_by is not NamedBy.RESOURCE)
+_WITH_RESOURCES = f"(has(self.targetKinds) && {cel_string(TargetKind.RESOURCE)} in self.targetKinds)"
 
 MAX_ENTRIES: Final = 1024
 """Maximum length of a list of guardrail entries. Such lists grow with the number of teams."""
 
 MAX_PATTERNS: Final = 256
 """Maximum length of a list of patterns in an entry."""
+
+MAX_SERVICES: Final = 32
+"""Maximum number of APIs in an entry."""
 
 MAX_SPEC_BYTES: Final = 200 * 1024
 """Bytes of JSON that a spec should not exceed. Client-side apply keeps a copy of the manifest in an
@@ -76,6 +84,11 @@ class GrantAdmission(ApiModel):
             reason="FieldValueRequired",
         ),
         Rule(
+            f"has(self.services) == {_WITH_RESOURCES}",
+            f"must be set where targetKinds contains {TargetKind.RESOURCE}, and only there: list the APIs",
+            field_path=".services",
+        ),
+        Rule(
             "!has(self.locations) || !has(self.targetKinds) || "
             f"self.targetKinds.all(kind, !(kind in {cel_list(_WITHOUT_LOCATION)}))",
             f"must be unset where targetKinds contains {listed(_WITHOUT_LOCATION, 'or')}: it has no location",
@@ -98,12 +111,17 @@ class GrantAdmission(ApiModel):
     ) = None
     """Kinds of targets. Required. An entry without this field was stored by an earlier version and admits
     nothing."""
+    services: Annotated[tuple[ApiHost, ...], Field(min_length=1, max_length=MAX_SERVICES), SET] | None = None
+    """APIs of targets of kind Resource, such as cloudfunctions.googleapis.com. They are compared
+    literally."""
     names: Globs | None = None
     """Patterns of target names: the ID of a project, the account ID of a service account, INSTANCE/NAME of a
-    Spanner database, KEYRING/NAME of a crypto key, the name of any other target. If unset, every name
-    matches. A folder or organization matches only where its number is listed literally."""
+    Spanner database, KEYRING/NAME of a crypto key, the name of a Resource in its project (such as
+    locations/europe-west1/functions/resize), the name of any other target. If unset, every name matches. A
+    folder or organization matches only where its number is listed literally."""
     locations: Globs | None = None
-    """Patterns of locations of targets. If unset, every location matches."""
+    """Patterns of locations of targets. If unset, every location matches. A Resource has the location that
+    follows `locations` or `regions` in its name."""
     members: Globs
     """Patterns of members. A principal is written as in IAM, a CloudRunIdentity as `identity:NAMESPACE/NAME`;
     `identities` matches every CloudRunIdentity. Public and type-wide members match only where they are listed
@@ -130,6 +148,9 @@ class GrantAdmission(ApiModel):
     claim: bool = False
     """Permits `existingGrants: Claim`: the deletion of an object then removes grants that existed before
     it."""
+    max_duration: Annotated[Duration, at_least("1s")] | None = None
+    """Longest time for which the entry admits a grant, such as 8h. The grant must set expiresAt or duration,
+    and end no later than this time after it was first made. If unset, a grant may be permanent."""
 
 
 class WorkloadAdmission(ApiModel):
@@ -177,8 +198,9 @@ class RoleAdmission(ApiModel):
 class CustomRoleAdmission(ApiModel):
     """CustomRoleAdmission admits the custom roles that namespaces may define."""
 
-    permissions: Annotated[tuple[Glob, ...], Field(max_length=MAX_ENTRIES), SET] = ()
-    """Patterns of permissions that a custom role may contain. If unset, no custom role is admitted."""
+    permissions: Annotated[tuple[Glob, ...], Field(max_length=MAX_PERMISSIONS), SET] = ()
+    """Patterns of permissions that a custom role may contain. A permission with the domain of a Google
+    service also matches without the domain. If unset, no custom role is admitted."""
     allow_escalation: bool = False
     """Permits a custom role to contain permissions that let its holder gain further permissions."""
     namespaces: EntryNamespaces | None = None

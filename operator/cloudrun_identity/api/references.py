@@ -1,4 +1,4 @@
-"""References, members, targets and IAM conditions: the types that several specs share."""
+"""References, targets and IAM conditions: the types that several specs share."""
 
 from collections.abc import Iterable
 from enum import StrEnum
@@ -6,9 +6,14 @@ from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
 
+from .expiry import (
+    ENFORCED_BY_GOOGLE,
+    enforced_by_google,
+)
+from .generic_target import FullResourceName
 from .predefined_roles import LEGACY_BASIC_ROLES
-from .schema import ApiModel, Rule, cel_string, exactly_one_of, matches
-from .target_descriptor import NamedBy, NameForm, ParentField, TargetKind
+from .schema import ApiModel, Rule, cel_string, matches
+from .target_descriptor import MULTI_REGION, NamedBy, NameForm, ParentField, TargetKind
 from .target_kinds import TARGET_KINDS, WORKLOAD_FORM, kinds_where
 
 ObjectName = Annotated[str, Field(min_length=1, max_length=253)]
@@ -20,21 +25,6 @@ ServiceAccountEmail = Annotated[
     matches(
         r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?@([a-z0-9][-a-z0-9]*\.)+gserviceaccount\.com$",
         "must be the e-mail of a service account, such as deployer@ops-1234.iam.gserviceaccount.com",
-    ),
-]
-
-Principal = Annotated[
-    str,
-    Field(max_length=512),
-    matches(
-        # E-mails are printable ASCII, and their domains have no empty label: what looks like one account must
-        # not be written in two ways.
-        r"^((user|group|serviceAccount):[!-9;-?A-~]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+"
-        r"|serviceAccount:[a-z0-9:.-]+\.svc\.id\.goog\[[a-z0-9-]+/[a-z0-9.-]+\]"
-        r"|domain:[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+|principal(Set)?://[^\s]+|allUsers|allAuthenticatedUsers)$",
-        "must be user:EMAIL, group:EMAIL, serviceAccount:EMAIL, "
-        "serviceAccount:PROJECT.svc.id.goog[NAMESPACE/NAME], domain:DOMAIN, "
-        "principal://…, principalSet://…, allUsers or allAuthenticatedUsers",
     ),
 ]
 
@@ -50,7 +40,10 @@ Role = Annotated[
 Location = Annotated[
     str,
     Field(max_length=63),
-    matches(r"^[a-z]+(-[a-z]+)+[0-9]+$", "must be a Cloud Run location, such as europe-west1"),
+    matches(
+        rf"^([a-z]+(-[a-z]+)+[0-9]+|{MULTI_REGION})$",
+        f"must be a Cloud Run region, such as europe-west1, or {MULTI_REGION} for multi-region services",
+    ),
 ]
 
 TargetLocation = Annotated[
@@ -78,11 +71,16 @@ def listed(names: Iterable[str], conjunction: str = "and") -> str:
     return f"{', '.join(others)} {conjunction} {last}" if others else last
 
 
+def is_one_of(kinds: Iterable[TargetKind], target: str = "self") -> str:
+    """Return the CEL expression that is true for a target of one of these kinds."""
+    return f"(has({target}.kind) && {target}.kind in {cel_list(kinds)})"
+
+
 def _set_for(field: str, kinds: tuple[TargetKind, ...]) -> Rule:
     """Require an optional field of the target for some kinds, and forbid it for the others."""
     plural = "kinds" if len(kinds) > 1 else "kind"
     return Rule(
-        f"has(self.{field}) == (self.kind in {cel_list(kinds)})",
+        f"has(self.{field}) == {is_one_of(kinds)}",
         f"must be set for {plural} {listed(kinds)}, and for no other kind",
         field_path=f".{field}",
     )
@@ -96,8 +94,7 @@ def _of_form(form: NameForm) -> Rule:
     """Require names of the kinds with this form to match it."""
     kinds = kinds_where(lambda kind: kind.name_form is not None and _same_form(kind.name_form, form))
     return Rule(
-        f"!has(self.name) || !(self.kind in {cel_list(kinds)})"
-        f" || self.name.matches({cel_string(form.pattern)})",
+        f"!has(self.name) || !{is_one_of(kinds)} || self.name.matches({cel_string(form.pattern)})",
         form.message,
         field_path=".name",
     )
@@ -124,7 +121,8 @@ def _length_rules(bound: int) -> tuple[Rule, ...]:
     """Bound the length of names of the kinds whose names are shorter than the field's own bound."""
     return tuple(
         Rule(
-            f"self.kind != '{kind}' || !has(self.name) || size(self.name) <= {form.max_length}",
+            f"!has(self.kind) || self.kind != '{kind}'"
+            f" || !has(self.name) || size(self.name) <= {form.max_length}",
             f"must be at most {form.max_length} characters long for kind {kind}",
             field_path=".name",
         )
@@ -192,29 +190,6 @@ class IdentityRef(ApiModel):
     """Namespace of the CloudRunIdentity. If unset, the namespace of the object."""
 
 
-class CloudRunServiceAgentOf(ApiModel):
-    """CloudRunServiceAgentOf identifies the Cloud Run service agent of a project.
-
-    The service agent is a service account that Google manages.
-    """
-
-    project_ref: ProjectRef
-    """ManagedProject of the service agent."""
-
-
-class Member(ApiModel):
-    """Member is a principal that is granted a role."""
-
-    rules: ClassVar = (exactly_one_of("principal", "identityRef", "cloudRunServiceAgentOf"),)
-
-    principal: Principal | None = None
-    """Principal as IAM writes it, such as `group:ops@example.com`."""
-    identity_ref: IdentityRef | None = None
-    """CloudRunIdentity to grant the role to."""
-    cloud_run_service_agent_of: CloudRunServiceAgentOf | None = None
-    """Project whose Cloud Run service agent is granted the role."""
-
-
 class BindingCondition(ApiModel):
     """BindingCondition is an IAM condition.
 
@@ -240,7 +215,7 @@ class WorkloadKind(StrEnum):
     WORKER_POOL = "WorkerPool"
 
 
-_WORKLOADS: Final = frozenset(kind.value for kind in WorkloadKind)
+_WORKLOADS: Final = tuple(kind.value for kind in WorkloadKind)
 
 
 class TargetRef(ApiModel):
@@ -249,12 +224,26 @@ class TargetRef(ApiModel):
     atomic: ClassVar = True
     rules: ClassVar = (
         Rule(
-            f"self.kind in {cel_list(_BY_IDENTITY)} ? has(self.identityRef) != has(self.email)"
+            f"{is_one_of(_BY_IDENTITY)} ? has(self.identityRef) != has(self.email)"
             " : !has(self.identityRef) && !has(self.email)",
             f"exactly one of identityRef, email must be set for kind {listed(_BY_IDENTITY)}, "
             "and neither for others",
         ),
+        Rule(
+            f"has(self.resource) == (!has(self.kind) || self.kind == '{TargetKind.RESOURCE}')",
+            f"must be set where kind is {TargetKind.RESOURCE} or unset, and only there; other targets have a "
+            "kind",
+            field_path=".resource",
+        ),
         _set_for("location", _WITH_LOCATION),
+        Rule(
+            f"!{is_one_of(kinds_where(lambda kind: kind.kind in _WORKLOADS))} || !has(self.location)"
+            f" || self.location != '{MULTI_REGION}'",
+            f"must be a region for kinds {listed(_WORKLOADS)}: a multi-region service has an IAM policy in "
+            "each of its regions, so grant the role in each region",
+            field_path=".location",
+            holds=lambda target: target.workload_location != MULTI_REGION,
+        ),
         *(_set_for(field.name, _nested_by(field)) for field in _PARENTS.values()),
         _set_for("name", _BY_NAME),
         *map(_of_parent_form, _PARENTS.values()),
@@ -262,8 +251,13 @@ class TargetRef(ApiModel):
         *_length_rules(MAX_TARGET_NAME),
     )
 
-    kind: TargetKind
-    """Kind of the resource. It decides which of the other fields must be set."""
+    declared_kind: Annotated[TargetKind | None, Field(alias="kind")] = None
+    """Kind of the resource. It decides which of the other fields must be set. If unset, Resource."""
+    resource: FullResourceName | None = None
+    """Full resource name of a resource that has no kind of its own, such as
+    `//cloudfunctions.googleapis.com/projects/shop-1234/locations/europe-west1/functions/resize`. The project
+    must be that of the ManagedProject. The API must serve google.iam.v1.IAMPolicy, and `services` of an entry
+    of guardrails.grants must list it."""
     location: TargetLocation | None = None
     """Region or multi-region of the resource."""
     key_ring: Annotated[str, Field(max_length=MAX_PARENT_NAME)] | None = None
@@ -277,6 +271,11 @@ class TargetRef(ApiModel):
     """CloudRunIdentity whose service account is the target."""
     email: ServiceAccountEmail | None = None
     """E-mail of the service account. guardrails.accounts of the ManagedProject must list it."""
+
+    @property
+    def kind(self) -> TargetKind:
+        """Kind of the resource."""
+        return self.declared_kind or TargetKind.RESOURCE
 
     @property
     def parent(self) -> str:
@@ -293,12 +292,21 @@ class WorkloadRef(ApiModel):
     """WorkloadRef identifies a Cloud Run resource that runs as an identity."""
 
     atomic: ClassVar = True
-    rules: ClassVar = _length_rules(MAX_WORKLOAD_NAME)
+    rules: ClassVar = (
+        *_length_rules(MAX_WORKLOAD_NAME),
+        Rule(
+            f"self.kind == '{WorkloadKind.SERVICE}' || self.location != '{MULTI_REGION}'",
+            f"must be a region for kinds {WorkloadKind.JOB} and {WorkloadKind.WORKER_POOL}: only a service "
+            "can be deployed to several regions",
+            field_path=".location",
+            holds=lambda workload: workload.kind is WorkloadKind.SERVICE or workload.location != MULTI_REGION,
+        ),
+    )
 
     kind: WorkloadKind
     """Kind of the workload."""
     location: Location
-    """Location of the workload, such as europe-west1."""
+    """Region of the workload, such as europe-west1, or global for a multi-region service."""
     name: Annotated[
         str, Field(max_length=MAX_WORKLOAD_NAME), matches(WORKLOAD_FORM.pattern, WORKLOAD_FORM.message)
     ]
@@ -310,7 +318,7 @@ class WorkloadRef(ApiModel):
 
 
 CONDITIONS_WHERE_ACCEPTED = Rule(
-    f"!has(self.condition) || !has(self.target) || !(self.target.kind in {cel_list(_WITHOUT_CONDITIONS)})",
+    f"!has(self.condition) || !has(self.target) || !{is_one_of(_WITHOUT_CONDITIONS, 'self.target')}",
     f"must be unset for kinds {listed(_WITHOUT_CONDITIONS)}: their IAM policies accept no conditions",
     field_path=".condition",
     reason="FieldValueForbidden",
@@ -320,5 +328,27 @@ NO_CONDITION_ON_BASIC_ROLES = Rule(
     f"!has(self.condition) || !has(self.role) || !(self.role in {cel_list(LEGACY_BASIC_ROLES)})",
     f"must be unset for {listed(LEGACY_BASIC_ROLES)}: basic roles accept no conditions",
     field_path=".condition",
+    reason="FieldValueForbidden",
+)
+
+EXPIRY_BY_GOOGLE_WHERE_ACCEPTED = Rule(
+    f"!({ENFORCED_BY_GOOGLE}) || ("
+    f"(!has(self.target) || !{is_one_of(_WITHOUT_CONDITIONS, 'self.target')})"
+    f" && (!has(self.role) || !(self.role in {cel_list(LEGACY_BASIC_ROLES)})))",
+    f"must not be OperatorAndGoogle for kinds {listed(_WITHOUT_CONDITIONS)}, and for "
+    f"{listed(LEGACY_BASIC_ROLES)}: IAM accepts no conditions there",
+    field_path=".expiryEnforcedBy",
+    reason="FieldValueForbidden",
+)
+
+MEMBER_EXPIRY_BY_GOOGLE_WHERE_ACCEPTED = Rule(
+    f"!self.members.exists(m, {enforced_by_google('m')}) || ("
+    f"!{is_one_of(_WITHOUT_CONDITIONS, 'self.target')}"
+    f" && (!has(self.role) || !(self.role in {cel_list(LEGACY_BASIC_ROLES)}))"
+    " && (!has(self.authority) || self.authority != 'Exclusive'))",
+    "must not contain expiryEnforcedBy: OperatorAndGoogle for kinds "
+    f"{listed(_WITHOUT_CONDITIONS)}, and for {listed(LEGACY_BASIC_ROLES)}: IAM accepts no conditions there; "
+    "nor with authority: Exclusive, which is about one condition",
+    field_path=".members",
     reason="FieldValueForbidden",
 )

@@ -1,7 +1,7 @@
 """Building blocks of the models: wire names, CEL rules, list types, bounds and timestamps."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -67,6 +67,36 @@ def matches(pattern: str, message: str) -> Rule:
     )
 
 
+def excludes(prefixes: Sequence[str], message: str) -> Rule:
+    """Return a rule that forbids text to begin with one of the prefixes."""
+    return Rule(
+        " && ".join(f"!self.startsWith({cel_string(prefix)})" for prefix in prefixes),
+        message,
+        reason="FieldValueForbidden",
+        holds=lambda text: not text.startswith(tuple(prefixes)),
+    )
+
+
+def matches_by_prefix(patterns: Mapping[str, str], message: str) -> Rule:
+    """Return a rule that requires text to match the pattern of the first prefix that it has.
+
+    The last prefix is empty. The API server estimates the cost of a rule by its longest branch, and that of a
+    pattern by its length, so that long lists of texts with many forms stay within the budget.
+    """
+    compiled = {prefix: re.compile(pattern) for prefix, pattern in patterns.items()}
+    *prefixes, _ = patterns
+    branches = "".join(
+        f"self.startsWith({cel_string(prefix)}) ? self.matches({cel_string(patterns[prefix])}) : "
+        for prefix in prefixes
+    )
+
+    def holds(text: str) -> bool:
+        whole = next(each for prefix, each in compiled.items() if text.startswith(prefix))
+        return whole.search(text) is not None and "\n" not in text
+
+    return Rule(f"{branches}self.matches({cel_string(patterns[''])})", message, holds=holds)
+
+
 def at_most_bytes(count: int) -> Rule:
     """Return a rule that bounds the bytes of a text in UTF-8, as Google does. A schema counts characters."""
     return Rule(f"size(bytes(self)) <= {count}", f"must be at most {count} bytes long in UTF-8")
@@ -111,7 +141,7 @@ class Keyword:
     """A schema keyword that does not follow from the type, such as `x-kubernetes-list-type`."""
 
     name: str
-    value: str | list[str]
+    value: str | int | list[str]
 
     def __get_pydantic_json_schema__(
         self, inner: CoreSchema, handler: GetJsonSchemaHandler
@@ -186,6 +216,10 @@ def _to_whole_seconds(moment: datetime) -> datetime:
 
 Timestamp = Annotated[AwareDatetime, AfterValidator(_to_whole_seconds)]
 """A time in UTC, in whole seconds as Kubernetes writes it."""
+
+
+Deadline = Annotated[Timestamp, Keyword("maxLength", 40)]
+"""A time that a user writes. The bound limits the cost of CEL rules."""
 
 
 class ApiModel(BaseModel):

@@ -76,5 +76,6 @@ READY_COLUMNS = (
     Column("Reason", '.status.conditions[?(@.type=="Ready")].reason'),
     Column("Age", ".metadata.creationTimestamp", "date"),
 )
+EXPIRY_COLUMN = Column("Expires", ".status.nextExpiryTime", wide=True)
 STALLED_COLUMN = Column("Stalled", '.status.conditions[?(@.type=="Stalled")].status', wide=True)
 MESSAGE_COLUMN = Column("Message", '.status.conditions[?(@.type=="Ready")].message', wide=True)

@@ -22,10 +22,12 @@ class ConditionType(StrEnum):
     STALLED = "Stalled"
     REFERENCES_RESOLVED = "ReferencesResolved"
     IN_SYNC = "InSync"
+    DEGRADED = "Degraded"
     SERVICE_AGENT_READY = "ServiceAgentReady"
     CROSS_PROJECT_READY = "CrossProjectReady"
     LEAST_PRIVILEGE = "LeastPrivilege"
     KEYS_AUDITED = "KeysAudited"
+    EXPIRING = "Expiring"
 
 
 class ConditionStatus(StrEnum):
@@ -37,9 +39,10 @@ class ConditionStatus(StrEnum):
 
 
 class Reason(StrEnum):
-    """Reasons of the Ready condition. `UpToDate` is the only reason of the value True."""
+    """Reasons of the Ready condition. `UpToDate` and `Expired` are the only reasons of the value True."""
 
     UP_TO_DATE = "UpToDate"
+    EXPIRED = "Expired"
     UPDATING = "Updating"
     DELETING = "Deleting"
     DRIFT_DETECTED = "DriftDetected"
@@ -90,6 +93,7 @@ class GrantState(StrEnum):
     PENDING = "Pending"
     REJECTED = "Rejected"
     RELEASING = "Releasing"
+    EXPIRED = "Expired"
 
 
 class GrantStatus(ApiModel):
@@ -108,7 +112,9 @@ class GrantStatus(ApiModel):
     address of an alias, or the new address of a renamed user or group."""
     state: GrantState
     """Progress of the grant. Granted: the policy contains it. Pending: it waits. Rejected: it is refused.
-    Releasing: it is being removed."""
+    Releasing: it is being removed. Expired: its time is over, and the operator does not make it."""
+    expires_at: Timestamp | None = None
+    """Time at which the grant ends or ended. If unset, it is permanent, or was not made yet."""
     reason: Annotated[str, Clipped(64)] | None = None
     """Reason why it is not granted, in CamelCase. status.issues has the details."""
 
@@ -124,6 +130,8 @@ class GrantCounts(ApiModel):
     """Number of grants that the guardrails or Google Cloud refused."""
     releasing: int = Field(default=0, ge=0)
     """Number of grants that are being removed."""
+    expired: int | None = Field(default=None, ge=0)
+    """Number of grants whose time is over; unset if there is none."""
 
     @classmethod
     def of(cls, states: Iterable[GrantState]) -> Self:
@@ -134,6 +142,7 @@ class GrantCounts(ApiModel):
             pending=counted[GrantState.PENDING],
             rejected=counted[GrantState.REJECTED],
             releasing=counted[GrantState.RELEASING],
+            expired=counted[GrantState.EXPIRED] or None,
         )
 
 
@@ -181,5 +190,10 @@ class ProjectScopedStatus(ReconciledStatus):
 
     grants: Annotated[tuple[GrantStatus, ...], Clipped(100)] = ()
     """Grants that the object declares. The list has at most 100 of them."""
+    last_granted_time: Timestamp | None = None
+    """Time at which a declared grant was last added to an IAM policy, or first found in one. Google Cloud
+    applies a new grant within seven minutes, and does not report when."""
     grant_counts: GrantCounts | None = None
     """Number of all grants that the object declares, by state."""
+    next_expiry_time: Timestamp | None = None
+    """Time at which the next temporary grant of the object ends."""

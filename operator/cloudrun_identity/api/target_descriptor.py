@@ -1,7 +1,11 @@
 """Descriptors of target kinds: the types of the table in `target_kinds`."""
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
+from functools import cache
+from typing import Final
 
 from .status import Reason
 
@@ -28,6 +32,16 @@ class TargetKind(StrEnum):
     BIGTABLE_INSTANCE = "BigtableInstance"
     FOLDER = "Folder"
     ORGANIZATION = "Organization"
+    RESOURCE = "Resource"
+
+
+MULTI_REGION: Final = "global"
+"""Location of Cloud Run services that are deployed to several regions.
+
+The host of the API serves it, without a region. The service has an IAM policy in each of its regions:
+`gcloud beta run deploy --regions` sets one in each
+(googlecloudsdk/command_lib/run/serverless_operations.py of the Google Cloud CLI 528). See https://cloud.google.com/run/docs/multiple-regions.
+"""
 
 
 class NamedBy(Enum):
@@ -39,6 +53,8 @@ class NamedBy(Enum):
     """`identityRef` or `email`."""
     NAME = auto()
     """`name`, with `location` for a kind with locations and the field of the parent for a nested kind."""
+    RESOURCE = auto()
+    """`resource`: the full resource name, which contains the API and the project."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +101,8 @@ class TargetKindDescriptor:
     display_name: str
     """Name of the kind in prose, such as "worker pool"."""
     host: str
-    """Host of the API. Quotas and rate limits apply per host, and per location with a `regional_host`."""
+    """Host of the API; empty if a resource name contains it. Quotas and rate limits apply per host, and per
+    location with a `regional_host`."""
     regional_host: str = ""
     """Host of the API in a location, with `{location}`; empty if `host` serves all locations."""
     resource_pattern: str
@@ -97,7 +114,8 @@ class TargetKindDescriptor:
     """Key of the resource name in the routing header `x-goog-request-params` of these methods."""
     get_method: str
     """gRPC method that reads the resource, and so shows whether it exists. Field 1 of its request is the
-    resource name."""
+    resource name. Empty if the method is not known: only a read of the policy shows then whether the resource
+    exists."""
     get_routing_parameter: str = "name"
     """Key of the resource name in the routing header of `get_method`."""
     hides_missing: bool = False
@@ -135,7 +153,8 @@ class TargetKindDescriptor:
     default_roles: tuple[str, ...] = ()
     """Roles that guardrails.defaultGrants admits for every member that is not public or type-wide."""
     permission_prefix: str
-    """Prefix of the permissions `getIamPolicy` and `setIamPolicy` of the resource."""
+    """Prefix of the permissions `getIamPolicy` and `setIamPolicy` of the resource; empty if it is not
+    known."""
     feature: str
     """Feature under which the operator's permissions for the kind are listed."""
 
@@ -155,11 +174,26 @@ class TargetKindDescriptor:
         return self.named_by is not NamedBy.NAME
 
     @property
-    def permissions(self) -> tuple[str, str]:
-        """Permissions that the operator needs on the policy of the resource."""
-        return f"{self.permission_prefix}.getIamPolicy", f"{self.permission_prefix}.setIamPolicy"
+    def permissions(self) -> tuple[str, ...]:
+        """Permissions that the operator needs on the policy of the resource; none if they are not known."""
+        prefix = self.permission_prefix
+        return (f"{prefix}.getIamPolicy", f"{prefix}.setIamPolicy") if prefix else ()
 
     @property
     def read_permission(self) -> str:
         """Permission that the operator needs to read the unique id of the resource."""
         return f"{self.permission_prefix}.get"
+
+    def parts_of(self, resource: str) -> Mapping[str, str]:
+        """Return the values of the placeholders of `resource_pattern` in a relative resource name.
+
+        The result is empty if the name does not have the form of this kind.
+        """
+        found = _form_of(self.resource_pattern).fullmatch(resource)
+        return found.groupdict() if found else {}
+
+
+@cache
+def _form_of(pattern: str) -> re.Pattern[str]:
+    """Return the expression for names of a pattern, with a group for each placeholder."""
+    return re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(pattern)))

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Final
 
 from .data_kinds import DATA_KINDS
+from .generic_target import GENERIC_KIND
 from .predefined_roles import ACTING_ROLES, INVOKER
 from .status import Reason
 from .target_descriptor import (
@@ -177,6 +178,7 @@ _DESCRIPTORS: Final = (
         number_form=NameForm("^[0-9]+$", "must be the number of an organization", max_length=20),
         audit_methods=("SetIamPolicy", "google.cloud.resourcemanager.v3.Organizations.SetIamPolicy"),
     ),
+    GENERIC_KIND,
 )
 
 TARGET_KINDS: Final[Mapping[TargetKind, TargetKindDescriptor]] = MappingProxyType(
@@ -190,15 +192,29 @@ def kinds_where(holds: Callable[[TargetKindDescriptor], bool]) -> tuple[TargetKi
     return tuple(kind for kind, descriptor in TARGET_KINDS.items() if holds(descriptor))
 
 
+def kind_containing(host: str, resource: str) -> TargetKindDescriptor | None:
+    """Return the kind that a resource of an API belongs to; None if only the generic kind has it."""
+    return next((each for each in _DESCRIPTORS if each.host == host and each.parts_of(resource)), None)
+
+
 def target_text(
-    kind: TargetKind, *, project_id: str, location: str | None, parent: str | None, name: str | None
+    kind: TargetKind,
+    *,
+    project_id: str,
+    location: str | None,
+    parent: str | None,
+    name: str | None,
+    service: str = "",
 ) -> str:
     """Return a target as statuses show it: `Service europe-west1/checkout`, `Project payments-prod-1234`.
 
-    `name` is the e-mail of a service account, and unused for a project.
+    `name` is the e-mail of a service account, and unused for a project. `service` is the API of a resource of
+    the generic kind, which is shown with its full resource name.
     """
     descriptor = TARGET_KINDS[kind]
     if descriptor.named_by is NamedBy.PROJECT:
         return f"{kind} {project_id}"
+    if descriptor.named_by is NamedBy.RESOURCE:
+        return f"{kind} //{service}/{descriptor.resource_pattern.format(project_id=project_id, name=name)}"
     parts = (location if descriptor.has_location else "", parent if descriptor.parent else "", name)
     return f"{kind} {'/'.join(part for part in parts if part)}"

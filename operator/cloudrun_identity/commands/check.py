@@ -1,7 +1,6 @@
 """`cloudrun-identity check`: check that the operator can work, before and after its installation."""
 
 import asyncio
-import json
 import sys
 import time
 from datetime import timedelta
@@ -11,8 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from .check_results import Result, State, all_passed, as_json, as_text, failed, passed, skipped
+from .formats import examples, formatted, output_option
 from .google import google_clients, google_options, quiet_grpc
-from .options import KUBECONFIG, OPERATOR_NAMESPACE, Duration, operator_namespace_of
+from .options import KUBECONFIG, NO_COLOR, OPERATOR_NAMESPACE, Duration, operator_namespace_of, use_colors
 from .permissions import OPERATOR
 
 if TYPE_CHECKING:
@@ -25,7 +25,13 @@ RETRY_INTERVAL = 2.0
 CREDENTIALS = "Google Cloud credentials"
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "cloudrun-identity check --before-install",
+        "cloudrun-identity check --wait 2m",
+        "kubectl exec deployment/cloudrun-identity -- cloudrun-identity check -o json",
+    )
+)
 @KUBECONFIG
 @google_options
 @OPERATOR_NAMESPACE
@@ -37,14 +43,8 @@ CREDENTIALS = "Google Cloud credentials"
     show_default=True,
     help="Time to repeat failed checks until they pass.",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Format of the output.",
-)
+@output_option()
+@NO_COLOR
 def check(
     kubeconfig: str | None,
     google_endpoint: str | None,
@@ -53,6 +53,7 @@ def check(
     before_install: bool,
     wait: timedelta,
     output: str,
+    no_color: bool,
 ) -> None:
     """Check that the operator can work: the cluster, the credentials and each ManagedProject.
 
@@ -75,7 +76,11 @@ def check(
             click.echo(f"waiting for: {', '.join(failing)}", err=True)
             waits_for = failing
         time.sleep(RETRY_INTERVAL)
-    click.echo(json.dumps(as_json(results), indent=2) if output == "json" else as_text(results))
+    if output == "text":
+        colors = use_colors(no_color=no_color)
+        click.echo(as_text(results, colors=colors), color=colors)
+    else:
+        click.echo(formatted(as_json(results), output))
     sys.exit(0 if all_passed(results) else 1)
 
 

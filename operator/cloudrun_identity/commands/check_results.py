@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+import click
+
 
 class State(StrEnum):
     """Result of one check."""
@@ -15,6 +17,7 @@ class State(StrEnum):
 
 
 MARKS = {State.PASSED: "✔", State.FAILED: "✗", State.SKIPPED: "-"}
+_COLORS = {State.PASSED: "green", State.FAILED: "red", State.SKIPPED: "yellow"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +54,16 @@ def all_passed(results: Iterable[Result]) -> bool:
     return all(result.state is not State.FAILED for result in results)
 
 
-def as_text(results: Iterable[Result]) -> str:
+def as_text(results: Iterable[Result], *, colors: bool = False) -> str:
     """Return one line for each result, with the commands that repair it below."""
-    return "\n".join(_lines(results))
+    return "\n".join(_lines(results, colors=colors))
 
 
-def _lines(results: Iterable[Result]) -> Iterator[str]:
+def _lines(results: Iterable[Result], *, colors: bool) -> Iterator[str]:
     for result in results:
-        yield f"{MARKS[result.state]} {result.check}: {result.message}"
+        mark = MARKS[result.state]
+        shown = click.style(mark, fg=_COLORS[result.state]) if colors else mark
+        yield f"{shown} {result.check}: {result.message}"
         yield from (f"    {line}" for line in result.remedy)
 
 

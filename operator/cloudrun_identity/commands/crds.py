@@ -4,8 +4,15 @@ from pathlib import Path
 
 import click
 
+from .formats import examples
 
-@click.command()
+
+@click.command(
+    epilog=examples(
+        "cloudrun-identity crds | kubectl apply --server-side -f -",
+        "cloudrun-identity crds --output crds",
+    )
+)
 @click.option(
     "--output",
     type=click.Path(file_okay=False, path_type=Path),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from cloudrun_identity.api import TARGET_KINDS, ManagedProject, TargetKind, kinds_where
 from cloudrun_identity.api.predefined_roles import TOKEN_CREATOR, USER
+from cloudrun_identity.gcp.operator_role import ROLE, SET_POLICY, add_permissions, bind_role, create_role
 from cloudrun_identity.gcp.permissions import (
     ABOVE_PROJECTS,
     ACCOUNT_PERMISSIONS,
@@ -13,12 +14,10 @@ from cloudrun_identity.gcp.permissions import (
     FEATURES,
     needed,
 )
-from cloudrun_identity.iam.delegation import delegation, entries_on
+from cloudrun_identity.iam.delegation import delegation, entries_on, policy_permissions
 
-ROLE = "cloudrunIdentityOperator"
 GRANTING_ROLE = "cloudrunIdentityGrants"
 ACCOUNTS_ROLE = "cloudrunIdentityAccounts"
-SET_POLICY = "resourcemanager.projects.setIamPolicy"
 GRANTS_ON_PROJECT = TARGET_KINDS[TargetKind.PROJECT].feature
 
 
@@ -54,13 +53,28 @@ def commands(project: ManagedProject, operator: str, own: OwnAccounts | None = N
             "# guardrails.customRoles: iam.roles.update permits changes of every custom role of the project, "
             f"{ROLE} included; to protect {ROLE}, create it in the organization"
         )
-    yield _role(project_id, ROLE, plain - ACCOUNT_PERMISSIONS if own else plain)
-    yield from _binding(project_id, ROLE, member, "--condition=None")
+    for service, permissions in policy_permissions(project).items():
+        yield _of_resources(service, permissions)
+        plain |= {*permissions}
+    yield create_role(project_id, ROLE, plain - ACCOUNT_PERMISSIONS if own else plain)
+    yield bind_role(project_id, ROLE, member)
     if GRANTS_ON_PROJECT in features:
         yield from _on_the_project(project, member)
     if own:
         yield from _on_accounts(project_id, own, plain & ACCOUNT_PERMISSIONS, member)
     yield from _above_the_project(project, member)
+
+
+def _of_resources(service: str, permissions: Iterable[str]) -> str:
+    """Return a comment on the permissions for target.resource, which are those of predefined roles."""
+    listed = ", ".join(permissions)
+    if listed:
+        return f"# guardrails.grants lists {service} for target.resource: {listed}"
+    return (
+        f"# guardrails.grants lists {service} for target.resource: no predefined role has permissions on its "
+        "policies, so look up getIamPolicy and setIamPolicy of its resources and add them: "
+        "https://cloud.google.com/iam/docs/permissions-reference"
+    )
 
 
 def additions(project: ManagedProject, operator: str, missing: Iterable[str]) -> Iterator[str]:
@@ -69,10 +83,7 @@ def additions(project: ManagedProject, operator: str, missing: Iterable[str]) ->
     credentials = project.spec.credentials
     member = f"serviceAccount:{credentials.impersonate_service_account}" if credentials else operator
     if plain := permissions - {SET_POLICY}:
-        listed = ",".join(sorted(plain))
-        role = f"{ROLE} --project={shlex.quote(project_id)}"
-        yield f"{_role(project_id, ROLE, plain)} || gcloud iam roles update {role} --add-permissions={listed}"
-        yield from _binding(project_id, ROLE, member, "--condition=None")
+        yield from add_permissions(project_id, member, plain)
     if SET_POLICY in permissions and GRANTS_ON_PROJECT in needed(project):
         yield from _on_the_project(project, member)
 
@@ -80,7 +91,7 @@ def additions(project: ManagedProject, operator: str, missing: Iterable[str]) ->
 def _on_the_project(project: ManagedProject, member: str) -> Iterator[str]:
     """Yield the grant to change the project's policy, limited to the roles in the guardrails."""
     admitted = delegation(project)
-    yield _role(project.project_id, GRANTING_ROLE, FEATURES[GRANTS_ON_PROJECT])
+    yield create_role(project.project_id, GRANTING_ROLE, FEATURES[GRANTS_ON_PROJECT])
     for pattern in admitted.patterns:
         yield (
             f"# guardrails.grants admits the pattern {pattern}, which a condition cannot express: name the "
@@ -91,7 +102,7 @@ def _on_the_project(project: ManagedProject, member: str) -> Iterator[str]:
     yield "description: Only the roles in the guardrails"
     yield f'expression: "{admitted.expression}"'
     yield "EOF"
-    yield from _binding(project.project_id, GRANTING_ROLE, member, "--condition-from-file=condition.yaml")
+    yield bind_role(project.project_id, GRANTING_ROLE, member, "--condition-from-file=condition.yaml")
 
 
 def _above_the_project(project: ManagedProject, member: str) -> Iterator[str]:
@@ -126,7 +137,7 @@ _ADMINS: Mapping[str, str] = {
 
 def _on_accounts(project_id: str, own: OwnAccounts, permissions: Iterable[str], member: str) -> Iterator[str]:
     """Yield the grants on single accounts. The operator creates accounts, but cannot grant itself these."""
-    yield _role(project_id, ACCOUNTS_ROLE, permissions)
+    yield create_role(project_id, ACCOUNTS_ROLE, permissions)
     for pattern in own.patterns:
         yield f"# guardrails.accounts admits the pattern {pattern}: grant the role on these accounts, too"
     if not own.managed and not own.attached:
@@ -155,18 +166,3 @@ def _chain(operator: str, accounts: Iterable[str]) -> Iterator[str]:
             f"--member={shlex.quote(before)} --role={TOKEN_CREATOR}"
         )
         before = f"serviceAccount:{account}"
-
-
-def _role(project_id: str, role: str, listed: Iterable[str]) -> str:
-    return (
-        f"gcloud iam roles create {role} --project={shlex.quote(project_id)} "
-        f"--title=cloudrun-identity --permissions={','.join(sorted(listed))}"
-    )
-
-
-def _binding(project_id: str, role: str, member: str, condition: str) -> Iterator[str]:
-    project = shlex.quote(project_id)
-    yield (
-        f"gcloud projects add-iam-policy-binding {project} --member={shlex.quote(member)} "
-        f"--role=projects/{project}/roles/{role} {condition}"
-    )

@@ -1,4 +1,7 @@
-"""Identities with their workloads, users and grants, from the status of objects: as text and as JSON."""
+"""Identities with their workloads, users and grants, from the status of objects: as text and as JSON.
+
+Only grants that objects declare are known here, on the account itself or on its whole project.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +11,7 @@ from cloudrun_identity.api import (
     CloudRunIdentity,
     ConditionStatus,
     ConditionType,
+    CustomRole,
     GrantState,
     GrantStatus,
     IAMBinding,
@@ -19,7 +23,9 @@ from cloudrun_identity.api.predefined_roles import (
     USER,
     WORKLOAD_IDENTITY_USER,
 )
+from cloudrun_identity.iam.access_questions import ACT_AS
 from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.iam.role_catalog import role_catalog
 
 HOW: Final = {
     USER: "attaches it to workloads",
@@ -27,7 +33,7 @@ HOW: Final = {
     OPEN_ID_TOKEN_CREATOR: "creates ID tokens for it",
     WORKLOAD_IDENTITY_USER: "impersonates it from outside Google Cloud",
 }
-"""Use of an account that a role on it permits."""
+"""Use of an account that a role on it permits, for the roles that have no other purpose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +43,19 @@ class Actor:
     member: str
     """The principal, as in an IAM policy."""
     role: str
-    """The role on the account."""
+    """The role on the account, or on its project."""
+    how: str
+    """The use of the account that the role permits."""
     state: str
     """The state of the grant, with its reason."""
     declared_by: str
     """The object that declares the grant."""
     identity: str = ""
     """NAMESPACE/NAME of the principal if it is a declared identity."""
+    condition: str = ""
+    """The title of the IAM condition, or empty."""
+    project: str = ""
+    """The project if the role is granted on the whole project; empty for a grant on the account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,22 +101,33 @@ class Node:
         return f"{self.namespace}/{self.name}"
 
 
-def nodes_of(identities: Iterable[CloudRunIdentity], bindings: Iterable[IAMBinding]) -> tuple[Node, ...]:
-    """Return every identity with the grants in the status of all objects, sorted by name."""
+def nodes_of(
+    identities: Iterable[CloudRunIdentity],
+    bindings: Iterable[IAMBinding],
+    custom_roles: Iterable[CustomRole] = (),
+) -> tuple[Node, ...]:
+    """Return every identity with the grants in the status of all objects, sorted by name.
+
+    The custom roles show which of their grants permit the use of an account.
+    """
     known = sorted(identities, key=lambda each: (each.metadata.namespace, each.metadata.name))
     owners = {member: _name(each) for each in known if (member := each.status.member)}
     status_grants = [(obj, grant) for obj in (*known, *bindings) for grant in obj.status.grants]
-    return tuple(_node(each, status_grants, owners) for each in known)
+    uses = _Uses({role.status.name: role.spec.permissions for role in custom_roles if role.status.name})
+    return tuple(_node(each, status_grants, owners, uses) for each in known)
 
 
 def as_json(nodes: Iterable[Node]) -> dict[str, Any]:
     """Return the identities for JSON output, without the empty fields of actors and permits."""
-    return {"identities": [_json_of(node) for node in nodes]}
+    return {"identities": [_json_of(node) for node in nodes], "includesUnmanagedGrants": False}
 
 
-def as_text(nodes: Sequence[Node]) -> str:
-    """Return a tree per namespace. A chain of impersonation is followed to its end, or until it cycles."""
-    by_key = {node.key: node for node in nodes}
+def as_text(nodes: Sequence[Node], known: Sequence[Node] = ()) -> str:
+    """Return a tree per namespace. A chain of impersonation is followed to its end, or until it cycles.
+
+    The chain continues through the `known` identities too.
+    """
+    by_key = {node.key: node for node in (*known, *nodes)}
     lines: list[str] = []
     for namespace in dict.fromkeys(node.namespace for node in nodes):
         members = [_branch(node, by_key) for node in nodes if node.namespace == namespace]
@@ -123,18 +146,45 @@ class _Branch:
 StatusGrant = tuple[ProjectScopedResource, GrantStatus]
 
 
+class _Uses:
+    """Uses of an account that roles permit, by the permissions in the roles."""
+
+    def __init__(self, custom: Mapping[str, Iterable[str]]) -> None:
+        self._custom = custom
+        self._known: dict[str, str] = dict(HOW)
+
+    def of(self, role: str) -> str:
+        """Return the uses that a role permits; empty if it permits none or is not known."""
+        if role not in self._known:
+            predefined = role_catalog().get(role)
+            permissions = frozenset(predefined.permissions if predefined else self._custom.get(role, ()))
+            found = (ability.text for ability in ACT_AS if ability.permission in permissions)
+            self._known[role] = ", ".join(found)
+        return self._known[role]
+
+
 def _node(
-    identity: CloudRunIdentity, status_grants: Iterable[StatusGrant], owners: Mapping[str, str]
+    identity: CloudRunIdentity, status_grants: Iterable[StatusGrant], owners: Mapping[str, str], uses: _Uses
 ) -> Node:
     status = identity.status
     ready = status.condition(ConditionType.READY)
     is_ready = ready is not None and ready.status is ConditionStatus.TRUE
     account = str(Target.service_account("", status.email or ""))
+    project = str(Target.project(status.project_id)) if status.email and status.project_id else ""
     actors = [
-        Actor(grant.member, grant.role, _state(grant), _declarer(obj), owners.get(grant.member, ""))
+        Actor(
+            member=grant.member,
+            role=grant.role,
+            how=uses.of(grant.role),
+            state=_state(grant),
+            declared_by=_declarer(obj),
+            identity=owners.get(grant.member, ""),
+            condition=grant.condition or "",
+            project=status.project_id or "" if grant.target == project else "",
+        )
         for obj, grant in status_grants
-        if grant.role in HOW
-        and (grant.target == account or (obj is identity and not _is_held_by(grant, identity)))
+        if (grant.target in (account, project) or _is_on_own_account(obj, grant, identity))
+        and uses.of(grant.role)
     ]
     permits = [
         Permit(grant.role, grant.target, grant.condition or "", _state(grant), _declarer(obj))
@@ -153,6 +203,11 @@ def _node(
     )
 
 
+def _is_on_own_account(obj: ProjectScopedResource, grant: GrantStatus, identity: CloudRunIdentity) -> bool:
+    """Return whether the identity declares who may use it, also while it has no account."""
+    return obj is identity and grant.role in HOW and not _is_held_by(grant, identity)
+
+
 def _is_held_by(grant: GrantStatus, identity: CloudRunIdentity) -> bool:
     """Return whether the grant is to the identity: to its account, or to its name while it has none."""
     return grant.member in (identity.status.member, f"identity:{_name(identity)}")
@@ -167,7 +222,7 @@ def _runs(identity: CloudRunIdentity) -> Iterator[str]:
 def _branch(node: Node, by_key: Mapping[str, Node]) -> _Branch:
     sections = (
         ("runs", tuple(map(_Branch, node.runs))),
-        ("used by", _actors(node, by_key, (node.key,))),
+        ("used by", _actors(node, by_key, (node.key,), frozenset())),
         ("grants", tuple(_permit(permit) for permit in node.permits)),
     )
     below = tuple(_Branch(title, found) for title, found in sections if found)
@@ -175,17 +230,30 @@ def _branch(node: Node, by_key: Mapping[str, Node]) -> _Branch:
     return _Branch(f"{node.name}  {node.email or 'no account yet'}{reason}", below)
 
 
-def _actors(node: Node, by_key: Mapping[str, Node], path: tuple[str, ...]) -> tuple[_Branch, ...]:
-    """Return the principals that may use the identity, recursively. `path` holds the identities above."""
-    return tuple(_actor(actor, by_key, path) for actor in node.actors)
+def _actors(
+    node: Node, by_key: Mapping[str, Node], path: tuple[str, ...], projects: frozenset[str]
+) -> tuple[_Branch, ...]:
+    """Return the principals that may use the identity, recursively. `path` holds the identities above.
+
+    A grant on a whole project applies to each of its accounts. It is shown once per chain: `projects` holds
+    the projects whose grants are shown above.
+    """
+    below = projects | {node.project_id}
+    return tuple(_actor(actor, by_key, path, below) for actor in node.actors if actor.project not in projects)
 
 
-def _actor(actor: Actor, by_key: Mapping[str, Node], path: tuple[str, ...]) -> _Branch:
-    line = f"{actor.identity or actor.member}  {HOW[actor.role]}{_pending(actor.state)}"
+def _actor(
+    actor: Actor, by_key: Mapping[str, Node], path: tuple[str, ...], projects: frozenset[str]
+) -> _Branch:
+    when = f" if {actor.condition}" if actor.condition else ""
+    where = f"  ({actor.role} on Project {actor.project})" if actor.project else ""
+    line = f"{actor.identity or actor.member}  {actor.how}{when}{where}{_pending(actor.state)}"
+    if actor.identity == path[-1]:
+        return _Branch(f"{line}  (itself)")
     if actor.identity in path:
         return _Branch(f"{line}  (cycle)")
     known = by_key.get(actor.identity)
-    return _Branch(line, _actors(known, by_key, (*path, known.key)) if known else ())
+    return _Branch(line, _actors(known, by_key, (*path, known.key), projects) if known else ())
 
 
 def _permit(permit: Permit) -> _Branch:
@@ -219,7 +287,9 @@ def _json_of(node: Node) -> dict[str, Any]:
                 member=actor.member,
                 identity=actor.identity,
                 role=actor.role,
-                how=HOW[actor.role],
+                how=actor.how,
+                target=f"Project {actor.project}" if actor.project else "",
+                condition=actor.condition,
                 state=actor.state,
                 declaredBy=actor.declared_by,
             )

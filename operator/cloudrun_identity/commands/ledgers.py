@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from .formats import examples
 from .options import KUBECONFIG, OPERATOR_NAMESPACE, operator_namespace_of
 
 if TYPE_CHECKING:
@@ -18,12 +19,17 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 
-@click.group()
+@click.group(
+    epilog=examples(
+        "cloudrun-identity ledgers export -o ledgers.yaml",
+        "cloudrun-identity ledgers import -f ledgers.yaml",
+    )
+)
 def ledgers() -> None:
     """Export and import PolicyLedgers."""
 
 
-@ledgers.command(name="export")
+@ledgers.command(name="export", epilog=examples("cloudrun-identity ledgers export -o ledgers.yaml"))
 @OPERATOR_NAMESPACE
 @click.option(
     "-o",
@@ -66,7 +72,7 @@ def export_ledgers(operator_namespace: str | None, output: Path | None, kubeconf
         )
 
 
-@ledgers.command(name="import")
+@ledgers.command(name="import", epilog=examples("cloudrun-identity ledgers import -f ledgers.yaml"))
 @click.option(
     "-f",
     "--filename",

@@ -5,12 +5,18 @@ from pathlib import Path
 import click
 import yaml
 
+from .formats import examples
 from .options import filename_option, manifests_in, nothing_found
 
 OPERATOR = "serviceAccount:OPERATOR@PROJECT.iam.gserviceaccount.com"
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "cloudrun-identity permissions",
+        "cloudrun-identity permissions -f projects.yaml --own-accounts-only",
+    )
+)
 @filename_option(required=False)
 @click.option(
     "--operator",

@@ -1,7 +1,6 @@
 """`cloudrun-identity plan`: print what applying manifests would change in Google Cloud."""
 
 import asyncio
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ import click
 
 from cloudrun_identity import __version__
 
+from .formats import examples, formatted, output_option
 from .google import google_clients, google_options, one_line_errors
 from .ledgers import with_cluster
 from .options import (
@@ -31,26 +31,16 @@ if TYPE_CHECKING:
     from cloudrun_identity.kube.manifest_files import Manifests
     from cloudrun_identity.plan.model import DryRun
 
-EXAMPLES = """\b
-Examples:
-  # Before the first installation: what these manifests would do to Google Cloud
-  cloudrun-identity plan -f manifests/
-\b
-  # What a pull request would change in a running cluster, removals included
-  cloudrun-identity plan -f manifests/ --context prod --prune
-\b
-  # Rendered manifests, for a program
-  kustomize build prod | cloudrun-identity plan -f - --context prod -o json
-\b
-  # In a GitHub workflow: annotations on the files, and a summary of the job
-  cloudrun-identity plan -f manifests/ --kubeconfig kubeconfig -o github
-\b
-Exit codes:
-  0  nothing would change
-  2  something would change
-  1  an error: an option or a manifest is invalid, something could not be read, or an object would not
-     become Ready
-"""
+EXAMPLES = examples(
+    "# Before the first installation: what these manifests would do to Google Cloud",
+    "cloudrun-identity plan -f manifests/",
+    "# What a pull request would change in a running cluster, removals included",
+    "cloudrun-identity plan -f manifests/ --context prod --prune",
+    "# Rendered manifests, for a program",
+    "kustomize build prod | cloudrun-identity plan -f - --context prod -o json",
+    "# In a GitHub workflow: annotations on the files, and a summary of the job",
+    "cloudrun-identity plan -f manifests/ --kubeconfig kubeconfig -o github",
+)
 
 
 class PlanCommand(click.Command):
@@ -93,14 +83,7 @@ class PlanCommand(click.Command):
     is_flag=True,
     help="Plan to delete objects of the kinds and namespaces in the files that the files do not have.",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["text", "json", "github", "sarif"]),
-    default="text",
-    show_default=True,
-    help="Format of the output.",
-)
+@output_option("github", "sarif")
 @click.option(
     "--summary-file",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -127,6 +110,9 @@ def plan(
 
     With a cluster, the plan is for its objects and ledgers, which are only read: it shows edits as edits, and
     what would be removed. Without one, it assumes that the cluster has no other objects.
+
+    Exit codes: 0 if nothing would change, 2 if something would change, 1 for an error: an option or a
+    manifest is invalid, something could not be read, or an object would not become Ready.
     """
     from cloudrun_identity.api import GROUP
 
@@ -198,10 +184,10 @@ def _planned_in_cluster(
 def _print(result: PlanOutput, output: str, summary_file: Path | None, *, colors: bool) -> None:
     """Print the plan in the chosen format."""
     match output:
-        case "json":
-            click.echo(json.dumps(as_json(result), indent=2, ensure_ascii=False))
+        case "json" | "yaml":
+            click.echo(formatted(as_json(result), output))
         case "sarif":
-            click.echo(json.dumps(as_sarif(result, __version__), indent=2, ensure_ascii=False))
+            click.echo(formatted(as_sarif(result, __version__), output))
         case "github":
             for line in as_annotations(result):
                 click.echo(line)

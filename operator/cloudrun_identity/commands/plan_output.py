@@ -161,6 +161,7 @@ def _change_json(output: PlanOutput, step: "PlannedStep") -> dict[str, object]:
 
 def _detail_json(step: "PlannedStep") -> dict[str, object]:
     """Return the changed field with its values, or the grant."""
+    from cloudrun_identity.iam.expiry import timestamp
     from cloudrun_identity.iam.grants import Grant
 
     detail = step.detail
@@ -173,6 +174,7 @@ def _detail_json(step: "PlannedStep") -> dict[str, object]:
                 "condition": {"title": condition.title, "expression": condition.expression}
                 if condition
                 else None,
+                "expiresAt": timestamp(step.ends) if step.ends else None,
             }
         }
     if detail is None:

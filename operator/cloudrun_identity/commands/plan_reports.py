@@ -3,15 +3,11 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from .code_review import annotation, sarif_log, sarif_result
 from .plan_output import PlanOutput, blocker_text, by_resource, step_text, summary
 
 if TYPE_CHECKING:
-    from cloudrun_identity.kube.manifest_files import Source
     from cloudrun_identity.plan.model import PlanBlocker, PlannedStep
-
-SARIF_VERSION = "2.1.0"
-_SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
-_STDIN = "-"
 
 ADDED, CHANGED, REMOVED = "PlannedAddition", "PlannedChange", "PlannedRemoval"
 _RULES = {"+": ADDED, "~": CHANGED, "-": REMOVED}
@@ -22,20 +18,17 @@ MAX_SUMMARY = 900 * 1024
 
 
 def as_annotations(output: PlanOutput) -> Iterator[str]:
-    """Yield GitHub workflow commands: an error or warning per blocker, a warning per removal.
-
-    https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands
-    """
+    """Yield GitHub workflow commands: an error or warning per blocker, a warning per removal."""
     for blocker in output.plan.blockers:
         level = "error" if blocker.final else "warning"
         title = f"{blocker.object}: {blocker.reason}"
-        yield _annotation(level, output.source(blocker.object), title, blocker.message)
+        yield annotation(level, output.source(blocker.object), title, blocker.message)
     for step in output.plan.steps:
         if step.sign == "-":
             title = f"Removal from {step.resource}"
-            yield _annotation("warning", output.source(step.object), title, step_text(step))
+            yield annotation("warning", output.source(step.object), title, step_text(step))
     level = {0: "notice", 1: "error", 2: "notice"}[output.exit_code]
-    yield _annotation(level, None, "cloudrun-identity plan", summary(output))
+    yield annotation(level, None, "cloudrun-identity plan", summary(output))
 
 
 def as_markdown(output: PlanOutput) -> str:
@@ -54,78 +47,23 @@ def as_markdown(output: PlanOutput) -> str:
 
 
 def as_sarif(output: PlanOutput, version: str) -> dict[str, object]:
-    """Return the plan as a SARIF log: each change and each blocker is a result with the file and line.
-
-    https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html
-    """
+    """Return the plan as a SARIF log: each change and each blocker is a result with the file and line."""
     results = [_blocker_result(output, each) for each in output.plan.blockers]
     results += [_step_result(output, each) for each in output.plan.steps]
-    rules = sorted({str(result["ruleId"]) for result in results})
-    return {
-        "$schema": _SARIF_SCHEMA,
-        "version": SARIF_VERSION,
-        "runs": [
-            {
-                "tool": {
-                    "driver": {
-                        "name": "cloudrun-identity plan",
-                        "version": version,
-                        "rules": [{"id": rule} for rule in rules],
-                    }
-                },
-                "invocations": [
-                    {
-                        "executionSuccessful": output.exit_code != 1,
-                        "exitCode": output.exit_code,
-                        "toolExecutionNotifications": [
-                            {"level": "note", "message": {"text": note}} for note in output.notes
-                        ],
-                    }
-                ],
-                "results": results,
-            }
-        ],
-    }
+    return sarif_log("plan", version, results, exit_code=output.exit_code, notes=output.notes)
 
 
 def _blocker_result(output: PlanOutput, blocker: "PlanBlocker") -> dict[str, object]:
     level = "error" if blocker.final else "warning"
     text = f"{blocker.object}: {blocker.message}"
-    return _result(blocker.reason, level, text, output.source(blocker.object))
+    return sarif_result(blocker.reason, level, text, output.source(blocker.object))
 
 
 def _step_result(output: PlanOutput, step: "PlannedStep") -> dict[str, object]:
     level = "warning" if step.sign == "-" else "note"
-    return _result(
+    return sarif_result(
         _RULES[step.sign], level, f"{step.resource}: {step_text(step)}", output.source(step.object)
     )
-
-
-def _result(rule: str, level: str, text: str, source: "Source | None") -> dict[str, object]:
-    result: dict[str, object] = {"ruleId": str(rule), "level": level, "message": {"text": text}}
-    if source and str(source.path) != _STDIN:
-        location = {
-            "artifactLocation": {"uri": source.path.as_posix()},
-            "region": {"startLine": source.line},
-        }
-        result["locations"] = [{"physicalLocation": location}]
-    return result
-
-
-def _annotation(level: str, source: "Source | None", title: str, message: str) -> str:
-    properties = {"title": title}
-    if source and str(source.path) != _STDIN:
-        properties = {"file": source.path.as_posix(), "line": str(source.line), **properties}
-    shown = ",".join(f"{name}={_escaped_property(value)}" for name, value in properties.items())
-    return f"::{level} {shown}::{_escaped(message)}"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def _escaped_property(text: str) -> str:
-    return _escaped(text).replace(":", "%3A").replace(",", "%2C")
 
 
 def _diff_line(step: "PlannedStep") -> str:

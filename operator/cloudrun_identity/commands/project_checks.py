@@ -1,6 +1,7 @@
-"""Checks of a ManagedProject in Google Cloud: its project, APIs, permissions and organization policies."""
+"""Checks of a ManagedProject in Google Cloud: project, APIs, permissions, organization policies, quotas."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -8,16 +9,19 @@ from typing import Final
 from pydantic import ValidationError
 
 from cloudrun_identity.api import (
+    MULTI_REGION,
     TARGET_KINDS,
     CrossProjectUsage,
     KeyAdmission,
     ManagedProject,
+    TargetKind,
     TargetKindDescriptor,
     WorkloadKind,
 )
 from cloudrun_identity.api.validation import misfits
 from cloudrun_identity.gcp.client_pool import ClientPool, credential_of
 from cloudrun_identity.gcp.clients import GoogleClients, ProjectClients
+from cloudrun_identity.gcp.custom_roles import CustomRoles
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.org_policies import CROSS_PROJECT_USAGE, OrgPolicies
 from cloudrun_identity.gcp.permissions import ACCOUNT_PERMISSIONS, FEATURES, needed
@@ -33,9 +37,15 @@ from cloudrun_identity.reconcile.advice import advised
 
 from .check_results import Result, failed, passed, skipped
 from .granting import additions
+from .quota_checks import check_quotas
 
 PROBE: Final = "cloudrun-identity-check"
 """Name of a resource that probably does not exist. Reading it shows whether an API is enabled."""
+
+_UNUSABLE: Final = frozenset(
+    {Fault.API_DISABLED, Fault.UNAVAILABLE, Fault.PERIMETER_VIOLATION, Fault.UNIMPLEMENTED}
+)
+"""Faults that show that an API cannot be used. A resource that does not exist shows that it can."""
 
 ANYWHERE: Final = "us-central1"
 """Location of the probe in projects without `spec.locations`."""
@@ -58,6 +68,8 @@ class Clients:
     """The Cloud Run API."""
     org_policies: OrgPolicies
     """Organization policies."""
+    custom_roles: CustomRoles
+    """Custom roles of projects."""
 
     @classmethod
     def of(cls, clients: ProjectClients) -> "Clients":
@@ -68,6 +80,7 @@ class Clients:
             ServiceAccounts(clients),
             Run(clients),
             OrgPolicies(clients),
+            CustomRoles(clients, time.monotonic),
         )
 
 
@@ -115,6 +128,13 @@ async def check_project(project: ManagedProject, clients: Clients, operator: str
             _check_apis(f"{name}: APIs", project, clients),
             _check_permissions(f"{name}: permissions", project, clients, operator),
             _check_org_policies(f"{name}: organization policies", project, clients),
+            check_quotas(
+                f"{name}: quotas",
+                project_id,
+                clients.service_accounts,
+                clients.custom_roles,
+                clients.policies,
+            ),
         )
     )
 
@@ -129,21 +149,25 @@ async def _check_apis(check: str, project: ManagedProject, clients: Clients) -> 
     probes = dict(_probes(project, clients))
     errors = await asyncio.gather(*map(_error_of, probes.values()))
     unusable = {
-        api: error
-        for api, error in zip(probes, errors, strict=True)
-        if error and error.fault in (Fault.API_DISABLED, Fault.UNAVAILABLE, Fault.PERIMETER_VIOLATION)
+        api: error for api, error in zip(probes, errors, strict=True) if error and error.fault in _UNUSABLE
     }
     if not unusable:
         return passed(check, ", ".join(probes))
     disabled = " ".join(api for api, error in unusable.items() if error.fault is Fault.API_DISABLED)
-    message = "; ".join(f"{api}: {error.message}" for api, error in unusable.items())
+    message = "; ".join(f"{api}: {_told(error)}" for api, error in unusable.items())
     remedy = [f"gcloud services enable {disabled} --project={project.project_id}"] if disabled else []
     return failed(check, message, *remedy)
 
 
+def _told(error: GoogleError) -> str:
+    """Return the message of an error, with the remedy that no command of the check contains."""
+    return advised(error) if error.fault is Fault.UNIMPLEMENTED else error.message
+
+
 def _probes(project: ManagedProject, clients: Clients) -> Iterator[tuple[str, Awaitable[object]]]:
     project_id = project.project_id
-    location = next(iter(project.spec.locations), ANYWHERE)
+    # A multi-region service has its policy in its regions.
+    location = next((each for each in project.spec.locations if each != MULTI_REGION), ANYWHERE)
     account = expected_email(project_id, PROBE)
     yield "iam.googleapis.com", clients.service_accounts.get(project_id, account)
     workload = Workload(WorkloadKind.SERVICE, project_id, location, PROBE)
@@ -155,8 +179,14 @@ def _probes(project: ManagedProject, clients: Clients) -> Iterator[tuple[str, Aw
         # The name of the probe could belong to another project.
         if descriptor.is_admitted_by_name_only
         and descriptor.is_named_in_project
+        and descriptor.host
         and entries_on(project, kind)
     }
+    services = {each for entry in entries_on(project, TargetKind.RESOURCE) for each in entry.services or ()}
+    for service in sorted(services - admitted.keys()):
+        name = f"locations/{location}/{PROBE}s/{PROBE}"
+        target = Target(TargetKind.RESOURCE, project_id, location, name, service=service)
+        yield service, clients.policies.get(target)
     for host, descriptor in admitted.items():
         yield host, clients.policies.get(_probe_of(descriptor, project_id, location))
 

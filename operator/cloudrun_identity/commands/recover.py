@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .formats import examples
 from .google import google_clients, google_options, one_line_errors
 from .ledgers import with_cluster
 from .options import KUBECONFIG, OPERATOR_NAMESPACE, operator_namespace_of
@@ -18,7 +19,12 @@ if TYPE_CHECKING:
     from cloudrun_identity.plan.recovery import Recovery, RecoveryOptions
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "cloudrun-identity recover",
+        "cloudrun-identity recover --write",
+    )
+)
 @OPERATOR_NAMESPACE
 @click.option("--write", is_flag=True, help="Store the records. The operator must not run.")
 @click.option(

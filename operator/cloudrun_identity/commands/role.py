@@ -7,11 +7,18 @@ from typing import IO, Any
 import click
 import yaml
 
+from .formats import examples
 from .role_explain import explain
 from .role_file import fields_of, read_role_file
 
 
-@click.group(invoke_without_command=True)
+@click.group(
+    invoke_without_command=True,
+    epilog=examples(
+        "cloudrun-identity role --from-file role.yaml --project-ref shop --namespace payments",
+        "gcloud iam roles describe runner | cloudrun-identity role --from-file - --project-ref shop",
+    ),
+)
 @click.option(
     "--from-file",
     "file",

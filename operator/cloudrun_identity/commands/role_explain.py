@@ -1,18 +1,23 @@
 """`cloudrun-identity role explain`: print why a role escalates privileges."""
 
 import asyncio
-import json
 import re
 from pathlib import Path
 from typing import IO
 
 import click
 
+from .formats import examples, formatted, output_option
 from .google import google_clients, google_options, one_line_errors
 from .role_file import fields_of, read_role_file
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "cloudrun-identity role explain roles/run.developer",
+        "cloudrun-identity role explain --from-file role.yaml -o json",
+    )
+)
 @click.argument("role", required=False)
 @click.option(
     "--from-file",
@@ -23,14 +28,7 @@ from .role_file import fields_of, read_role_file
 @click.option(
     "--live", is_flag=True, help="Read a predefined role from Google Cloud too, not from the catalog."
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Format of the output.",
-)
+@output_option()
 @click.option("--markdown", is_flag=True, help="Print the page docs/escalation.md instead.")
 @google_options
 def explain(
@@ -71,8 +69,8 @@ def explain(
                 permissions = asyncio.run(_read(name, google_endpoint, google_token_file))
             source = "Google Cloud"
         explanation = role_explanation.explain(name, source, permissions)
-    if output == "json":
-        click.echo(json.dumps(role_explanation.as_json(explanation), indent=2))
+    if output != "text":
+        click.echo(formatted(role_explanation.as_json(explanation), output))
     else:
         click.echo(role_explanation.as_text(explanation))
 

@@ -8,11 +8,17 @@ from pathlib import Path
 
 import click
 
+from .formats import examples
 from .google import google_options, quiet_grpc
 from .options import KUBECONFIG, OPERATOR_NAMESPACE, Duration, operator_namespace_of
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "cloudrun-identity run",
+        "cloudrun-identity run --log-format text --log-level debug --http-port 0",
+    )
+)
 @KUBECONFIG
 @google_options
 @OPERATOR_NAMESPACE

@@ -1,39 +1,46 @@
 """`cloudrun-identity tree`: show identities with their workloads, users and grants."""
 
 import asyncio
-import json
 from collections.abc import Iterator
+from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from .options import KUBECONFIG
+from .formats import examples, formatted, output_option
+from .options import CONTEXT, KUBECONFIG
 
 if TYPE_CHECKING:
     from cloudrun_identity.api import Resource
+    from cloudrun_identity.kube.client import KubeClient
     from cloudrun_identity.kube.resources import Objects
 
     from .identity_tree import Node
 
 Kind = TypeVar("Kind", bound="Resource")
 
-
-@click.command()
-@click.option("-n", "--namespace", metavar="NS", default="", help="Namespace to show. [default: all]")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Format of the output.",
+UNMANAGED = (
+    "Grants that no object declares are not shown. To show them: cloudrun-identity who-can act-as "
+    "NAMESPACE/NAME --cluster"
 )
+
+
+@click.command(
+    epilog=examples(
+        "cloudrun-identity tree",
+        "cloudrun-identity tree -n payments -o json",
+    )
+)
+@click.option("-n", "--namespace", metavar="NS", default="", help="Namespace to show. [default: all]")
+@output_option()
 @KUBECONFIG
-def tree(namespace: str, output: str, kubeconfig: str | None) -> None:
+@CONTEXT
+def tree(namespace: str, output: str, kubeconfig: str | None, context: str | None) -> None:
     """Show identities with their workloads, users and grants.
 
-    The command reads the status of CloudRunIdentity and IAMBinding objects, and makes no calls to Google
-    Cloud.
+    The command reads CloudRunIdentity, IAMBinding and CustomRole objects, and makes no calls to Google Cloud.
+    It shows the grants that objects declare, on an account or on its whole project. who-can shows unmanaged
+    and inherited grants too.
     """
     from cloudrun_identity.kube.crds import INSTALL
     from cloudrun_identity.kube.errors import ClusterUnreachable, KubeError
@@ -41,36 +48,58 @@ def tree(namespace: str, output: str, kubeconfig: str | None) -> None:
     from .identity_tree import as_json, as_text
 
     try:
-        nodes = asyncio.run(_read(kubeconfig, namespace))
+        known = asyncio.run(_read(kubeconfig, context, namespace))
     except ClusterUnreachable as error:
         raise click.ClickException(str(error)) from None
     except KubeError as error:
         if error.is_not_found:
             raise click.ClickException(f"the CRDs are not installed: run `{INSTALL}`") from None
         raise click.ClickException(str(error)) from None
-    if output == "json":
-        click.echo(json.dumps(as_json(nodes), indent=2))
+    nodes = tuple(node for node in known if namespace in ("", node.namespace))
+    if output != "text":
+        click.echo(formatted(as_json(nodes), output))
     elif nodes:
-        click.echo(as_text(nodes))
+        click.echo(as_text(nodes, known))
+        click.echo(UNMANAGED, err=True)
     else:
         where = f"in namespace {namespace}" if namespace else "in the cluster"
         click.echo(f"no CloudRunIdentity {where}")
 
 
-async def _read(kubeconfig: str | None, namespace: str) -> "tuple[Node, ...]":
-    from cloudrun_identity.api import CloudRunIdentity, IAMBinding
+async def _read(kubeconfig: str | None, context: str | None, namespace: str) -> "tuple[Node, ...]":
+    """Return the identities of all namespaces, because any object may declare a grant on a project.
+
+    A user without access to all namespaces gets those of the named one.
+    """
+    from cloudrun_identity.api import CloudRunIdentity, CustomRole, IAMBinding
     from cloudrun_identity.kube.client import connect
-    from cloudrun_identity.kube.objects import resource
 
     from .identity_tree import nodes_of
 
-    client = await connect(kubeconfig)
+    client = await connect(kubeconfig, context)
     try:
-        identities = await client.list(resource(CloudRunIdentity.__name__), namespace)
-        bindings = await client.list(resource(IAMBinding.__name__), namespace)
+        identities = await _list(client, CloudRunIdentity, namespace)
+        bindings = await _list(client, IAMBinding, namespace)
+        roles = await _list(client, CustomRole, namespace)
     finally:
         await client.close()
-    return nodes_of(_valid(identities, CloudRunIdentity), _valid(bindings, IAMBinding))
+    return nodes_of(
+        _valid(identities, CloudRunIdentity), _valid(bindings, IAMBinding), _valid(roles, CustomRole)
+    )
+
+
+async def _list(client: "KubeClient", kind: type[Kind], namespace: str) -> "Objects":
+    """Return the objects of all namespaces, or of the named one if the user may list only these."""
+    from cloudrun_identity.kube.errors import KubeError
+    from cloudrun_identity.kube.objects import resource
+
+    try:
+        return await client.list(resource(kind.__name__))
+    except KubeError as error:
+        if not namespace or error.status != HTTPStatus.FORBIDDEN:
+            raise
+        click.echo(f"left out: each {kind.__name__} outside namespace {namespace}: {error}", err=True)
+        return await client.list(resource(kind.__name__), namespace)
 
 
 def _valid(raws: "Objects", kind: type[Kind]) -> Iterator[Kind]:

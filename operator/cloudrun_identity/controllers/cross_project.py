@@ -18,6 +18,7 @@ from cloudrun_identity.gcp.permission_checks import AccessState
 from cloudrun_identity.gcp.projects import cloud_run_service_agent
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.principals import service_account_member
+from cloudrun_identity.reconcile.advice import operator_name
 from cloudrun_identity.reconcile.conditions import Finding
 
 ACT_AS: Final = "ActAs"
@@ -62,7 +63,9 @@ class CrossProjectUse:
 def act_as_check(use: CrossProjectUse, hint: AccessState) -> PreflightCheck:
     """Return whether the operator, which deploys, may act as the account."""
     remedy = remedy_for_act_as(use.account, use.operator)
-    return check_of(ACT_AS, hint, f"the operator may not act as {use.account.email}; {remedy}")
+    return check_of(
+        ACT_AS, hint, f"{operator_name(use.operator)} may not act as {use.account.email}; {remedy}"
+    )
 
 
 def service_agent_check(use: CrossProjectUse, hint: AccessState) -> PreflightCheck:
@@ -90,14 +93,10 @@ def org_policy_check(use: CrossProjectUse) -> PreflightCheck:
             return unknown(ORG_POLICY, f"it is not known whether {policy}; {remedy}")
 
 
-def missing_service_agent(checks: Iterable[PreflightCheck]) -> str:
-    """Return what the service agent lacks, if no other cross-project check failed; empty otherwise."""
-    failures = {
-        each.check: each.message or ""
-        for each in checks
-        if each.check in CROSS_PROJECT_CHECKS and each.state is PreflightState.FAILED
-    }
-    return failures[SERVICE_AGENT] if failures.keys() == {SERVICE_AGENT} else ""
+def failed_requirements(checks: Iterable[PreflightCheck]) -> dict[str, str]:
+    """Return the messages of the failed cross-project checks by check, the organization policy first."""
+    failures = {each.check: each.message or "" for each in checks if each.state is PreflightState.FAILED}
+    return {check: failures[check] for check in (ORG_POLICY, ACT_AS, SERVICE_AGENT) if check in failures}
 
 
 def cross_project_ready(checks: Sequence[PreflightCheck]) -> Finding:
@@ -166,7 +165,7 @@ def operator_member(operator: str) -> str:
 
 def grant_on_account(account: Account, member: str, role: str) -> str:
     """Return the command that grants a role on the account."""
-    return gcloud(
+    return "run: " + gcloud(
         f"iam service-accounts add-iam-policy-binding {account.email} --member={member} --role={role}",
         account.project_id,
     )
@@ -183,13 +182,14 @@ def manifest(object_name: str, spec: dict[str, Any]) -> str:
     text = yaml.safe_dump(
         spec, default_flow_style=True, sort_keys=False, allow_unicode=True, width=float("inf")
     )
-    return f"{object_name} with spec {text.strip()}"
+    return f"apply {object_name} with spec {text.strip()}"
 
 
 def _remedy_for_org_policy(account: Account) -> str:
-    if account.managed_project:
-        return manifest(f"ManagedProject {account.managed_project}", {"crossProjectUsage": "Allow"})
-    return gcloud(
-        "resource-manager org-policies disable-enforce iam.disableCrossProjectServiceAccountUsage",
-        account.project_id,
+    command = gcloud(
+        f"resource-manager org-policies disable-enforce {CROSS_PROJECT_USAGE}", account.project_id
     )
+    if not account.managed_project:
+        return f"run: {command}"
+    spec = manifest(f"ManagedProject {account.managed_project}", {"crossProjectUsage": "Allow"})
+    return f"{spec}, or run: {command}"

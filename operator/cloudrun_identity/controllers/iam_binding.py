@@ -1,6 +1,6 @@
 """IAMBinding: members of a role on one resource. It declares grants; the policy engine syncs them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cloudrun_identity.api import (
     Authority,
@@ -11,12 +11,16 @@ from cloudrun_identity.api import (
     Reason,
 )
 from cloudrun_identity.gcp.inventory import Inventory
+from cloudrun_identity.gcp.permission_checks import PermissionChecks
 from cloudrun_identity.gcp.workloads import Workload
 from cloudrun_identity.iam.admission import DeclaredIdentity
+from cloudrun_identity.iam.expiry import Expiry
 from cloudrun_identity.iam.grants import Target, condition_of
 from cloudrun_identity.policy.desired_grants import RETAIN_ALL, Retain
 from cloudrun_identity.policy.exclusive import may_be_exclusive
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey, project_key
+from cloudrun_identity.reconcile.grants.caller_checks import CallerSeen, caller_issues, observe_callers
+from cloudrun_identity.reconcile.grants.callers import caller_grants, caller_keys, caller_of
 from cloudrun_identity.reconcile.grants.members import Members, member_keys
 from cloudrun_identity.reconcile.grants.public_services import (
     ineffective_roles,
@@ -51,6 +55,8 @@ class BindingSeen:
 
     public_services: tuple[Workload, ...] = ()
     """Target services that allow unauthenticated invocation."""
+    callers: tuple[CallerSeen, ...] = ()
+    """Products that call the target, with what they have."""
 
 
 class IAMBindingController:
@@ -58,13 +64,15 @@ class IAMBindingController:
 
     kind = IAMBinding
 
-    def __init__(self, inventory: Inventory) -> None:
+    def __init__(self, inventory: Inventory, access: PermissionChecks) -> None:
         self._inventory = inventory
+        self._access = access
 
     def references(self, obj: IAMBinding) -> frozenset[ObjectKey]:
         """Return its project and role, and the identities and projects of its target and members."""
         namespace = obj.metadata.namespace
         keys = {project_key(obj.spec.project_ref.name)} | member_keys(obj.spec.members, namespace)
+        keys |= caller_keys(obj.spec.members, namespace)
         keys |= role_keys([(obj.spec.role, obj.spec.custom_role_ref)], namespace)
         return frozenset(keys | target_key(obj.spec.target, namespace))
 
@@ -93,15 +101,21 @@ class IAMBindingController:
         return BindingWant(obj, allowed.project, cluster, target, role, found.owner)
 
     async def observe(self, want: BindingWant, max_age: float) -> BindingSeen:
-        """Return the public services among the targets. The policy syncer reads the policy."""
+        """Return the public services among the targets, and what callers have.
+
+        The policy syncer reads the policy.
+        """
         place = (want.target, want.role, want.project)
         called = invoked_services([place], want.obj.metadata.namespace, want.cluster)
         interval = want.project.spec.drift_interval.timedelta.total_seconds()
-        return BindingSeen(await public_services(called, self._inventory, max_age or interval))
+        return BindingSeen(
+            await public_services(called, self._inventory, max_age or interval),
+            await observe_callers(want.obj, want.target, want.project, want.cluster, self._access),
+        )
 
     def requested_grants(self, want: BindingWant, cluster: ClusterState) -> tuple[RequestedGrant, ...]:
-        """Return one grant for each member."""
-        return _requested(want.obj, want.target, want.role, want.owner, cluster)
+        """Return one grant for each member, and what callers need beside it."""
+        return _requested(want.obj, want.project, want.target, want.role, want.owner, cluster)
 
     def summarize(self, want: BindingWant, seen: BindingSeen) -> Summary:
         """Return the printer columns, and an issue for each public service."""
@@ -111,7 +125,7 @@ class IAMBindingController:
                 "role": want.role,
                 "member_count": len(set(want.obj.spec.members)),
             },
-            issues=ineffective_roles(seen.public_services),
+            issues=(*ineffective_roles(seen.public_services), *caller_issues(seen.callers)),
         )
 
     def abandons(self, obj: IAMBinding) -> bool:
@@ -131,30 +145,46 @@ class IAMBindingController:
             role = resolve_role(spec.role, spec.custom_role_ref, target, namespace, cluster, "spec")
         elif spec.custom_role_ref:
             role = Unresolved(f"CustomRole {namespace}/{spec.custom_role_ref.name}", target.outcome)
-        return tuple(map(declared_grant, _requested(obj, target, role, None, cluster)))
+        return tuple(map(declared_grant, _requested(obj, project, target, role, None, cluster)))
 
 
 def _requested(
     obj: IAMBinding,
+    project: ManagedProject,
     target: Resolved[Target],
     role: Resolved[str],
     owner: DeclaredIdentity | None,
     cluster: ClusterState,
 ) -> tuple[RequestedGrant, ...]:
-    members = Members(cluster, obj.metadata.namespace)
-    return tuple(
-        RequestedGrant(
-            f"spec.members[{index}]",
-            target,
-            role,
-            members.resolve(member, f"spec.members[{index}]"),
-            owner,
-            condition_of(obj.spec.condition),
-            obj.spec.authority is Authority.EXCLUSIVE,
-            obj.spec.existing_grants is ExistingGrants.CLAIM,
+    """Return the grant of each member, and then what callers need beside it.
+
+    What callers need is never exclusive and never claimed: it is not on the target of the binding.
+    """
+    namespace = obj.metadata.namespace
+    members = Members(cluster, namespace)
+    needed: list[RequestedGrant] = []
+    requested: list[RequestedGrant] = []
+    for index, member in enumerate(obj.spec.members):
+        path, caller = f"spec.members[{index}]", caller_of(member)
+        if caller:
+            needed += (
+                replace(each, expiry=Expiry.of(member))
+                for each in caller_grants(caller, project, namespace, cluster, path)
+            )
+        requested.append(
+            RequestedGrant(
+                path,
+                target,
+                role,
+                members.resolve(caller.member if caller else member, path),
+                owner,
+                condition_of(obj.spec.condition),
+                obj.spec.authority is Authority.EXCLUSIVE,
+                obj.spec.existing_grants is ExistingGrants.CLAIM,
+                expiry=Expiry.of(member),
+            )
         )
-        for index, member in enumerate(obj.spec.members)
-    )
+    return (*requested, *needed)
 
 
 def _waited_for(outcome: Outcome) -> str:

@@ -1,221 +1,179 @@
 """Build the manifest files for a survey of a project."""
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import yaml
 
-from cloudrun_identity.api.predefined_roles import (
-    OPEN_ID_TOKEN_CREATOR,
-    TOKEN_CREATOR,
-    USER,
-    WORKLOAD_IDENTITY_USER,
-)
-from cloudrun_identity.gcp.service_accounts import ServiceAccount
-from cloudrun_identity.iam.grants import BindingKey, Grant
+from cloudrun_identity.api import MAX_ENTRIES
 from cloudrun_identity.iam.principals import email, lower_email
 
 from .admission import Admission
-from .manifests import (
-    Manifest,
-    attachment_manifest,
-    binding_manifest,
-    identity_manifest,
-    project_manifest,
-    role_manifest,
-)
-from .names import distinct, object_name
+from .conventions import Convention
+from .namespaces import Namespaces, Placement
 from .selection import LeftOut, Selection, select
 from .survey import Survey
+from .writer import Entry, Writer, allowed_namespaces
 
-MAX_MEMBERS = 250
-"""Maximum number of members of an IAMBinding."""
+MAX_ALLOWED = 64
+"""Maximum number of other namespaces that may refer to a CloudRunIdentity."""
 
-MAX_LIST = 64
-"""Maximum length of each list of a CloudRunIdentity."""
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Numbers of the exported resources."""
+
+    accounts: int = 0
+    """Service accounts."""
+    roles: int = 0
+    """Custom roles."""
+    workloads: int = 0
+    """Workloads."""
+    grants: int = 0
+    """Grants."""
+
+    def __str__(self) -> str:
+        counted = {
+            "account": self.accounts,
+            "custom role": self.roles,
+            "workload": self.workloads,
+            "grant": self.grants,
+        }
+        return ", ".join(f"{number:,} {name}{'s' * (number != 1)}" for name, number in counted.items())
 
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """The text of each file by its name, and the resources that the files leave out."""
+    """The manifests of an export, and the resources that they leave out."""
 
     files: Mapping[str, str]
+    """Text of each file by its name."""
     left_out: tuple[LeftOut, ...]
+    """Resources that the files leave out."""
+    objects: tuple[tuple[str, str, str], ...] = ()
+    """Kinds, namespaces and names of the objects in the files."""
+    namespaces: tuple[str, ...] = ()
+    """Namespaces of the objects."""
+    totals: Totals = Totals()
+    """Numbers of the exported resources."""
+    conventions: tuple[Convention, ...] = ()
+    """Patterns in the guardrails, which admit more than what was exported."""
+    is_forced: bool = False
+    """True if the guardrails have patterns because exact lists do not fit."""
+    is_too_large: bool = False
+    """True if the guardrails are too large for client-side `kubectl apply`."""
 
     @property
     def text(self) -> str:
         """Return all files as one stream of documents."""
         return "---\n".join(self.files.values())
 
+    @property
+    def reasons(self) -> tuple[tuple[str, int], ...]:
+        """The reasons for which resources are left out, with their numbers, the most frequent first."""
+        return tuple(Counter(each.reason for each in self.left_out).most_common())
 
-def export(survey: Survey, namespace: str, without: frozenset[str] = frozenset()) -> Export:
-    """Declare the survey as objects in `namespace`, without the accounts in `without`, by e-mail."""
-    selection = select(survey, without)
-    left_out = list(selection.left_out)
-    while refused := (admission := Admission(survey, selection, namespace)).refusals():
-        left_out += [LeftOut(str(grant), why) for grant, why in refused.items()]
-        admitted = tuple(grant for grant in selection.grants if grant not in refused)
-        selection = replace(selection, grants=admitted)
-    writer = _Writer(survey, selection, namespace)
-    files = {
-        "project.yaml": [writer.project(admission)],
-        "roles.yaml": writer.roles(),
-        "identities.yaml": writer.identities(),
-        "bindings.yaml": writer.bindings(),
-        "attachments.yaml": writer.attachments(),
-    }
+
+def export(
+    survey: Survey,
+    namespaces: Namespaces | str,
+    without: frozenset[str] = frozenset(),
+    *,
+    elsewhere: frozenset[str] = frozenset(),
+    patterns: bool = False,
+) -> Export:
+    """Declare the survey as objects in its namespaces, without the accounts in `without`, by e-mail.
+
+    `elsewhere` are the e-mails of accounts that other exports declare. The guardrails have patterns of names
+    with `patterns`, or if exact lists do not fit.
+    """
+    if isinstance(namespaces, str):
+        namespaces = Namespaces(namespaces)
+    selection = select(survey, without, elsewhere)
+    placement = Placement(survey, namespaces, selection.accounts)
+    exact = Admission(survey, selection, placement)
+    is_forced = exact.is_too_large and not patterns
+    if patterns or is_forced:
+        beyond = Admission(survey, selection, placement, patterns=True).accounts_beyond_limit()
+        if beyond:
+            selection = _without_accounts(survey, without, elsewhere, beyond)
+    selection = _within_references(selection, placement)
+    admission = Admission(survey, selection, placement, patterns=patterns or is_forced)
+    while refused := admission.refusals():
+        left_out = tuple(LeftOut(str(grant), why, _NOT_ADMITTED) for grant, why in refused.items())
+        selection = replace(
+            selection,
+            grants=tuple(grant for grant in selection.grants if grant not in refused),
+            left_out=(*selection.left_out, *left_out),
+        )
+        admission = Admission(survey, selection, placement, patterns=patterns or is_forced)
+    files = Writer(survey, selection, placement).files(admission)
     return Export(
-        {name: "---\n".join(map(_document, entries)) for name, entries in files.items() if entries},
-        tuple(left_out),
+        {name: "---\n".join(map(_document, entries)) for name, entries in files.items()},
+        selection.left_out,
+        tuple(
+            (obj["kind"], obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
+            for entries in files.values()
+            for _, obj in entries
+        ),
+        tuple(admission.namespaces),
+        Totals(
+            len(selection.accounts),
+            len(selection.roles),
+            len(selection.attached),
+            len(selection.grants),
+        ),
+        admission.conventions,
+        is_forced,
+        admission.is_too_large,
     )
 
 
-_Entry = tuple[str, Manifest]
-"""A comment about an object, and its manifest."""
+def _without_accounts(
+    survey: Survey, without: frozenset[str], elsewhere: frozenset[str], beyond: frozenset[str]
+) -> Selection:
+    """Return the selection without accounts that do not fit into the list of adoptable accounts."""
+    again = select(survey, without | beyond, elsewhere)
+    what = {f"ServiceAccount {address}" for address in beyond}
+    why = f"a ManagedProject lists at most {MAX_ENTRIES} adoptable accounts"
+    left_out = tuple(replace(each, why=why) if each.what in what else each for each in again.left_out)
+    return replace(again, left_out=left_out)
 
 
-class _Writer:
-    """Writes the objects of one selection, which refer to each other by name."""
-
-    def __init__(self, survey: Survey, selection: Selection, namespace: str) -> None:
-        self._survey = survey
-        self._selection = selection
-        self._namespace = namespace
-        self._project = object_name(survey.project_id)
-        roles = distinct({role.name: (role.role_id,) for role in selection.roles})
-        accounts = {lower_email(each.email): each.email.partition("@")[0] for each in selection.accounts}
-        self._declared = {**roles, **accounts}
-        self._own, self._others = _divided(selection)
-
-    def project(self, admission: Admission) -> _Entry:
-        survey = self._survey
-        manifest = project_manifest(
-            self._project, self._namespace, survey.project_id, survey.locations, admission.guardrails()
-        )
-        comment = (
-            f"Project {self._survey.project_id} for namespace {self._namespace}, which must exist:\n"
-            f"  kubectl create namespace {self._namespace}\n"
-            "The guardrails admit the exported resources and nothing else."
-        )
-        return comment, manifest
-
-    def roles(self) -> list[_Entry]:
-        return [
-            (
-                f"{role.name}, which the operator keeps when this object is deleted.",
-                role_manifest(self._declared[role.name], self._namespace, self._project, role),
-            )
-            for role in self._selection.roles
-        ]
-
-    def identities(self) -> list[_Entry]:
-        return [self._identity(account) for account in self._selection.accounts]
-
-    def bindings(self) -> list[_Entry]:
-        by_binding: defaultdict[BindingKey, list[Grant]] = defaultdict(list)
-        for grant in self._others:
-            by_binding[grant.binding_key].append(grant)
-        names = distinct({binding_key: _words(binding_key) for binding_key in by_binding})
-        return [
-            (
-                f"{binding_key}.",
-                binding_manifest(
-                    object_name(names[binding_key], number),
-                    self._namespace,
-                    self._project,
-                    part,
-                    self._declared,
-                ),
-            )
-            for binding_key, grants in by_binding.items()
-            for number, part in _parts(grants)
-        ]
-
-    def attachments(self) -> list[_Entry]:
-        names = distinct(
-            {
-                state.workload: (state.workload.kind.value, state.workload.location, state.workload.name)
-                for state in self._selection.attached
-            }
-        )
-        return [
-            (
-                f"The workload already runs as {state.service_account}.",
-                attachment_manifest(name, self._namespace, self._project, state, self._declared),
-            )
-            for state in self._selection.attached
-            for name in [names[state.workload]]
-        ]
-
-    def _identity(self, account: ServiceAccount) -> _Entry:
-        key = lower_email(account.email)
-        running = [
-            str(state.workload)
-            for state in self._selection.attached
-            if lower_email(state.service_account) == key
-        ]
-        lists = {field: self._own[key, field] for field in ("roles", *_ROLE_OF)}
-        manifest = identity_manifest(
-            self._declared[key],
-            self._namespace,
-            self._project,
-            account,
-            lists.pop("roles"),
-            {field: [grant.member for grant in grants] for field, grants in lists.items()},
-            self._declared,
-        )
-        runs = f" Workloads: {', '.join(running)}." if running else ""
-        return f"{account.email}, which the operator keeps when this object is deleted.{runs}", manifest
+def _within_references(selection: Selection, placement: Placement) -> Selection:
+    """Leave out grants to identities that more namespaces refer to than an identity can allow."""
+    beyond = {
+        holder: set(sorted(named)[MAX_ALLOWED:])
+        for holder, named in allowed_namespaces(selection, placement).items()
+        if len(named) > MAX_ALLOWED
+    }
+    if not beyond:
+        return selection
+    refused = [
+        grant
+        for grant in selection.grants
+        if placement.of_grant(grant) in beyond.get(lower_email(email(grant.member)), ())
+    ]
+    why = f"an identity allows at most {MAX_ALLOWED} other namespaces to refer to it"
+    return replace(
+        selection,
+        grants=tuple(grant for grant in selection.grants if grant not in set(refused)),
+        left_out=(*selection.left_out, *(LeftOut(str(grant), why) for grant in refused)),
+    )
 
 
-def _divided(selection: Selection) -> tuple[Mapping[tuple[str, str], list[Grant]], list[Grant]]:
-    """Divide the grants into those that identities declare, by account and field, and those of bindings."""
-    own: defaultdict[tuple[str, str], list[Grant]] = defaultdict(list)
-    others: list[Grant] = []
-    for grant in selection.grants:
-        place = _place(grant, selection)
-        if place and len(own[place]) < MAX_LIST:
-            own[place].append(grant)
-        else:
-            others.append(grant)
-    return own, others
-
-
-def _place(grant: Grant, selection: Selection) -> tuple[str, str] | None:
-    """Return the account and the field of its identity that declare a grant; None if a binding does."""
-    if grant.target.is_project and selection.account_of(email(grant.member)):
-        return lower_email(email(grant.member)), "roles"
-    if grant.target.is_service_account and not grant.condition:
-        field = next((field for field, role in _ROLE_OF.items() if role == grant.role), None)
-        return (lower_email(grant.target.name), field) if field else None
-    return None
-
-
-def _words(binding_key: BindingKey) -> tuple[str, ...]:
-    """Return the parts of a binding's name."""
-    target, title = binding_key.target, binding_key.condition.title if binding_key.condition else ""
-    kind = "account" if target.is_service_account else target.kind.value
-    name = target.name.partition("@")[0]
-    return kind, target.location, target.parent, name, binding_key.role.rpartition("/")[2], title
-
-
-def _parts(grants: list[Grant]) -> Iterator[tuple[str, list[Grant]]]:
-    """Split the grants of one binding by its maximum size. Number each part but the first."""
-    for start in range(0, len(grants), MAX_MEMBERS):
-        yield str(start // MAX_MEMBERS + 1) if start else "", grants[start : start + MAX_MEMBERS]
-
-
-def _document(entry: _Entry) -> str:
+def _document(entry: Entry) -> str:
     text, manifest = entry
     comment = "".join(f"# {line}\n" for line in text.splitlines())
-    return comment + yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True, width=100)
+    return comment + yaml.dump(manifest, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
-_ROLE_OF = {
-    "users": USER,
-    "tokenCreators": TOKEN_CREATOR,
-    "openIDTokenCreators": OPEN_ID_TOKEN_CREATOR,
-    "workloadIdentityUsers": WORKLOAD_IDENTITY_USER,
-}
-"""Lists of a CloudRunIdentity that grant a role on its account."""
+class _Dumper(yaml.SafeDumper):
+    """Writes equal lists twice instead of as an anchor and an alias, which are hard to edit."""
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - the signature of PyYAML
+        return True
+
+
+_NOT_ADMITTED = "no guardrail can admit it"

@@ -1,26 +1,37 @@
 """Manifests of the exported objects: one function per kind."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from cloudrun_identity.api import NamedBy
 from cloudrun_identity.api.group import API_VERSION
 from cloudrun_identity.gcp.custom_roles import CustomRoleState
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
 from cloudrun_identity.gcp.workloads import WorkloadState
-from cloudrun_identity.iam.grants import Grant, IAMCondition, Target
+from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.iam.principals import email, lower_email
+from cloudrun_identity.iam.spec_forms import Manifest, condition_manifest, target_manifest
 
-Manifest = dict[str, Any]
+from .survey import DeclaredKey
 
-Declared = Mapping[str, str]
-"""Names of declared objects: of identities by lower-case e-mail, of custom roles by full name."""
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """References to declared objects, as an object in one namespace writes them."""
+
+    identities: Mapping[str, Manifest] = field(default_factory=dict)
+    """References to identities, by e-mail in lower case."""
+    roles: Mapping[str, str] = field(default_factory=dict)
+    """Names of the custom roles in the namespace, by full name of the role."""
 
 
 def project_manifest(
-    name: str, namespace: str, project_id: str, locations: Iterable[str], guardrails: Mapping[str, object]
+    name: str,
+    namespaces: Iterable[str],
+    project_id: str,
+    locations: Iterable[str],
+    guardrails: Mapping[str, object],
 ) -> Manifest:
-    """Return a ManagedProject for one namespace."""
+    """Return a ManagedProject for the namespaces."""
     where = list(locations)
     return {
         "apiVersion": API_VERSION,
@@ -29,7 +40,7 @@ def project_manifest(
         "spec": {
             "projectID": project_id,
             **({"locations": where} if where else {}),
-            "namespaces": {"names": [namespace]},
+            "namespaces": {"names": list(namespaces)},
             "guardrails": dict(guardrails),
         },
     }
@@ -42,17 +53,19 @@ def identity_manifest(
     account: ServiceAccount,
     roles: Iterable[Grant],
     members: Mapping[str, Iterable[str]],
+    allowed_namespaces: Sequence[str],
     declared: Declared,
 ) -> Manifest:
     """Return a CloudRunIdentity that adopts the account unchanged.
 
     `roles` are its grants on its project. `members` are the members that may use it, by field.
+    `allowed_namespaces` are the other namespaces with objects that refer to it.
     """
     text = {"displayName": account.display_name, "description": account.description}
     lists = {
-        "roles": [{**_role(grant.role, declared), **_condition(grant.condition)} for grant in roles],
+        "roles": [{**_role(grant.role, declared), **condition_manifest(grant.condition)} for grant in roles],
         **{
-            field: [_member(member, {} if field == _FROM_OUTSIDE else declared) for member in named]
+            field: [_member(member, NONE if field == _FROM_OUTSIDE else declared) for member in named]
             for field, named in members.items()
         },
     }
@@ -68,6 +81,7 @@ def identity_manifest(
             "adoption": "Adopt",
             "existingGrants": "Claim",
             **{field: entries for field, entries in lists.items() if entries},
+            **({"allowedNamespaces": list(allowed_namespaces)} if allowed_namespaces else {}),
         },
     )
 
@@ -84,10 +98,10 @@ def binding_manifest(
         namespace,
         project,
         {
-            "target": _target(first.target, declared),
+            "target": target_manifest(first.target, _names_of(declared)),
             **_role(first.role, declared),
             "members": [_member(grant.member, declared) for grant in grants],
-            **_condition(first.condition),
+            **condition_manifest(first.condition),
             "existingGrants": "Claim",
         },
     )
@@ -96,8 +110,10 @@ def binding_manifest(
 def attachment_manifest(
     name: str, namespace: str, project: str, state: WorkloadState, declared: Declared
 ) -> Manifest:
-    """Return an IdentityAttachment for the identity that the workload already runs as."""
+    """Return an IdentityAttachment for the identity, or the e-mail, that the workload already runs as."""
     workload = state.workload
+    account = lower_email(state.service_account)
+    reference = declared.identities.get(account)
     return _manifest(
         "IdentityAttachment",
         name,
@@ -109,8 +125,19 @@ def attachment_manifest(
                 "location": workload.location,
                 "name": workload.name,
             },
-            "identityRef": {"name": declared[lower_email(state.service_account)]},
+            **({"identityRef": reference} if reference else {"email": account}),
         },
+    )
+
+
+def key_manifest(name: str, namespace: str, project: str, key: DeclaredKey, declared: Declared) -> Manifest:
+    """Return an IdentityKey that creates a key, and a Secret of a name that no other tool uses."""
+    return _manifest(
+        "IdentityKey",
+        name,
+        namespace,
+        project,
+        {"identityRef": declared.identities[lower_email(key.account)], "secretName": f"{name}-rotated"},
     )
 
 
@@ -133,6 +160,7 @@ def role_manifest(name: str, namespace: str, project: str, role: CustomRoleState
     )
 
 
+NONE = Declared()
 _FROM_OUTSIDE = "workloadIdentityUsers"
 """The list that takes principals alone."""
 
@@ -146,31 +174,16 @@ def _manifest(kind: str, name: str, namespace: str, project: str, spec: Mapping[
     }
 
 
-def _target(target: Target, declared: Declared) -> Manifest:
-    kind = {"kind": target.kind.value}
-    match target.descriptor.named_by:
-        case NamedBy.PROJECT:
-            return kind
-        case NamedBy.IDENTITY:
-            name = declared.get(lower_email(target.name))
-            return {**kind, "identityRef": {"name": name}} if name else {**kind, "email": target.name}
-        case NamedBy.NAME:
-            location = {"location": target.location} if target.descriptor.has_location else {}
-            parent = {field.name: target.parent} if (field := target.descriptor.parent) else {}
-            return {**kind, **location, **parent, "name": target.name}
-
-
 def _role(role: str, declared: Declared) -> Manifest:
-    return {"customRoleRef": {"name": declared[role]}} if role in declared else {"role": role}
+    name = declared.roles.get(role)
+    return {"customRoleRef": {"name": name}} if name else {"role": role}
 
 
 def _member(member: str, declared: Declared) -> Manifest:
-    name = declared.get(lower_email(email(member)))
-    return {"identityRef": {"name": name}} if name else {"principal": member}
+    reference = declared.identities.get(lower_email(email(member)))
+    return {"identityRef": reference} if reference else {"principal": member}
 
 
-def _condition(condition: IAMCondition | None) -> Manifest:
-    if condition is None:
-        return {}
-    description = {"description": condition.description} if condition.description else {}
-    return {"condition": {"title": condition.title, **description, "expression": condition.expression}}
+def _names_of(declared: Declared) -> Mapping[str, str]:
+    """Return the names of the identities in the namespace, which are the only ones that targets name."""
+    return {key: each["name"] for key, each in declared.identities.items() if "namespace" not in each}

@@ -24,6 +24,11 @@ def object_name(*parts: str) -> str:
     return f"{name[: MAX_LENGTH - _HASH - 1].strip('-') or 'x'}-{_hashed(*parts)}"
 
 
+def is_namespace(name: str) -> bool:
+    """Return whether the text can be the name of a namespace."""
+    return bool(_NAMESPACE.fullmatch(name))
+
+
 def distinct(wanted: Mapping[Thing, tuple[str, ...]]) -> dict[Thing, str]:
     """Return a distinct name for each thing, from its parts. Equal names get a hash as suffix."""
     names = {thing: object_name(*parts) for thing, parts in wanted.items()}
@@ -39,3 +44,4 @@ def _hashed(*parts: str) -> str:
 
 
 _HASH = 6
+_NAMESPACE = re.compile(rf"[a-z0-9]([-a-z0-9]{{0,{MAX_LENGTH - 2}}}[a-z0-9])?")

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
-from cloudrun_identity.api import MAX_ENTRIES, CustomRole, IAMBinding
+from cloudrun_identity.api import MAX_PERMISSIONS, CustomRole, IAMBinding
 from cloudrun_identity.api.validation import complaints, misfits
 from cloudrun_identity.gcp.custom_roles import CustomRoleState
-from cloudrun_identity.gcp.service_accounts import ServiceAccount, expected_email
+from cloudrun_identity.gcp.service_accounts import ServiceAccount, expected_email, project_id_of_email
 from cloudrun_identity.gcp.workloads import WorkloadState
 from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.iam.principals import (
@@ -20,8 +20,8 @@ from cloudrun_identity.iam.principals import (
     parse,
 )
 
-from .manifests import binding_manifest, role_manifest
-from .survey import Survey
+from .manifests import NONE, binding_manifest, role_manifest
+from .survey import DeclaredKey, Survey
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,16 @@ class LeftOut:
     """A resource that the manifests do not declare, and the reason."""
 
     what: str
+    """The resource."""
     why: str
+    """The reason."""
+    group: str = ""
+    """The reason without the names in it; empty if it has none."""
+
+    @property
+    def reason(self) -> str:
+        """The reason as totals count it."""
+        return self.group or self.why
 
     def __str__(self) -> str:
         return f"{self.what}: {self.why}"
@@ -47,23 +56,27 @@ class Selection:
     """Workloads to declare an IdentityAttachment for."""
     grants: tuple[Grant, ...] = ()
     """Grants to declare. The guardrails may still refuse some."""
+    keys: tuple[DeclaredKey, ...] = ()
+    """Keys to declare an IdentityKey for."""
     left_out: tuple[LeftOut, ...] = ()
     """Resources that are not declared."""
 
-    def account_of(self, member_or_email: str) -> ServiceAccount | None:
-        """Return the declared account of a policy member or an e-mail."""
-        wanted = lower_email(email(member_or_email) or member_or_email)
-        return next((each for each in self.accounts if lower_email(each.email) == wanted), None)
 
+def select(
+    survey: Survey, without: frozenset[str] = frozenset(), elsewhere: frozenset[str] = frozenset()
+) -> Selection:
+    """Select the resources to declare, without the accounts in `without`, by e-mail.
 
-def select(survey: Survey, without: frozenset[str] = frozenset()) -> Selection:
-    """Select the resources to declare, without the accounts in `without`, by e-mail."""
-    selector = _Selector(frozenset(map(lower_email, without)))
+    `elsewhere` are the e-mails of accounts that other exports declare.
+    """
+    selector = _Selector(frozenset(map(lower_email, without)), frozenset(map(lower_email, elsewhere)))
     accounts = selector.accounts(survey)
     roles = selector.roles(survey)
     attached = selector.attached(survey, accounts)
-    grants = selector.grants(survey, {lower_email(account.email) for account in accounts})
-    return Selection(accounts, roles, attached, grants, tuple(selector.left_out))
+    declared = {lower_email(account.email) for account in accounts}
+    grants = selector.grants(survey, declared)
+    keys = selector.keys(survey, declared)
+    return Selection(accounts, roles, attached, grants, keys, tuple(selector.left_out))
 
 
 @dataclass(slots=True)
@@ -71,17 +84,14 @@ class _Selector:
     """Returns the resources to declare, and collects the others in `left_out`."""
 
     without: frozenset[str]
+    elsewhere: frozenset[str]
     left_out: list[LeftOut] = field(default_factory=list)
 
     def accounts(self, survey: Survey) -> tuple[ServiceAccount, ...]:
-        """Return user-managed accounts. If there are too many, accounts of workloads come first."""
-        running = {lower_email(state.service_account) for state in survey.workloads}
+        """Return the user-managed accounts."""
         fit: list[ServiceAccount] = []
-        for account in sorted(survey.accounts, key=lambda each: (lower_email(each.email) not in running,)):
-            why = self._account(account)
-            if not why and len(fit) == MAX_ENTRIES:
-                why = f"a ManagedProject lists at most {MAX_ENTRIES} adoptable accounts"
-            if why:
+        for account in survey.accounts:
+            if why := self._account(account):
                 self.left_out.append(LeftOut(f"ServiceAccount {account.email}", why))
             else:
                 fit.append(account)
@@ -93,8 +103,8 @@ class _Selector:
         permissions: frozenset[str] = frozenset()
         for role in survey.roles:
             why = _role(role)
-            if not why and len(permissions | role.permissions) > MAX_ENTRIES:
-                why = f"a ManagedProject admits at most {MAX_ENTRIES} permissions in custom roles"
+            if not why and len(permissions | role.permissions) > MAX_PERMISSIONS:
+                why = f"a ManagedProject admits at most {MAX_PERMISSIONS} permissions in custom roles"
             if why:
                 self.left_out.append(LeftOut(f"CustomRole {role.name}", why))
             else:
@@ -103,12 +113,12 @@ class _Selector:
         return tuple(fit)
 
     def attached(self, survey: Survey, accounts: Iterable[ServiceAccount]) -> tuple[WorkloadState, ...]:
-        """Return the workloads that run as a declared account."""
+        """Return the workloads that run as a declared account, or as one of another project."""
         declared = {lower_email(account.email) for account in accounts}
         fit: list[WorkloadState] = []
         for state in survey.workloads:
-            if why := _workload(state, declared):
-                self.left_out.append(LeftOut(str(state.workload), why))
+            if found := self._workload(state, declared, survey.project_id):
+                self.left_out.append(found)
             else:
                 fit.append(state)
         return tuple(fit)
@@ -118,16 +128,27 @@ class _Selector:
         fit: list[Grant] = []
         for grant in survey.grants:
             if why := self._grant(grant, survey, declared):
-                self.left_out.append(LeftOut(str(grant), why))
+                group = _EXCLUDED if why.endswith(_EXCLUDED) else ""
+                self.left_out.append(LeftOut(str(grant), why, group))
             else:
                 fit.append(grant)
+        return tuple(fit)
+
+    def keys(self, survey: Survey, declared: set[str]) -> tuple[DeclaredKey, ...]:
+        """Return the keys of declared accounts."""
+        fit: list[DeclaredKey] = []
+        for key in survey.keys:
+            if lower_email(key.account) in declared:
+                fit.append(key)
+            else:
+                self.left_out.append(LeftOut(f"IdentityKey {key.name}", "the account is left out"))
         return tuple(fit)
 
     def _account(self, account: ServiceAccount) -> str:
         if is_default_account(account.email):
             return "a default account; run its workloads as dedicated accounts"
         if lower_email(account.email) in self.without:
-            return "excluded from the export"
+            return _EXCLUDED
         account_id = account.email.partition("@")[0]
         if account.email != expected_email(account.project_id, account_id):
             return f"its e-mail is not {expected_email(account.project_id, account_id)}"
@@ -140,12 +161,32 @@ class _Selector:
         if why := _member(grant.member):
             return why
         if holder in self.without:
-            return f"{holder} is excluded from the export"
+            return f"{holder} is {_EXCLUDED}"
         if grant.role == _OWNER:
             return "deleting the object could lock out the project's owners; manage this role elsewhere"
         if grant.role not in survey.permissions:
             return "the role no longer exists"
-        return _invalid(IAMBinding, binding_manifest("x", "x", "x", [grant], declared={}))
+        return _invalid(IAMBinding, binding_manifest("x", "x", "x", [grant], NONE))
+
+    def _workload(self, state: WorkloadState, declared: set[str], project_id: str) -> LeftOut | None:
+        what, account = str(state.workload), lower_email(state.service_account)
+        if state.managed_by:
+            group = "deployed by another product; set its account there"
+            return LeftOut(what, f"deployed by {state.managed_by}; set its account there", group)
+        if not account or is_default_account(account):
+            return LeftOut(what, "runs as the default account; run it as a dedicated account")
+        if account in declared:
+            return None
+        home = project_id_of_email(account)
+        if home in ("", project_id) or account in self.without:
+            return LeftOut(what, f"runs as {account}, which is not exported", "its account is not exported")
+        if account in self.elsewhere:
+            why = (
+                f"runs as {account} of project {home}; add its namespace to allowedNamespaces of the "
+                "identity, and attach that"
+            )
+            return LeftOut(what, why, "runs as an account of another exported project")
+        return None
 
 
 def _member(member: str) -> str:
@@ -171,15 +212,6 @@ def _role(role: CustomRoleState) -> str:
     return _invalid(CustomRole, role_manifest("x", "x", "x", role))
 
 
-def _workload(state: WorkloadState, declared: set[str]) -> str:
-    if state.managed_by:
-        return f"deployed by {state.managed_by}; set its account there"
-    account = lower_email(state.service_account)
-    if not account or is_default_account(account):
-        return "runs as the default account; run it as a dedicated account"
-    return "" if account in declared else f"runs as {account}, which is not exported"
-
-
 def _invalid(kind: type[CustomRole] | type[IAMBinding], manifest: dict[str, object]) -> str:
     """Return why the API server would reject the manifest; empty if it would accept it."""
     try:
@@ -190,3 +222,4 @@ def _invalid(kind: type[CustomRole] | type[IAMBinding], manifest: dict[str, obje
 
 
 _OWNER = "roles/owner"
+_EXCLUDED = "excluded from the export"

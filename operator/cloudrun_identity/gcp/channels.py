@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 import grpc
 import grpc.aio
 
-from cloudrun_identity.api import TARGET_KINDS
+from cloudrun_identity.api import MULTI_REGION, TARGET_KINDS
+from cloudrun_identity.api.generic_target import REGIONAL_HOSTS
 
 from . import locations
 from .errors import Fault, GoogleError
-from .ratelimit import Api
 
 Headers = Callable[[], Mapping[str, str]]
 """Function that returns the headers for the next call."""
@@ -29,19 +29,21 @@ class Channels:
         self._headers = headers
         self._open: dict[str, grpc.aio.Channel] = {}
 
-    def get(self, api: Api, region: str) -> grpc.aio.Channel:
+    def get(self, api: str, region: str) -> grpc.aio.Channel:
         """Return the channel of the API, in the region if that is not empty.
 
         Raises:
-            GoogleError: INVALID_ARGUMENT: `region` is not a valid region name.
+            GoogleError: INVALID_ARGUMENT: `api` is not the host of an API, or `region` is not the name of a
+                region.
 
         """
+        _check_host(api)
         target = self._endpoint or f"{_host(api, region)}:443"
         if target not in self._open:
             self._open[target] = self._create(target)
         return self._open[target]
 
-    async def has_no_host(self, api: Api, region: str) -> bool:
+    async def has_no_host(self, api: str, region: str) -> bool:
         """Return whether the region has no host of the API: it does not exist."""
         return bool(region) and not self._endpoint and await locations.is_missing(_host(api, region), api)
 
@@ -74,8 +76,15 @@ class _CallHeaders(grpc.AuthMetadataPlugin):  # type: ignore[misc]
         callback(tuple(self._headers().items()), None)
 
 
-def _host(api: Api, region: str) -> str:
-    if not region:
+def _check_host(api: str) -> None:
+    """Check that a host belongs to Google: it receives an access token."""
+    if not _API.fullmatch(api):
+        raise GoogleError(Fault.INVALID_ARGUMENT, api, f"{api!r} is not the host of a Google Cloud API")
+
+
+def _host(api: str, region: str) -> str:
+    """Return the host. The location of multi-region services is served by the global host."""
+    if not region or region == MULTI_REGION:
         return api
     if not _REGION.fullmatch(region):
         # The region becomes part of a host name that receives an access token.
@@ -87,8 +96,9 @@ _REGIONAL_HOSTS: Mapping[str, str] = {
     descriptor.host: descriptor.regional_host
     for descriptor in TARGET_KINDS.values()
     if descriptor.regional_host
-}
+} | dict(REGIONAL_HOSTS)
 """Pattern of the regional hosts of an API, by its global host."""
+_API = re.compile(r"[a-z][a-z0-9]*\.googleapis\.com")
 _REGION = re.compile(r"[a-z][a-z0-9-]{0,40}")
 # A page of services or a full policy can exceed gRPC's default of 4 MiB.
 _OPTIONS = [("grpc.max_receive_message_length", 64 << 20)]

@@ -16,7 +16,7 @@ from .channels import Channels
 from .credentials import ApplicationDefaultTokens, TokenSource
 from .error_classification import classify, location_not_found
 from .errors import ClientReadOnly, Fault, GoogleError, LeaseNotHeld
-from .ratelimit import Api, BucketKey, CallKind, RateLimiter, call_priority
+from .ratelimit import BucketKey, CallKind, RateLimiter, call_priority
 from .requests import kind_of, reason_header, resource_in
 
 TIMEOUT = 30.0
@@ -118,7 +118,7 @@ class GoogleClients:
         self._clients.clear()
         await self._channels.close(grace)
 
-    def client(self, client_class: type[Client], api: Api, region: str = "") -> Client:
+    def client(self, client_class: type[Client], api: str, region: str = "") -> Client:
         """Return the generated asyncio client of this class. Pass its methods to `call`.
 
         Raises:
@@ -134,7 +134,7 @@ class GoogleClients:
         return client
 
     def stub(
-        self, api: Api, method: str, response: type[Response], region: str = ""
+        self, api: str, method: str, response: type[Response], region: str = ""
     ) -> Callable[..., Awaitable[Response]]:
         """Return a stub for any method (`package.Service/Method`) with plain messages. Pass it to `call`.
 
@@ -152,12 +152,13 @@ class GoogleClients:
 
     async def call(
         self,
-        api: Api,
+        api: str,
         method: str,
         invoke: Callable[..., Awaitable[Response]],
         request: object,
         *,
         region: str = "",
+        project_id: str = "",
         timeout: float = TIMEOUT,
         metadata: tuple[tuple[str, str], ...] = (),
         repeatable: bool = False,
@@ -171,11 +172,12 @@ class GoogleClients:
         UNAUTHENTICATED is sent once more with a new token.
 
         Args:
-            api: API to call.
+            api: Host of the API to call.
             method: Name of the method (`package.Service/Method`).
             invoke: The method of a `client`, or a `stub`.
             request: Request message.
             region: Region of the API host; empty for a global API.
+            project_id: Project for which the call is made, for messages about errors.
             timeout: Seconds for each attempt.
             metadata: Additional gRPC metadata.
             repeatable: True if a second write is harmless, because of an etag or because it is idempotent.
@@ -207,7 +209,7 @@ class GoogleClients:
                 raise
             token = self._tokens.headers() if self._tokens else None
             try:
-                with self._observed(bucket, method, request, region):
+                with self._observed(bucket, method, request, project_id):
                     return await invoke(
                         request,
                         timeout=timeout,
@@ -255,7 +257,7 @@ class GoogleClients:
         return headers
 
     @contextmanager
-    def _observed(self, bucket: BucketKey, method: str, request: object, region: str) -> Iterator[None]:
+    def _observed(self, bucket: BucketKey, method: str, request: object, project_id: str) -> Iterator[None]:
         """Report one attempt to the observer, and convert its exception to a GoogleError."""
         code = grpc.StatusCode.UNKNOWN.name
         started = time.monotonic()
@@ -266,7 +268,8 @@ class GoogleClients:
             code = grpc.StatusCode.CANCELLED.name
             raise
         except (api_exceptions.GoogleAPICallError, grpc.RpcError) as exception:
-            error = classify(exception, method, resource_in(request), region)
+            error = classify(exception, method, resource_in(request), bucket.region)
+            error.caller, error.project_id = self.identity, project_id
             code = error.code
             if error.rate_limited:
                 self._limiter.drain(bucket, error.retry_after)

@@ -13,6 +13,8 @@ from google.cloud.iam_admin_v1 import types
 from google.cloud.iam_admin_v1.services.iam import IAMAsyncClient
 from google.protobuf import field_mask_pb2
 
+from cloudrun_identity.iam.permission_forms import lacking
+
 from .clients import ProjectClients
 from .collection import CachedCollection
 from .service_client import iam_service
@@ -101,7 +103,7 @@ class CustomRoles:
         if project_id not in self._support:
             self._support[project_id] = SingleFlightCache(lambda: self._supported(project_id), self._clock)
         reading = await self._support[project_id].get(self._clock() - SUPPORT_MAX_AGE)
-        return permissions - reading.value if reading.value else frozenset()
+        return lacking(permissions, reading.value) if reading.value else frozenset()
 
     async def create(self, project_id: str, role_id: str, fields: RoleFields) -> CustomRoleState:
         """Create a role. ALREADY_EXISTS or FAILED_PRECONDITION if a role, deleted or not, has its id."""

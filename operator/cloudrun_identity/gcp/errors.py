@@ -61,8 +61,18 @@ class GoogleError(Exception):
     sent: bool
     """False if the call failed before a request was sent, such as without a token."""
 
+    caller: str
+    """E-mail that made the call; empty if it is not known."""
+
+    project_id: str
+    """Project for which the call was made; empty if it is not known."""
+
     in_doubt: bool
     """True if an earlier attempt of the call may have taken effect, or if its status does not exclude it."""
+
+    propagating: bool
+    """True if the resource is so new that Google Cloud may not know it yet. The caller sets it: an answer of
+    Google Cloud does not show the age."""
 
     def __init__(
         self,
@@ -87,7 +97,10 @@ class GoogleError(Exception):
         self.retry_after = retry_after
         self.sent = sent
         self.resource = resource
+        self.caller = ""
+        self.project_id = ""
         self.in_doubt = False
+        self.propagating = False
 
     @property
     def undecided(self) -> bool:

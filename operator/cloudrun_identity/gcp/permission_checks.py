@@ -13,6 +13,7 @@ from .errors import Fault, GoogleError
 from .policies import Policies
 from .roles import Roles
 from .single_flight_cache import Clock, KeyedSingleFlightCache
+from .unique_ids import UniqueIDs
 
 ADVISORY_MAX_AGE = 15.0
 """Maximum age in seconds of an advisory answer, so that users soon see the effect of a grant."""
@@ -33,9 +34,10 @@ class AccessState(Enum):
 class PermissionChecks:
     """Permission checks that are cached for `ADVISORY_MAX_AGE`. Concurrent equal checks share one call."""
 
-    def __init__(self, policies: Policies, roles: Roles, clock: Clock) -> None:
+    def __init__(self, policies: Policies, roles: Roles, unique_ids: UniqueIDs, clock: Clock) -> None:
         self._policies = policies
         self._roles = roles
+        self._unique_ids = unique_ids
         self._tested: KeyedSingleFlightCache[tuple[Target, str, str], frozenset[str]] = (
             KeyedSingleFlightCache(clock, CACHE_SIZE)
         )
@@ -58,15 +60,18 @@ class PermissionChecks:
             return AccessState.UNKNOWN
         return AccessState.GRANTED if permission in held else AccessState.NOT_GRANTED
 
-    async def member_access(self, member: str, permission: str, *targets: Target) -> AccessState:
+    async def member_access(
+        self, member: str, permission: str, *targets: Target, condition: str = ""
+    ) -> AccessState:
         """Return whether the policy of any of the targets grants the permission to the member.
 
         Inherited policies are not read. UNKNOWN also if a condition decides, or if a group or another set of
-        principals has the permission, which the member may belong to.
+        principals has the permission, which the member may belong to. A binding with exactly the expression
+        `condition` counts as unconditional: it is the condition of the access that is asked for.
         """
         states = set()
         for target in targets:
-            states.add(await self._member_access(target, member, permission))
+            states.add(await self._member_access(target, member, permission, condition))
             if AccessState.GRANTED in states:
                 return AccessState.GRANTED
         return AccessState.UNKNOWN if AccessState.UNKNOWN in states else AccessState.NOT_GRANTED
@@ -74,18 +79,30 @@ class PermissionChecks:
     async def is_missing(self, target: Target) -> bool:
         """Return whether the target certainly does not exist."""
         try:
-            await self._read.get(target, lambda: self._policies.get(target), ADVISORY_MAX_AGE)
+            await self._policy(target)
         except GoogleError as error:
             return error.fault is Fault.NOT_FOUND
         return False
 
-    async def _member_access(self, target: Target, member: str, permission: str) -> AccessState:
-        policy = await _answer(self._read.get(target, lambda: self._policies.get(target), ADVISORY_MAX_AGE))
+    async def _policy(self, target: Target) -> policy_pb2.Policy:
+        """Return the policy of a target, if it belongs to its project. Raises GoogleError."""
+
+        async def read() -> policy_pb2.Policy:
+            if target.descriptor.project_number_field is not None:
+                await self._unique_ids.of_target(target)
+            return await self._policies.get(target)
+
+        return await self._read.get(target, read, ADVISORY_MAX_AGE)
+
+    async def _member_access(
+        self, target: Target, member: str, permission: str, condition: str
+    ) -> AccessState:
+        policy = await _answer(self._policy(target))
         if policy is None:
             return AccessState.UNKNOWN
         state = AccessState.NOT_GRANTED
         for binding in policy.bindings:
-            membership = _membership(binding, member)
+            membership = _membership(binding, member, condition)
             if membership is AccessState.NOT_GRANTED or not await self._role_includes(
                 binding.role, permission, target.project_id
             ):
@@ -112,12 +129,18 @@ async def _answer(call: Awaitable[Value]) -> Value | None:
         return None
 
 
-def _membership(binding: policy_pb2.Binding, member: str) -> AccessState:
-    """Return whether the binding applies to the member."""
+def _membership(binding: policy_pb2.Binding, member: str, condition: str) -> AccessState:
+    """Return whether the binding applies to the member, where `condition` is true."""
     if any(same_member(each, member) or is_public(each) for each in binding.members):
-        return AccessState.UNKNOWN if binding.HasField("condition") else AccessState.GRANTED
+        holds = not binding.HasField("condition") or binding.condition.expression == condition
+        return AccessState.GRANTED if holds else AccessState.UNKNOWN
     has_set = any(parse(each).kind in _PRINCIPAL_SETS for each in binding.members)
     return AccessState.UNKNOWN if has_set else AccessState.NOT_GRANTED
 
 
-_PRINCIPAL_SETS = (PrincipalKind.GROUP, PrincipalKind.DOMAIN, PrincipalKind.PRINCIPAL_SET)
+_PRINCIPAL_SETS = (
+    PrincipalKind.GROUP,
+    PrincipalKind.KUBERNETES_WORKLOADS,
+    PrincipalKind.DOMAIN,
+    PrincipalKind.PRINCIPAL_SET,
+)

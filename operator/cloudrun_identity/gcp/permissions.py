@@ -21,7 +21,7 @@ def _grant_features() -> Mapping[str, tuple[str, ...]]:
     """
     features: defaultdict[str, set[str]] = defaultdict(set)
     for descriptor in TARGET_KINDS.values():
-        if descriptor.contains_projects:
+        if descriptor.contains_projects or not descriptor.permission_prefix:
             continue
         features[descriptor.feature] |= {*descriptor.permissions}
         if descriptor.is_admitted_by_name_only:

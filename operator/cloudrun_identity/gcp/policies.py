@@ -15,7 +15,6 @@ from cloudrun_identity.iam.grants import Grant, Target
 
 from .clients import ProjectClients
 from .mutations import log_mutation
-from .ratelimit import Api
 
 _VERSION = 3
 """An older read shows conditions as invented role names. Writing that back destroys the conditions."""
@@ -105,7 +104,7 @@ class Policies:
         self, target: Target, verb: str, request: Any, response: type[Reply], acting_in: str
     ) -> Reply:
         descriptor = target.descriptor
-        api, method = Api(descriptor.host), f"{descriptor.policy_service}/{verb}"
+        api, method = target.host, f"{descriptor.policy_service}/{verb}"
         clients = self._clients.for_project(acting_in)
         routing = f"{descriptor.routing_parameter}={quote(target.resource, safe='')}"
         return await clients.call(
@@ -114,6 +113,7 @@ class Policies:
             clients.stub(api, method, response, target.region),
             request,
             region=target.region,
+            project_id=target.project_id,
             has_etag=True,  # of the only write
             metadata=(("x-goog-request-params", routing),),
         )

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from google.cloud.resourcemanager_v3 import types
 from google.cloud.resourcemanager_v3.services.projects import ProjectsAsyncClient
 
+from cloudrun_identity.iam.service_agents import CLOUD_RUN, agent_email
+
 from .clients import ProjectClients
 from .ratelimit import Api
 from .service_client import ServiceClient
@@ -25,6 +27,9 @@ class Project:
 
     active: bool
     """False for a project in its 30 days before permanent deletion."""
+
+    parent: str = ""
+    """Folder or organization of the project, such as `folders/12`; empty without one."""
 
 
 class Projects:
@@ -49,16 +54,13 @@ class Projects:
             number=reply.name.removeprefix("projects/"),
             display_name=reply.display_name,
             active=reply.state == types.Project.State.ACTIVE,
+            parent=reply.parent,
         )
-
-
-SERVICE_AGENT_DOMAIN = "@serverless-robot-prod.iam.gserviceaccount.com"
-"""E-mail suffix of Cloud Run service agents."""
 
 
 def cloud_run_service_agent(number: str) -> str:
     """Return the e-mail of the Cloud Run service agent of a project."""
-    return f"service-{number}{SERVICE_AGENT_DOMAIN}"
+    return agent_email(CLOUD_RUN, number)
 
 
 def default_compute_account(number: str) -> str:

@@ -14,7 +14,7 @@ from .errors import LONGEST_RATE_PAUSE
 
 
 class Api(StrEnum):
-    """Google Cloud APIs that the operator calls, by host."""
+    """Google Cloud APIs that the operator calls, by host. Guardrails can name further ones."""
 
     IAM = "iam.googleapis.com"
     IAM_CREDENTIALS = "iamcredentials.googleapis.com"
@@ -81,8 +81,8 @@ def start_shared_task(work: Coroutine[Any, Any, Result], name: str) -> "asyncio.
 class BucketKey:
     """Calls that count against one quota."""
 
-    api: Api
-    """API that is called."""
+    api: str
+    """API that is called, by host."""
 
     kind: CallKind
     """Read or write."""
@@ -102,12 +102,13 @@ class Rate:
     burst: int
 
 
-_BELOW_DEFAULT = (Api.STORAGE, Api.PUB_SUB, Api.ARTIFACT_REGISTRY, Api.CLOUD_TASKS, Api.SPANNER, Api.BIGTABLE)
-_DEFAULT_RATE = Rate(per_minute=240, burst=50)
-"""Rate below the quotas of these APIs. The lowest is Spanner's: 5 administrative requests per second
+_BELOW_DEFAULT = (Api.PUB_SUB, Api.ARTIFACT_REGISTRY, Api.CLOUD_TASKS, Api.SPANNER, Api.BIGTABLE)
+DEFAULT_RATE = Rate(per_minute=240, burst=50)
+"""Rate below the quotas of these APIs, and of those that only the generic target kind names. The lowest is
+Spanner's: 5 administrative requests per second
 (https://cloud.google.com/spanner/quotas#administrative_limits)."""
 
-DEFAULT_RATES: Mapping[tuple[Api, CallKind], Rate] = {
+DEFAULT_RATES: Mapping[tuple[str, CallKind], Rate] = {
     # Google allows 6,000 reads and 600 writes per minute. With a full bucket, a minute stays below 5/6 of it.
     (Api.IAM, CallKind.READ): Rate(per_minute=4200, burst=600),
     (Api.IAM, CallKind.WRITE): Rate(per_minute=400, burst=100),
@@ -125,10 +126,13 @@ DEFAULT_RATES: Mapping[tuple[Api, CallKind], Rate] = {
     (Api.RUN, CallKind.WRITE): Rate(per_minute=100, burst=50),
     (Api.SECRET_MANAGER, CallKind.READ): Rate(per_minute=300, burst=50),
     (Api.SECRET_MANAGER, CallKind.WRITE): Rate(per_minute=300, burst=50),
-    # Google allows 300 reads and 60 writes per minute (https://cloud.google.com/kms/quotas).
+    # Google limits updates, to one per second and bucket, and no reads (https://cloud.google.com/storage/quotas).
+    (Api.STORAGE, CallKind.READ): Rate(per_minute=1200, burst=200),
+    (Api.STORAGE, CallKind.WRITE): DEFAULT_RATE,
+    # Google allows the calling project 300 reads and 60 writes per minute (https://cloud.google.com/kms/quotas).
     (Api.KMS, CallKind.READ): Rate(per_minute=200, burst=50),
     (Api.KMS, CallKind.WRITE): Rate(per_minute=40, burst=10),
-    **{(api, kind): _DEFAULT_RATE for api in _BELOW_DEFAULT for kind in CallKind},
+    **{(api, kind): DEFAULT_RATE for api in _BELOW_DEFAULT for kind in CallKind},
 }
 
 
@@ -138,7 +142,7 @@ class RateLimiter:
     It belongs to the event loop that uses it, and uses its clock.
     """
 
-    def __init__(self, rates: Mapping[tuple[Api, CallKind], Rate] = DEFAULT_RATES) -> None:
+    def __init__(self, rates: Mapping[tuple[str, CallKind], Rate] = DEFAULT_RATES) -> None:
         self._rates = rates
         self._buckets: dict[BucketKey, _Bucket] = {}
 
@@ -157,7 +161,7 @@ class RateLimiter:
     def _bucket(self, key: BucketKey) -> "_Bucket":
         bucket = self._buckets.get(key)
         if bucket is None:
-            rate = self._rates[key.api, key.kind]
+            rate = self._rates.get((key.api, key.kind), DEFAULT_RATE)
             bucket = self._buckets[key] = _Bucket(rate, tokens=rate.burst, filled_at=_now())
         return bucket
 

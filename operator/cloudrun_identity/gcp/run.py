@@ -12,10 +12,10 @@ from google.cloud.run_v2.services.worker_pools import WorkerPoolsAsyncClient
 from google.longrunning import operations_pb2
 from google.protobuf import field_mask_pb2
 
-from cloudrun_identity.api import WorkloadKind
+from cloudrun_identity.api import MULTI_REGION, WorkloadKind
 
 from .clients import ProjectClients
-from .errors import one_line
+from .errors import Fault, GoogleError, one_line
 from .ratelimit import Api
 from .service_client import ServiceClient
 from .workloads import Execution, Workload, WorkloadState, short_name, state_of, with_service_account
@@ -41,7 +41,10 @@ class Operation:
 
 
 class Run:
-    """Methods of the Cloud Run API, called on the host of the region. Every method raises GoogleError."""
+    """Methods of the Cloud Run API, called on the host of the region. Every method raises GoogleError.
+
+    Multi-region services are in the location `global`, on the host without a region.
+    """
 
     def __init__(self, clients: ProjectClients) -> None:
         self._workloads = {
@@ -60,13 +63,27 @@ class Run:
         return state_of(workload, await self._read(workload))
 
     async def list(self, project_id: str, location: str, kind: WorkloadKind) -> list[WorkloadState]:
-        """Return every workload of the kind in a location of the project. `-` is not a location."""
+        """Return every workload of the kind in a location of the project.
+
+        `-` is not a location. Jobs and worker pools have no multi-region location.
+
+        Raises:
+            GoogleError: UNAVAILABLE if a region did not answer, or another error of the API.
+
+        """
+        if location == MULTI_REGION and kind is not WorkloadKind.SERVICE:
+            return []
         parent = f"projects/{project_id}/locations/{location}"
         found: list[WorkloadState] = []
         token = ""
         while True:
             fields = {"parent": parent, "page_size": _PAGE_SIZE, "page_token": token}
             page = await self._call(kind, "List", project_id, location, fields)
+            if missing := getattr(page, "unreachable", ()):
+                method = f"{_PACKAGE}.{_API_NAMES[kind].noun}s/List{_API_NAMES[kind].noun}s"
+                raise GoogleError(
+                    Fault.UNAVAILABLE, method, f"the list is incomplete without {', '.join(missing)}"
+                )
             for message in getattr(page, _API_NAMES[kind].items):
                 workload = Workload(kind, project_id, location, short_name(message.name))
                 found.append(state_of(workload, message))
@@ -87,6 +104,9 @@ class Run:
         if workload.kind is not WorkloadKind.JOB:
             fields["update_mask"] = field_mask_pb2.FieldMask(paths=paths)
         reply = await self._call_on(workload, "Update", fields)
+        if reply.operation.done:
+            # The library keeps the error in a future. A future whose error is never read is logged as a bug.
+            await reply.exception()
         return _operation(reply.operation, workload)
 
     async def revision_account(self, workload: Workload, revision: str) -> str:
@@ -98,6 +118,8 @@ class Run:
 
     async def running_executions(self, project_id: str, location: str) -> tuple[Execution, ...]:
         """Return every execution in a location of the project that has not ended, of any job."""
+        if location == MULTI_REGION:
+            return ()
         method = ExecutionsAsyncClient.list_executions
         request = types.ListExecutionsRequest(
             parent=f"projects/{project_id}/locations/{location}/jobs/-", page_size=_PAGE_SIZE

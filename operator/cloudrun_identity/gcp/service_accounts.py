@@ -7,11 +7,15 @@ from dataclasses import dataclass
 
 from google.cloud.iam_admin_v1 import types
 from google.cloud.iam_admin_v1.services.iam import IAMAsyncClient
+from google.iam.v1 import iam_policy_pb2
 from google.protobuf import field_mask_pb2
 
 from .clients import ProjectClients
+from .errors import Fault, GoogleError
 from .service_client import iam_service
 
+_GET = "iam.serviceAccounts.get"
+_UNKNOWN_ACCOUNT = frozenset({Fault.NOT_FOUND, Fault.PERMISSION_DENIED})
 _PAGE_SIZE = 100  # the maximum that Google serves
 
 
@@ -77,6 +81,24 @@ class ServiceAccounts:
         request = types.GetServiceAccountRequest(name=_name(project_id, email_or_unique_id))
         reply = await self._iam.call(project_id, IAMAsyncClient.get_service_account, request)
         return _account(project_id, reply)
+
+    async def is_known(self, project_id: str, email: str) -> bool:
+        """Return whether the policy system of Google Cloud knows an account that a read shows.
+
+        A caller that can read an account has the permission to read it. If a test of this permission does not
+        show it, policies, keys and Cloud Run refuse the account like one that does not exist. A new account
+        can take 60 seconds or more (https://cloud.google.com/iam/docs/service-accounts-create).
+        """
+        request = iam_policy_pb2.TestIamPermissionsRequest(
+            resource=_name(project_id, email), permissions=[_GET]
+        )
+        try:
+            reply = await self._iam.call(project_id, IAMAsyncClient.test_iam_permissions, request)
+        except GoogleError as error:
+            if error.fault not in _UNKNOWN_ACCOUNT:
+                raise
+            return False
+        return _GET in reply.permissions
 
     async def list(self, project_id: str) -> list[ServiceAccount]:
         """Return every account of the project, with one request per 100 accounts."""

@@ -43,6 +43,7 @@ class ServiceClient:
             partial(method, clients.client(self._client, self._api, region)),
             request,
             region=region,
+            project_id=project_id,
             repeatable=repeatable,
             has_etag=has_etag,
             before_send=before_send,

@@ -4,6 +4,9 @@ The target kinds have no client library in common, so requests and replies are h
 numbers are in the table `api.target_kinds`.
 """
 
+import math
+import time
+from functools import partial
 from urllib.parse import quote
 
 from google.longrunning.operations_pb2 import GetOperationRequest
@@ -17,8 +20,8 @@ from cloudrun_identity.iam.grants import Target
 from .client_pool import NoCredential
 from .clients import ProjectClients
 from .errors import Fault, GoogleError
-from .ratelimit import Api
 from .service_accounts import ServiceAccounts, project_id_of_email
+from .single_flight_cache import SingleFlightCache
 
 _UNKNOWN = frozenset({Fault.NOT_FOUND, Fault.PERMISSION_DENIED, Fault.API_DISABLED})
 
@@ -29,21 +32,29 @@ class UniqueIDs:
     def __init__(self, clients: ProjectClients, service_accounts: ServiceAccounts) -> None:
         self._clients = clients
         self._service_accounts = service_accounts
-        self._permanent: dict[Target, str] = {}
+        self._permanent: dict[Target, SingleFlightCache[str]] = {}
 
     async def of_target(self, target: Target) -> str:
         """Return the unique id of the current resource with the target's name; empty if its kind has none.
 
-        Each call reads it from Google Cloud. The result is cached only for kinds that never reuse a name.
+        Each call reads it from Google Cloud, except for kinds that never reuse a name: concurrent calls share
+        one read, and its result is cached.
 
         Raises:
             GoogleError: NOT_FOUND if the target does not exist in its project, or another error of the API.
 
         """
-        if target in self._permanent:
-            return self._permanent[target]
+        if target.descriptor.reuses_names:
+            return await self._read(target)
+        if target not in self._permanent:
+            self._permanent[target] = SingleFlightCache(partial(self._read, target), time.monotonic)
+        return (await self._permanent[target].get(after=-math.inf)).value
+
+    async def _read(self, target: Target) -> str:
         descriptor = target.descriptor
-        api, clients = Api(descriptor.host), self._clients.for_project(target.project_id)
+        if not descriptor.get_method:
+            return ""
+        api, clients = target.host, self._clients.for_project(target.project_id)
         routing = f"{descriptor.get_routing_parameter}={quote(target.resource, safe='')}"
         reply = await clients.call(
             api,
@@ -54,10 +65,7 @@ class UniqueIDs:
             metadata=(("x-goog-request-params", routing),),
         )
         await self._check_project(target, reply)
-        unique_id = _value(reply, descriptor.unique_id_field) if descriptor.unique_id_field else ""
-        if not descriptor.reuses_names:
-            self._permanent[target] = unique_id
-        return unique_id
+        return _value(reply, descriptor.unique_id_field) if descriptor.unique_id_field else ""
 
     async def _check_project(self, target: Target, reply: Empty) -> None:
         """Check that a resource with a globally unique name belongs to the project of the target."""

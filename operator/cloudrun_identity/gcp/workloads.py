@@ -2,12 +2,12 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from google.cloud.run_v2 import types
 
-from cloudrun_identity.api import TargetKind, WorkloadKind
+from cloudrun_identity.api import MULTI_REGION, TargetKind, WorkloadKind
 from cloudrun_identity.iam.grants import Target
 
 
@@ -22,7 +22,7 @@ class Workload:
     """Project."""
 
     location: str
-    """Region."""
+    """Region, or `global` for a multi-region service."""
 
     name: str
     """Short name."""
@@ -89,7 +89,8 @@ class WorkloadState:
     """E-mail of the principal that made the last change."""
 
     managed_by: str
-    """Product that deploys the workload (`cloudfunctions`) and would revert a change; usually empty."""
+    """Product that deploys the workload (`cloudfunctions`) and would revert a change, or the multi-region
+    service of which it is the part in one region (`Service global/web`); usually empty."""
 
     invoker_iam_disabled: bool
     """True if the service allows unauthenticated invocation."""
@@ -161,11 +162,20 @@ def state_of(workload: Workload, message: Any) -> WorkloadState:
         template_revision="" if is_job else message.template.revision,
         serving_revisions=_serving(workload.kind, message),
         last_modifier=message.last_modifier,
-        managed_by=message.labels.get("goog-managed-by", ""),
+        managed_by=message.labels.get("goog-managed-by", "") or _multi_region_service(workload, message),
         invoker_iam_disabled=workload.kind is WorkloadKind.SERVICE and message.invoker_iam_disabled,
         updated=message.update_time.seconds + message.update_time.nanos / 1e9,
         message=message,
     )
+
+
+def _multi_region_service(workload: Workload, message: Any) -> str:
+    """Return the multi-region service of which the workload is the part in one region; empty if none."""
+    if workload.kind is not WorkloadKind.SERVICE or workload.location == MULTI_REGION:
+        return ""
+    if not message.HasField("multi_region_settings"):
+        return ""
+    return str(replace(workload, location=MULTI_REGION))
 
 
 def with_service_account(state: WorkloadState, email: str) -> tuple[Any, tuple[str, ...]]:

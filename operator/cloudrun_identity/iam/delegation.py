@@ -1,8 +1,12 @@
 """Delegation: the IAM condition under which Google enforces the guardrails on the operator's own grant."""
 
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cloudrun_identity.api import GrantAdmission, ManagedProject, TargetKind
+
+from .role_catalog import known_permissions
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,31 @@ def delegation(project: ManagedProject) -> Delegation:
     return Delegation(
         tuple(sorted(role for role in roles if "*" not in role)),
         tuple(sorted(role for role in roles if "*" in role)),
+    )
+
+
+def policy_permissions(project: ManagedProject) -> Mapping[str, tuple[str, ...]]:
+    """Return the permissions on policies of the APIs that the guardrails list for target.resource, by API.
+
+    An API is not known to have other permissions than those in predefined roles. Those of a collection that
+    no entry names, such as `functions` in `locations/*/functions/*`, are left out.
+    """
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for entry in entries_on(project, TargetKind.RESOURCE):
+        segments = {segment for name in entry.names or () for segment in name.split("/")}
+        for service in entry.services or ():
+            known = _policy_permissions_of(service.partition(".")[0])
+            named = {each for each in known if each.split(".")[1] in segments}
+            found[service] |= named or known
+    return {service: tuple(sorted(permissions)) for service, permissions in sorted(found.items())}
+
+
+def _policy_permissions_of(service: str) -> frozenset[str]:
+    return frozenset(
+        permission
+        for permission in known_permissions()
+        if permission.startswith(f"{service}.")
+        and permission.rpartition(".")[2] in ("getIamPolicy", "setIamPolicy")
     )
 
 

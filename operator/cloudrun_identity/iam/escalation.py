@@ -16,6 +16,7 @@ from cloudrun_identity.api import TARGET_KINDS, TargetKind
 
 from .escalation_table import TABLE, Escalation, Reach
 from .patterns import matches
+from .permission_forms import plain
 from .role_catalog import known_permissions
 from .wording import SHOWN
 
@@ -65,8 +66,8 @@ def reasons_for(permissions: Sequence[str], reach: Reach = Reach.PROJECT) -> str
 
 
 def group_of(permission: str, reach: Reach = Reach.PROJECT) -> Escalation | None:
-    """Return the first group of the table that has the permission and applies in that scope."""
-    return next((group for group in _groups(permission) if reach in group.reaches), None)
+    """Return the first group of the table that has the permission, in any form, and applies in that scope."""
+    return next((group for group in _groups(plain(permission)) if reach in group.reaches), None)
 
 
 # A role can have 13,000 permissions, and each of its grants asks again.
@@ -95,10 +96,17 @@ def _is_unknown(permission: str) -> bool:
     Permissions to read are new in many predefined roles each month. They are harmless, except in a service
     where the table has such a permission already.
     """
+    permission = plain(permission)
     service, verb = _service(permission), permission.rpartition(".")[2]
     if service not in SERVICES or (verb in _READING and service not in _READING_ESCALATES):
         return False
-    return permission not in known_permissions()
+    return permission not in _known()
+
+
+@lru_cache(maxsize=1)
+def _known() -> frozenset[str]:
+    """Return all permissions of the catalog, without the domains of Google."""
+    return frozenset(map(plain, known_permissions()))
 
 
 def _service(permission: str) -> str:

@@ -1,6 +1,7 @@
 """Guardrail entries of `guardrails.grants` compared with one requested grant."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from cloudrun_identity.api import GrantAdmission, ManagedProject
 from cloudrun_identity.api.predefined_roles import BASIC_ROLES
@@ -36,6 +37,8 @@ class GrantRequest:
     """True if the object declares that no other member holds the role on the target."""
     claim: bool = False
     """True if the object removes the grant on its deletion, even if the grant existed before the object."""
+    lasts: timedelta | None = None
+    """Time from the start of the grant to its end; None for a permanent grant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,18 @@ def _owner(request: GrantRequest, guardrail_facts: GuardrailFacts) -> DeclaredId
 
 def entry_matches(entry: GrantAdmission, case: GrantCase) -> bool:
     """Return whether the entry admits all of the grant, apart from what its flags permit."""
+    return matches_apart_from_duration(entry, case) and admits_duration(entry, case.request.lasts)
+
+
+def admits_duration(entry: GrantAdmission, lasts: timedelta | None) -> bool:
+    """Return whether the entry admits a grant that lasts this long; None for a permanent grant."""
+    if entry.max_duration is None:
+        return True
+    return lasts is not None and lasts <= entry.max_duration.timedelta
+
+
+def matches_apart_from_duration(entry: GrantAdmission, case: GrantCase) -> bool:
+    """Return whether the entry admits all of the grant, apart from its duration and its flags."""
     request = case.request
     return (
         _admits_role(entry, request.role)
@@ -113,6 +128,7 @@ def covers_target(entry: GrantAdmission, target: Target) -> bool:
     """Return whether the entry admits grants on the target."""
     return (
         target.kind in (entry.target_kinds or ())
+        and (not target.service or target.service in (entry.services or ()))
         and _admits_name(entry, target)
         and (entry.locations is None or matches_any(target.location, entry.locations))
     )

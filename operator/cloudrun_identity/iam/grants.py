@@ -11,6 +11,7 @@ from cloudrun_identity.api import (
     WorkloadKind,
     target_text,
 )
+from cloudrun_identity.api.generic_target import has_regional_host
 
 from .principals import Tombstone, normalise
 
@@ -29,6 +30,8 @@ class Target:
     """E-mail of a service account, or short name of another resource; empty for a project."""
     parent: str = ""
     """Name of the resource of the project that contains the target, such as a key ring; empty without one."""
+    service: str = ""
+    """Host of the API of a resource of the generic kind; empty for other kinds."""
 
     @classmethod
     def project(cls, project_id: str) -> "Target":
@@ -75,18 +78,26 @@ class Target:
     @property
     def full_name(self) -> str:
         """The full resource name (`//HOST/RELATIVE`), which is unique in Google Cloud."""
-        return f"//{self.descriptor.host}/{self.resource}"
+        return f"//{self.host}/{self.resource}"
+
+    @property
+    def host(self) -> str:
+        """The global host of the API that serves the target."""
+        return self.service or self.descriptor.host
 
     @property
     def region(self) -> str:
         """The location of the API host that serves the target; empty for the global host."""
+        if self.service:
+            return self.location if has_regional_host(self.service, self.location) else ""
         return self.location if self.descriptor.regional_host else ""
 
     @property
     def short_name(self) -> str:
         """The name that guardrails match: the ID of a project or an account, or the name of the resource.
 
-        A nested resource has the name PARENT/NAME.
+        A nested resource has the name PARENT/NAME. A resource of the generic kind has the name
+        that it has in the project.
         """
         match self.descriptor.named_by:
             case NamedBy.PROJECT:
@@ -95,6 +106,8 @@ class Target:
                 return self.name.partition("@")[0]
             case NamedBy.NAME:
                 return f"{self.parent}/{self.name}" if self.parent else self.name
+            case NamedBy.RESOURCE:
+                return self.name
 
     def __str__(self) -> str:
         """Return the target as statuses show it: `Service europe-west1/checkout`, `Project payments-prod`."""
@@ -104,6 +117,7 @@ class Target:
             location=self.location,
             parent=self.parent,
             name=self.name,
+            service=self.service,
         )
 
 
@@ -160,31 +174,6 @@ class Grant:
         """Return the grant as one line: `roles/run.invoker for user:a@example.com on Service l/web`."""
         when = f" if {self.condition.title}" if self.condition else ""
         return f"{self.role} for {self.member} on {self.target}{when}"
-
-
-def parse_target(text: str, project_id: str) -> Target:
-    """Return the resource in a text such as `StorageBucket/exports` or `KMSCryptoKey/europe-west1/ring/key`.
-
-    Raises:
-        ValueError: the kind is unknown or has no such names. The message is one line.
-
-    """
-    kind, *parts = text.split("/")
-    kinds = {each.value: each for each, found in TARGET_KINDS.items() if found.is_admitted_by_name_only}
-    if kind not in kinds:
-        raise ValueError(f"{text!r} starts with none of the kinds {', '.join(kinds)}")
-    descriptor = TARGET_KINDS[kinds[kind]]
-    fields = {
-        "LOCATION": descriptor.has_location,
-        (descriptor.parent.name if descriptor.parent else "").upper(): descriptor.parent is not None,
-        "NAME": True,
-    }
-    form = [field for field, is_part in fields.items() if is_part]
-    if len(parts) != len(form) or not all(parts):
-        raise ValueError(f"{text!r} must be {'/'.join([kind, *form])}")
-    *before, name = parts
-    location = before.pop(0) if descriptor.has_location else ""
-    return Target(kinds[kind], project_id, location, name, "".join(before))
 
 
 def condition_of(declared: BindingCondition | None) -> IAMCondition | None:

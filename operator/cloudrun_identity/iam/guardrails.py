@@ -9,7 +9,15 @@ revoke nothing. Where a request concerns two projects, each decides for itself.
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
-from cloudrun_identity.api import TARGET_KINDS, GrantAdmission, ManagedProject, TargetKind
+from cloudrun_identity.api import (
+    CONVENIENCE_VALUE,
+    DELETED_PRINCIPAL,
+    TARGET_KINDS,
+    GrantAdmission,
+    ManagedProject,
+    TargetKind,
+    go_duration,
+)
 
 from .admission import (
     Admitted,
@@ -23,7 +31,15 @@ from .admission import (
     named,
 )
 from .escalation import reasons_for
-from .grant_matching import GrantCase, GrantRequest, case_of, entry_matches, flags_of, needed_flags
+from .grant_matching import (
+    GrantCase,
+    GrantRequest,
+    case_of,
+    entry_matches,
+    flags_of,
+    matches_apart_from_duration,
+    needed_flags,
+)
 from .grants import Target
 from .guardrail_entries import entry_path, is_for
 from .principal_forms import documented_form
@@ -69,10 +85,37 @@ def _decide_by_entries(case: GrantCase) -> Decision:
     fewest = min(lacking, key=len, default=None)
     if fewest is not None and not fewest:
         return Admitted()
+    if too_long := _too_long(case):
+        return too_long
     incomplete = _incomplete_entry(case)
     if incomplete:
         return Denied(incomplete, invalid_entry=True)
-    return Denied(_refusal(case, fewest or frozenset()), proposals=(_admitting_entry(case),))
+    return Denied(_refusal(case, fewest), proposals=(_admitting_entry(case),))
+
+
+def _too_long(case: GrantCase) -> Denied | None:
+    """Return the denial of a grant that an entry admits, but not for so long; None if there is none.
+
+    The remedy is the author's: an end, or an earlier one. A longer duration is a change of the entries.
+    """
+    request, needed = case.request, needed_flags(case)
+    limits = [
+        (entry.max_duration, index)
+        for index, entry in enumerate(case.project.spec.guardrails.grants)
+        if entry.max_duration is not None
+        and matches_apart_from_duration(entry, case)
+        and needed <= flags_of(entry)
+    ]
+    if not limits:
+        return None
+    limit, index = max(limits, key=lambda each: each[0].timedelta)
+    lasts = "it is permanent" if request.lasts is None else f"it lasts {go_duration(request.lasts)}"
+    return Denied(
+        f"{entry_path('grants', index)} of {named(case.project)} admits {request.role} on {request.target} "
+        f"for {case.member} for at most {limit} from when it is first granted (maxDuration), and {lasts}; "
+        f"set duration: {limit}, or an expiresAt that is no later",
+        proposals=() if request.lasts is None else (_admitting_entry(case),),
+    )
 
 
 def _may_grant_there(case: GrantCase, guardrail_facts: GuardrailFacts) -> Decision:
@@ -108,8 +151,8 @@ def _inadmissible(case: GrantCase) -> Denied | None:
         return Denied(f"{role} belongs to another project than {target} and cannot be granted there")
     grant = f"{role} on {target} cannot be granted to {case.request.member}"
     if isinstance(case.request.member, str):
-        if parse(case.request.member).kind in _NOT_GRANTABLE:
-            return Denied(f"{grant}; use a documented form, such as group:EMAIL or principal://…")
+        if (kind := parse(case.request.member).kind) in _NOT_GRANTABLE:
+            return Denied(f"{grant}: the member {_NOT_GRANTABLE[kind]}")
         if documented := documented_form(case.request.member):
             return Denied(f"{grant}; write it as {documented}")
     if target.descriptor.contains_projects and case.request.exclusive:
@@ -174,8 +217,11 @@ def _is_for_all(case: GrantCase) -> bool:
     return is_for(case.project, None, case.request.namespace)
 
 
-def _refusal(case: GrantCase, lacking: frozenset[str]) -> str:
-    """Return the denial. `lacking` are the flags of an entry that would otherwise admit the grant."""
+def _refusal(case: GrantCase, lacking: frozenset[str] | None) -> str:
+    """Return the denial.
+
+    `lacking` are the flags of an entry that would otherwise admit the grant; None if there is no such entry.
+    """
     request = case.request
     # In quotes, because the author of the grant could write an instruction to the reader into it.
     expression = json.dumps(request.condition.expression, ensure_ascii=False) if request.condition else ""
@@ -185,7 +231,9 @@ def _refusal(case: GrantCase, lacking: frozenset[str]) -> str:
         "exclusive": "exclusive, because spec.authority is Exclusive",
         "claim": "claim, because spec.existingGrants is Claim",
     }
-    without = "".join(f", without {why}" for flag, why in whys.items() if flag in lacking)
+    needs = needed_flags(case) if lacking is None else lacking
+    verb = "; an entry for it needs" if lacking is None else ", without"
+    without = "".join(f"{verb} {why}" for flag, why in whys.items() if flag in needs)
     return (
         f"guardrails.grants of {named(case.project)} does not admit {request.role} on {request.target} for "
         f"{case.member}{when} in namespace {request.namespace}{without}"
@@ -205,27 +253,28 @@ def _admitting_entry(case: GrantCase) -> Proposal:
     entry: dict[str, Value | None] = {
         "roles": (request.role,),
         "targetKinds": (target.kind.value,),
+        "services": (target.service,) if target.service else None,
         "names": None if target.is_project else (target.short_name,),
-        "locations": (target.location,) if target.descriptor.has_location else None,
+        "locations": (target.location,) if target.location else None,
         "members": (case.member,),
         "namespaces": (request.namespace,),
         "conditions": (request.condition.expression,) if request.condition else None,
+        "maxDuration": go_duration(request.lasts) if request.lasts else None,
     }
     needed = needed_flags(case)
     flags = {flag: True for flag in ("allowEscalation", "exclusive", "claim") if flag in needed}
     return proposed_entry(case.project, "grants", entry | flags)
 
 
-# Forms that Google itself writes into policies, and undocumented forms.
-_NOT_GRANTABLE = frozenset(
-    {
-        PrincipalKind.PROJECT_OWNER,
-        PrincipalKind.PROJECT_EDITOR,
-        PrincipalKind.PROJECT_VIEWER,
-        PrincipalKind.DELETED,
-        PrincipalKind.OPAQUE,
-    }
-)
+_NOT_GRANTABLE: Mapping[PrincipalKind, str] = {
+    **dict.fromkeys(
+        (PrincipalKind.PROJECT_OWNER, PrincipalKind.PROJECT_EDITOR, PrincipalKind.PROJECT_VIEWER),
+        CONVENIENCE_VALUE,
+    ),
+    PrincipalKind.DELETED: DELETED_PRINCIPAL,
+    PrincipalKind.OPAQUE: "must be of a documented form, such as group:EMAIL or principal://…",
+}
+"""Forms that Google itself writes into policies, and undocumented forms, with the reason and the remedy."""
 
 _DEFAULT_ENTRIES: Mapping[TargetKind, GrantAdmission] = {
     kind: GrantAdmission(

@@ -17,7 +17,7 @@ def is_typewide(member: str) -> bool:
     principal = parse(member)
     match principal.kind:
         case PrincipalKind.USER | PrincipalKind.GROUP | PrincipalKind.SERVICE_ACCOUNT:
-            return "@" not in principal.identifier  # such as group:P.svc.id.goog:/allAuthenticatedUsers/
+            return "@" not in principal.identifier
         case PrincipalKind.KUBERNETES_SERVICE_ACCOUNT:
             return False
         case PrincipalKind.PRINCIPAL:

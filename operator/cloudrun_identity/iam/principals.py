@@ -18,7 +18,11 @@ class PrincipalKind(StrEnum):
     GROUP = "group"
     SERVICE_ACCOUNT = "serviceAccount"
     KUBERNETES_SERVICE_ACCOUNT = "kubernetesServiceAccount"
-    """The older form of a GKE workload, `serviceAccount:P.svc.id.goog[NAMESPACE/NAME]`."""
+    """The older form of a Kubernetes workload, `serviceAccount:P.svc.id.goog[NAMESPACE/NAME]`. The pool of a
+    fleet can be `P.hub.id.goog`."""
+    KUBERNETES_WORKLOADS = "kubernetesWorkloads"
+    """All workloads of a pool, `group:P.svc.id.goog:/allAuthenticatedUsers/`. It is no group of Google
+    Workspace."""
     DOMAIN = "domain"
     PRINCIPAL = "principal"
     PRINCIPAL_SET = "principalSet"
@@ -79,6 +83,8 @@ def parse(text: str) -> Principal:
         return Principal(kind, text.removeprefix(_PREFIXES[kind]))
     if text.startswith(_ACCOUNT) and _KUBERNETES.fullmatch(text.removeprefix(_ACCOUNT)):
         return Principal(PrincipalKind.KUBERNETES_SERVICE_ACCOUNT, text.removeprefix(_ACCOUNT))
+    if text.startswith(_GROUP) and _ALL_WORKLOADS.fullmatch(text.removeprefix(_GROUP)):
+        return Principal(PrincipalKind.KUBERNETES_WORKLOADS, text.removeprefix(_GROUP))
     for kind, prefix in _PLAIN_PREFIXES.items():
         if text.startswith(prefix) and text != prefix:
             return Principal(kind, text.removeprefix(prefix))
@@ -88,6 +94,9 @@ def parse(text: str) -> Principal:
 @lru_cache(maxsize=16_384)
 def normalise(text: str) -> str:
     """Return the key by which two members are equal: e-mails and domains in lower case, the rest verbatim.
+
+    Of the workloads of a pool, only the name of the pool is in lower case. Google Cloud distinguishes case
+    behind it (https://github.com/hashicorp/terraform-provider-google/issues/10466).
 
     The key of a pattern over members is the pattern of the keys, because `*` is kept.
     """
@@ -104,6 +113,9 @@ def normalise(text: str) -> str:
         case PrincipalKind.KUBERNETES_SERVICE_ACCOUNT:
             pool, bracket, account = principal.identifier.partition("[")
             return str(Principal(principal.kind, lower_email(pool) + bracket + account))
+        case PrincipalKind.KUBERNETES_WORKLOADS:
+            pool, colon, workloads = principal.identifier.rpartition(":")
+            return str(Principal(principal.kind, lower_email(pool) + colon + workloads))
         case _:
             return text
 
@@ -162,12 +174,13 @@ def is_default_account(email: str) -> bool:
 _DELETED = "deleted:"
 _UID = "?uid="
 _ACCOUNT = "serviceAccount:"
+_GROUP = "group:"
 _USER_MANAGED_SUFFIX = ".iam.gserviceaccount.com"
 _ASCII_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 _PLAIN_PREFIXES = {
     PrincipalKind.USER: "user:",
-    PrincipalKind.GROUP: "group:",
+    PrincipalKind.GROUP: _GROUP,
     PrincipalKind.SERVICE_ACCOUNT: _ACCOUNT,
     PrincipalKind.DOMAIN: "domain:",
     PrincipalKind.PRINCIPAL: "principal://",
@@ -178,6 +191,7 @@ _PLAIN_PREFIXES = {
 }
 _PREFIXES = _PLAIN_PREFIXES | {
     PrincipalKind.KUBERNETES_SERVICE_ACCOUNT: _ACCOUNT,
+    PrincipalKind.KUBERNETES_WORKLOADS: _GROUP,
     PrincipalKind.ALL_USERS: "allUsers",
     PrincipalKind.ALL_AUTHENTICATED_USERS: "allAuthenticatedUsers",
     PrincipalKind.DELETED: _DELETED,
@@ -187,7 +201,8 @@ _PUBLIC = {_PREFIXES[kind]: kind for kind in (PrincipalKind.ALL_USERS, Principal
 _WITH_NAMES = frozenset({"user", "group", "serviceAccount", "domain"})
 _WITH_EMAIL = frozenset({PrincipalKind.USER, PrincipalKind.GROUP, PrincipalKind.SERVICE_ACCOUNT})
 
-_KUBERNETES = re.compile(r"[^\[\]]+\.svc\.id\.goog\[[^\[\]]+\]")
+_KUBERNETES = re.compile(r"[^\[\]]+\.(svc|hub)\.id\.goog\[[^\[\]]+\]", re.IGNORECASE)
+_ALL_WORKLOADS = re.compile(r"(?i:[^\[\]@/]+\.(svc|hub)\.id\.goog):/allAuthenticatedUsers/")
 # Other universes add the name of their system: `developer.UNIVERSE-system.gserviceaccount.com`.
 _DEFAULT_ACCOUNT = re.compile(r"[^@]+@(developer|appspot)\.([a-z0-9-]+-system\.)?gserviceaccount\.com")
 # Projects of agents that are older than the prefix `gcp-sa-`.
@@ -213,6 +228,9 @@ _AGENT_PROJECTS = frozenset(
         "gae-api-prod.google.com",
         "gcf-admin-robot",
         "gcp-gae-service",
+        "gcp-ri-aiplatform",
+        "gcp-ri-contactcenterinsights",
+        "gcp-ri-identitypool",
         "genomics-api.google.com",
         "gs-project-accounts",
         "remotebuildexecution",

@@ -8,6 +8,7 @@ from .admission import Admitted, Decision, Denied, GuardrailFacts, may_use_proje
 from .escalation import escalating, reasons_for
 from .guardrail_entries import is_for
 from .patterns import matches_any
+from .permission_forms import plain
 from .proposals import Proposal, proposed_value
 from .wording import some
 
@@ -19,6 +20,11 @@ def home_of(role: str) -> tuple[str, str] | None:
             return project_id, role_id
         case _:
             return None
+
+
+def is_listed(permission: str, patterns: Collection[str]) -> bool:
+    """Return whether a pattern admits a permission, as it is written or without the domain of Google."""
+    return matches_any(permission, patterns) or matches_any(plain(permission), patterns)
 
 
 def may_define(
@@ -47,7 +53,7 @@ def may_define(
         proposals.append(
             proposed_value(project, f"{path}/namespaces", (*(admission.namespaces or ()), namespace))
         )
-    unlisted = [each for each in sorted(permissions) if not matches_any(each, listed)]
+    unlisted = [each for each in sorted(permissions) if not is_listed(each, listed)]
     if unlisted:
         lacking.append(f"does not admit {some(unlisted)} in a custom role")
         proposals.append(proposed_value(project, f"{path}/permissions", (*listed, *unlisted)))

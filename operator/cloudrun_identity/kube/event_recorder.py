@@ -1,4 +1,6 @@
-"""Records Events about objects, for `kubectl describe`. The operator never reads them.
+"""Records Events about objects, for `kubectl describe`, and writes them to the log.
+
+The operator never reads them. The API server deletes them after an hour; the log keeps them.
 
 Events are core/v1 Events with a count. The newer events.k8s.io API requires MicroTimes and a second object
 per series, and kubectl shows the same.
@@ -111,8 +113,10 @@ class EventRecorder:
         self._sender = asyncio.create_task(self._send_all(), name="event-recorder")
 
     def record(self, obj: Object, event_type: EventType, reason: str, message: str) -> None:
-        """Queue an event about the raw object, without waiting. `reason` is one CamelCase word."""
-        text = legible(message).encode()[:MESSAGE_SIZE].decode(errors="ignore")
+        """Log and queue an event about the raw object, without waiting. `reason` is one CamelCase word."""
+        legible_message = legible(message)
+        _log.log(_LEVELS[event_type], "%s: %s: %s", _name(obj), reason, legible_message)
+        text = legible_message.encode()[:MESSAGE_SIZE].decode(errors="ignore")
         key = _EventKey(obj["metadata"]["uid"], event_type, reason, text)
         other = self._stand_in(obj)
         queued = _Queued(_reference(obj), key, _reference(other) if other else None)
@@ -212,6 +216,12 @@ def _about(reference: Object, stand_in: Object, key: _EventKey) -> _EventKey:
     return replace(key, uid=stand_in["uid"], message=message)
 
 
+def _name(obj: Object) -> str:
+    """Return the object as the log names it, such as `IAMBinding payments/web`."""
+    metadata = obj["metadata"]
+    return f"{obj['kind']} {'/'.join(filter(None, (metadata.get('namespace'), metadata['name'])))}"
+
+
 def _reference(obj: Object) -> Object:
     metadata = obj["metadata"]
     reference = {
@@ -227,3 +237,6 @@ def _reference(obj: Object) -> Object:
 
 def _monotonic() -> float:
     return asyncio.get_running_loop().time()
+
+
+_LEVELS = {EventType.NORMAL: logging.INFO, EventType.WARNING: logging.WARNING}

@@ -44,6 +44,9 @@ class Manifests:
     sources: dict[tuple[str, str, str], Source] = field(default_factory=dict)
     """Place of each object, by kind, namespace and name."""
 
+    others: list[tuple[Source, Object]] = field(default_factory=list)
+    """Objects of other API groups, which are not validated."""
+
 
 def read_manifests(paths: Iterable[Path], namespace: str) -> Manifests:
     """Read the manifests in the given files and directories.
@@ -62,6 +65,18 @@ def read_manifests(paths: Iterable[Path], namespace: str) -> Manifests:
             for item in _items([document]):
                 _add(found, Source(path, line), item, namespace)
     return found
+
+
+def read_documents(paths: Iterable[Path]) -> tuple[list[Any], list[str]]:
+    """Return all documents of files and directories, whatever they declare, and one line per problem."""
+    documents: list[Any] = []
+    problems: list[str] = []
+    for path in _files(paths):
+        try:
+            documents += _items(document for _, document in _documents(_text(path)))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            problems.append(f"{path}{_describe(error)}")
+    return documents, problems
 
 
 class _DuplicateKey(yaml.MarkedYAMLError):
@@ -106,6 +121,7 @@ def _add(found: Manifests, source: Source, document: Any, namespace: str) -> Non
     group = document["apiVersion"].partition("/")[0]
     kind = document["kind"]
     if group != GROUP and not (kind == "Namespace" and group == "v1"):
+        found.others.append((source, document))
         return
     metadata = document.get("metadata")
     if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):

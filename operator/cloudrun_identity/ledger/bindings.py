@@ -23,12 +23,12 @@ def entries_in(bindings: Iterable[LedgerBinding], target: Target) -> dict[Grant,
 def bindings_of(entries: Entries) -> tuple[LedgerBinding, ...]:
     """Return entries by role and condition, in canonical order."""
     members: defaultdict[tuple[str, IAMCondition | None], list[LedgerEntry]] = defaultdict(list)
-    for grant in sorted(entries, key=_order):
+    for grant in sorted(entries, key=order_in_ledger):
         members[grant.role, grant.condition].append(entries[grant])
     # Constructing validated bindings would check each of their entries again.
     return tuple(
         LedgerBinding.model_construct(
-            role=role, condition=_binding_condition(condition), members=tuple(its_members)
+            role=role, condition=binding_condition(condition), members=tuple(its_members)
         )
         for (role, condition), its_members in members.items()
     )
@@ -46,21 +46,23 @@ def left_records(left: Mapping[Grant, str]) -> tuple[LedgerLeftGrant, ...]:
     return tuple(
         LedgerLeftGrant(
             role=grant.role,
-            condition=_binding_condition(grant.condition),
+            condition=binding_condition(grant.condition),
             member=grant.member,
             owner=left[grant],
         )
-        for grant in sorted(left, key=_order)
+        for grant in sorted(left, key=order_in_ledger)
     )
 
 
-def _order(grant: Grant) -> tuple[str, bool, tuple[str, str, str], str]:
+def order_in_ledger(grant: Grant) -> tuple[str, bool, tuple[str, str, str], str]:
+    """Return the sort key of a grant in a ledger."""
     condition = grant.condition
     text = (condition.title, condition.description, condition.expression) if condition else ("", "", "")
     return grant.role, condition is not None, text, grant.member
 
 
-def _binding_condition(condition: IAMCondition | None) -> BindingCondition | None:
+def binding_condition(condition: IAMCondition | None) -> BindingCondition | None:
+    """Return an IAM condition as a ledger writes it."""
     if condition is None:
         return None
     return BindingCondition.model_construct(

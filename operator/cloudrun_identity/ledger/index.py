@@ -45,9 +45,9 @@ class LedgerIndex:
                 del self._by_owner_key[owner_key]
         for owner_key in after - before:
             self._by_owner_key[owner_key].add(new.target)
-        if new.bindings:
+        if new.bindings or new.temporary_grants:
             self._by_project[new.target.project_id].add(new.target)
-        elif old.bindings:
+        elif old.bindings or old.temporary_grants:
             self._by_project[old.target.project_id].discard(old.target)
             if not self._by_project[old.target.project_id]:
                 del self._by_project[old.target.project_id]

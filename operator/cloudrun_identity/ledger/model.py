@@ -6,7 +6,7 @@ and removing them afterwards.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import cached_property
 from types import MappingProxyType
@@ -24,18 +24,29 @@ from cloudrun_identity.api import (
     LedgerEntry,
     LedgerRole,
     LedgerTarget,
+    LedgerTemporaryGrant,
     PolicyLedgerSpec,
 )
 from cloudrun_identity.iam.grants import Grant, Target
 
 from .bindings import Entries, bindings_of, entries_in, left_in, left_records
 from .keys import KeyRing
+from .temporary_grants import (
+    OwnerAndGrant,
+    TemporaryGrants,
+    declared_by_granted,
+    possible_grants,
+    temporary_in,
+    temporary_records,
+)
 
 _NO_ENTRIES: Entries = MappingProxyType({})
 _INDEXES = {
     "target": {"resource"},
     "entries": {"resource", "bindings"},
     "_by_owner_key": {"resource", "bindings"},
+    "temporary": {"resource", "temporary_grants"},
+    "temporary_by_owner": {"resource", "temporary_grants"},
 }
 """The cached properties, and the fields that they are derived from."""
 
@@ -60,6 +71,7 @@ class Ledger(PolicyLedgerSpec):
         return (
             read.replace(resource=_resource_of(read.target), roles=_by_id(read.roles))
             .with_entries(read.entries)
+            .with_temporary(read.temporary)
             .with_key_ring(read.key_ring)
         )
 
@@ -67,7 +79,14 @@ class Ledger(PolicyLedgerSpec):
     def target(self) -> Target:
         """The resource that carries the policy."""
         resource = self.resource
-        return Target(resource.kind, resource.project_id, resource.location, resource.name, resource.parent)
+        return Target(
+            resource.kind,
+            resource.project_id,
+            resource.location,
+            resource.name,
+            resource.parent,
+            resource.service,
+        )
 
     @cached_property
     def entries(self) -> Entries:
@@ -78,6 +97,16 @@ class Ledger(PolicyLedgerSpec):
     def left(self) -> Mapping[Grant, str]:
         """The grants of custom roles that objects left, each with the object as KIND/NAMESPACE/NAME/UID."""
         return left_in(self.left_grants, self.target)
+
+    @cached_property
+    def temporary(self) -> TemporaryGrants:
+        """The records of temporary grants, by owner key and by the grant under its declared condition."""
+        return MappingProxyType(temporary_in(self.temporary_grants, self.target))
+
+    @cached_property
+    def temporary_by_owner(self) -> Mapping[OwnerAndGrant, Grant]:
+        """The temporary grants as declared, by owner key and by the grant as the policy contains it."""
+        return MappingProxyType(declared_by_granted(self.temporary))
 
     @property
     def key_ring(self) -> KeyRing:
@@ -90,6 +119,7 @@ class Ledger(PolicyLedgerSpec):
         return not (
             self.bindings
             or self.left_grants
+            or self.temporary_grants
             or self.account
             or self.attachment
             or self.roles
@@ -99,8 +129,8 @@ class Ledger(PolicyLedgerSpec):
 
     @property
     def owner_keys(self) -> frozenset[str]:
-        """The owners of all entries, without their UIDs."""
-        return frozenset(self._by_owner_key)
+        """The owners of all entries and of all temporary grants, also ended ones, without their UIDs."""
+        return frozenset(self._by_owner_key).union(each.owner_key for each in self.temporary_grants)
 
     @property
     def resource_owners(self) -> frozenset[str]:
@@ -129,6 +159,13 @@ class Ledger(PolicyLedgerSpec):
         """Return the grants of an owner, or of its predecessor of the same name."""
         return frozenset(self._by_owner_key.get(owner_key, ()))
 
+    def temporary_held_by(self, owner_key: str) -> Iterator[LedgerTemporaryGrant]:
+        """Yield the records of the temporary grants that have an entry of their owner."""
+        held = self.held_by(owner_key)
+        for (owner, base), record in self.temporary.items():
+            if owner == owner_key and not held.isdisjoint(possible_grants(base, record)):
+                yield record
+
     def role(self, role_id: str) -> LedgerRole | None:
         """Return the record of a custom role."""
         return next((role for role in self.roles if role.role_id == role_id), None)
@@ -143,6 +180,10 @@ class Ledger(PolicyLedgerSpec):
     def with_left(self, left: Mapping[Grant, str]) -> Self:
         """Return this ledger with other grants that objects left."""
         return self.replace(left_grants=left_records(left))
+
+    def with_temporary(self, temporary: TemporaryGrants) -> Self:
+        """Return this ledger with other records of temporary grants."""
+        return self.replace(temporary_grants=temporary_records(temporary))
 
     def with_sync(self, *, unmanaged_members: int, written_at: datetime | None) -> Self:
         """Return this ledger after a sync, which wrote the policy at a time or not at all."""
@@ -261,6 +302,7 @@ def _resource_of(target: Target) -> LedgerTarget:
         location=target.location,
         parent=target.parent,
         name=target.name,
+        service=target.service,
         full_name=target.full_name,
         text=str(target),
     )

@@ -39,7 +39,7 @@ from cloudrun_identity.reconcile.status_records import Records
 
 from .cache import Cache
 from .engine import Engine
-from .hooks import checkpoints, now
+from .hooks import checkpoints, grant_clock, now
 from .kubernetes import CountedClient, KubeWrites
 from .manager import Manager
 from .metrics import Metrics
@@ -148,13 +148,14 @@ def compose(ports: Ports) -> Engine:
     cloud = Cloud.of(ClientPool(ports.google, settings.credential))
     policies = ports.policies(cloud.policies, ledgers)
     propagation = PropagationTracker(now, ledgers.owner_of)
+    clock = grant_clock()
     removal_limiter = RemovalRateLimiter(settings.removals_per_hour, settings.namespaces_with_removals)
     syncers = PolicySyncers(
         SyncerPorts(
             policies=policies,
             ledgers=ledgers,
             observer=ports.syncs,
-            wall_clock=now,
+            wall_clock=clock,
             is_fresh=propagation.is_fresh,
             removal_limiter=removal_limiter,
             namespaces_on=settings.namespaces_on,
@@ -174,9 +175,9 @@ def compose(ports: Ports) -> Engine:
         store=cache,
         kube=ports.kube,
         syncers=syncers,
-        resolver=GrantResolver(cloud.roles),
+        resolver=GrantResolver(cloud.roles, clock),
         event_reporter=event_reporter,
-        wall_clock=now,
+        wall_clock=clock,
     )
     drift_history = DriftHistory(time.monotonic)
     executor, finisher = ports.executor(event_reporter), Finisher(deps, drift_history, ports.on_report)

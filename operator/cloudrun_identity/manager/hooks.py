@@ -1,9 +1,10 @@
-"""Hooks for tests: a process that stops at a checkpoint, and a key clock that runs ahead.
+"""Hooks for tests: a process that stops at a checkpoint, and clocks that run ahead.
 
-Both are off unless an environment variable is set.
+All are off unless an environment variable is set.
 
 - `CLOUDRUN_IDENTITY_DIE_AT=STEP` (or `STEP#N` for the N-th time) ends the process with SIGKILL after a step.
 - `CLOUDRUN_IDENTITY_KEY_CLOCK=FILE` names a file with the seconds by which the clock of keys runs ahead.
+- `CLOUDRUN_IDENTITY_GRANT_CLOCK=FILE` does the same for the clock of grants and statuses.
 """
 
 import os
@@ -15,6 +16,7 @@ from pathlib import Path
 
 DIE_AT = "CLOUDRUN_IDENTITY_DIE_AT"
 KEY_CLOCK = "CLOUDRUN_IDENTITY_KEY_CLOCK"
+GRANT_CLOCK = "CLOUDRUN_IDENTITY_GRANT_CLOCK"
 
 
 def checkpoints() -> Callable[[str], None]:
@@ -36,7 +38,16 @@ def checkpoints() -> Callable[[str], None]:
 
 def key_clock() -> Callable[[], datetime]:
     """Return the clock that key rotation uses: the wall clock unless a test turns it ahead."""
-    ahead = os.environ.get(KEY_CLOCK)
+    return _clock(KEY_CLOCK)
+
+
+def grant_clock() -> Callable[[], datetime]:
+    """Return the clock that ends temporary grants: the wall clock unless a test turns it ahead."""
+    return _clock(GRANT_CLOCK)
+
+
+def _clock(variable: str) -> Callable[[], datetime]:
+    ahead = os.environ.get(variable)
     if not ahead:
         return now
     file = Path(ahead)

@@ -90,16 +90,17 @@ class Cloud:
         """Return the clients on one pool of connections."""
         policies, roles = Policies(clients), Roles(clients)
         service_accounts, run = ServiceAccounts(clients), Run(clients)
+        unique_ids = UniqueIDs(clients, service_accounts)
         return cls(
             clients=clients,
             policies=policies,
             roles=roles,
             service_accounts=service_accounts,
-            unique_ids=UniqueIDs(clients, service_accounts),
+            unique_ids=unique_ids,
             run=run,
             inventory=Inventory(service_accounts, run, time.monotonic),
             keys=Keys(clients, time.monotonic),
-            permission_checks=PermissionChecks(policies, roles, time.monotonic),
+            permission_checks=PermissionChecks(policies, roles, unique_ids, time.monotonic),
         )
 
 
@@ -171,7 +172,7 @@ def cloud_run_identity(parts: KindParts) -> AnyKindReconciler:
 
 def iam_binding(parts: KindParts) -> AnyKindReconciler:
     """Build the reconciler of IAMBindings."""
-    kind = IAMBindingController(parts.cloud.inventory)
+    kind = IAMBindingController(parts.cloud.inventory, parts.cloud.permission_checks)
     return KindReconciler(kind, parts.deps, parts.executor, parts.finisher, grants=kind)
 
 

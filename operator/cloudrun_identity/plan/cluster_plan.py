@@ -72,11 +72,15 @@ async def plan_in_cluster(
         return DryRun(
             run.steps(),
             tuple(_blockers(run, {*given, *pruned}, before)),
-            tuple(
-                f"Namespace {name} does not exist in the cluster; the plan assumes that it is created first."
-                for name in missing
+            (
+                *map(_created_first, missing),
+                *run.notices(),
             ),
         )
+
+
+def _created_first(namespace: str) -> str:
+    return f"Namespace {namespace} does not exist in the cluster; the plan assumes that it is created first."
 
 
 async def _add_namespaces(run: DryRunSession, manifests: Iterable[Object]) -> list[str]:

@@ -3,20 +3,19 @@
 `dry_run` plans manifests for an empty cluster. `cluster_plan` and `recovery` load a cluster into a session.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeAlias
 
 from cloudrun_identity.api import (
     KINDS,
-    CloudRunIdentity,
-    CustomRole,
-    ManagedProject,
     Reason,
-    ReconciledResource,
 )
 from cloudrun_identity.gcp.clients import GoogleClients
+from cloudrun_identity.iam.expiry import timestamp
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.kube.event_recorder import EventType
@@ -28,6 +27,7 @@ from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.ledger.objects import LedgerInvalid
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.ledger.store import LedgerPruned
+from cloudrun_identity.ledger.temporary_grants import recorded_grant
 from cloudrun_identity.manager.engine import Engine
 from cloudrun_identity.manager.factory import Ports, compose
 from cloudrun_identity.manager.kubernetes import CountedClient, KubeWrites
@@ -35,13 +35,13 @@ from cloudrun_identity.manager.metrics import Metrics
 from cloudrun_identity.policy.ports import SyncerSettings
 from cloudrun_identity.reconcile.cluster_state import ObjectKey
 from cloudrun_identity.reconcile.executor import ASSUMED_UNIQUE_ID
-from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, internal_error, ledger_invalid
-from cloudrun_identity.reconcile.status import Report
+from cloudrun_identity.reconcile.outcomes import Failing, internal_error, ledger_invalid
 
 from .dry_run_executor import DryRunExecutor
 from .dry_run_policies import DryRunPolicies, describe_policy, grant_text
 from .in_memory_client import InMemoryClient
-from .model import DryRun, PlanBlocker, PlannedStep, Sign, blocker
+from .model import DryRun, PlanBlocker, PlannedStep, Sign
+from .reports import Reports, groups_of, in_order
 
 MAX_ROUNDS = 8
 """Reconciles of each object at most: a chain of references is shorter than that."""
@@ -60,9 +60,9 @@ async def dry_run(
     The objects are of the operator's kinds, or namespaces. `google` must refuse to write. The namespace of an
     object need not be among the objects.
     """
-    async with dry_run_session(google, await _in_memory(objects), _NAMESPACE) as run:
+    async with dry_run_session(google, await in_memory(objects), _NAMESPACE) as run:
         await run.reconcile_all(progress)
-        return DryRun(run.steps(), tuple(run.blockers()))
+        return DryRun(run.steps(), tuple(run.blockers()), tuple(run.notices()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class DryRunSession:
     """Everything between the objects and Google Cloud."""
     executor: DryRunExecutor
     """Executor that assumes the effect of every action."""
-    reports: "_Reports"
+    reports: Reports
     """Reports of the reconciles."""
     scope: set[ObjectKey]
     """Objects to reconcile. A change of an object adds those that it concerns, as in the operator."""
@@ -85,7 +85,8 @@ class DryRunSession:
 
     def steps(self) -> tuple[PlannedStep, ...]:
         """Return the steps so far, those of one resource together."""
-        return tuple(_grouped([*self.executor.steps, *self._grant_steps()]))
+        steps = sorted(self.executor.steps, key=lambda step: in_order(step.object))
+        return tuple(_grouped([*steps, *self._grant_steps()]))
 
     async def reconcile_all(self, progress: Progress = lambda *_: None) -> None:
         """Reconcile every object, in the order of references, until a round changes nothing."""
@@ -93,16 +94,21 @@ class DryRunSession:
         await self.reconcile(progress)
 
     async def reconcile(self, progress: Progress = lambda *_: None) -> None:
-        """Reconcile the objects in scope, in the order of references, until a round changes nothing."""
+        """Reconcile the objects in scope, in the order of references, until a round changes nothing.
+
+        Objects of one kind are reconciled together, so that they share the syncs of a policy, as in the
+        operator.
+        """
         before: object = None
         for _ in range(MAX_ROUNDS):
-            keys = sorted(self.scope, key=_order)
-            for done, key in enumerate(keys):
-                progress(done, len(keys))
-                await self._reconcile(key)
-                await self._drop_if_finalized(key)
+            keys = sorted(self.scope, key=in_order)
+            for start, group in groups_of(keys):
+                progress(start, len(keys))
+                await asyncio.gather(*map(self._reconcile, group))
+                for key in group:
+                    await self._drop_if_finalized(key)
             changes = (len(self.scope), *policies_of(self.engine).changes())
-            after = (tuple(self.executor.steps), dict(self.reports.latest), changes)
+            after = (frozenset(self.executor.steps), dict(self.reports.latest), changes)
             if after == before:
                 return
             before = after
@@ -110,6 +116,10 @@ class DryRunSession:
     def blockers(self) -> Iterable[PlanBlocker]:
         """Return why objects would not become Ready."""
         return self.reports.blockers()
+
+    def notices(self) -> Iterable[str]:
+        """Return what the status of an object would say besides, such as a grant that is over already."""
+        return self.reports.notices()
 
     async def _reconcile(self, key: ObjectKey) -> None:
         """Reconcile an object. An error of the cluster or of a ledger is reported as its outcome."""
@@ -143,7 +153,21 @@ class DryRunSession:
         for target, sign, grant in policies_of(self.engine).changes():
             key = self._owner_of(grant, sign)
             observed = self.executor.is_observed(key)
-            yield PlannedStep(describe_policy(target), sign, grant_text(grant), key, observed, grant)
+            end = self._end_of(grant, key) if sign is Sign.ADD else None
+            text = grant_text(grant) + (f", which ends at {timestamp(end)}" if end else "")
+            yield PlannedStep(describe_policy(target), sign, text, key, observed, grant, ends=end)
+
+    def _end_of(self, grant: Grant, key: ObjectKey) -> datetime | None:
+        """Return when a temporary grant ends for an object; None if it is permanent."""
+        owner_key = f"{key.kind}/{key.namespace}/{key.name}"
+        return next(
+            (
+                record.expires_at
+                for (owner, base), record in self.engine.ledgers.ledger(grant.target).temporary.items()
+                if owner == owner_key and recorded_grant(base, record) == grant
+            ),
+            None,
+        )
 
     def _owner_of(self, grant: Grant, sign: Sign) -> ObjectKey:
         """Return the first object that a grant is added or removed for."""
@@ -168,7 +192,7 @@ async def dry_run_session(
 
     `reads_ids` is true if the ledgers are bound to resources, so that their unique IDs must be compared.
     """
-    metrics, reports, executor, scope = Metrics(), _Reports(), DryRunExecutor(), set[ObjectKey]()
+    metrics, reports, executor, scope = Metrics(), Reports(), DryRunExecutor(), set[ObjectKey]()
     counted = CountedClient(client, metrics)
 
     async def target_id(target: Target) -> str:
@@ -204,39 +228,12 @@ async def dry_run_session(
         await engine.close()
 
 
-@dataclass(slots=True)
-class _Reports:
-    """The last report of every object."""
-
-    latest: dict[ObjectKey, Report] = field(default_factory=dict)
-
-    def add(self, obj: ReconciledResource, report: Report) -> None:
-        """Take the report of a reconcile."""
-        self.latest[ObjectKey.of(obj)] = report
-
-    def blockers(self) -> Iterable[PlanBlocker]:
-        """Return why objects would not become Ready, those of one object together."""
-        for key in sorted(self.latest, key=_order):
-            report = self.latest[key]
-            outcomes = (report.outcome, *_apart_from(report.outcome, report.others))
-            yield from (found for each in outcomes if (found := blocker(key, each)))
-
-
 class _InMemoryWrites(KubeWrites):
     """Writes to objects in memory, whose kinds are always installed."""
 
     async def is_uninstalled(self, kind: str) -> bool:  # noqa: ARG002
         """Return False: a plan deletes objects, not their kinds."""
         return False
-
-
-def _apart_from(shown: Outcome, others: Iterable[Outcome]) -> Iterable[Outcome]:
-    """Return the outcomes that the message does not contain. That of a refusal lists several of them."""
-    if isinstance(shown, InSync):
-        return dict.fromkeys(others)
-    return dict.fromkeys(
-        each for each in others if isinstance(each, InSync) or each.message not in shown.message
-    )
 
 
 class _NoEvents:
@@ -251,7 +248,8 @@ def _is_assumed(ledger: Ledger) -> bool:
     return ledger.account is not None and ledger.account.unique_id == ASSUMED_UNIQUE_ID
 
 
-async def _in_memory(objects: Iterable[Object]) -> InMemoryClient:
+async def in_memory(objects: Iterable[Object]) -> InMemoryClient:
+    """Return the objects in memory, with a namespace for each namespaced one."""
     client = InMemoryClient()
     namespaces: dict[str, Object] = {}
     for obj in objects:
@@ -280,12 +278,6 @@ def _grouped(steps: Iterable[PlannedStep]) -> Iterable[PlannedStep]:
     for step in steps:
         resources.setdefault(step.resource, []).append(step)
     return (step for listed in resources.values() for step in listed)
-
-
-def _order(key: ObjectKey) -> tuple[int, ObjectKey]:
-    """Sort objects that others refer to first."""
-    first = (ManagedProject.__name__, CustomRole.__name__, CloudRunIdentity.__name__)
-    return (first.index(key.kind) if key.kind in first else len(first), key)
 
 
 def _key(owner: Owner) -> ObjectKey:

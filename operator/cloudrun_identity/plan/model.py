@@ -1,6 +1,8 @@
 """The result of a dry run: steps that would be taken, and reasons why others would not be."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import StrEnum
 
 from cloudrun_identity.api import Reason
@@ -33,6 +35,8 @@ class PlannedStep:
     """True if the object is only observed, so that the operator would report the change and not make it."""
     detail: Change | Grant | None = None
     """The changed field, or the grant that is added or removed."""
+    ends: datetime | None = None
+    """Time at which an added grant ends; None for a permanent one, and for every other change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,5 +84,17 @@ def blocker(key: ObjectKey, outcome: Outcome) -> PlanBlocker | None:
     is_final = isinstance(outcome, Refused | Failing) or outcome.reason is Reason.DEPENDENCY_NOT_FOUND
     return PlanBlocker(key, outcome.reason, outcome.message, is_final)
 
+
+def bounded(blockers: Sequence[PlanBlocker]) -> Iterator[PlanBlocker]:
+    """Yield the first blockers of an object, and one that counts the others."""
+    yield from blockers[:MAX_BLOCKERS]
+    if hidden := blockers[MAX_BLOCKERS:]:
+        last = next((each for each in hidden if each.final), hidden[0])
+        reasons = ", ".join(sorted({each.reason for each in hidden}))
+        yield replace(last, message=f"and {len(hidden)} more ({reasons})")
+
+
+MAX_BLOCKERS = 20
+"""Number of blockers of one object that a plan lists before it counts the rest."""
 
 _ABSENT = frozenset({"absent", "missing", "removed", "deleted"})

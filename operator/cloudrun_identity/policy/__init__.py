@@ -22,5 +22,6 @@ with an unknown outcome by the members that appeared since (`members_before`).
 Limits: a refused grant is retried alone, after its own backoff (`backoff`). Full policies and full ledgers
 refuse the newest grants (`capacity`, `usage`), and a namespace cannot use up what is set aside for others
 (`policy_shares`). Removals of unmanaged members from an exclusive binding (`exclusive`) obey an hourly limit
-(`removal_limit`). `left_grants` records grants of custom roles that stay after their release.
+(`removal_limit`). `temporary_grants` decides which grants are over. `left_grants` records grants of custom
+roles that stay after their release.
 """

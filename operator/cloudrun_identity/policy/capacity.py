@@ -6,10 +6,11 @@ prevent grants of other objects.
 """
 
 import json
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
-from cloudrun_identity.api import MAX_GROUPS, MAX_MEMBERS, MAX_PRINCIPALS, LedgerEntry
+from cloudrun_identity.api import MAX_GROUPS, MAX_MEMBERS, MAX_PRINCIPALS, LedgerEntry, LedgerTemporaryGrant
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.iam.grants import BindingKey, Grant
 
@@ -24,6 +25,12 @@ GRANT_BUDGET: Final = 540_000
 
 OWNER_BUDGET: Final = 360_000
 """The characters of JSON for further owners: a third of the limit. Accounts, keys and roles use the rest."""
+
+MAX_CONDITIONS: Final = 20
+"""The role bindings of a policy with the same role and principal and different conditions.
+
+See https://cloud.google.com/iam/quotas, “Role bindings in a single allow policy”.
+"""
 
 LEDGER_FULL: Final = GoogleError(
     Fault.INVALID_ARGUMENT,
@@ -60,6 +67,36 @@ def over_capacity(
     return refused
 
 
+def over_conditions(
+    desired_grants: Sequence[DesiredGrant], present: Collection[Grant]
+) -> dict[Grant, GoogleError]:
+    """Return the refusal of each desired grant that exceeds the limit on conditions of one role and member.
+
+    `present` are the grants in the policy, without those that are removed.
+    """
+    missing = [desired.grant for desired in desired_grants if desired.grant not in present]
+    conditions = Counter((grant.role, grant.member) for grant in present if grant.condition)
+    refused = {}
+    for grant in missing if conditions else ():
+        if grant.condition is None:
+            continue
+        if conditions[grant.role, grant.member] >= MAX_CONDITIONS:
+            refused[grant] = _full_of_conditions(grant)
+        else:
+            conditions[grant.role, grant.member] += 1
+    return refused
+
+
+def _full_of_conditions(grant: Grant) -> GoogleError:
+    return GoogleError(
+        Fault.INVALID_ARGUMENT,
+        "",
+        f"the policy has {MAX_CONDITIONS} bindings of {grant.role} for {grant.member} with different "
+        "conditions, which is the limit; remove one of them, or let the operator alone end temporary grants "
+        "(expiryEnforcedBy: Operator), which needs no condition",
+    )
+
+
 def _full_of_principals(usage: PolicyUsage) -> GoogleError:
     exempted = (
         f"{usage.exempted} of them are exempted from audit logging; remove such exemptions or members, or "
@@ -87,9 +124,13 @@ def _full_of_groups(usage: PolicyUsage) -> GoogleError:
 class LedgerCapacity:
     """The free capacity of one ledger."""
 
-    def __init__(self, entries: Iterable[tuple[Grant, LedgerEntry]]) -> None:
-        """Initialize the capacity that is left beside existing entries."""
-        self._for_grants = GRANT_BUDGET
+    def __init__(
+        self,
+        entries: Iterable[tuple[Grant, LedgerEntry]],
+        temporary: Iterable[tuple[Grant, LedgerTemporaryGrant]] = (),
+    ) -> None:
+        """Initialize the capacity that is left beside existing entries and records of temporary grants."""
+        self._for_grants = GRANT_BUDGET - sum(_temporary_size(grant, record) for grant, record in temporary)
         self._for_owners = OWNER_BUDGET
         self._bindings: set[BindingKey] = set()
         for grant, entry in entries:
@@ -130,6 +171,12 @@ class LedgerCapacity:
         condition = grant.condition
         texts = (condition.title, condition.description, condition.expression) if condition else ()
         return size + _FIELDS_SIZE + sum(map(_written_size, (grant.role, *texts)))
+
+
+def _temporary_size(grant: Grant, record: LedgerTemporaryGrant) -> int:
+    condition = grant.condition
+    texts = (condition.title, condition.description, condition.expression) if condition else ()
+    return 2 * _FIELDS_SIZE + sum(map(_written_size, (grant.role, grant.member, record.owner, *texts)))
 
 
 def _written_size(text: str) -> int:

@@ -2,9 +2,23 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
+from cloudrun_identity.iam.expiry import Expiry
 from cloudrun_identity.iam.grants import BindingKey, Grant, IAMCondition, Target
 from cloudrun_identity.ledger.owners import Owner
+
+
+@dataclass(frozen=True, slots=True)
+class Temporary:
+    """The end of a desired grant."""
+
+    base: Grant
+    """The grant under its declared condition. The desired grant may have a condition that ends it, too."""
+    expiry: Expiry
+    """The end as it was declared."""
+    start: datetime | None = None
+    """The start on which the condition of the grant depends; None if it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +33,8 @@ class DesiredGrant:
     """Former accounts of the same e-mail with this grant. Planning adds them from the ledger."""
     former_members: tuple[str, ...] = ()
     """Deleted forms of a member that no identity declares. Planning adds them from the ledger."""
+    temporary: Temporary | None = None
+    """The end of the grant; None for a permanent grant."""
 
     @property
     def tombstones(self) -> frozenset[Grant]:
@@ -73,6 +89,9 @@ class DesiredGrants:
     """The grants that it declares."""
     retains: tuple[Retain, ...] = ()
     """The grants that it keeps without declaring them."""
+    ended: frozenset[Grant] = frozenset()
+    """The temporary grants that it declares and that are over, under their declared conditions. They are not
+    made, and the ledger keeps their records."""
     writable: bool = True
     """False for suspended and observed objects: their grants are neither repaired nor released."""
     abandon: bool = False
@@ -114,7 +133,9 @@ class DesiredGrants:
 
     @property
     def targets(self) -> frozenset[Target]:
-        """Every target with a desired grant or an exclusive binding."""
-        return frozenset(desired.grant.target for desired in self.desired_grants) | {
-            binding_key.target for binding_key in self.exclusive
-        }
+        """Every target with a desired grant, an exclusive binding, or a temporary grant that is over."""
+        return (
+            frozenset(desired.grant.target for desired in self.desired_grants)
+            | {binding_key.target for binding_key in self.exclusive}
+            | {grant.target for grant in self.ended}
+        )

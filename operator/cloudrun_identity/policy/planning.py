@@ -13,6 +13,7 @@ from cloudrun_identity.api import MAX_MEMBERS, GrantState, LedgerEntry
 from cloudrun_identity.iam.grants import Grant, Target, order
 from cloudrun_identity.ledger.model import Ledger, changed_entry, entry_of
 from cloudrun_identity.ledger.owners import owner_key_of
+from cloudrun_identity.ledger.temporary_grants import TemporaryGrants
 
 from .capacity import LedgerCapacity
 from .desired_grants import DesiredGrant, DesiredGrants
@@ -22,6 +23,7 @@ from .merge import Removal
 from .registered_forms import Before, registered_grants, told_apart, with_declared
 from .review import EntryReview, SyncFacts, WantedGrants
 from .steps import AddGrant, GrantStep, RemoveUnmanaged, RetainGrant
+from .temporary_grants import renewals, review_temporary
 from .tombstones import index_tombstones, unmanaged_tombstones, with_tombstones
 
 
@@ -38,6 +40,9 @@ class PolicyPlan:
     member would be refused, or be another account of the same e-mail."""
     released: tuple[Removal, ...]
     """The entries that are released. Their grants are present, in one form or another."""
+    renewed: Mapping[Grant, Grant]
+    """By released grant, the grant that takes its place with another end. The former is removed only after
+    the latter is present, so that its member has the role at every moment."""
     replaced: tuple[Removal, ...]
     """The grants whose member was another account of the same e-mail. They are removed before they are added
     again, because the policy may still mean the former account."""
@@ -93,9 +98,17 @@ def plan_policy(
         facts: The other facts on which the plan depends.
 
     """
-    declared = tuple(declared)
     shown = frozenset(present)
     tombstones = index_tombstones(shown)
+    temporary = review_temporary(
+        ledger,
+        declared,
+        with_declared(shown, registered_grants(ledger.entries)),
+        now=facts.now,
+        withheld=facts.withheld,
+        is_complete=facts.may_release,
+    )
+    declared = temporary.declared
 
     def reviewed(ledger: Ledger) -> tuple[Ledger, EntryReview]:
         """Return the ledger with the deleted forms in the policy, and the review of its entries."""
@@ -106,6 +119,7 @@ def plan_policy(
             with_declared(shown, registered_grants(ledger.entries)),
             shown,
             facts,
+            temporary,
             restored=ledger.restored,
         )
         for grant, entry in ledger.entries.items():
@@ -121,7 +135,7 @@ def plan_policy(
     wanted, present, leaving = review.wanted, review.present, review.leaving
     awaited = {grant for grant, desired in wanted.grants.items() if _is_in_deleted_form(desired, present)}
     begun = [grant for grant in wanted.grants if grant not in ledger.entries and grant not in awaited]
-    owners = _record_owners(review.entries, begun, wanted.owners)
+    owners = _record_owners(review.entries, begun, wanted.owners, temporary.records)
     entries = {
         grant: changed_entry(entry, owners=tuple(sorted(owners[grant])))
         for grant, entry in review.entries.items()
@@ -137,7 +151,10 @@ def plan_policy(
                 unique_id=wanted.grants[grant].unique_id,
                 unmanaged_tombstones=unmanaged_tombstones(wanted.grants[grant], tombstones),
             )
-    unrecorded = tuple(grant for grant in begun if grant not in owners)
+    unrecorded = (
+        *(grant for grant in begun if grant not in owners),
+        *sorted(temporary.unrecorded - wanted.grants.keys(), key=order),
+    )
     desired_grants = (
         *(
             desired
@@ -161,17 +178,21 @@ def plan_policy(
     ]
     removals = _removals_of_unmanaged(unmanaged_grants, declared, conflicts) if facts.may_release else ()
     return PolicyPlan(
-        ledger=with_left_grants(ledger.with_entries(entries), ledger, present).replace(
-            restored=ledger.restored and not facts.may_release, target_absent=False
-        ),
+        ledger=with_left_grants(ledger.with_entries(entries), ledger, present)
+        .with_temporary(temporary.kept_with(ledger, entries))
+        .replace(restored=ledger.restored and not facts.may_release, target_absent=False),
         steps=(*review.steps, *additions, *removals),
         desired_grants=desired_grants,
         released=tuple(review.released),
+        renewed=renewals(ledger, leaving, desired_grants),
         replaced=tuple(review.replaced.values()),
         drifted=frozenset(
             grant
             for grant, entry in ledger.entries.items()
-            if grant in wanted.grants and grant not in present and entry.state is GrantState.GRANTED
+            if grant in wanted.grants
+            and grant not in present
+            and entry.state is GrantState.GRANTED
+            and not _ended_with_member(wanted.grants[grant], entry, shown)
         ),
         new=new,
         absent_before=frozenset(
@@ -207,9 +228,13 @@ def _record_owners(
     entries: Mapping[Grant, LedgerEntry],
     begun: Iterable[Grant],
     owners: Mapping[Grant, Collection[str]],
+    temporary: TemporaryGrants,
 ) -> dict[Grant, frozenset[str]]:
-    """Return the owners to record for each grant: existing ones, and others as far as there is room."""
-    capacity = LedgerCapacity(entries.items())
+    """Return the owners to record for each grant: existing ones, and others as far as there is room.
+
+    The records of temporary grants take room, too.
+    """
+    capacity = LedgerCapacity(entries.items(), ((base, record) for (_, base), record in temporary.items()))
     recorded = {
         grant: capacity.add_owners(entry.owners, owners.get(grant, ())) for grant, entry in entries.items()
     }
@@ -240,3 +265,13 @@ def _is_in_deleted_form(desired: DesiredGrant, present: Collection[Grant]) -> bo
         and desired.grant not in present
         and desired.grant.deleted_form(desired.unique_id) in present
     )
+
+
+def _ended_with_member(desired: DesiredGrant, entry: LedgerEntry, shown: Collection[Grant]) -> bool:
+    """Return whether the grant is absent because its member was deleted, and no identity declares the member.
+
+    No client changed the policy then. The operator itself may have deleted the account, for an identity.
+    """
+    forms = {desired.grant.deleted_form(entry.unique_id)} if entry.unique_id else set()
+    forms |= {desired.grant.of(tombstone) for tombstone in entry.tombstones}
+    return not desired.unique_id and not forms.isdisjoint(shown)

@@ -45,6 +45,7 @@ class LedgerRecord:
             return current.bound_to(ledger.target_uid).replace(
                 bindings=ledger.bindings,
                 left_grants=ledger.left_grants,
+                temporary_grants=ledger.temporary_grants,
                 restored=ledger.restored,
                 grant_counts=ledger.grant_counts,
                 unmanaged_members=ledger.unmanaged_members,
@@ -64,6 +65,7 @@ def _planned(ledger: Ledger) -> tuple[object, ...]:
     return (
         ledger.bindings,
         ledger.left_grants,
+        ledger.temporary_grants,
         ledger.restored,
         ledger.target_uid,
         ledger.pending_write,

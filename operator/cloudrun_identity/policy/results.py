@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from cloudrun_identity.api import GrantState
 from cloudrun_identity.gcp.errors import GoogleError
@@ -22,6 +23,8 @@ class GrantResult:
     """The delay of the grant; None if it is present, or was not tried yet."""
     registered_member: str | None = None
     """The member as which Google Cloud registered it; None if the policy shows it as declared."""
+    expires_at: datetime | None = None
+    """The recorded end of a temporary grant; None for a permanent one."""
 
 
 @dataclass(frozen=True, slots=True)

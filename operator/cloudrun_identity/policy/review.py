@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 from cloudrun_identity.api import MAX_UNIQUE_IDS, GrantState, LedgerEntry
 from cloudrun_identity.iam.grants import Grant
@@ -13,6 +14,7 @@ from .desired_grants import DesiredGrant, DesiredGrants
 from .merge import Removal
 from .registered_forms import retained_forms
 from .steps import GrantStep, ReleaseGrant, RetainGrant, RetainReason
+from .temporary_grants import TemporaryReview
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,10 @@ class WantedGrants:
 
     grants: dict[Grant, DesiredGrant]
     owners: Mapping[Grant, frozenset[str]]
+
+
+BEGINNING = datetime.min.replace(tzinfo=UTC)
+"""A time at which no grant is over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +49,8 @@ class SyncFacts:
     """True if the policy shows the write that the ledger records, and no other."""
     is_operator: Callable[[str], bool] = lambda _: False
     """Returns whether no grant of a member is removed: the operator acts as it."""
+    now: datetime = BEGINNING
+    """The time at which the operator decides whether a temporary grant is over."""
     account_ids: Mapping[str, str] = field(default_factory=dict)
     """By member, the unique ID of the account that has its e-mail now, as far as it is known."""
 
@@ -61,6 +69,8 @@ class EntryReview:
     """The grants as the policy shows them."""
     facts: SyncFacts
     """The other facts on which the plan depends."""
+    temporary: TemporaryReview
+    """The temporary grants, and which of them are over."""
     restored: bool = False
     """True if the ledger may be older than the policy: nothing is released because of it."""
     entries: dict[Grant, LedgerEntry] = field(default_factory=dict)
@@ -96,7 +106,7 @@ class EntryReview:
             self.entries[grant] = entry
             self._retain(grant, entry, RetainReason.OWNERS_PENDING)
         elif self.facts.observed:
-            if not all(each.ending for each in leaving):
+            if not leaving or not all(each.ending for each in leaving):
                 self.entries[grant] = entry
             self._retain(grant, entry, RetainReason.PROJECT_OBSERVED)
         elif reason := self._reason_to_leave(grant, entry, leaving):
@@ -189,13 +199,15 @@ class EntryReview:
 
         An owner that has not declared its grants stays: it may be late, or its kind may not be served. A
         suspended or observed owner stays, because it can release nothing. An owner that only retains the
-        grant leaves it if the account is permanently deleted.
+        grant leaves it if the account is permanently deleted. Every owner leaves a grant that is over for it.
         """
         staying: set[str] = set()
         leaving: list[DesiredGrants] = []
         for text in entry.owners:
             declared = self.by_owner_key.get(owner_key_of(text))
-            if declared is None:
+            if self._is_over(owner_key_of(text), grant):
+                leaving += [declared] if declared else []
+            elif declared is None:
                 staying.add(text)
             elif not declared.writable or (declared.keeps(grant) and not permanently_deleted):
                 staying.add(str(declared.owner))
@@ -209,17 +221,30 @@ class EntryReview:
         """Return why a grant stays in the policy after its last owners left it; None if it is removed.
 
         The owners that left it before do not count. If several owners leave it at once, one that abandons it
-        is enough to leave it in the policy, and one that claims it is enough to remove it.
+        is enough to leave it in the policy, and one that claims it is enough to remove it. A temporary grant
+        is not abandoned: it would become permanent.
         """
         if self.facts.is_operator(grant.member):
             return RetainReason.OPERATOR
-        if any(each.leaves(grant) for each in leaving):
+        if any(each.leaves(grant) and not self._is_temporary(each, grant) for each in leaving):
             return RetainReason.ABANDONED
-        if self.restored and not any(each.ends(grant) for each in leaving):
+        is_over = any(self._is_over(owner_key, grant) for owner_key in entry.owner_keys)
+        is_ended = any(each.ends(self._declared(each, grant)) for each in leaving)
+        if self.restored and not is_over and not is_ended:
             return RetainReason.RESTORED
         if entry.present_before and not any(grant in each.claims for each in leaving):
             return RetainReason.PRESENT_BEFORE
         return None
+
+    def _is_over(self, owner_key: str, grant: Grant) -> bool:
+        return (owner_key, grant) in self.temporary.over
+
+    def _declared(self, owner: DesiredGrants, grant: Grant) -> Grant:
+        """Return the grant as its owner declared it: without its end as a condition."""
+        return self.temporary.recorded.get((owner.owner.owner_key, grant), grant)
+
+    def _is_temporary(self, owner: DesiredGrants, grant: Grant) -> bool:
+        return (owner.owner.owner_key, grant) in self.temporary.recorded
 
     def _reason_to_stay(self, entry: LedgerEntry) -> RetainReason:
         declared = [self.by_owner_key.get(owner_key_of(text)) for text in entry.owners]

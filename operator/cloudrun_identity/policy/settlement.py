@@ -8,10 +8,12 @@ from cloudrun_identity.api import GrantState, LedgerEntry, LedgerUsage
 from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.ledger.model import Ledger, changed_entry
 from cloudrun_identity.ledger.owners import owner_key_of
+from cloudrun_identity.ledger.temporary_grants import possible_grants
 
 from .desired_grants import DesiredGrants
 from .left_grants import with_left_grants
 from .planning import PolicyPlan
+from .temporary_grants import with_made
 from .tombstones import without_removed_tombstones
 
 
@@ -81,6 +83,7 @@ def settle(
             is_refused = grant in refused or (failed and grant in plan.refused_before)
             state = GrantState.REJECTED if is_refused and grant not in undecided else GrantState.PENDING
             entries[grant] = changed_entry(entry, state=state)
+    ledger = with_made(ledger, present)
     pending_write = ledger.pending_write if undecided else None
     if entries == ledger.entries and pending_write == ledger.pending_write and written_at is None:
         return ledger.replace(usage=usage) if _is_worth_storing(ledger.usage, usage) else ledger
@@ -147,12 +150,17 @@ def _as_recorded(entry: LedgerEntry, before: LedgerEntry) -> LedgerEntry:
     )
 
 
-def without_abandoned(ledger: Ledger, declared: Iterable[DesiredGrants]) -> Ledger:
+def without_abandoned(
+    ledger: Ledger, declared: Iterable[DesiredGrants], *, with_temporary: bool = True
+) -> Ledger:
     """Return the ledger without the owners that abandon their grants. The policy need not be read for that.
 
     A grant without a further owner becomes unmanaged, unless another object desires it. Every object must
     have declared its grants before: a later one would find the grant unmanaged. Suspended and observed
     objects abandon nothing.
+
+    `with_temporary` also abandons temporary grants, which an object cannot abandon while the operator can
+    remove them.
     """
     declared = tuple(declared)
     abandoning = {each.owner.owner_key: each for each in declared if each.abandon and each.writable}
@@ -166,8 +174,9 @@ def without_abandoned(ledger: Ledger, declared: Iterable[DesiredGrants]) -> Ledg
             text
             for text in entry.owners
             if (owner := abandoning.get(owner_key_of(text)))
-            and owner.leaves(grant)
+            and owner.leaves(ledger.temporary_by_owner.get((owner_key_of(text), grant), grant))
             and not owner.keeps(grant)
+            and (with_temporary or (owner_key_of(text), grant) not in ledger.temporary_by_owner)
         }
         staying = set(entry.owners) - leaving or set(sorted(owners[grant])[:1])
         if not leaving:
@@ -176,4 +185,11 @@ def without_abandoned(ledger: Ledger, declared: Iterable[DesiredGrants]) -> Ledg
             entries[grant] = changed_entry(entry, owners=tuple(sorted(staying)))
     if entries == ledger.entries:
         return ledger
-    return with_left_grants(ledger.with_entries(entries), ledger, None)
+    after = ledger.with_entries(entries)
+    temporary = {
+        (owner_key, base): record
+        for (owner_key, base), record in ledger.temporary.items()
+        if owner_key not in abandoning
+        or not after.held_by(owner_key).isdisjoint(possible_grants(base, record))
+    }
+    return with_left_grants(after, ledger, None).with_temporary(temporary)

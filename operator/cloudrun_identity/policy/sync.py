@@ -21,7 +21,7 @@ from cloudrun_identity.ledger.model import Ledger
 from .backoff import GrantBackoffs
 from .bisection import REFUSALS, write_with_bisection
 from .bound_policies import BoundPolicies, TargetReplaced
-from .capacity import LEDGER_FULL, over_capacity
+from .capacity import LEDGER_FULL, over_capacity, over_conditions
 from .desired_grants import DesiredGrant
 from .merge import Removal, grants_in
 from .pending_write import is_alone
@@ -36,7 +36,7 @@ from .results import SyncResult
 from .settlement import made_by_others, progress, settle, settle_absent, without_abandoned
 from .shown_forms import ShownForms
 from .sync_planner import PlannedSync, SyncPlanner
-from .writer import PolicyWriter
+from .writer import OwnWrites, PolicyWriter
 
 
 class PolicySync:
@@ -51,6 +51,7 @@ class PolicySync:
         self._lost: frozenset[Grant] = frozenset()
         self._planner = SyncPlanner(ports, registrations, self._backoffs)
         self._last_policy = Policy()
+        self._own_writes = OwnWrites()
 
     async def run(self) -> SyncResult:
         """Run a sync. Start again if another writer changes the ledger meanwhile."""
@@ -65,7 +66,7 @@ class PolicySync:
         began = _now()
         self._ports.ledgers.check(self._target)
         policies = BoundPolicies(self._ports)
-        writer = PolicyWriter(self._target, policies, self._ports.settings.attempts)
+        writer = PolicyWriter(self._target, policies, self._ports.settings.attempts, self._own_writes)
         account = self._ports.ledgers.ledger(self._target).account
         if account and account.lost:  # an account of the same e-mail would be unmanaged
             await self._settle_absent()
@@ -93,10 +94,14 @@ class PolicySync:
                 await self._settle_absent()
                 self._ports.observer.policy_synced(self._target.kind, "replaced")
                 return SyncResult(began, replaced=True)
-            return await self._sync(began, writer, before, planned)
+            synced = await self._sync(began, writer, before, planned)
+            if planned.plan.unrecorded and self._has_shrunk(before):
+                return await self._run_once()  # the ledger has room now
+            return synced
         except GoogleError as error:
+            error.propagating = error.fault is Fault.NOT_FOUND and self._ports.is_fresh(self._target.name)
             self._ports.observer.policy_synced(self._target.kind, error.fault)
-            await self._release_abandoned()
+            await self._release_abandoned(with_temporary=error.fault in _LASTING)
             return SyncResult(began, fault=error)
 
     async def _sync(
@@ -141,6 +146,9 @@ class PolicySync:
             plan.conflicting,
         )
 
+    def _has_shrunk(self, before: Ledger) -> bool:
+        return len(self._ports.ledgers.ledger(self._target).entries) < len(before.entries)
+
     def _note_losses(self, planned: PlannedSync) -> None:
         """Count and report missing grants, once until the ledger records them as missing."""
         known, self._lost = self._lost, planned.drifted
@@ -168,7 +176,8 @@ class PolicySync:
         excluded = {
             step.grant: step.namespace for step in plan.removals if limiter.admit(project_id, step.namespace)
         }
-        removals = plan.released + tuple(map(Removal, excluded))
+        removals = tuple(each for each in plan.released if each.grant not in plan.renewed)
+        removals += tuple(map(Removal, excluded))
         removed = {form for removal in removals for form in removal.forms}
         prompt += [
             desired
@@ -211,12 +220,16 @@ class PolicySync:
             principals=usage.principals,
         )
         refused |= over_capacity(_without((*prompt, *due), refused), writer.present, plan.new, usage)
+        kept = writer.shown.difference(*(removal.forms for removal in removals))
+        refused |= over_conditions(_without((*prompt, *due), refused), kept)
         refused |= await write_with_bisection(writer, _without(prompt, refused), removals)
         if retried := _without(due, refused):
             refused |= await write_with_bisection(writer, retried, (), retry=True)
+        removals += tuple(each for each in plan.released if plan.renewed.get(each.grant) in writer.present)
         if writer.contains_any(removals):
             await writer.write((), removals)
-        return refused | dict.fromkeys(plan.unrecorded, LEDGER_FULL)
+        # The removals make room in the ledger, and the next sync records the rest.
+        return refused if plan.released else refused | dict.fromkeys(plan.unrecorded, LEDGER_FULL)
 
     def _settle_removals(self, admitted: Mapping[Grant, str], writer: PolicyWriter) -> None:
         """Report the removals of unmanaged grants that happened, and count only these against the limit.
@@ -254,12 +267,22 @@ class PolicySync:
         record = LedgerRecord(before, self._ports.ledgers)
         await record.store(settle_absent(self._planner.plan(before, ()), before))
 
-    async def _release_abandoned(self) -> None:
-        """Drop abandoned entries. That needs no read of the policy, which has failed."""
+    async def _release_abandoned(self, *, with_temporary: bool) -> None:
+        """Drop abandoned entries. That needs no read of the policy, which has failed.
+
+        Temporary grants are abandoned only if the operator cannot remove them any more.
+        """
         before = self._ports.ledgers.ledger(self._target)
         if self._registrations.is_complete:
             declared = self._registrations.concerning(before)
-            await LedgerRecord(before, self._ports.ledgers).store(without_abandoned(before, declared))
+            after = without_abandoned(before, declared, with_temporary=with_temporary)
+            await LedgerRecord(before, self._ports.ledgers).store(after)
+
+
+_LASTING = frozenset(
+    {Fault.NOT_FOUND, Fault.PERMISSION_DENIED, Fault.API_DISABLED, Fault.PERIMETER_VIOLATION}
+)
+"""Faults that end only when a user acts, such as those of a deleted project."""
 
 
 def _is_found(ledger: Ledger, writer: PolicyWriter) -> bool:

@@ -92,6 +92,7 @@ class SyncPlanner:
                 withheld=self._backoffs.withheld,
                 protected=self._ports.is_protected,
                 may_return=self._ports.may_return,
+                now=self._ports.wall_clock(),
                 account_ids=account_ids,
                 write_found=write_found,
                 is_operator=self._ports.is_operator,

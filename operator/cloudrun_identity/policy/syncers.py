@@ -13,6 +13,7 @@ from .ports import SyncerPorts
 from .registrations import Registration, Registrations
 from .results import GrantResult, GrantSyncResult, SyncResult
 from .syncer import PolicySyncer
+from .temporary_grants import is_due, recorded_end
 
 
 class PolicySyncers:
@@ -147,7 +148,7 @@ class PolicySyncers:
         registration.is_renamed = False
         return GrantSyncResult(
             grant_results=tuple(
-                self._grant_result(each.grant, results.get(each.grant.target))
+                self._grant_result(each, owner_key, results.get(each.grant.target))
                 for each in desired.desired_grants
             ),
             drifted=drifted,
@@ -176,8 +177,14 @@ class PolicySyncers:
         )
 
     def _retains_all(self, target: Target) -> bool:
-        declared = self._registrations.concerning(self._ports.ledgers.ledger(target))
-        return bool(declared) and all(each.retains_all for each in declared)
+        """Return whether all objects only retain grants on a target, and none of these grants is over."""
+        ledger = self._ports.ledgers.ledger(target)
+        declared = self._registrations.concerning(ledger)
+        return (
+            bool(declared)
+            and all(each.retains_all for each in declared)
+            and not any(is_due(ledger, each.owner.owner_key, self._ports.wall_clock()) for each in declared)
+        )
 
     def _syncer(self, target: Target) -> PolicySyncer:
         if target not in self._syncers:
@@ -192,7 +199,15 @@ class PolicySyncers:
             if syncer and syncer.is_idle and not needed:
                 del self._syncers[target]
 
-    def _grant_result(self, grant: Grant, result: SyncResult | None) -> GrantResult:
+    def _grant_result(self, desired: DesiredGrant, owner_key: str, result: SyncResult | None) -> GrantResult:
+        grant, ledger = desired.grant, self._ports.ledgers.ledger(desired.grant.target)
+        term = recorded_end(ledger, owner_key, desired)
+        if term and term.is_over(self._ports.wall_clock()):
+            return GrantResult(grant, GrantState.EXPIRED, expires_at=term.end)
+        found = self._present_or_not(grant, result)
+        return replace(found, expires_at=term.end) if term else found
+
+    def _present_or_not(self, grant: Grant, result: SyncResult | None) -> GrantResult:
         entry = self._ports.ledgers.ledger(grant.target).entries.get(grant)
         if result and (not result.fault or result.missing):
             found = result.grant_result(grant)

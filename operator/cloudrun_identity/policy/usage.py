@@ -9,7 +9,7 @@ Google Cloud counts as https://cloud.google.com/iam/docs/allow-policies describe
 With conditions or long identifiers, Google Cloud may accept fewer principals.
 """
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
 from google.iam.v1.policy_pb2 import Policy
@@ -45,9 +45,7 @@ class PolicyUsage:
     def adds_group(self, grant: Grant) -> bool:
         """Return whether the grant would count against the limit on groups and domains."""
         kind = parse(grant.member).kind
-        return kind is PrincipalKind.DOMAIN or (
-            kind is PrincipalKind.GROUP and grant.member not in self.groups
-        )
+        return kind is PrincipalKind.DOMAIN or (kind in _GROUPS and grant.member not in self.groups)
 
     def with_grant(self, grant: Grant, *, replaces: bool = False) -> "PolicyUsage":
         """Return the usage with a further grant, or with one that replaces another member."""
@@ -55,7 +53,7 @@ class PolicyUsage:
         return PolicyUsage(
             self.members + (not replaces),
             self.exempted,
-            self.groups | {grant.member} if kind is PrincipalKind.GROUP else self.groups,
+            self.groups | {grant.member} if kind in _GROUPS else self.groups,
             self.domains + (kind is PrincipalKind.DOMAIN),
         )
 
@@ -72,10 +70,14 @@ def usage_of(policy: Policy) -> PolicyUsage:
         exempted=sum(
             len(log.exempted_members) for config in policy.audit_configs for log in config.audit_log_configs
         ),
-        groups=frozenset(_of_kind(PrincipalKind.GROUP, members)),
-        domains=sum(1 for _ in _of_kind(PrincipalKind.DOMAIN, members)),
+        groups=frozenset(_of_kind(_GROUPS, members)),
+        domains=sum(1 for _ in _of_kind({PrincipalKind.DOMAIN}, members)),
     )
 
 
-def _of_kind(kind: PrincipalKind, members: Iterable[str]) -> Iterable[str]:
-    return (member for member in members if parse(member).kind is kind)
+def _of_kind(kinds: Container[PrincipalKind], members: Iterable[str]) -> Iterable[str]:
+    return (member for member in members if parse(member).kind in kinds)
+
+
+_GROUPS = frozenset({PrincipalKind.GROUP, PrincipalKind.KUBERNETES_WORKLOADS})
+"""Members that begin with `group:`."""

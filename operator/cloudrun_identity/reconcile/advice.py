@@ -1,20 +1,40 @@
-"""Remedies for errors of Google Cloud. Google's message rarely contains one."""
+"""Remedies for errors of Google Cloud. Google's message rarely contains one.
 
+Google's message also omits who made the call, and often where. Both are part of the advice.
+"""
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from cloudrun_identity.api.predefined_roles import USER
 from cloudrun_identity.gcp.errors import Fault, GoogleError
+from cloudrun_identity.gcp.operator_role import SET_POLICY, add_permissions_in_one_line
+from cloudrun_identity.gcp.permissions import ACCOUNT_PERMISSIONS, FEATURES
+from cloudrun_identity.iam.principals import service_account_member
 
 QUOTAS_PAGE = "https://console.cloud.google.com/iam-admin/quotas"
 
 
-def advised(error: GoogleError) -> str:
-    """Return the message of the error with its remedy: the exact command, page or field."""
+CHECK = "cloudrun-identity check"
+"""Command that prints what the operator lacks in each project, and the commands that grant it."""
+
+
+def advised(error: GoogleError, project_ids: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Return the message of the error with its remedy: the exact command, page or field.
+
+    `project_ids` are IDs of projects by their numbers, which Google's errors have.
+    """
+    if error.fault is Fault.API_DISABLED and error.metadata.get("service"):
+        return _enable_api(error, project_ids)  # says everything that Google's paragraph does
     remedy = _remedy(error)
     return f"{error.message.rstrip('.')}; {remedy}" if remedy else error.message
 
 
 def _remedy(error: GoogleError) -> str:
     match error.fault:
-        case Fault.API_DISABLED:
-            return _enable_api(error)
+        case Fault.PERMISSION_DENIED:
+            return _grant_permission(error)
         case Fault.QUOTA_EXCEEDED if error.rate_limited:
             return _raise_rate(error)
         case Fault.QUOTA_EXCEEDED:
@@ -27,16 +47,71 @@ def _remedy(error: GoogleError) -> str:
                 f"Cloud Run does not exist in {location}, or the project may not use it: correct the "
                 "location in the spec (gcloud run regions list)"
             )
+        case Fault.UNIMPLEMENTED if error.method.startswith("google.iam.v1.IAMPolicy/"):
+            return (
+                "the API does not serve google.iam.v1.IAMPolicy over gRPC, so target.resource cannot name "
+                "its resources: delete the grant, and make it with gcloud"
+            )
         case _:
             return ""
 
 
-def _enable_api(error: GoogleError) -> str:
-    """Return the command that enables the API, if Google's ErrorInfo names the API."""
-    service, project = error.metadata.get("service"), _consumer(error)
-    if not service:
+def denied_permission(error: GoogleError) -> str:
+    """Return the permission that a refused call lacks, in Google's spelling; empty if the error names none.
+
+    Older methods name it in the message only, and some in lower case (`iam.serviceaccounts.actAs`).
+    """
+    found = _DENIED.search(error.message)
+    named = error.metadata.get("permission") or (found.group(1) if found else "")
+    return _SPELLING.get(named.lower(), named)
+
+
+def operator_name(email: str) -> str:
+    """Return the operator as messages name it, with the e-mail that it acts as."""
+    return f"the operator ({service_account_member(email)})" if email else "the operator"
+
+
+def grant_permissions(project_id: str, email: str, permissions: frozenset[str]) -> str:
+    """Return how to grant the operator permissions in a project. Without permissions, refer to `CHECK`."""
+    if not project_id or not email or not permissions or SET_POLICY in permissions:
+        # The grant to change the policy has a condition with the roles in the guardrails.
+        return f"run `{CHECK}`, which prints the commands that grant what is missing"
+    return f"run: {add_permissions_in_one_line(project_id, service_account_member(email), permissions)}"
+
+
+def _grant_permission(error: GoogleError) -> str:
+    permission, project = denied_permission(error), error.project_id or _project_in(error.resource)
+    who = operator_name(error.caller)
+    where = f" in project {project}" if project else ""
+    if not permission and not error.caller:
         return ""
-    return f"gcloud services enable {service}" + (f" --project={project}" if project else "")
+    if not permission:
+        return f"{who} made the call{where}; run `{CHECK}`, which prints what the operator lacks"
+    found = _DENIED.search(error.message)
+    account = (found and found.group(2)) or _account_in(error.resource)
+    if account and error.caller and permission in _ACCOUNT_ROLES:
+        grant = (
+            f"run: gcloud iam service-accounts add-iam-policy-binding {account} "
+            f"--member={service_account_member(error.caller)} --role={_ACCOUNT_ROLES[permission]}"
+            + (f" --project={project}" if project else "")
+        )
+        return f"{who} lacks {permission} on {account}; {grant}"
+    remedy = grant_permissions(project, error.caller, frozenset([permission]))
+    return f"{who} lacks {permission}{where}; {remedy}"
+
+
+def _enable_api(error: GoogleError, project_ids: Mapping[str, str]) -> str:
+    """Return which API is disabled where, and the command that enables it."""
+    service, project = error.metadata["service"], _consumer(error)
+    project = project_ids.get(project, project)
+    where = f"project {project}" if project else "the project"
+    called = error.project_id or _project_in(error.resource)
+    note = f" (for project {called})" if called and called != project else ""
+    enable = f"gcloud services enable {service}" + (f" --project={project}" if project else "")
+    return (
+        f"{service} is not enabled in {where}{note}; the operator retries within some minutes after you run: "
+        f"{enable}"
+    )
 
 
 def _raise_rate(error: GoogleError) -> str:
@@ -95,3 +170,30 @@ def _project_in(resource: str) -> str:
 
 def _quotas_page(project: str) -> str:
     return f"{QUOTAS_PAGE}?project={project}" if project else QUOTAS_PAGE
+
+
+def _account_in(resource: str) -> str:
+    """Return the e-mail in the name of an account, or of its keys."""
+    segments = resource.split("/")
+    found = segments[3] if segments[2:3] == ["serviceAccounts"] and len(segments) > _EMAIL else ""
+    return found if "@" in found else ""
+
+
+_EMAIL = 3  # index of the e-mail in `projects/P/serviceAccounts/E`
+
+_DENIED = re.compile(r"Permission '([\w.-]+)' denied(?: on service account ([^ ]+@[^ ]+))?")
+"""A refusal as the IAM API and Cloud Run word it. Other texts may name what another principal lacks."""
+
+_SPELLING: Mapping[str, str] = {
+    permission.lower(): permission for permissions in FEATURES.values() for permission in permissions
+}
+
+_ACCOUNT_ROLES: Mapping[str, str] = {
+    "iam.serviceAccounts.actAs": USER,
+    "iam.serviceAccounts.setIamPolicy": "roles/iam.serviceAccountAdmin",
+} | {
+    permission: "roles/iam.serviceAccountKeyAdmin"
+    for permission in ACCOUNT_PERMISSIONS
+    if permission.startswith("iam.serviceAccountKeys.")
+}
+"""Predefined roles on one account, by permission. Source: https://cloud.google.com/iam/docs/roles-permissions/iam"""

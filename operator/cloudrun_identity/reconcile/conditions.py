@@ -35,6 +35,8 @@ class Review:
     """The progress deadline, if the object has waited for longer; None before that."""
     others: Mapping[ConditionType, Finding] | None = None
     """Conditions of the kind's own."""
+    uncertain: tuple[str, ...] = ()
+    """Clauses about what may not be in effect yet although Google Cloud is as declared."""
 
 
 def conditions(
@@ -70,8 +72,8 @@ def _findings(review: Review) -> dict[ConditionType, Finding]:
 
 def _ready(review: Review) -> Finding:
     match review.outcome:
-        case InSync():
-            return Finding(ConditionStatus.TRUE, Reason.UP_TO_DATE, "Google Cloud is as declared")
+        case InSync() as in_sync:
+            return _in_sync_finding(in_sync, review.uncertain)
         case Failing(reason, message, observed=False) if not review.exceeded:
             return Finding(ConditionStatus.UNKNOWN, reason, message)
         case (
@@ -83,6 +85,17 @@ def _ready(review: Review) -> Finding:
             return Finding(ConditionStatus.FALSE, reason, message)
         case _:
             assert_never(review.outcome)
+
+
+def _in_sync_finding(outcome: InSync, uncertain: Iterable[str]) -> Finding:
+    """Return Ready=True. Temporary grants that are over are as declared: their time was part of it."""
+    if outcome.is_expired:
+        message = "The time of every grant is over: this object grants nothing"
+        return Finding(ConditionStatus.TRUE, Reason.EXPIRED, message)
+    grants = "1 grant has" if outcome.ended == 1 else f"{outcome.ended} grants have"
+    ended = (f"{grants} expired",) if outcome.ended else ()
+    message = "; ".join(("Google Cloud is as declared", *ended, *uncertain))
+    return Finding(ConditionStatus.TRUE, Reason.UP_TO_DATE, message)
 
 
 def _references(review: Review) -> Finding:

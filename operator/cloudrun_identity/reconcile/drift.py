@@ -67,5 +67,6 @@ def _missing(sync_result: GrantSyncResult) -> Iterable[Grant]:
     """Return the grants that are absent from policies that could be read."""
     unknown = {*sync_result.missing, *sync_result.faults}
     for grant_result in sync_result.grant_results:
-        if grant_result.state is not GrantState.GRANTED and grant_result.grant.target not in unknown:
+        is_met = grant_result.state in (GrantState.GRANTED, GrantState.EXPIRED)
+        if not is_met and grant_result.grant.target not in unknown:
             yield grant_result.grant

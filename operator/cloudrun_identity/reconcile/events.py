@@ -1,6 +1,9 @@
-"""Report Events and count drift, on transitions only."""
+"""Report Events and count drift, on transitions only.
 
-import logging
+The recorder also writes each Event to the log. So the log has a line when an object starts to fail, and when
+it is Ready again.
+"""
+
 from collections.abc import Mapping
 from typing import Final, Protocol
 
@@ -15,11 +18,9 @@ from cloudrun_identity.api import (
 from cloudrun_identity.kube.event_recorder import EventType
 from cloudrun_identity.kube.resources import Object
 
-from .cluster_state import ObjectKey
 from .drift import is_repaired
-from .steps import ABANDONED, StepEvent
-
-_log = logging.getLogger(__name__)
+from .expirations import newly_ended, newly_expiring
+from .steps import StepEvent
 
 
 class EventPort(Protocol):
@@ -52,15 +53,19 @@ class EventReporter:
     def report_changes(
         self, raw: Object, before: ReconciledStatus, after: ReconciledStatus, drift: tuple[str, ...]
     ) -> None:
-        """Report the drift that this reconcile found, its repair, and the transition of Ready."""
+        """Report the drift that this reconcile found, its repair, and the transitions of conditions."""
         if drift:
             self._observer.drift_detected(raw["kind"], len(drift))
             self._events.record(raw, EventType.WARNING, "DriftDetected", "; ".join(drift))
         self._report_repair(raw, before, after, found=bool(drift))
+        self._report_ends(raw, before, after)
         if not self._report_deadline(raw, before, after):
             self._report_readiness(
                 raw, before.condition(ConditionType.READY), after.condition(ConditionType.READY)
             )
+        self._report_degradation(
+            raw, before.condition(ConditionType.DEGRADED), after.condition(ConditionType.DEGRADED)
+        )
 
     def report_notices(self, raw: Object, before: ReconciledStatus, notices: Mapping[str, str]) -> None:
         """Record a Warning for each notice, given by its reason, that the status did not list as an issue."""
@@ -81,9 +86,7 @@ class EventReporter:
         self._events.record(raw, EventType.WARNING, reason, message)
 
     def record(self, obj: Resource, event: StepEvent) -> None:
-        """Record the Event of a step that was executed, and log what a deletion left: no status shows it."""
-        if event.reason == ABANDONED and event.type is EventType.WARNING:
-            _log.warning("%s: %s", ObjectKey.of(obj), event.message)
+        """Record the Event of a step that was executed."""
         self._events.record(obj.to_dict(), event.type, event.reason, event.message)
 
     def _report_repair(
@@ -92,6 +95,13 @@ class EventReporter:
         if after.drift and is_repaired(after.drift) and (found or not is_repaired(before.drift)):
             self._observer.drift_repaired(raw["kind"], len(after.drift.changes))
             self._events.record(raw, EventType.NORMAL, "DriftRepaired", "; ".join(after.drift.changes))
+
+    def _report_ends(self, raw: Object, before: ReconciledStatus, after: ReconciledStatus) -> None:
+        """Report the temporary grants that end within the hour, and those that ended, once each."""
+        if soon := newly_expiring(before, after):
+            self._events.record(raw, EventType.WARNING, ConditionType.EXPIRING, soon)
+        if ended := newly_ended(before, after):
+            self._events.record(raw, EventType.NORMAL, Reason.EXPIRED, ended)
 
     def _report_deadline(self, raw: Object, before: ReconciledStatus, after: ReconciledStatus) -> bool:
         """Report that an object exceeded its progress deadline. Return whether it did in this reconcile."""
@@ -106,28 +116,33 @@ class EventReporter:
             return
         if after.status is ConditionStatus.TRUE:
             self._events.record(raw, EventType.NORMAL, "Ready", after.message)
-        elif after.reason in _REPORTED:
+        elif after.reason in _WAITS and not (before and before.status is ConditionStatus.TRUE):
+            self._events.record(raw, EventType.NORMAL, after.reason, after.message)
+        elif after.reason not in _TRANSIENT:
+            self._events.record(raw, _TYPES.get(after.reason, EventType.WARNING), after.reason, after.message)
+
+    def _report_degradation(self, raw: Object, before: Condition | None, after: Condition | None) -> None:
+        """Report that the operator lacks something in a project, and the end of that."""
+        if after is None or (before and (before.status, before.reason) == (after.status, after.reason)):
+            return
+        if after.status is ConditionStatus.TRUE:
             self._events.record(raw, EventType.WARNING, after.reason, after.message)
+        elif before is not None:
+            self._events.record(raw, EventType.NORMAL, "Recovered", after.message)
 
 
 _COMPARED: Final = 200  # characters of an issue; a status cuts longer texts
 
-
-_REPORTED = frozenset(
-    {
-        Reason.PERMISSION_DENIED,
-        Reason.QUOTA_EXCEEDED,
-        Reason.API_UNAVAILABLE,
-        Reason.API_DISABLED,
-        Reason.PERIMETER_VIOLATION,
-        Reason.LOCATION_NOT_FOUND,
-        Reason.CONFLICT,
-        Reason.INVALID_SPEC,
-        Reason.DENIED_BY_GUARDRAIL,
-        Reason.REJECTED,
-        Reason.IN_USE,
-        Reason.REVISION_FAILED,
-        Reason.POLICY_UNWRITABLE,
-        Reason.INTERNAL_ERROR,
-    }
+_TRANSIENT: Final[frozenset[str]] = frozenset(
+    {Reason.UPDATING, Reason.DELETING, Reason.PROPAGATION_PENDING, Reason.DRIFT_DETECTED}
 )
+"""Reasons without an Event: the state ends soon, or `DriftDetected` has an Event with the differences."""
+
+_WAITS: Final[frozenset[str]] = frozenset({Reason.DEPENDENCY_NOT_FOUND, Reason.DEPENDENCY_NOT_READY})
+"""Reasons with a Normal Event, unless the object was Ready before: objects may be applied in any order."""
+
+_TYPES: Final[Mapping[str, EventType]] = {
+    Reason.SUSPENDED: EventType.NORMAL,
+    Reason.OLD_REVISION_SERVING: EventType.NORMAL,
+}
+"""Types of the Events of other reasons. The default is Warning."""

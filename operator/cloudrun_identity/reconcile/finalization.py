@@ -11,6 +11,7 @@ from cloudrun_identity.policy.desired_grants import RETAIN_ALL
 from .cluster_state import ObjectKey, ledger_owner
 from .dependencies import Dependencies
 from .executor import Executor
+from .expirations import release_over
 from .finish import Finisher
 from .grants.release import Releaser
 from .interfaces import A, ExternalResource, GrantSource, Obj, Seen, Want
@@ -61,6 +62,8 @@ class Finalizer(Generic[Obj, Want, Seen, A]):
             return NoRequeue(), "gone"
         uninstalled = await self._deps.kube.is_uninstalled(obj.kind)
         outcome = self._held_up(obj)
+        if outcome is not None and isinstance(obj, ProjectScopedResource):
+            await release_over(self._deps, obj)
         if outcome is None or uninstalled:  # an uninstalled kind is not held up: nothing is undone for it
             outcome = await self._undo(obj, uninstalled=uninstalled)
         if not isinstance(outcome, InSync):

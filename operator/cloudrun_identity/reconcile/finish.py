@@ -10,10 +10,11 @@ from cloudrun_identity.kube.resources import Object
 
 from .cluster_state import ObjectKey, ledger_owner
 from .dependencies import Dependencies
+from .expirations import ended_meanwhile, next_look
 from .outcomes import InSync, Paused
 from .progress_deadline import stalls_in
 from .repeated_drift import DriftHistory
-from .requeue import NoRequeue, Requeue, RequeueAfter, requeue_after
+from .requeue import NoRequeue, Requeue, RequeueAfter, no_later_than, requeue_after
 from .status import Report, status_object, status_of
 
 _log = logging.getLogger(__name__)
@@ -54,6 +55,8 @@ class Finisher:
         report = replace(report, drift=tuple(dict.fromkeys((*self._unreported.get(key, ()), *report.drift))))
         if report.drift:
             self._unreported[key] = report.drift
+        if report.grants is None:
+            report = replace(report, grants=ended_meanwhile(self._deps, obj))
         after = status_of(obj, report, now)
         raw, status = self.newest(obj, raw), status_object(after)
         stored = await self._deps.kube.write_status(raw, status)
@@ -69,8 +72,10 @@ class Finisher:
             self._drift_history.add(report.project_id, key, report.drift)
         if report.summary:
             self._deps.event_reporter.report_notices(raw, obj.status, report.summary.notices)
+        self._deps.event_reporter.report_notices(raw, obj.status, report.notices)
         left = stalls_in(obj, report.outcome, after.waiting_since, now)
-        return requeue_after(report.outcome, report.others, left), word
+        requeue = requeue_after(report.outcome, report.others, left)
+        return no_later_than(requeue, next_look(self._deps, obj)), word
 
     def _finish_removed(self, key: ObjectKey, report: Report) -> tuple[Requeue, str]:
         """Log the outcome for an object without a status: the API server has already removed it."""

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from cloudrun_identity.api import GrantState, GrantStatus, Reason
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.iam.grants import Grant, IAMCondition, Target
+from cloudrun_identity.iam.principals import email
+from cloudrun_identity.iam.service_agents import project_number_of, service_agents
 from cloudrun_identity.policy.backoff import GrantBackoff
 from cloudrun_identity.policy.results import GrantResult, GrantSyncResult
 from cloudrun_identity.reconcile.references import Unresolved
@@ -29,7 +31,14 @@ def grant_statuses(
     return tuple(listed), list(_outcomes(resolved, synced, observe=observe))
 
 
-_SHOWN_FIRST = (GrantState.REJECTED, GrantState.PENDING, GrantState.RELEASING, GrantState.GRANTED)
+_SHOWN_FIRST = (
+    GrantState.REJECTED,
+    GrantState.PENDING,
+    GrantState.RELEASING,
+    GrantState.GRANTED,
+    GrantState.EXPIRED,
+)
+_MET = (GrantState.GRANTED, GrantState.EXPIRED)
 
 
 def _listed(resolved: ResolvedGrants, synced: GrantSyncResult) -> Iterator[GrantStatus]:
@@ -41,6 +50,11 @@ def _listed(resolved: ResolvedGrants, synced: GrantSyncResult) -> Iterator[Grant
         yield _of_grant(grant, GrantState.RELEASING, Reason.UPDATING)
     for grant in synced.halted:
         yield _of_grant(grant, GrantState.RELEASING, Reason.SUSPENDED)
+    leaving = {*synced.releasing, *synced.halted}
+    for ended in resolved.ended:
+        if ended.grant not in leaving:
+            status = _of_grant(ended.grant, GrantState.EXPIRED, Reason.EXPIRED)
+            yield status.model_copy(update={"expires_at": ended.end})
 
 
 def _outcomes(resolved: ResolvedGrants, synced: GrantSyncResult, *, observe: bool) -> Iterator[Outcome]:
@@ -49,7 +63,7 @@ def _outcomes(resolved: ResolvedGrants, synced: GrantSyncResult, *, observe: boo
     yield from _outcomes_of_targets(synced)
     unread = {*synced.missing, *synced.replaced, *synced.faults}
     for result in synced.grant_results:
-        if result.state is not GrantState.GRANTED and result.grant.target not in unread:
+        if result.state not in _MET and result.grant.target not in unread:
             yield _outcome_of_result(result, observe=observe)
     for grant in synced.conflicting:
         message = f"spec.authority: another object declares {grant}, so it is not Exclusive"
@@ -59,7 +73,10 @@ def _outcomes(resolved: ResolvedGrants, synced: GrantSyncResult, *, observe: boo
     for grant in synced.halted:
         yield Waiting(Reason.DEPENDENCY_NOT_READY, waits_for_project(grant))
     for first in synced.releasing[:1]:
-        yield Waiting(Reason.UPDATING, f"Releasing {first}", after=1.0)
+        if observe and first in {each.grant for each in resolved.ended}:
+            yield Paused(Reason.DRIFT_DETECTED, f"{first} is over, and is not removed while it is observed")
+        else:
+            yield Waiting(Reason.UPDATING, f"Releasing {first}", after=1.0)
 
 
 def _outcomes_of_targets(synced: GrantSyncResult) -> Iterator[Outcome]:
@@ -71,12 +88,19 @@ def _outcomes_of_targets(synced: GrantSyncResult) -> Iterator[Outcome]:
 
 
 def _status_of_result(result: GrantResult) -> GrantStatus:
-    granted = result.state is GrantState.GRANTED
-    reason = None if granted else _reason(_outcome_of_result(result, observe=False))
-    status = _of_grant(result.grant, result.state, reason)
-    if not result.registered_member:
-        return status
-    return status.model_copy(update={"registered_member": result.registered_member})
+    status = _of_grant(result.grant, result.state, _reason_of_result(result))
+    shown = {"registered_member": result.registered_member, "expires_at": result.expires_at}
+    return status.model_copy(update={name: value for name, value in shown.items() if value})
+
+
+def _reason_of_result(result: GrantResult) -> Reason | None:
+    match result.state:
+        case GrantState.GRANTED:
+            return None
+        case GrantState.EXPIRED:
+            return Reason.EXPIRED
+        case _:
+            return _reason(_outcome_of_result(result, observe=False))
 
 
 def _outcome_of_result(result: GrantResult, *, observe: bool) -> Outcome:
@@ -97,7 +121,7 @@ def _outcome_of_result(result: GrantResult, *, observe: bool) -> Outcome:
             message = f"{grant}: the account has not propagated in Google Cloud yet"
             return Waiting(Reason.PROPAGATION_PENDING, message, propagating.wait)
         case GrantBackoff(error=error):
-            return Refused(Reason.REJECTED, f"{grant}: {_refusal(error) if error else ''}")
+            return Refused(Reason.REJECTED, f"{grant}: {_refusal(grant, error) if error else ''}")
 
 
 def _outcome_of_unmanaged(grant: Grant, *, observe: bool) -> Outcome:
@@ -107,10 +131,29 @@ def _outcome_of_unmanaged(grant: Grant, *, observe: bool) -> Outcome:
     return Waiting(Reason.DRIFT_DETECTED, message, after=REMOVAL_RECHECK)
 
 
-def _refusal(error: GoogleError) -> str:
+def _refusal(grant: Grant, error: GoogleError) -> str:
     """Return Google's reason for refusing a grant, with the remedy. The operator's own errors contain one."""
-    remedy = _REMEDIES.get(error.fault) if error.code else None
-    return f"{error.message}; {remedy}" if remedy else error.message
+    if not error.code:
+        return error.message
+    remedy = _create_agent(grant.member) if error.fault is Fault.INVALID_ARGUMENT else ""
+    remedy = remedy or _REMEDIES.get(error.fault, "")
+    return f"{error.message.rstrip('.')}; {remedy}" if remedy else error.message
+
+
+def _create_agent(member: str) -> str:
+    """Return how to create a service agent that the project lacks; empty for any other member.
+
+    Google creates an agent when its service is first used:
+    https://cloud.google.com/iam/docs/create-service-agents
+    """
+    address = email(member)
+    service = service_agents().service_of(address)
+    if not service:
+        return ""
+    return (
+        "if the project has not used the service yet, create its service agent: gcloud beta services "
+        f"identity create --service={service} --project={project_number_of(address)}"
+    )
 
 
 _REMEDIES = {
@@ -126,7 +169,11 @@ _REMEDIES = {
 
 def _missing(target: Target) -> Outcome:
     reason = target.descriptor.missing_reason
-    return Waiting(reason, f"{target} does not exist in project {target.project_id}", after=TARGET_RECHECK)
+    message = (
+        f"{target} does not exist in project {target.project_id}; create it, or correct the target in the "
+        "spec"
+    )
+    return Waiting(reason, message, after=TARGET_RECHECK)
 
 
 def _replaced(target: Target) -> Outcome:

@@ -37,6 +37,8 @@ class Summary:
     """Conditions of the kind's own."""
     issues: tuple[str, ...] = ()
     """Remarks for a user, although nothing fails."""
+    uncertain: str = ""
+    """Clause about what may not be in effect yet although Google Cloud is as declared; empty if nothing."""
     notices: Mapping[str, str] = field(default_factory=dict)
     """Issues that are also recorded as an Event when they appear, by the reason of the Event."""
 

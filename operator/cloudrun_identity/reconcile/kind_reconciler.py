@@ -20,6 +20,7 @@ from .cluster_state import ClusterState, ObjectKey, StoredObject, ledger_owner
 from .dependencies import Dependencies
 from .drift import drift_of, was_ready
 from .executor import Executor
+from .expirations import over_before_granted, release_over, with_ended
 from .finalization import Finalizer
 from .finish import Finisher
 from .grant_status import grant_statuses
@@ -27,7 +28,7 @@ from .grants.members import expected_member
 from .grants.release import Releaser
 from .grants.resolver import RequestedGrant, ResolvedGrants, desired_grants_of
 from .interfaces import A, ExternalResource, GrantSource, Kind, Obj, Seen, Want
-from .outcomes import InSync, Outcome, Refused, Waiting, gravest, outcome_of
+from .outcomes import InSync, Outcome, Refused, Waiting, gravest, is_ledger_invalid, outcome_of
 from .preconditions import Allowed, Blocked, check_preconditions
 from .progress import Progress, carry_out
 from .refusals import is_denied, with_remedy
@@ -126,7 +127,9 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         store = self._deps.store
         requested = self._grants.requested_grants(want, store)
         namespace, project = obj.metadata.namespace, allowed.project
-        resolved = await self._deps.resolver.resolve(requested, namespace, project, store, max_age)
+        resolved = await self._deps.resolver.resolve(
+            requested, namespace, project, store, max_age, owner=ledger_owner(obj)
+        )
         return resolved.desired != self._deps.syncers.desired_grants_of(ledger_owner(obj))
 
     async def _reconcile(self, obj: Obj, max_age: float) -> Report | None:
@@ -135,6 +138,7 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         if isinstance(resolved, Blocked):
             if isinstance(obj, ProjectScopedResource):
                 self._deps.syncers.retain_all(ledger_owner(obj))
+                await release_over(self._deps, obj)
             return None if resolved.transient else self._report_of_block(obj, resolved)
         allowed, want = resolved
         try:
@@ -143,7 +147,9 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         except GoogleError as error:
             if isinstance(obj, ProjectScopedResource):
                 self._deps.syncers.retain(ledger_owner(obj))
-            outcome = outcome_of(error, what(obj))
+                await release_over(self._deps, obj)
+            project_ids = {allowed.project.status.project_number or "": allowed.project_id}
+            outcome = outcome_of(error, what(obj), project_ids)
             return Report(outcome, unresolved=nothing_unresolved(obj), project_id=allowed.project_id)
         return await self._with_grants(obj, allowed, want, progress, max_age)
 
@@ -151,7 +157,8 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         resolved = nothing_unresolved(obj)
         outcome, others = with_remedy(blocked.outcome, blocked.others)
         unresolved = resolved if resolved is None else blocked.unresolved
-        retained = self._retained(obj) if isinstance(blocked.outcome, Refused) else ()
+        is_denied_as_a_whole = isinstance(blocked.outcome, Refused) and not is_ledger_invalid(blocked.outcome)
+        retained = self._retained(obj) if is_denied_as_a_whole else ()
         return Report(outcome, issues=(*other_issues(others), *retained), unresolved=unresolved)
 
     def _retained(self, obj: Obj, resolved: ResolvedGrants | None = None) -> tuple[str, ...]:
@@ -205,6 +212,7 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
                 resolved, synced = await self._sync_grants(obj, allowed, requested, max_age)
             else:
                 self._retain_with(obj, requested if isinstance(progress.outcome, Waiting) else ())
+                await release_over(self._deps, obj)
                 if is_denied(progress.outcome):
                     refusals = await self._refused_grants(obj, allowed, requested, max_age)
         elif isinstance(obj, ProjectScopedResource):  # the policy engine releases nothing until each declared
@@ -218,15 +226,17 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
             gravest(progress.outcome, *outcomes), [progress.outcome, *outcomes, *refusals]
         )
         summary = self._kind.summarize(want, progress.seen)
+        late = over_before_granted(resolved.ended)
         return Report(
-            outcome=outcome,
+            outcome=with_ended(outcome, grants, is_empty=self._resource is None),
             difference=difference,
             unresolved=_unresolved(obj, resolved),
             project_id=allowed.project_id,
             summary=summary,
             grants=grants if takes_part else None,
             drift=drift_of(obj, progress.differences, synced, observe=not acts),
-            issues=(*other_issues(left_out), *self._retained(obj, resolved), *summary.issues),
+            issues=(*other_issues(left_out), *self._retained(obj, resolved), *late.values(), *summary.issues),
+            notices=late,
             others=tuple(outcomes),
         )
 
@@ -240,7 +250,7 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         deps = self._deps
         acts = self._executor.acts_on(obj, allowed)
         resolved = await deps.resolver.resolve(
-            requested, obj.metadata.namespace, allowed.project, deps.store, max_age
+            requested, obj.metadata.namespace, allowed.project, deps.store, max_age, owner=ledger_owner(obj)
         )
         claims = self._releaser.claims_of(obj)
         deps.syncers.declare(desired_grants_of(obj, requested, resolved, writable=acts, claims=claims))
@@ -263,7 +273,12 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         """Return the refusals of grants, to report them together with a refusal of the resource."""
         expected = [replace(each, member=expected_member(each.member)) for each in requested]
         resolved = await self._deps.resolver.resolve(
-            expected, obj.metadata.namespace, allowed.project, self._deps.store, max_age
+            expected,
+            obj.metadata.namespace,
+            allowed.project,
+            self._deps.store,
+            max_age,
+            owner=ledger_owner(obj),
         )
         return tuple(each.outcome for each in resolved.failures if is_denied(each.outcome))
 

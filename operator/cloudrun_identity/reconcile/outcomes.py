@@ -1,6 +1,8 @@
 """Outcomes of a reconcile: values rather than exceptions, because most of them are expected."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TypeAlias
 
 from cloudrun_identity.api import Reason
@@ -16,6 +18,9 @@ LONGEST_RETRY = 120.0
 Where a project is full, Google asks to wait for a day, although there is room after the next deletion.
 """
 
+PROPAGATION_RETRY = 3.0
+"""Seconds until the operator tries again what a new account or a new grant prevents."""
+
 SHORTLY = 1.0
 """Seconds until a change that is under way is checked again."""
 
@@ -26,6 +31,10 @@ class InSync:
 
     after: float | None = None
     """Seconds until the next step is due; None if no step depends on time."""
+    ended: int = 0
+    """Number of declared grants that are over."""
+    is_expired: bool = False
+    """True if the object declares nothing but grants, and all of them are over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +80,18 @@ class Refused:
 Outcome: TypeAlias = InSync | Paused | Waiting | Failing | Refused
 
 
-def outcome_of(error: GoogleError, what: str) -> Outcome:
+def outcome_of(
+    error: GoogleError, what: str, project_ids: Mapping[str, str] = MappingProxyType({})
+) -> Outcome:
     """Return the outcome of a call that failed.
 
     `what` names what was being done, as in `creating account x`. A missing or conflicting resource means
-    something else to each caller, who handles it before.
+    something else to each caller, who handles it before. `project_ids` are IDs of projects by their numbers.
     """
-    message = f"{what}: {advised(error)}"
+    message = f"{what}: {advised(error, project_ids)}"
+    if error.propagating:
+        message = f"{message.rstrip('.')}; it was just created, and has not propagated in Google Cloud yet"
+        return Waiting(Reason.PROPAGATION_PENDING, message, PROPAGATION_RETRY)
     if isinstance(error, PolicyUnwritable):
         return Failing(Reason.POLICY_UNWRITABLE, message)
     if error.fault in _REFUSED:
@@ -106,6 +120,11 @@ def outcome_of_undoing(error: GoogleError, what: str) -> Outcome:
 def ledger_invalid(message: str) -> Refused:
     """Return the outcome for an object that an invalid PolicyLedger concerns."""
     return Refused(Reason.LEDGER_INVALID, message)
+
+
+def is_ledger_invalid(outcome: Outcome) -> bool:
+    """Return whether an invalid PolicyLedger concerns the object."""
+    return isinstance(outcome, Refused) and outcome.reason is Reason.LEDGER_INVALID
 
 
 def internal_error(message: str) -> Outcome:

@@ -19,7 +19,7 @@ from cloudrun_identity.iam.wording import some
 from .cluster_state import ClusterState, ObjectKey, ledger_owner, project_key
 from .guardrail_checks import denied_namespace, guardrail_facts
 from .outcomes import InSync, Outcome, Paused, Refused, Waiting, ledger_invalid
-from .references import missing, not_ready
+from .references import missing, project_not_ready
 from .refusals import refusal
 from .rivals import refusal_by_rival
 
@@ -131,8 +131,24 @@ def other_project(name: str, namespace: str, cluster: ClusterState, path: str) -
         message = f"{path}: ManagedProject {name} belongs to another operator, as its status.operator shows"
         return Waiting(Reason.DEPENDENCY_NOT_READY, message)
     if not is_operated or project.status.project_number is None:
-        return not_ready(ObjectKey.of(project), path)
+        return project_not_ready(project, path)
     return project
+
+
+def project_to_grant_in(
+    name: str, home: ManagedProject, namespace: str, cluster: ClusterState, path: str
+) -> ManagedProject | Outcome:
+    """Return the project of a grant that an object of `home` requests.
+
+    Another project must admit the namespace, and must not be only observed.
+    """
+    if name == home.metadata.name:
+        return home
+    found = other_project(name, namespace, cluster, path)
+    if isinstance(found, ManagedProject) and observes(found, found):
+        message = f"{path}: ManagedProject {name} is observed, so nothing is granted there"
+        return Waiting(Reason.DEPENDENCY_NOT_READY, message)
+    return found
 
 
 def unresolved(outcome: Waiting, *, transient: bool = False) -> Blocked:
@@ -161,8 +177,11 @@ def still_used(key: ObjectKey, cluster: ClusterState) -> Outcome:
 
     Identities of other projects use it while workloads in it may run as their accounts: without it, these
     workloads cannot be looked at before an account is deleted.
+
+    An object in a namespace that is not admitted has nothing to clean up if the ledgers of the project do
+    not record it. So a user without access to the project cannot hold up its deletion.
     """
-    users = sorted(cluster.referrers(key))
+    users = sorted(_users(key, cluster))
     names = [*map(str, users)]
     names += [
         f"{identity} (workloads in the project may run as its account)"
@@ -173,6 +192,24 @@ def still_used(key: ObjectKey, cluster: ClusterState) -> Outcome:
         return InSync()
     message = f"Still used by {some(names)}; delete these first"
     return Waiting(Reason.IN_USE, message, None if users else USE_RECHECK)
+
+
+def _users(key: ObjectKey, cluster: ClusterState) -> Iterator[ObjectKey]:
+    """Yield the objects that refer to the project, and are admitted to it or recorded in its ledgers."""
+    referrers = frozenset(cluster.referrers(key))
+    project = cluster.project(key.name)
+    if project is None or not referrers:
+        yield from referrers
+        return
+    admitted = cluster.admitted_namespaces(project)
+    recorded = {
+        owner_key
+        for ledger in cluster.ledgers(project.project_id)
+        for owner_key in (*ledger.owner_keys, *ledger.resource_owners)
+    }
+    for referrer in referrers:
+        if referrer.namespace in admitted or "/".join(referrer) in recorded:
+            yield referrer
 
 
 def _identities_used_in(key: ObjectKey, cluster: ClusterState) -> Iterator[ObjectKey]:
@@ -198,7 +235,18 @@ def _blocked_by_itself(
 def _suspended(obj: ReconciledResource, project: ManagedProject) -> Blocked | None:
     if not is_suspended(obj, project):
         return None
-    return Blocked(Paused(Reason.SUSPENDED, f"{suspended_by(obj, project)}: nothing is read or written"))
+    message = (
+        f"{suspended_by(obj, project)}: nothing is read or written, until you run: {_resume(obj, project)}"
+    )
+    return Blocked(Paused(Reason.SUSPENDED, message))
+
+
+def _resume(obj: ReconciledResource, project: ManagedProject) -> str:
+    """Return the command that ends the suspension of an object, or of its project."""
+    key = ObjectKey.of(obj if obj.spec.suspend else project)
+    namespace = f" -n {key.namespace}" if key.namespace else ""
+    patch = '{"spec":{"suspend":false}}'
+    return f"kubectl patch {key.kind.lower()}{namespace} {key.name} --type=merge -p '{patch}'"
 
 
 def _blocked_by_ledger(obj: ReconciledResource, cluster: ClusterState) -> Blocked | None:
@@ -234,7 +282,7 @@ def _blocked_by_project(
         return unresolved(Waiting(Reason.DEPENDENCY_NOT_READY, message))
     if project.status.project_number is None:
         unseen = project.status.condition(ConditionType.READY) is None
-        return unresolved(not_ready(ObjectKey.of(project), "spec.projectRef"), transient=unseen)
+        return unresolved(project_not_ready(project, "spec.projectRef"), transient=unseen)
     return None
 
 

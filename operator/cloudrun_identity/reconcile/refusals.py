@@ -5,11 +5,13 @@ from dataclasses import replace
 
 from cloudrun_identity.api import Reason
 from cloudrun_identity.iam.admission import Denied
-from cloudrun_identity.iam.proposals import patch_command
+from cloudrun_identity.iam.proposals import Proposal, patch_command
 
 from .outcomes import Outcome, Refused
 
 _SHOWN = 5  # refusals that a message has before it counts the rest
+_LONGEST_COMMAND = 8192
+"""Characters of a command in a message. A longer one would be cut, or hide the rest of the status."""
 
 
 def reason_of(denied: Denied) -> Reason:
@@ -45,8 +47,18 @@ def with_remedy(shown: Outcome, outcomes: Iterable[Outcome] = ()) -> tuple[Outco
     hidden = len(messages) - _SHOWN
     more = f"; and {hidden} more" if hidden > 0 else ""
     warning = " (this permits privilege escalation)" if any(each.escalates for each in proposals) else ""
-    message = (
-        f"{'; '.join(messages[:_SHOWN])}{more}. To admit this{warning}, run as an administrator of the "
-        f"project: {patch_command(proposals)}"
-    )
+    message = f"{'; '.join(messages[:_SHOWN])}{more}. To admit this{warning}, {_remedy(proposals)}"
     return replace(shown, message=message, proposals=()), [each for each in others if each not in refused]
+
+
+def _remedy(proposals: Iterable[Proposal]) -> str:
+    """Return the command that makes the changes, or the fields to edit if the command is too long."""
+    listed = list(proposals)
+    command = patch_command(listed)
+    if len(command) <= _LONGEST_COMMAND:
+        return f"run as an administrator of the project: {command}"
+    fields = sorted({f"{each.path.strip('/').replace('/', '.')} of {each.project}" for each in listed})
+    return (
+        f"an administrator of the project edits {', '.join(fields)}: add patterns, because a list of all "
+        "that is refused is too long for a command"
+    )

@@ -49,6 +49,19 @@ def requeue_after(
             return RequeueAfter(at_most=stalls_in)
 
 
+def no_later_than(requeue: Requeue, seconds: float | None) -> Requeue:
+    """Return a requeue that happens after `seconds` at the latest; the same one for None."""
+    if seconds is None:
+        return requeue
+    match requeue:
+        case NoRequeue():
+            return RequeueAfter(seconds)
+        case RequeueAfter(after=after) if after is not None:
+            return RequeueAfter(min(after, seconds))
+        case RequeueAfter(at_most=at_most):
+            return RequeueAfter(at_most=seconds if at_most is None else min(at_most, seconds))
+
+
 def _earliest(outcome: Outcome, others: Iterable[Outcome]) -> Requeue:
     if _backs_off(outcome):
         return RequeueAfter()

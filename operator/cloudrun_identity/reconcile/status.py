@@ -1,7 +1,7 @@
 """Compute the status of an object from the report of a reconcile: pure, so that tests compare values."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ from cloudrun_identity.iam.grants import Grant
 
 from .conditions import Review, conditions
 from .drift import counted
+from .expirations import expiring, next_end
 from .interfaces import Summary
 from .outcomes import InSync, Outcome, Paused
 from .progress_deadline import stalls_in, waiting_since
@@ -43,6 +44,8 @@ class Report:
     drift: tuple[str, ...] = ()
     """Differences that another actor made."""
     issues: tuple[str, ...] = ()
+    notices: Mapping[str, str] = field(default_factory=dict)
+    """Issues that are also recorded as an Event when they appear, by the reason of the Event."""
     others: tuple[Outcome, ...] = ()
     """Outcomes of single grants, beside the one that decides."""
     references_known: bool = True
@@ -53,9 +56,10 @@ def status_of(obj: ReconciledResource, report: Report, now: datetime) -> Reconci
     """Return the status after a reconcile. `obj` has the status before it."""
     generation = obj.metadata.generation
     since = waiting_since(obj, report.outcome, now)
+    granted = _last_granted(obj.status, report, now)
     changes: dict[str, Any] = {
         "observed_generation": generation,
-        "conditions": _conditions(obj, report, since, now),
+        "conditions": _conditions(obj, report, since, granted, now),
         "waiting_since": since,
         "drift": counted(obj.status.drift, report.drift, report.outcome, now),
     }
@@ -68,7 +72,7 @@ def status_of(obj: ReconciledResource, report: Report, now: datetime) -> Reconci
     if report.summary:
         changes |= report.summary.fields
     if isinstance(obj.status, ProjectScopedStatus):
-        changes |= _grant_fields(report)
+        changes |= _grant_fields(report, granted, now)
     return with_fields(obj.status, changes)
 
 
@@ -113,7 +117,7 @@ def difference_of(
     parts += [
         f"{grant.role} for {grant.member} on {grant.target} is {grant.state.lower()}"
         for grant in grants
-        if grant.state is not GrantState.GRANTED
+        if grant.state not in (GrantState.GRANTED, GrantState.EXPIRED)
     ]
     return "; ".join(parts)
 
@@ -140,7 +144,7 @@ def other_issues(outcomes: Iterable[Outcome]) -> tuple[str, ...]:
 
 
 def _conditions(
-    obj: ReconciledResource, report: Report, since: datetime | None, now: datetime
+    obj: ReconciledResource, report: Report, since: datetime | None, granted: datetime | None, now: datetime
 ) -> tuple[Condition, ...]:
     left = stalls_in(obj, report.outcome, since, now)
     review = Review(
@@ -149,16 +153,22 @@ def _conditions(
         unresolved=report.unresolved,
         references_known=report.references_known,
         exceeded=obj.spec.progress_deadline if left is not None and left <= 0 else None,
-        others=report.summary.conditions if report.summary else None,
+        others={
+            **((report.summary.conditions if report.summary else None) or {}),
+            **expiring(obj.status, report.grants, now),
+        },
+        uncertain=tuple(_uncertain(report, granted)),
     )
     found = conditions(obj.status.conditions, obj.metadata.generation, review, now)
     if not _is_suspended(report):
         return found
-    # The other conditions stay as they were, at the generation at which they were observed.
+    # The other conditions stay as they were, at the generation at which they were observed. Temporary grants
+    # end nevertheless.
+    decided = {ConditionType.READY, ConditionType.RECONCILING, ConditionType.STALLED}
+    if report.grants is not None:
+        decided.add(ConditionType.EXPIRING)
     untouched = {
-        condition.type: condition
-        for condition in obj.status.conditions
-        if condition.type not in (ConditionType.READY, ConditionType.RECONCILING, ConditionType.STALLED)
+        condition.type: condition for condition in obj.status.conditions if condition.type not in decided
     }
     return tuple(untouched.pop(condition.type, condition) for condition in found) + tuple(untouched.values())
 
@@ -168,10 +178,44 @@ def _is_suspended(report: Report) -> bool:
     return isinstance(report.outcome, Paused) and report.outcome.reason is Reason.SUSPENDED
 
 
-def _grant_fields(report: Report) -> Mapping[str, Any]:
+def _uncertain(report: Report, granted: datetime | None) -> Iterator[str]:
+    """Yield what is not known to be in effect. The clauses have times, so that they remain true."""
+    if granted:
+        yield f"grants of {granted:%Y-%m-%dT%H:%M:%SZ} take effect within seven minutes"
+    if report.summary and report.summary.uncertain:
+        yield report.summary.uncertain
+
+
+def _last_granted(status: ReconciledStatus, report: Report, now: datetime) -> datetime | None:
+    """Return when a grant was last added; None if the status shows no time for any present grant."""
+    if not isinstance(status, ProjectScopedStatus):
+        return None
+    if report.grants is None:
+        return status.last_granted_time
+    present = frozenset(map(_grant_key, _granted(report.grants)))
+    if not present:
+        return None
+    before = status.grant_counts.granted if status.grant_counts else 0
+    is_clipped = before > len(status.grants)
+    shown = frozenset(map(_grant_key, _granted(status.grants)))
+    added = len(present) > before if is_clipped else not present <= shown
+    return now.replace(microsecond=0) if added else status.last_granted_time
+
+
+def _granted(grants: Iterable[GrantStatus]) -> Iterator[GrantStatus]:
+    return (grant for grant in grants if grant.state is GrantState.GRANTED)
+
+
+def _grant_key(grant: GrantStatus) -> tuple[str, ...]:
+    return (grant.target, grant.role, grant.condition or "", grant.member)
+
+
+def _grant_fields(report: Report, granted: datetime | None, now: datetime) -> Mapping[str, Any]:
     if report.grants is None:
         return {}
     return {
+        "next_expiry_time": next_end(report.grants, now),
         "grants": report.grants,
+        "last_granted_time": granted,
         "grant_counts": GrantCounts.of(grant.state for grant in report.grants) if report.grants else None,
     }

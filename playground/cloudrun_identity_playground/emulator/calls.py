@@ -13,6 +13,8 @@ _REMEMBERED = 20_000
 RUN = "run.googleapis.com"
 APIS: Mapping[str, str] = {
     "google.iam.admin.v1.": "iam.googleapis.com",
+    "google.iam.v2.": "iam.googleapis.com",
+    "google.iam.v3.": "iam.googleapis.com",
     "google.cloud.resourcemanager.": "cloudresourcemanager.googleapis.com",
     "google.cloud.run.": RUN,
     "google.longrunning.": RUN,

@@ -13,6 +13,7 @@ from .access.deployments import Deployments
 from .access.directory import Directory
 from .access.effective import EffectivePermissions
 from .access.resources import Hierarchy
+from .apis.access_limits import AccessBoundaries, DenyPolicies
 from .apis.accounts import AccountStore
 from .apis.assertions import Assertions
 from .apis.credentials import IAMCredentials, IdTokens
@@ -79,10 +80,12 @@ class Cloud:
         self.id_tokens = IdTokens(clock)
         self.keys = Keys(self.accounts, self.org_policies, clock)
         self.directory = Directory()
+        self.deny_policies = DenyPolicies(self.registry)
+        self.boundaries = AccessBoundaries(self.registry)
         self.resources = TargetResources(self.registry, self.policies, clock)
         hierarchy = Hierarchy(self.registry, self.accounts, self.resources)
         permissions = EffectivePermissions(
-            self.policies, self.role_table, self.directory, self.workspace, clock
+            self.policies, self.role_table, self.directory, self.workspace, self.deny_policies, clock
         )
         self.authorizer = Authorizer(hierarchy, permissions, self.policies, self.accounts)
         self.deployments = Deployments(
@@ -115,6 +118,8 @@ class Cloud:
                 Organizations(containers),
                 self.org_policies,
                 self.custom_constraints,
+                self.deny_policies,
+                self.boundaries,
                 ServiceAccounts(self.registry, self.accounts, self.lag),
                 self.keys,
                 IAMCredentials(self.accounts, self.org_policies, self.id_tokens, self.callers.mint, clock),

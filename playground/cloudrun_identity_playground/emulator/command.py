@@ -75,6 +75,11 @@ class _Yaml(click.ParamType[Any]):
     help="Answer of every second read of a new account during the lag. [default: notFound]",
 )
 @click.option(
+    "--stale-reads",
+    metavar="DURATION",
+    help="How long every second read of a policy shows it as before a write.",
+)
+@click.option(
     "--latency",
     type=click.Choice([each.value for each in Latency]),
     help="`recorded`: calls take as long as in recordings of Google Cloud. [default: none]",

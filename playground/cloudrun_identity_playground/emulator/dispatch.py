@@ -16,7 +16,7 @@ from .access.callers import Callers
 from .apis.actor import acting_as, actor
 from .apis.rpc import Handler
 from .calls import Call, Calls
-from .errors import GoogleError
+from .errors import GoogleError, NotServedError
 from .faults import Faults
 from .quotas import Quotas
 from .switches import Switches
@@ -67,6 +67,6 @@ class Dispatcher:
             await asyncio.sleep(seconds)
         handler = self._handlers.get(rpc)
         if handler is None:
-            raise GoogleError(grpc.StatusCode.UNIMPLEMENTED, f"The emulator does not serve {rpc}.")
+            raise NotServedError(rpc)
         self._quotas.spend(rpc, request)
         return await self._faults.around(rpc, lambda: self._authorizer.answer(rpc, request, handler))

@@ -15,12 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from cloudrun_identity.api import TARGET_KINDS
 
 from .apis.actor import OTHER_USER, acting_as
-from .apis.target_names import target_name
+from .apis.target_names import DESCRIBED, target_name
 from .apis.workloads import Workloads
 from .cloud import Cloud
 from .errors import GoogleError
 
-_HOSTS = frozenset(descriptor.host for descriptor in TARGET_KINDS.values())
+_HOSTS = frozenset(each.host for each in (*TARGET_KINDS.values(), *DESCRIBED))
 _COLLECTIONS = ("projects/", "folders/", "organizations/")
 _IAM = "google.iam.admin.v1.IAM"
 
@@ -38,9 +38,11 @@ def edit(cloud: Cloud, change: Mapping[str, Any]) -> None:
     - `{"workload": FULL_NAME, "serviceAccount": EMAIL}`
     - `{"workload": FULL_NAME, "failsToStart": MESSAGE}`: new revisions fail until the message is empty
     - `{"serviceAccount": FULL_NAME, "delete"|"disable"|"enable"|"undelete": true}`
+    - `{"serviceAgent": EMAIL, "missing": true|false}`: Google has not created the agent yet, or creates it
     - `{"resource": FULL_NAME, "delete"|"recreate": true}`: delete a secret, bucket, topic or the like, or
       delete it and create another one of the same name
     - `{"resource": FULL_NAME, "create": PROJECT}`: create such a resource in the project
+    - `{"resource": FULL_NAME, "uniformBucketLevelAccess": false}`: switch that of a bucket
     - `{"principal": "user:EMAIL", "aliases": [EMAIL, …]}`: policies show the address of `principal` only
     - `{"principal": "group:EMAIL", "rename": EMAIL}`: policies show the new address
     - `{"principal": "user:EMAIL", "delete"|"undelete"|"create": true}`; one that is created where one was
@@ -172,22 +174,40 @@ class _AccountEdit(_Model):
         cloud.handlers[f"{_IAM}/{verb.capitalize()}ServiceAccount"](self._REQUESTS[verb](name=name))
 
 
+class _ServiceAgentEdit(_Model):
+    agent: str = Field(alias="serviceAgent", pattern=r"^[^@\s:]+@[^@\s:]+\.gserviceaccount\.com$")
+    missing: bool
+
+    def apply(self, cloud: Cloud) -> None:
+        if self.missing:
+            cloud.accounts.missing_agents.add(self.agent.lower())
+        else:
+            cloud.accounts.missing_agents.discard(self.agent.lower())
+
+
 class _ResourceEdit(_Model):
     resource: str
     delete: bool = False
     recreate: bool = False
     create: str = ""
+    uniform_bucket_level_access: bool | None = Field(None, alias="uniformBucketLevelAccess")
 
     def apply(self, cloud: Cloud) -> None:
-        if sum((self.delete, self.recreate, bool(self.create))) != 1:
-            raise EditError("resource: set one of delete, recreate to true, or create to a project")
+        uniform = self.uniform_bucket_level_access
+        if sum((self.delete, self.recreate, bool(self.create), uniform is not None)) != 1:
+            raise EditError(
+                "resource: set one of delete, recreate to true, create to a project, or "
+                "uniformBucketLevelAccess"
+            )
         host = self.resource.removeprefix("//").partition("/")[0]
         found = target_name(_resource(self.resource), host=host)
         if found is None:
             raise EditError(f"resource: '{self.resource}' is not a secret, bucket, topic or the like")
-        if self.create:
+        if uniform is not None:
+            cloud.resources.use_object_acls(found, used=not uniform)
+        elif self.create:
             project = cloud.registry.resolve(self.create)
-            cloud.resources.add(project, found.descriptor.kind, found.name, found.location, found.parent)
+            cloud.resources.add(project, found.descriptor, found.name, found.location, found.parent)
         elif self.delete:
             cloud.resources.delete(found)
         else:
@@ -225,19 +245,21 @@ class _PrincipalEdit(_Model):
 
 def _parse(
     change: Mapping[str, Any],
-) -> _PolicyEdit | _WorkloadEdit | _AccountEdit | _ResourceEdit | _PrincipalEdit:
+) -> _PolicyEdit | _WorkloadEdit | _AccountEdit | _ServiceAgentEdit | _ResourceEdit | _PrincipalEdit:
     if "policy" in change:
         return _PolicyEdit.model_validate(change)
     if "workload" in change:
         return _WorkloadEdit.model_validate(change)
     if "serviceAccount" in change:
         return _AccountEdit.model_validate(change)
+    if "serviceAgent" in change:
+        return _ServiceAgentEdit.model_validate(change)
     if "resource" in change:
         return _ResourceEdit.model_validate(change)
     if "principal" in change:
         return _PrincipalEdit.model_validate(change)
     raise EditError(
-        "the edit names neither policy nor workload nor serviceAccount nor resource nor principal"
+        "the edit names none of policy, workload, serviceAccount, serviceAgent, resource, principal"
     )
 
 

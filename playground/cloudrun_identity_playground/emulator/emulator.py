@@ -126,7 +126,12 @@ class Emulator:
         app = web.Application()
         add_control(app, self.cloud, self.calls, self.faults)
         add_oauth(app, self.cloud)
-        add_rest(app, self._dispatcher, lambda project: self.cloud.registry.resolve(project).number)
+        add_rest(
+            app,
+            self._dispatcher,
+            lambda project: self.cloud.registry.resolve(project).number,
+            lambda bucket: not self.cloud.resources.has_object_acls(bucket),
+        )
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         starting.push_async_callback(runner.cleanup)

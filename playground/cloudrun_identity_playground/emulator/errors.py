@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 import grpc
@@ -84,6 +85,22 @@ class GoogleError(Exception):
         if self.details:
             error["details"] = json_format.MessageToDict(self.status())["details"]
         return {"error": error}
+
+
+class NotServedError(GoogleError):
+    """UNIMPLEMENTED, for a method that the emulator does not serve.
+
+    Over REST it is 405 instead of 501. Clients such as gcloud retry 5xx for half a minute, and report a
+    problem of the network. They take 404 for a missing resource.
+    """
+
+    def __init__(self, method: str) -> None:
+        super().__init__(grpc.StatusCode.UNIMPLEMENTED, f"The emulator does not serve {method}.")
+
+    @property
+    def http_status(self) -> int:
+        """HTTP status of the error."""
+        return HTTPStatus.METHOD_NOT_ALLOWED
 
 
 def error_info(reason: str, domain: str, **metadata: str) -> Any:

@@ -27,9 +27,15 @@ projects:
   resources:                       # of the other target kinds
   - {kind: StorageBucket, name: payments-exports}
   - {kind: KMSCryptoKey, location: europe-west1, parent: ring, name: cards}
+  - resource: //cloudfunctions.googleapis.com/projects/payments-prod-1234/locations/us-east1/functions/scale
   orgPolicies:
   - {constraint: iam.disableCrossProjectServiceAccountUsage, enforce: false}
   - {constraint: iam.allowedPolicyMemberDomains, allowedValues: [example.com]}
+  denyPolicies:
+  - policyID: no-tokens
+    rules:
+    - deniedPrincipals: ["principal://goog/subject/ann@example.com"]
+      deniedPermissions: [iam.googleapis.com/serviceAccounts.getAccessToken]
 ```
 """
 
@@ -110,6 +116,14 @@ class CustomRole(StrictModel):
     permissions: tuple[str, ...] = ()
 
 
+class PredefinedRole(StrictModel):
+    """Role of Google that the catalog of the emulator does not have, such as a later one."""
+
+    role: str = Field(pattern=r"^roles/[A-Za-z0-9_.]+$")
+    title: str = ""
+    permissions: tuple[str, ...] = ()
+
+
 class Secret(StrictModel):
     """Secret of the project, without contents."""
 
@@ -118,12 +132,17 @@ class Secret(StrictModel):
 
 
 class TargetResource(StrictModel):
-    """Resource of a target kind, without contents. `parent` is the key ring or instance that contains it."""
+    """Resource of a target kind, without contents. `parent` is the key ring or instance that contains it.
 
-    kind: TargetKind
-    name: str
+    `resource` is the full name of a resource without a kind.
+    """
+
+    kind: TargetKind = TargetKind.RESOURCE
+    resource: str = ""
+    name: str = ""
     location: str = ""
     parent: str = ""
+    uniform_bucket_level_access: bool = True
     policy: tuple[Binding, ...] = ()
 
 
@@ -145,6 +164,33 @@ class OrgPolicy(StrictModel):
         return self
 
 
+class DenyRule(StrictModel):
+    """Rule of a deny policy, with principals and permissions in the forms of such policies."""
+
+    denied_principals: tuple[str, ...]
+    denied_permissions: tuple[str, ...]
+    exception_principals: tuple[str, ...] = ()
+    exception_permissions: tuple[str, ...] = ()
+    condition: str = ""
+
+
+class DenyPolicy(StrictModel):
+    """Deny policy of IAM v2, which is enforced for all calls."""
+
+    policy_id: str = Field(alias="policyID", pattern=r"^[a-z][a-z0-9.-]*$")
+    rules: tuple[DenyRule, ...]
+
+
+class AccessBoundary(StrictModel):
+    """Principal access boundary of IAM v3, which is listed and not enforced.
+
+    Without a principal set, it is bound to the principals of the project, folder or organization.
+    """
+
+    policy: str
+    principal_set: str = ""
+
+
 class Quotas(StrictModel):
     """Limits of the project."""
 
@@ -160,6 +206,9 @@ class Project(StrictModel):
     display_name: str = ""
     labels: dict[str, str] = Field(default_factory=dict)
     quotas: Quotas = Quotas()
+    service_agents: tuple[str, ...] | None = None
+    """Domains of the agents of Google's services that exist, without `.iam.gserviceaccount.com`. With a list,
+    policies refuse other agents."""
     service_accounts: tuple[ServiceAccount, ...] = ()
     roles: tuple[CustomRole, ...] = ()
     services: tuple[Workload, ...] = ()
@@ -168,6 +217,8 @@ class Project(StrictModel):
     secrets: tuple[Secret, ...] = ()
     resources: tuple[TargetResource, ...] = ()
     org_policies: tuple[OrgPolicy, ...] = ()
+    deny_policies: tuple[DenyPolicy, ...] = ()
+    access_boundaries: tuple[AccessBoundary, ...] = ()
     policy: tuple[Binding, ...] = ()
 
 
@@ -185,6 +236,8 @@ class Folder(StrictModel):
     display_name: str = ""
     parent: str = Field(default="", pattern=_PARENT)
     org_policies: tuple[OrgPolicy, ...] = ()
+    deny_policies: tuple[DenyPolicy, ...] = ()
+    access_boundaries: tuple[AccessBoundary, ...] = ()
     policy: tuple[Binding, ...] = ()
 
 
@@ -195,6 +248,8 @@ class Organization(StrictModel):
     display_name: str = ""
     roles: tuple[CustomRole, ...] = ()
     org_policies: tuple[OrgPolicy, ...] = ()
+    deny_policies: tuple[DenyPolicy, ...] = ()
+    access_boundaries: tuple[AccessBoundary, ...] = ()
     policy: tuple[Binding, ...] = ()
 
 
@@ -209,6 +264,7 @@ class Seed(Switches):
     users: tuple[str, ...] | None = None
     """All users; with a list, other users, and groups that are not in `groups`, do not exist."""
     groups: tuple[Group, ...] = ()
+    predefined_roles: tuple[PredefinedRole, ...] = ()
     organizations: tuple[Organization, ...] = ()
     folders: tuple[Folder, ...] = ()
     projects: tuple[Project, ...] = ()

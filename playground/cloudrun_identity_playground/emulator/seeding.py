@@ -8,20 +8,24 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from google.cloud import iam_admin_v1 as iam
+from google.cloud import iam_v2
 from google.cloud import orgpolicy_v2 as orgpolicy
 from google.cloud import run_v2 as run
 from google.iam.v1 import iam_policy_pb2, policy_pb2
 from google.type import expr_pb2
 
 from cloudrun_identity.api import TARGET_KINDS, TargetKind
+from cloudrun_identity.iam.role_catalog import PredefinedRole
 
 from . import seed
 from .apis.actor import OTHER_USER, acting_as
 from .apis.containers import Container
 from .apis.projects import Project, number_for
+from .apis.target_messages import SERVED
+from .apis.target_names import TargetName, target_name
 from .apis.workloads import Workloads
 from .cloud import Cloud
-from .errors import GoogleError
+from .errors import GoogleError, invalid
 
 _IAM = "google.iam.admin.v1.IAM"
 _Item = TypeVar("_Item")
@@ -40,6 +44,7 @@ def apply_seed(cloud: Cloud, wanted: seed.Seed) -> None:
     if wanted.users is not None:
         groups = (f"group:{group.email}" for group in wanted.groups)
         cloud.workspace.close([*groups, *(f"user:{email}" for email in wanted.users)])
+    _add_predefined_roles(cloud, wanted.predefined_roles)
     with acting_as(OTHER_USER), _settled(cloud), cloud.deployments.unchecked():
         containers = list(_containers(wanted))
         for container, _, place in containers:
@@ -91,6 +96,12 @@ def _add_container(cloud: Cloud, container: Container, place: seed.Place) -> Non
     containers.add(replace(container, created_at=cloud.clock()))
 
 
+def _add_predefined_roles(cloud: Cloud, roles: Iterable[seed.PredefinedRole]) -> None:
+    for role in roles:
+        permissions = tuple(sorted(role.permissions))
+        cloud.role_table.add_predefined(PredefinedRole(role.role, role.title, "GA", permissions))
+
+
 def _add_project(cloud: Cloud, wanted: seed.Project, place: seed.Place) -> None:
     if cloud.registry.find(wanted.project_id) is not None:
         raise seed.SeedError(f"project {wanted.project_id}: appears twice", place)
@@ -107,6 +118,7 @@ def _add_project(cloud: Cloud, wanted: seed.Project, place: seed.Place) -> None:
             service_account_quota=wanted.quotas.service_accounts,
             display_name=wanted.display_name,
             labels=wanted.labels,
+            service_agents=None if wanted.service_agents is None else frozenset(wanted.service_agents),
             created_at=cloud.clock(),
         )
     )
@@ -134,6 +146,11 @@ class _Seeder:
         self._apply_policy(f"{service}/SetIamPolicy", self._name, holder.policy)
         for org_policy in self._each("orgPolicies", holder.org_policies):
             self._apply_org_policy(org_policy)
+        for deny_policy in self._each("denyPolicies", holder.deny_policies):
+            rules = [_deny_rule(each) for each in deny_policy.rules]
+            self._cloud.deny_policies.add(self._name, deny_policy.policy_id, rules)
+        for boundary in self._each("accessBoundaries", holder.access_boundaries):
+            self._cloud.boundaries.add(self._name, boundary.policy, boundary.principal_set)
 
     def _each(self, field: str, items: Sequence[_Item]) -> Iterator[_Item]:
         """Yield the items of a field; an error in one names its place."""
@@ -262,13 +279,28 @@ class _ProjectSeeder(_Seeder):
         )
 
     def _apply_resource(self, wanted: seed.TargetResource) -> None:
-        descriptor = TARGET_KINDS[wanted.kind]
-        with self._saying(f"{descriptor.display_name} {wanted.name}"):
+        with self._saying(wanted.resource or f"{TARGET_KINDS[wanted.kind].display_name} {wanted.name}"):
             project = self._cloud.registry.resolve(self._project.project_id)
+            found = _name_of(wanted)
             resource = self._cloud.resources.add(
-                project, wanted.kind, wanted.name, wanted.location, wanted.parent
+                project, found.descriptor, found.name, found.location, found.parent
             )
-        self._apply_policy(f"{descriptor.policy_service}/SetIamPolicy", resource, wanted.policy)
+            if not wanted.uniform_bucket_level_access and (
+                added := target_name(resource, host=found.descriptor.host)
+            ):
+                self._cloud.resources.use_object_acls(added, used=True)
+        self._apply_policy(f"{found.descriptor.policy_service}/SetIamPolicy", resource, wanted.policy)
+
+
+def _name_of(wanted: seed.TargetResource) -> TargetName:
+    """Return the name of a resource. Raises GoogleError: INVALID_ARGUMENT: it is not served."""
+    if wanted.kind in SERVED:
+        return TargetName(SERVED[wanted.kind], wanted.name, location=wanted.location, parent=wanted.parent)
+    host, _, relative = wanted.resource.removeprefix("//").partition("/")
+    found = target_name(relative, host=host)
+    if found is None:
+        raise invalid(f"Invalid resource '{wanted.resource}'.")
+    return found
 
 
 def _binding(wanted: seed.Binding) -> policy_pb2.Binding:
@@ -276,6 +308,12 @@ def _binding(wanted: seed.Binding) -> policy_pb2.Binding:
     if wanted.condition is not None:
         binding.condition.CopyFrom(expr_pb2.Expr(**wanted.condition.model_dump()))
     return binding
+
+
+def _deny_rule(wanted: seed.DenyRule) -> iam_v2.DenyRule:
+    return iam_v2.DenyRule(
+        **wanted.model_dump(exclude={"condition"}), denial_condition={"expression": wanted.condition}
+    )
 
 
 def _label(name: str) -> str:

@@ -81,6 +81,8 @@ class Switches(StrictModel):
     """Time during which a new account is not visible everywhere."""
     flapping_reads: FlappingReads = FlappingReads.NOT_FOUND
     """The answer of every second read during the lag."""
+    stale_reads: Time = timedelta()
+    """Time after a write of a policy during which every second read shows the policy before the write."""
     latency: Latency = Latency.NONE
     """Source of the duration of calls."""
     operation_time: Time | None = None

@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from . import metadata
 from .errors import ApiError
 from .ownership import Entry, Fields, Path, Writer, compact, entries_of, leaves, with_metadata, write
-from .schema import Schema
+from .schema import TYPE_META, Schema
 
 Object = dict[str, Any]
 
@@ -60,6 +60,81 @@ def apply(
         entries[writer] = Entry(writer, config["apiVersion"], metadata.timestamp(), mine)
     write(merged, entries.values())
     return merged
+
+
+def check_types(config: Object, schema: Schema) -> None:
+    """Check that a configuration matches the types of its kind, as the merge needs it.
+
+    Raises ApiError: 500, as a real API server answers.
+    """
+    own = config["metadata"]
+    for path, why in _type_errors(config, schema, "", root=True):
+        name = f"{own.get('namespace', '')}/{own['name']}"
+        what = f"{name}; {config['apiVersion']}, Kind={config['kind']}"
+        raise ApiError(500, "", f"failed to create typed patch object ({what}): {path}: {why}")
+
+
+def _type_errors(value: Any, schema: Schema, path: str, *, root: bool = False) -> Iterator[tuple[str, str]]:
+    """Yield path and message of each value that does not have the type of its field."""
+    if value is None or schema.int_or_string:
+        return
+    types, expected = _TYPES.get(schema.type or "", ((), ""))
+    if types and (not isinstance(value, types) or (isinstance(value, bool) and bool not in types)):
+        yield path, f"expected {expected}, got {_name_of(value)}"
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            below = schema.at(name)
+            if (root or schema.embedded) and name in TYPE_META:
+                continue
+            if below is not None:
+                yield from _type_errors(inner, below, f"{path}.{name}")
+            elif not schema.keeps_unknown:
+                yield f"{path}.{name}", "field not declared in schema"
+    elif isinstance(value, list) and schema.items is not None:
+        yield from _key_errors(value, schema, path)
+        for place, item in enumerate(value):
+            yield from _type_errors(item, schema.items, f"{path}[{place}]")
+
+
+def _key_errors(items: list[Any], schema: Schema, path: str) -> Iterator[tuple[str, str]]:
+    if schema.list_type == "atomic":
+        return
+    seen = set()
+    for place, item in enumerate(items):
+        key = schema.key_of(item)
+        if schema.list_type == "map" and not key:
+            keys = " ".join(json.dumps(name) for name in schema.list_keys)
+            omitted = f"omits all key fields [{keys}] (and doesn't have default values for any key fields)"
+            yield path, f"element {place}: associative list with keys has an element that {omitted}"
+        text = compact(key)
+        if text in seen:
+            shown = f"={text}"
+            if isinstance(key, dict):
+                shown = ",".join(f"{name}={compact(value)}" for name, value in key.items())
+            yield path, f"duplicate entries for key [{shown}]"
+        seen.add(text)
+
+
+def _name_of(value: Any) -> str:
+    return next((name for kind, name in _NAMES.items() if isinstance(value, kind)), "null")
+
+
+_TYPES: Mapping[str, tuple[tuple[type, ...], str]] = {
+    "integer": ((int, float), "numeric (int or float)"),
+    "number": ((int, float), "numeric (int or float)"),
+    "string": ((str,), "string"),
+    "boolean": ((bool,), "boolean"),
+    "object": ((dict,), "map"),
+    "array": ((list,), "list"),
+}
+_NAMES: Mapping[type, str] = {
+    bool: "bool",
+    int: "int",
+    float: "float",
+    str: "string",
+    dict: "map",
+    list: "list",
+}
 
 
 def _abandoned(previous: Entry | None, mine: Fields, others: Iterable[Entry]) -> list[Path]:

@@ -92,6 +92,20 @@ def _lease_errors(new: Object, _old: Object | None) -> Iterator[FieldError]:
             yield FieldError(f"spec.{name}", Cause.INVALID, f"Invalid value: {spec[name]}: {rule}")
 
 
+def _namespace_errors(new: Object, old: Object | None) -> Iterator[FieldError]:
+    name = new["metadata"]["name"]
+    if old is None and "." in name:
+        yield FieldError("metadata.name", Cause.INVALID, f'Invalid value: "{name}": must not contain dots')
+
+
+def _event_errors(new: Object, _old: Object | None) -> Iterator[FieldError]:
+    """Yield the error of an event in another namespace than its object: `default` for one without any."""
+    involved = (new.get("involvedObject") or new.get("regarding") or {}).get("namespace") or ""
+    if new["metadata"]["namespace"] != (involved or "default"):
+        why = f'Invalid value: "{involved}": does not match event.namespace'
+        yield FieldError("involvedObject.namespace", Cause.INVALID, why)
+
+
 def _decoded_size(text: str) -> int:
     return len(text) // 4 * 3 - text.count("=")
 
@@ -106,6 +120,8 @@ _ERRORS: Mapping[StorageKey, Callable[[Object, Object | None], Iterator[FieldErr
     SECRETS: _secret_errors,
     CONFIG_MAPS: _key_errors,
     LEASES: _lease_errors,
+    NAMESPACES: _namespace_errors,
+    EVENTS: _event_errors,
 }
 
 

@@ -12,11 +12,16 @@ Object = dict[str, Any]
 _LARGEST = 3 << 19  # 1.5 MiB
 
 
-def refusal(resource: Resource, name: str, errors: list[FieldError]) -> ApiError:
-    """Return the error for schema errors; a wrong type in a built-in kind is a bad request."""
+def refusal(
+    resource: Resource, name: str, errors: list[FieldError], patched: Object | None = None
+) -> ApiError:
+    """Return the error for schema errors; a wrong type in a built-in kind is a bad request.
+
+    `patched` is the object that a patch resulted in.
+    """
     wrong = next((error for error in errors if error.cause is Cause.TYPE), None)
     if wrong is not None and not resource.definition:
-        return undecodable(resource, str(wrong))
+        return undecodable(resource, str(wrong)) if patched is None else invalid_patch(patched, str(wrong))
     return invalid(resource.kind, resource.group, name, errors)
 
 
@@ -24,6 +29,25 @@ def undecodable(resource: Resource, why: str) -> ApiError:
     """Return the error for a body that does not match the types of its kind."""
     kind = resource.kind
     return bad_request(f'{kind} in version "{resource.version}" cannot be handled as a {kind}: {why}')
+
+
+def invalid_patch(patched: Object, why: str) -> ApiError:
+    """Return the error for a patch whose result does not match the types of its kind."""
+    shown = json.dumps(json.dumps(patched, separators=(",", ":")))
+    return invalid("", "", "", [FieldError("patch", Cause.INVALID, f"Invalid value: {shown}: {why}")])
+
+
+def check_absent(resource: Resource, name: str, own: Object) -> None:
+    """Check the metadata of an apply patch for an object that does not exist; its version is ignored.
+
+    Raises ApiError: 409, it names the uid of an object.
+    """
+    own.pop("resourceVersion", None)
+    if own.get("uid"):
+        why = (
+            f"uid mismatch: the provided object specified uid {own['uid']}, and no existing object was found"
+        )
+        raise conflict(resource, name, why)
 
 
 def check_type(resource: Resource, obj: Object) -> None:

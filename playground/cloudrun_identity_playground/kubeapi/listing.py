@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .errors import expired, version_too_large
+from .errors import bad_request, expired, version_too_large
 from .selectors import Selector
 from .store import Collection, Store, Stored
 
@@ -51,11 +51,13 @@ class Listings:
         """List the page after a continue token.
 
         Raises:
-            ApiError: 410, the list is no longer kept.
+            ApiError: 400, it is not a token; 410, the list is no longer kept.
 
         """
         name, _, start = continue_token.partition(":")
-        if name not in self._unfinished or not start.isdigit():
+        if not start.isdigit():
+            raise bad_request("invalid continue token: continue key is not valid")
+        if name not in self._unfinished:
             raise expired(
                 "The provided continue parameter is too old to display a consistent list result. "
                 "You can start a new list without the continue parameter."

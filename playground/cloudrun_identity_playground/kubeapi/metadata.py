@@ -16,6 +16,8 @@ _NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _LABEL_VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
 _LABEL_LENGTH = 63
+_NAME_LENGTH = 253
+_SUFFIX_LENGTH = 5
 _NAME_RULE = (
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must "
     "start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
@@ -43,6 +45,7 @@ _SERVER_FIELDS = (
     "generateName",
     "resourceVersion",
 )
+_FINALIZERS_OF_SERVER = frozenset({"orphan", "foregroundDeletion", "kubernetes", "customresourcecleanup"})
 _MAPS = ("labels", "annotations")
 _LISTS = ("finalizers", "ownerReferences")
 
@@ -77,7 +80,10 @@ SCHEMA = Schema.parse(
                     },
                 },
             },
-            "managedFields": {"type": "array", "items": {"type": "object"}},
+            "managedFields": {
+                "type": "array",
+                "items": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+            },
         },
     }
 )
@@ -125,8 +131,8 @@ def stamp(metadata: Object, *, generation: bool) -> None:
 def name_for(metadata: Object) -> str:
     """Return the name of a new object: its own, or one generated from `generateName`; empty without both."""
     if not metadata.get("name") and metadata.get("generateName"):
-        suffix = "".join(secrets.choice(_NAME_ALPHABET) for _ in range(5))
-        metadata["name"] = f"{metadata['generateName']}{suffix}"
+        suffix = "".join(secrets.choice(_NAME_ALPHABET) for _ in range(_SUFFIX_LENGTH))
+        metadata["name"] = f"{metadata['generateName'][: _LABEL_LENGTH - _SUFFIX_LENGTH]}{suffix}"
     return str(metadata.get("name") or "")
 
 
@@ -150,30 +156,54 @@ def drop_empty(metadata: Object) -> None:
 def errors(metadata: Object, old: Object | None) -> list[FieldError]:
     """Return the errors in the metadata of a new (`old` is None) or changed object."""
     found = []
-    name = metadata.get("name")
+    name, prefix = metadata.get("name"), metadata.get("generateName")
+    if (
+        old is None
+        and prefix
+        and not _SUBDOMAIN.fullmatch(f"{prefix[:-1]}a" if prefix[-1] == "-" else prefix)
+    ):
+        found.append(_invalid("metadata.generateName", prefix, _NAME_RULE))
     if not name:
         missing = "Required value: name or generateName is required"
         found.append(FieldError("metadata.name", Cause.REQUIRED, missing))
     elif old is None and not _SUBDOMAIN.fullmatch(name):
         found.append(_invalid("metadata.name", name, _NAME_RULE))
+    elif old is None and len(name) > _NAME_LENGTH:
+        why = f"must be no more than {_NAME_LENGTH} characters"
+        found.append(_invalid("metadata.name", name, why))
     found += [
-        _invalid("metadata.labels", value, _LABEL_RULE)
+        _invalid("metadata.labels", value, rule)
         for value in (metadata.get("labels") or {}).values()
-        if len(value) > _LABEL_LENGTH or not _LABEL_VALUE.fullmatch(value)
+        if (rule := refusal_of_label(value))
     ]
     found += [
         _invalid(f"metadata.{field}", key, rule)
         for field in _MAPS
         for key in metadata.get(field) or {}
-        if (rule := _refusal_of_key(key))
+        if (rule := refusal_of_key(key))
     ]
     if sum(len(f"{key}{text}".encode()) for key, text in (metadata.get("annotations") or {}).items()) > _MOST:
         why = f"Too long: may not be more than {_MOST} bytes"
         found.append(FieldError("metadata.annotations", Cause.TOO_LONG, why))
+    found += [
+        _invalid("metadata.finalizers", name, rule)
+        for name in metadata.get("finalizers") or []
+        if isinstance(name, str) and (rule := refusal_of_key(name))
+    ]
     found.extend(_owner_errors(metadata.get("ownerReferences") or []))
     if old is not None and old.get("deletionTimestamp"):
         found.extend(_added_finalizers(metadata, old))
     return found
+
+
+def warnings(metadata: Object) -> list[str]:
+    """Return the warnings about the metadata of a custom resource."""
+    return [
+        f'metadata.finalizers: "{name}": prefer a domain-qualified finalizer name to avoid accidental '
+        "conflicts with other finalizer writers"
+        for name in metadata.get("finalizers") or []
+        if "/" not in name and name not in _FINALIZERS_OF_SERVER
+    ]
 
 
 def _owner_errors(owners: list[Any]) -> Iterator[FieldError]:
@@ -187,7 +217,14 @@ def _owner_errors(owners: list[Any]) -> Iterator[FieldError]:
         yield FieldError("metadata.ownerReferences", Cause.INVALID, f"Invalid value: {why}")
 
 
-def _refusal_of_key(key: str) -> str:
+def refusal_of_label(value: str) -> str:
+    """Return why a value of a label is refused; empty if it is not."""
+    if len(value) > _LABEL_LENGTH:
+        return f"must be no more than {_LABEL_LENGTH} bytes"
+    return "" if _LABEL_VALUE.fullmatch(value) else _LABEL_RULE
+
+
+def refusal_of_key(key: str) -> str:
     """Return why a key of labels or annotations is refused; empty if it is not."""
     prefix, slash, name = key.rpartition("/")
     if slash and not _SUBDOMAIN.fullmatch(prefix):
@@ -195,7 +232,7 @@ def _refusal_of_key(key: str) -> str:
     if not name:
         return "name part must be non-empty"
     if len(name) > _LABEL_LENGTH:
-        return f"name part must be no more than {_LABEL_LENGTH} characters"
+        return f"name part must be no more than {_LABEL_LENGTH} bytes"
     return "" if _LABEL_VALUE.fullmatch(name) else _KEY_RULE
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from . import applying, builtin, checks, metadata, ownership, patches
 from .defaults import set_defaults
 from .errors import (
+    ApiError,
     Cause,
     FieldError,
     already_exists,
@@ -48,6 +49,8 @@ class Write:
     force: bool = False
     propagation: str = ""
     """Propagation policy of a deletion; empty for the default."""
+    is_patch: bool = False
+    """True for a patch other than an apply patch; its errors are those of the patch."""
     duplicates: list[str] = field(default_factory=list)
     """Fields that the body has twice; reported once."""
     warnings: list[str] = field(default_factory=list)
@@ -93,7 +96,7 @@ class Operations:
         old = self.get(resource, key)
         checks.check_key(key, metadata.of(body))
         checks.check_preconditions(resource, old.object["metadata"], {"uid": body["metadata"].get("uid")})
-        if not body["metadata"].get("resourceVersion") and resource.definition:
+        if body["metadata"].get("resourceVersion", "0") in ("", "0") and resource.definition:
             missing = "Invalid value: 0: must be specified for an update"
             error = FieldError("metadata.resourceVersion", Cause.INVALID, missing)
             raise invalid(resource.plural, resource.group, key[1], [error])
@@ -111,6 +114,7 @@ class Operations:
         if media_type == patches.APPLY_PATCH:
             return self._apply(resource, key, patch, write)
         old = self.get(resource, key)
+        write.is_patch = True
         shown = copy.deepcopy(builtin.rendered(resource, old.object))
         match media_type:
             case patches.JSON_PATCH:
@@ -146,10 +150,13 @@ class Operations:
         if live is None and write.subresource:
             raise not_found(resource, key[1])
         checks.check_key(key, metadata.of(config))
+        if live is None:
+            checks.check_absent(resource, key[1], config["metadata"])
         if not config["metadata"].get("name"):
             raise bad_request(
                 f"the name of the object ({key[1]} based on URL) was undeterminable: name must be provided"
             )
+        applying.check_types(config, resource.schema)
         self._check_fields(resource, config, write)
         writer = Writer(write.manager, "Apply", write.subresource)
         merged = applying.apply(
@@ -172,16 +179,16 @@ class Operations:
         self._check_namespace(resource, namespace, own)
         name = metadata.name_for(own)
         if own.get("resourceVersion"):
-            raise bad_request("resourceVersion should not be set on objects to be created")
+            raise ApiError(500, "", "resourceVersion should not be set on objects to be created")
         key = (namespace, name)
-        if self.store.find(resource.storage, key) is not None:
-            raise already_exists(resource, name)
         if resource.terminating:
             raise method_not_allowed("create not allowed while custom resource definition is terminating")
         metadata.stamp(own, generation=resource.tracks_generation)
         if resource.has_status:
             new.pop("status", None)
         new = self._admit(resource, new, None, write)
+        if self.store.find(resource.storage, key) is not None:
+            raise already_exists(resource, name)
         if operation == "Update":
             own.pop("managedFields", None)
             ownership.track_update(None, new, resource.schema, Writer(write.manager, operation))
@@ -232,14 +239,17 @@ class Operations:
         found = metadata.errors(own, old["metadata"] if old is not None else None)
         name = own.get("name", "")
         if errors := validate(new, resource.schema, shown_before, found):
-            raise checks.refusal(resource, name, errors)
+            raise checks.refusal(resource, name, errors, new if write.is_patch else None)
+        if resource.definition:
+            write.warnings += metadata.warnings(own)
         builtin.complete(resource, new, shown_before)
         if errors := builtin.errors(resource, new, shown_before):
             raise invalid(resource.kind, resource.group, name, errors)
         return builtin.stored(resource, new)
 
     def _check_fields(self, resource: Resource, new: Object, write: Write) -> None:
-        unknown = [f'unknown field "{path}"' for path in prune(new, resource.schema)]
+        odd = [f"metadata.{path}" for path in prune(new["metadata"], metadata.SCHEMA, root=False)]
+        unknown = [f'unknown field "{path}"' for path in (*prune(new, resource.schema), *odd)]
         found, write.duplicates = [*write.duplicates, *unknown], []
         if not found:
             return
@@ -247,6 +257,8 @@ class Operations:
             case FieldValidation.STRICT if found[0].startswith("line "):
                 why = "error converting YAML to JSON: yaml: unmarshal errors:\n  " + "\n  ".join(found)
                 raise bad_request(f"error strict decoding YAML: {why}")
+            case FieldValidation.STRICT if write.is_patch:
+                raise checks.invalid_patch(new, f"strict decoding error: {', '.join(found)}")
             case FieldValidation.STRICT:
                 raise checks.undecodable(resource, f"strict decoding error: {', '.join(found)}")
             case FieldValidation.WARN:

@@ -3,13 +3,14 @@
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
 from multidict import MultiMapping
 
 from . import documents, faults
-from .errors import Cause, FieldError, bad_request, invalid, method_not_allowed, version_too_large
+from .errors import ApiError, Cause, FieldError, bad_request, invalid, method_not_allowed, version_too_large
 from .formats import Decoded, form_of, read_body, read_object
 from .listing import Listings
 from .operations import FieldValidation, Operations, Write
@@ -90,18 +91,26 @@ class RequestHandler:
 
     def _list(self, request: web.Request, target: Target) -> web.Response:
         query = request.query
-        limit = _number(query, "limit")
+        limit = 0 if query.get("limit", "").startswith("-") else _number(query, "limit")
+        _check_match(query)
         if query.get("continue"):
+            if query.get("resourceVersion", "0") not in ("", "0"):
+                raise bad_request("specifying resource version is not allowed when using continue")
             page = self._listings.next(query["continue"], limit)
         else:
             exact = query.get("resourceVersionMatch") == "Exact"
             self._listings.check_version(_number(query, "resourceVersion"), exact=exact)
             collection = self._operations.store.collection(target.resource.storage)
             page = self._listings.first(collection, target.namespace, _selector(query, target), limit)
+        if query.get("labelSelector") or query.get("fieldSelector"):
+            page = replace(page, remaining=0)  # a server that filters does not count
         return page_response(request, target.resource, page)
 
     async def _watch(self, request: web.Request, target: Target) -> web.StreamResponse:
         query, store = request.query, self._operations.store
+        if query.get("resourceVersionMatch") and query.get("sendInitialEvents") not in TRUE:
+            why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
+            raise _invalid_list("resourceVersionMatch", Cause.FORBIDDEN, f"Forbidden: {why}")
         if query.get("sendInitialEvents") in TRUE:
             # The answer of a server without the feature: clients list and watch instead.
             why = "is forbidden for watch unless the WatchList feature gate is enabled"
@@ -161,7 +170,10 @@ class RequestHandler:
             error = FieldError("fieldManager", Cause.REQUIRED, missing)
             raise invalid("PatchOptions", "meta.k8s.io", "", [error])
         patch = await read_body(request)
-        if request.content_type == APPLY_PATCH and isinstance(patch, Decoded):
+        if write.force and request.content_type != APPLY_PATCH:
+            why = "Forbidden: may not be specified for non-apply patch"
+            raise invalid("PatchOptions", "meta.k8s.io", "", [FieldError("force", Cause.FORBIDDEN, why)])
+        if isinstance(patch, Decoded):
             write.duplicates = list(patch.duplicates)
         stored, created = self._operations.patch(
             target.resource, target.key, patch, request.content_type, write
@@ -205,7 +217,10 @@ def _write(request: web.Request, target: Target) -> Write:
     try:
         validation = FieldValidation(query.get("fieldValidation") or FieldValidation.WARN)
     except ValueError as error:
-        raise bad_request(f"invalid fieldValidation {query['fieldValidation']!r}") from error
+        supported = 'supported values: "", "Ignore", "Strict", "Warn"'
+        why = f'Unsupported value: "{query["fieldValidation"]}": {supported}'
+        odd = FieldError("fieldValidation", Cause.NOT_SUPPORTED, why)
+        raise invalid(_OPTIONS[request.method], "meta.k8s.io", "", [odd]) from error
     return Write(
         manager=query.get("fieldManager") or agent,
         subresource=target.subresource,
@@ -213,6 +228,32 @@ def _write(request: web.Request, target: Target) -> Write:
         field_validation=validation,
         force=query.get("force") in TRUE,
     )
+
+
+def _check_match(query: MultiMapping[str]) -> None:
+    """Check the option `resourceVersionMatch` of a list. Raises ApiError: it does not fit the others."""
+    name, version = "resourceVersionMatch", query.get("resourceVersion", "")
+    match query.get(name, ""):
+        case "":
+            pass
+        case _ if query.get("continue"):
+            why = f"Forbidden: {name} is forbidden when continue is provided"
+            raise _invalid_list(name, Cause.FORBIDDEN, why)
+        case _ if not version:
+            why = f"Forbidden: {name} is forbidden unless resourceVersion is provided"
+            raise _invalid_list(name, Cause.FORBIDDEN, why)
+        case "Exact" if version == "0":
+            why = f'Forbidden: {name} "exact" is forbidden for resourceVersion "0"'
+            raise _invalid_list(name, Cause.FORBIDDEN, why)
+        case "Exact" | "NotOlderThan":
+            pass
+        case odd:
+            supported = 'supported values: "Exact", "NotOlderThan", ""'
+            raise _invalid_list(name, Cause.NOT_SUPPORTED, f'Unsupported value: "{odd}": {supported}')
+
+
+def _invalid_list(field: str, cause: Cause, why: str) -> ApiError:
+    return invalid("ListOptions", "meta.k8s.io", "", [FieldError(field, cause, why)])
 
 
 def _check_manager(request: web.Request, manager: str) -> None:

@@ -57,7 +57,9 @@ def page_response(request: web.Request, resource: Resource, page: Page) -> web.R
     """Return the response with a list or a page of it."""
     own: Object = {"resourceVersion": str(page.version)}
     if page.continue_token:
-        own |= {"continue": page.continue_token, "remainingItemCount": page.remaining}
+        own["continue"] = page.continue_token
+    if page.remaining:
+        own["remainingItemCount"] = page.remaining
     match form_of(request.headers.get("Accept", "")):
         case Form.TABLE:
             include = request.query.get("includeObject", "Metadata")

@@ -1,9 +1,11 @@
 """Label and field selectors as predicates of objects."""
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any
 
+from . import metadata
 from .errors import bad_request
 from .resources import Resource
 
@@ -13,6 +15,7 @@ Selector = Callable[[Object], bool]
 _LABEL_TERMS = re.compile(r"[^,(]+(?:\([^)]*\))?")
 _SET_TERM = re.compile(r"(\S+)\s+(in|notin)\s*\(([^)]*)\)")
 _EQUALITY_TERM = re.compile(r"([^!=\s]+)\s*(==|=|!=)\s*([^=!\s]*)")
+_NUMBER_TERM = re.compile(r"([^!=<>\s]+)\s*([<>])\s*(-?\d+)")
 _EXISTENCE_TERM = re.compile(r"(!?)\s*([\w./-]+)")
 _FIELD_TERM = re.compile(r"([\w.]+)(==|=|!=)(.*)")
 
@@ -39,8 +42,18 @@ def _label_term(text: str) -> Selector:
         if operator == "in":
             return lambda obj: _labels(obj).get(key) in values
         return lambda obj: _labels(obj).get(key) not in values
+    if matched := _NUMBER_TERM.fullmatch(text):
+        key, operator, number = matched.groups()
+        least, most = (int(number) + 1, math.inf) if operator == ">" else (-math.inf, int(number) - 1)
+        return lambda obj: _is_between(_labels(obj).get(key), least, most)
     if matched := _EQUALITY_TERM.fullmatch(text):
         key, operator, value = matched.groups()
+        if why := metadata.refusal_of_key(key):
+            raise bad_request(f'unable to parse requirement: <nil>: Invalid value: "{key}": {why}')
+        if why := metadata.refusal_of_label(value):
+            raise bad_request(
+                f'unable to parse requirement: values[0][{key}]: Invalid value: "{value}": {why}'
+            )
         if operator == "!=":
             return lambda obj: _labels(obj).get(key) != value
         return lambda obj: _labels(obj).get(key) == value
@@ -48,6 +61,10 @@ def _label_term(text: str) -> Selector:
         negation, key = matched.groups()
         return lambda obj: (key in _labels(obj)) is not bool(negation)
     raise bad_request(f"unable to parse requirement: {text!r} is not a label requirement")
+
+
+def _is_between(label: str | None, least: float, most: float) -> bool:
+    return label is not None and label.isdigit() and least <= int(label) <= most
 
 
 def _labels(obj: Object) -> Object:

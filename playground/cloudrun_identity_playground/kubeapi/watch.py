@@ -101,7 +101,7 @@ class Watch:
             position = position.next
             kind = self._seen_as(position)
             if kind is not None:
-                lines.append(self._event(kind, position.stored))
+                lines.append(self._event(kind, _shown_by(position, kind)))
         return b"".join(lines), position
 
     def _seen_as(self, change: Change) -> ChangeType | None:
@@ -124,6 +124,16 @@ class Watch:
     def _bookmark(self) -> Object:
         metadata = {"resourceVersion": str(self.store.version), "creationTimestamp": None}
         return {"kind": self.resource.kind, "apiVersion": self.resource.api_version, "metadata": metadata}
+
+
+def _shown_by(change: Change, kind: ChangeType) -> Stored:
+    """Return the object of an event: one that leaves the selection is shown as it was before."""
+    previous = change.previous
+    if kind is not ChangeType.DELETED or change.type is ChangeType.DELETED or previous is None:
+        return change.stored
+    version = change.stored.object["metadata"]["resourceVersion"]
+    own = {**previous.object["metadata"], "resourceVersion": version}
+    return Stored({**previous.object, "metadata": own})
 
 
 def _line(kind: str, shown: Object | bytes) -> bytes:

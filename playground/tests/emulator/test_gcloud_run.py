@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
-import shutil
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,10 +20,9 @@ from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.plan.dry_run import dry_run
 from cloudrun_identity_playground.emulator import Emulator, Seed
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(shutil.which("gcloud") is None, reason="gcloud is not installed"),
-]
+from .gcloud import environment, needs_gcloud
+
+pytestmark = [pytest.mark.slow, needs_gcloud]
 
 NUMBER = "123456789012"
 SEED = {
@@ -78,31 +75,13 @@ class Gcloud:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             cwd=self.directory,
-            env=os.environ | self._environment(),
+            env=os.environ | environment(self.emulator, self.directory),
         )
         output, errors = await process.communicate()
         assert process.returncode == 0, f"{command}: {errors.decode()}"
         if file:
             (self.directory / file).write_bytes(output)
         return output.decode()
-
-    def _environment(self) -> Mapping[str, str]:
-        certificate, token = self.directory / "ca.pem", self.directory / "token"
-        certificate.write_bytes(self.emulator.proxy_ca)
-        token.write_text("admin")
-        _, host, port = re.split(r"://|:(?=\d+$)", self.emulator.proxy_url)
-        return {
-            "CLOUDSDK_CONFIG": str(self.directory / "gcloud"),
-            "CLOUDSDK_PROXY_TYPE": "http",
-            "CLOUDSDK_PROXY_ADDRESS": host,
-            "CLOUDSDK_PROXY_PORT": port,
-            "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE": str(certificate),
-            "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE": str(token),
-            "CLOUDSDK_CORE_PROJECT": "shop",
-            "CLOUDSDK_RUN_REGION": "europe-west1",
-            "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
-            "CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK": "true",
-        }
 
 
 class Unobserved:

@@ -171,3 +171,39 @@ async def test_proxy_answers_for_hosts_of_google_only(clients: Clients) -> None:
             assert (await response.json())["projectId"] == "shop"
         with pytest.raises(aiohttp.ClientHttpProxyError):
             await session.get("https://example.com/", proxy=emulator.proxy_url, ssl=context)
+
+
+async def test_execution_is_cancelled_and_deleted(rest: Rest, emulator: Emulator, clients: Clients) -> None:
+    emulator.switches.update({"executionTime": "3600s"})
+    await clients.create_job()
+    name = (await rest("POST", f"{JOBS}/nightly:run", {}))["metadata"]["name"]
+    execution = f"{JOBS.replace('/jobs', '/executions')}/{name}"
+
+    cancelled = await rest("POST", f"{execution}:cancel", {})
+    assert cancelled["status"]["cancelledCount"] == 1
+    assert [each.get("reason") for each in cancelled["status"]["conditions"]][:1] == ["Cancelled"]
+    assert (await rest("PUT", execution, {}, status=405))["error"]["status"] == "UNIMPLEMENTED"
+    assert await rest("DELETE", execution) == {"apiVersion": "v1", "kind": "Status", "status": "Success"}
+    await rest("GET", execution, status=404)
+
+
+async def test_other_apis_of_google_are_not_served(rest: Rest) -> None:
+    jobs = "/v1/projects/shop/locations/europe-west1/jobs"
+    assert (await rest("GET", jobs))["kind"] == "JobList"
+    answer = await rest("GET", jobs, status=405, host={"Host": "cloudscheduler.googleapis.com"})
+    assert (
+        answer["error"]["message"] == f"The emulator does not serve GET cloudscheduler.googleapis.com{jobs}."
+    )
+    regional = {"Host": "secretmanager.europe-west1.rep.googleapis.com"}
+    await rest("GET", "/v1/projects/shop/locations/europe-west1/secrets/none", status=404, host=regional)
+
+
+async def test_apis_are_enabled_and_can_be_enabled(rest: Rest) -> None:
+    run = {"name": "projects/shop/services/run.googleapis.com", "parent": "projects/shop"}
+    state = {**run, "config": {"name": "run.googleapis.com"}, "state": "ENABLED"}
+    assert await rest("GET", f"/v1/{run['name']}", host=None) == state
+    one = await rest("POST", f"/v1/{run['name']}:enable", {}, host=None)
+    assert (one["done"], one["response"]["service"]) == (True, state)
+    many = {"serviceIds": ["run.googleapis.com"]}
+    batch = await rest("POST", "/v1/projects/shop/services:batchEnable", many, host=None)
+    assert (batch["done"], batch["response"]["services"]) == (True, [state])

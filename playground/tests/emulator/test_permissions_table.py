@@ -28,6 +28,7 @@ ANN = "user:ann@example.com"
 PROJECT = "projects/shop"
 LOCATION = f"{PROJECT}/locations/europe-west1"
 ACCOUNT = f"{PROJECT}/serviceAccounts/checkout@shop.iam.gserviceaccount.com"
+DENY_POLICIES = "policies/cloudresourcemanager.googleapis.com%2Fprojects%2Fshop/denypolicies"
 NAMES = {
     "": (PROJECT, ACCOUNT),
     "Executions": (f"{LOCATION}/jobs/nightly", f"{LOCATION}/jobs/nightly/executions/nightly-1"),
@@ -37,6 +38,8 @@ NAMES = {
     "Operations": (LOCATION, f"{LOCATION}/operations/1"),
     "OrgPolicy": (PROJECT, f"{PROJECT}/policies/iam.disableServiceAccountCreation"),
     "Organizations": ("", "organizations/1"),
+    "Policies": (DENY_POLICIES, f"{DENY_POLICIES}/no-tokens"),
+    "PolicyBindings": (f"{PROJECT}/locations/global", f"{PROJECT}/locations/global/policyBindings/own"),
     "Projects": ("folders/1", PROJECT),
     "Revisions": (f"{LOCATION}/services/web", f"{LOCATION}/services/web/revisions/web-1"),
     "Role": (PROJECT, f"{PROJECT}/roles/deployer"),
@@ -128,7 +131,7 @@ async def test_policy_method_needs_the_permission_of_the_kind(
     emulator: Emulator, descriptor: TargetKindDescriptor, verb: str
 ) -> None:
     emulator.cloud.resources.add(
-        emulator.cloud.registry.resolve("shop"), TargetKind.STORAGE_BUCKET, "exports"
+        emulator.cloud.registry.resolve("shop"), TARGET_RESOURCES[TargetKind.STORAGE_BUCKET], "exports"
     )
     permission = f"{descriptor.permission_prefix}.{verb}"
     rpc = f"{descriptor.policy_service}/{verb[:1].upper()}{verb[1:]}"
@@ -145,7 +148,7 @@ async def test_method_needs_exactly_its_permission(emulator: Emulator, rpc: str)
     rule = RULES[rpc]
     assert isinstance(rule, RequiresPermission)
     emulator.cloud.resources.add(
-        emulator.cloud.registry.resolve("shop"), TargetKind.STORAGE_BUCKET, "exports"
+        emulator.cloud.registry.resolve("shop"), TARGET_RESOURCES[TargetKind.STORAGE_BUCKET], "exports"
     )
     assert rule.permission in await refusal(emulator, rpc, rule)
     grant_ann(emulator, rule.permission)

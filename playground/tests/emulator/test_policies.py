@@ -97,6 +97,10 @@ class TestBindings:
         [
             "domain:example.com",
             "serviceAccount:shop.svc.id.goog[payments/checkout]",
+            "serviceAccount:shop.hub.id.goog[payments/checkout]",
+            "group:shop.svc.id.goog:/allAuthenticatedUsers/",
+            "principal://iam.googleapis.com/locations/global/workforcePools/staff/subject/Ann Example",
+            "principalSet://iam.googleapis.com/locations/global/workforcePools/staff/group/A  B",
             "serviceAccount:service-42@serverless-robot-prod.iam.gserviceaccount.com",
             "principal://iam.googleapis.com/projects/42/locations/global/workloadIdentityPools/p/subject/s",
             "principalSet://iam.googleapis.com/projects/42/locations/global/workloadIdentityPools/p/*",
@@ -108,7 +112,19 @@ class TestBindings:
     async def test_documented_member_forms_are_returned_verbatim(self, clients: Clients, member: str) -> None:
         assert members(await clients.grant("roles/browser", member), "roles/browser") == [member]
 
-    @pytest.mark.parametrize("member", ["ann@example.com", "user:ann", "robot:x@example.com", "user:", "*"])
+    @pytest.mark.parametrize(
+        "member",
+        [
+            "ann@example.com",
+            "user:ann",
+            "robot:x@example.com",
+            "user:",
+            "*",
+            "group:shop.svc.id.goog:/allauthenticatedusers/",
+            "group:shop.svc.id.goog",
+            "principal://iam.googleapis.com/locations/global/workforcePools/staff/subject/ann ",
+        ],
+    )
     async def test_other_forms_are_refused(self, clients: Clients, member: str) -> None:
         with pytest.raises(exceptions.InvalidArgument):
             await clients.grant("roles/viewer", member)
@@ -325,6 +341,14 @@ class TestConditions:
 
 
 class TestPublicMembers:
+    @pytest.mark.parametrize("member", ["allUsers", "allAuthenticatedUsers"])
+    async def test_public_members_take_no_condition(self, clients: Clients, member: str) -> None:
+        await clients.create_service("web")
+        with pytest.raises(exceptions.InvalidArgument, match=f"Conditions cannot be set for {member}"):
+            await clients.grant(
+                "roles/run.invoker", member, resource=f"{LOCATION}/services/web", condition=NIGHTLY
+            )
+
     async def test_service_accepts_public_members(self, clients: Clients) -> None:
         await clients.create_service("web")
         policy = await clients.grant("roles/run.invoker", "allUsers", resource=f"{LOCATION}/services/web")
@@ -353,9 +377,10 @@ class TestRoles:
             await clients.grant("roles/newservice.serviceAgent", "user:ann@example.com", resource=ACCOUNT)
 
     async def test_every_role_of_the_catalog_is_accepted_on_projects_or_above(self) -> None:
-        roles = sorted(role_catalog())
-        on_projects = [role for role in roles if is_grantable(role, "", on_project=True)]
-        above = [role for role in roles if is_grantable(role, "", on_project=False)]
+        catalog = role_catalog()
+        roles = sorted(catalog)
+        on_projects = [role for role in roles if is_grantable(role, catalog[role], "", on_project=True)]
+        above = [role for role in roles if is_grantable(role, catalog[role], "", on_project=False)]
 
         assert above == roles
         assert sorted(set(above) - set(on_projects)) == sorted(ABOVE_PROJECTS)

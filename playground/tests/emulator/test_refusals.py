@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import grpc.aio
 import pytest
 from google.api_core import exceptions
 from google.cloud import iam_admin_v1 as iam
@@ -14,6 +15,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.rpc import error_details_pb2
 from google.type import expr_pb2
 
+from cloudrun_identity.iam.role_catalog import known_permissions
 from cloudrun_identity_playground.emulator import Emulator, Seed
 
 from .clients import LOCATION, Clients, Clock, revision_template
@@ -81,6 +83,21 @@ async def test_existing_member_is_accepted(clients: Clients, member: str) -> Non
     await clients.grant("roles/viewer", member)
 
 
+async def test_agent_of_a_service_that_was_not_used_yet_is_refused(clock: Clock) -> None:
+    agents = [
+        f"service-{NUMBER}@{domain}.iam.gserviceaccount.com" for domain in ("gcp-sa-pubsub", "gcp-sa-x")
+    ]
+    project = {"projectID": "shop", "projectNumber": NUMBER, "serviceAgents": ["gcp-sa-pubsub"]}
+    async with (
+        Emulator(seed=Seed.model_validate({"projects": [project]}), clock=clock) as running,
+        grpc.aio.insecure_channel(running.grpc_address) as channel,
+    ):
+        clients = Clients(channel)
+        await clients.grant("roles/viewer", f"serviceAccount:{agents[0]}")
+        with pytest.raises(exceptions.InvalidArgument, match=f"Service account {agents[1]} does not exist"):
+            await clients.grant("roles/viewer", f"serviceAccount:{agents[1]}")
+
+
 @pytest.mark.parametrize(
     ("expression", "problem"),
     [
@@ -129,7 +146,19 @@ class TestRoles:
             await self.create(clients, "run.services.get", "run.cakes.bake")
 
     async def test_permission_may_carry_the_domain_of_its_service(self, clients: Clients) -> None:
-        await self.create(clients, "iam.googleapis.com/workloadIdentityPools.get")
+        role = await self.create(clients, "iam.googleapis.com/workloadIdentityPools.get")
+        assert role.included_permissions == ["iam.googleapis.com/workloadIdentityPools.get"]
+
+    async def test_role_has_at_most_3000_permissions(self, clients: Clients) -> None:
+        with pytest.raises(exceptions.InvalidArgument, match="at most 3000 permissions"):
+            await self.create(clients, *sorted(known_permissions())[:3001])
+
+    async def test_role_has_at_most_64_kib_in_all(self, clients: Clients) -> None:
+        shortest = sorted(known_permissions(), key=len)
+        with pytest.raises(exceptions.InvalidArgument, match="at most 65536 bytes"):
+            await self.create(clients, *shortest[:3000])
+        role = await self.create(clients, *shortest[:2900])
+        assert len(role.included_permissions) == 2900
 
 
 async def test_second_account_of_an_id_is_refused_with_its_name(clients: Clients) -> None:

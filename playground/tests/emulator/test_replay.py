@@ -113,6 +113,18 @@ def test_different_status_is_a_difference(tmp_path: Path) -> None:
     assert list(report.differences) == ["iam.googleapis.com serviceAccounts status: 200 → 404"]
 
 
+def test_policy_of_a_topic_is_replayed_without_its_creation(tmp_path: Path) -> None:
+    topic = "https://pubsub.googleapis.com/v1/projects/${projectId}/topics/orders"
+    created = f'PUT {topic}\n\n{{}}\n\n200 OK\n\n{{"name": "orders"}}\n'
+    read = f'GET {topic}:getIamPolicy\n\n200 OK\n\n{{"etag": "ACAB"}}\n'
+    other = "GRPC /google.pubsub.v1.Publisher/GetTopic\n\n{}\n"
+    file = tmp_path / "one.http.log"
+    file.write_text("\n---\n".join((created, read, other)))
+    report = asyncio.run(replay(file))
+    assert (report.equal, report.compared) == (1, 1)
+    assert list(report.differences) == ["pubsub.googleapis.com: not served"]
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [("a.http.log", "nonsense"), ("a.http.log", ""), ("a.vcr.yaml", "{"), ("a.vcr.yaml", "interactions: 5")],

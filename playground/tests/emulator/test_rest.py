@@ -216,8 +216,8 @@ async def test_an_unknown_field_is_refused_as_google_does(
     }
 
 
-async def test_unknown_path_is_named(rest: Rest) -> None:
-    answer = await rest("GET", "/v9/nonsense", status=501)
+async def test_method_that_is_not_served_is_named_and_not_retried(rest: Rest) -> None:
+    answer = await rest("GET", "/v9/nonsense", status=405)
     assert "GET /v9/nonsense" in answer["error"]["message"]
 
 

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import grpc.aio
 import pytest
 from google.api_core import exceptions
 from google.cloud import iam_admin_v1 as iam
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from cloudrun_identity.iam.role_catalog import role_catalog
+from cloudrun_identity_playground.emulator import Emulator, Seed
 
 from .clients import Clients, Clock
 
@@ -85,6 +87,20 @@ async def test_an_unknown_role_is_not_found(clients: Clients) -> None:
     for name in ("roles/run.nonsense", NAME):
         with pytest.raises(exceptions.NotFound):
             await clients.iam.get_role(iam.GetRoleRequest(name=name))
+
+
+async def test_seed_adds_predefined_roles_that_the_catalog_lacks() -> None:
+    later = {"role": "roles/run.cakeBaker", "title": "Baker", "permissions": ["run.services.get"]}
+    async with (
+        Emulator(seed=Seed.model_validate({"predefinedRoles": [later]})) as running,
+        grpc.aio.insecure_channel(running.grpc_address) as channel,
+    ):
+        clients = Clients(channel)
+        role = await clients.iam.get_role(iam.GetRoleRequest(name="roles/run.cakeBaker"))
+        assert (role.title, list(role.included_permissions)) == ("Baker", ["run.services.get"])
+        await clients.grant("roles/run.cakeBaker", "user:ann@example.com")
+        with pytest.raises(exceptions.InvalidArgument, match="not supported"):
+            await clients.grant("roles/run.cakeTaster", "user:ann@example.com")
 
 
 async def test_custom_role_update_uses_mask_and_etag(clients: Clients) -> None:
@@ -167,3 +183,11 @@ async def test_fact_testable_permissions_report_custom_role_support(clients: Cli
     assert levels["projects/shop"]["resourcemanager.projects.list"] == "NOT_SUPPORTED"
     assert levels["projects/shop"]["run.services.get"] == "SUPPORTED"
     assert levels["organizations/1"]["resourcemanager.projects.list"] == "SUPPORTED"
+
+
+async def test_permissions_of_an_account_are_testable_on_it(clients: Clients) -> None:
+    name = "//iam.googleapis.com/projects/shop/serviceAccounts/checkout@shop.iam.gserviceaccount.com"
+    request = iam.QueryTestablePermissionsRequest(full_resource_name=name, page_size=1000)
+    testable = {each.name async for each in await clients.iam.query_testable_permissions(request)}
+    assert "iam.serviceAccounts.actAs" in testable
+    assert not {each for each in testable if not each.startswith("iam.serviceAccount")}

@@ -303,3 +303,48 @@ async def test_recorded_latency_makes_operations_take_time(clock: Clock) -> None
             parent=LOCATION, service_id="web", service=run.Service(template=revision_template())
         )
         assert not started.operation.done
+
+
+class TestMultiRegionService:
+    """A service in `global` is deployed to each of its regions."""
+
+    PARENT = LOCATION.replace("europe-west1", "global")
+    EAST = LOCATION.replace("europe-west1", "us-east1")
+
+    async def create(self, clients: Clients) -> run.Service:
+        settings = run.Service.MultiRegionSettings(regions=["europe-west1", "us-east1"])
+        service = run.Service(template=revision_template(), multi_region_settings=settings)
+        operation = await clients.services.create_service(
+            parent=self.PARENT, service_id="web", service=service
+        )
+        return await operation.result()
+
+    async def test_each_region_has_a_service_of_the_name(self, clients: Clients) -> None:
+        service = await self.create(clients)
+        assert service.name == f"{self.PARENT}/services/web"
+        for parent in (LOCATION, self.EAST):
+            part = await clients.services.get_service(name=f"{parent}/services/web")
+            assert part.multi_region_settings.multi_region_id == service.uid
+            assert part.uid != service.uid
+            assert part.latest_ready_revision.startswith(f"{parent}/services/web/revisions/")
+
+    async def test_change_of_the_account_reaches_each_region(self, clients: Clients) -> None:
+        account = await clients.create_account()
+        service = await self.create(clients)
+        service.template.service_account = account.email
+        await clients.update_service(service, "template.service_account")
+        for parent in (self.PARENT, LOCATION, self.EAST):
+            part = await clients.services.get_service(name=f"{parent}/services/web")
+            revision = await clients.revisions.get_revision(name=part.latest_ready_revision)
+            assert revision.service_account == account.email
+
+    async def test_deletion_removes_the_service_from_each_region(self, clients: Clients) -> None:
+        await self.create(clients)
+        await (await clients.services.delete_service(name=f"{self.PARENT}/services/web")).result()
+        for parent in (self.PARENT, LOCATION, self.EAST):
+            with pytest.raises(exceptions.NotFound):
+                await clients.services.get_service(name=f"{parent}/services/web")
+
+    async def test_jobs_are_not_multi_region(self, clients: Clients) -> None:
+        with pytest.raises(exceptions.InvalidArgument, match="'global' has no jobs; name a region"):
+            await clients.jobs.list_jobs(parent=self.PARENT)

@@ -22,6 +22,7 @@ ACCOUNT = "projects/shop/serviceAccounts/checkout@shop.iam.gserviceaccount.com"
 TURNED: dict[str, Any] = {
     "lag": "7s",
     "flappingReads": "forbidden",
+    "staleReads": "9s",
     "latency": "recorded",
     "operationTime": "3s",
     "executionTime": "60s",
@@ -31,7 +32,7 @@ TURNED: dict[str, Any] = {
     "withoutToken": "user:ann@example.com",
 }
 OPTIONS = (
-    *("--lag", "7s", "--flapping-reads", "forbidden", "--latency", "recorded"),
+    *("--lag", "7s", "--flapping-reads", "forbidden", "--stale-reads", "9s", "--latency", "recorded"),
     *("--operation-time", "3s", "--execution-time", "1m", "--tombstone-conflict", "--stale-ids"),
     *("--requests-per-minute", "run.googleapis.com: {reads: 5, writes: 2}"),
     *("--without-token", "user:ann@example.com"),
@@ -160,3 +161,15 @@ async def test_faults_come_from_the_command_line() -> None:
         async with time_budget():
             outcomes = await _outcomes(ready[1], 4)
     assert sorted(outcomes) == ["", "NotFound", "ServiceUnavailable", "ServiceUnavailable"]
+
+
+async def test_read_after_a_write_may_show_the_policy_before_it(
+    emulator: Emulator, clients: Clients, clock: Clock
+) -> None:
+    emulator.switches.update({"staleReads": "30s"})
+    before = await clients.policy()
+    await clients.grant("roles/viewer", "user:ann@example.com")
+    seen = [(await clients.policy()).etag == before.etag for _ in range(4)]
+    assert seen == [True, False, True, False]
+    clock.advance(30)
+    assert (await clients.policy()).etag != before.etag

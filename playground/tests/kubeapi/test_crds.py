@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 import yaml
 
-from cloudrun_identity.api import KINDS, MAX_SPEC_BYTES
+from cloudrun_identity.api import (
+    KINDS,
+    MAX_PERMISSIONS,
+    MAX_PRINCIPALS,
+    MAX_ROLE_BYTES,
+    MAX_SPEC_BYTES,
+)
 from cloudrun_identity.api.crd import generate
 from playground.tests.kubeapi.resources import RefusedError, Resources, kinds_with_status, sample_of
 from tests.servers.kube_apis import KubeApi
@@ -183,6 +189,53 @@ def test_suspension_is_not_refused_for_entries_of_an_earlier_version(resources: 
         resources.patch("ManagedProject", NAME, {"spec": {"suspend": False}})
 
 
+def test_custom_role_has_as_many_permissions_as_google_accepts(resources: Resources) -> None:
+    permissions = [f"compute.r{number:04}.get" for number in range(MAX_PERMISSIONS)]
+    spec = MINIMAL["CustomRole"] | {"permissions": permissions}
+    stored = resources.create("CustomRole", NAME, spec)
+    assert len(stored["spec"]["permissions"]) == MAX_PERMISSIONS
+
+    spec["permissions"] = [*permissions, "run.jobs.run"]
+    with pytest.raises(RefusedError, match=f"permissions.*at most {MAX_PERMISSIONS} items"):
+        resources.create("CustomRole", f"{NAME}-2", spec)
+
+
+def test_custom_role_has_at_most_64_kib_in_all(resources: Resources) -> None:
+    length, title = 64, "t" * 100
+    permissions = [f"compute.{number:0{length - 12}}.get" for number in range(1020)]
+    description = "d" * (MAX_ROLE_BYTES - length * len(permissions) - len(title))
+    spec = MINIMAL["CustomRole"] | {"permissions": permissions, "title": title, "description": description}
+    resources.create("CustomRole", NAME, spec)
+
+    spec["description"] = "ü" + description[1:]
+    with pytest.raises(RefusedError, match=r"spec\.permissions.*at most 65536 bytes together with title"):
+        resources.create("CustomRole", f"{NAME}-2", spec)
+
+
+def test_google_may_end_grants_on_a_target_without_a_kind(resources: Resources) -> None:
+    function = "//cloudfunctions.googleapis.com/projects/shop-1234/locations/europe-west1/functions/resize"
+    ends = {"duration": "8h", "expiryEnforcedBy": "OperatorAndGoogle"}
+    member = {"principal": "user:ann@example.com", **ends}
+    grant = {"role": "roles/cloudfunctions.invoker", "target": {"resource": function}, **ends}
+    for kind, change in (
+        ("IAMBinding", {"target": grant["target"], "members": [member]}),
+        ("CloudRunIdentity", {"roles": [grant]}),
+    ):
+        resources.create(kind, NAME, spec_with(kind, change))
+
+
+def test_binding_has_as_many_members_as_a_policy(resources: Resources) -> None:
+    members = [{"principal": f"user:{number:04}-{'u' * 60}@example.com"} for number in range(MAX_PRINCIPALS)]
+    spec = MINIMAL["IAMBinding"] | {"members": members}
+    assert len(json.dumps(spec)) < MAX_SPEC_BYTES
+    stored = resources.create("IAMBinding", NAME, spec)
+    assert len(stored["spec"]["members"]) == MAX_PRINCIPALS
+
+    spec["members"] = [*members, {"principal": "user:one-more@example.com"}]
+    with pytest.raises(RefusedError, match=f"members.*at most {MAX_PRINCIPALS} items"):
+        resources.create("IAMBinding", f"{NAME}-2", spec)
+
+
 TAKEN = {
     # Names of other objects, which are only looked up.
     "projectRef.name",
@@ -257,7 +310,7 @@ def spoiled(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     match value:
         case str():
             for text in HOSTILE:
-                # Principals have many forms, but none with spaces.
+                # Principals have many forms, but none with spaces at an end.
                 if text.isspace() or not path.endswith("principal"):
                     yield path, f"{value[:5]}{text}{value[5:]}"
         case dict():

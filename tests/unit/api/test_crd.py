@@ -158,7 +158,11 @@ def test_first_value_of_an_enum_is_its_default(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_columns_read_plain_fields_of_the_schema(kind: str) -> None:
     known = {path for path, _ in nodes(openapi(kind))} | {".metadata.creationTimestamp"}
-    known |= {f'.status.conditions[?(@.type=="Ready")].{field}' for field in ("status", "reason", "message")}
+    known |= {
+        f'.status.conditions[?(@.type=="{condition}")].{field}'
+        for condition in ("Ready", "Degraded")
+        for field in ("status", "reason", "message")
+    }
     known.add('.status.conditions[?(@.type=="Stalled")].status')
 
     assert {column.json_path for column in KINDS[kind].columns} <= known
@@ -167,7 +171,7 @@ def test_columns_read_plain_fields_of_the_schema(kind: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "columns"),
     {
-        "ManagedProject": ["Project", "Number", "Ready", "Reason", "Age"],
+        "ManagedProject": ["Project", "Number", "Ready", "Reason", "Degraded", "Age"],
         "CloudRunIdentity": ["Email", "Project", "Ready", "Reason", "Age"],
         "IAMBinding": ["Target", "Role", "Members", "Ready", "Reason", "Age"],
         "IdentityAttachment": ["Kind", "Location", "Workload", "Identity", "Ready", "Reason", "Age"],

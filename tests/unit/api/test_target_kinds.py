@@ -24,13 +24,15 @@ ALL_FEATURES = {**FEATURES, **ABOVE_PROJECTS}
 WITHOUT_CLIENT_LIBRARY = {
     kind for kind, descriptor in TARGET_KINDS.items() if descriptor.get_method in PUBLISHED
 }
+OF_ONE_API = [kind for kind in TargetKind if kind is not TargetKind.RESOURCE]
+WITH_CLIENT_LIBRARY = [kind for kind in OF_ONE_API if kind not in WITHOUT_CLIENT_LIBRARY]
 
 
 def test_every_target_kind_has_a_descriptor() -> None:
     assert [descriptor.kind for descriptor in TARGET_KINDS.values()] == list(TargetKind)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in TargetKind if kind not in WITHOUT_CLIENT_LIBRARY])
+@pytest.mark.parametrize("kind", WITH_CLIENT_LIBRARY)
 def test_methods_are_those_of_the_client_library(kind: TargetKind) -> None:
     descriptor = TARGET_KINDS[kind]
     for verb in ("GetIamPolicy", "SetIamPolicy", "TestIamPermissions"):
@@ -67,7 +69,7 @@ def test_audit_methods_are_those_that_set_the_policy(kind: TargetKind) -> None:
     assert all(method.lower().endswith(set_policy) for method in TARGET_KINDS[kind].audit_methods)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in TargetKind if kind not in WITHOUT_CLIENT_LIBRARY])
+@pytest.mark.parametrize("kind", WITH_CLIENT_LIBRARY)
 def test_unique_id_is_a_string_field_of_the_resource(kind: TargetKind) -> None:
     descriptor = TARGET_KINDS[kind]
     assert descriptor.unique_id_field
@@ -78,23 +80,23 @@ def test_unique_id_is_a_string_field_of_the_resource(kind: TargetKind) -> None:
     assert not descriptor.unique_id_field.is_time
 
 
-@pytest.mark.parametrize("kind", [kind for kind in TargetKind if kind not in WITHOUT_CLIENT_LIBRARY])
+@pytest.mark.parametrize("kind", WITH_CLIENT_LIBRARY)
 def test_get_request_has_the_resource_name_in_field_1(kind: TargetKind) -> None:
     request = library_methods()[TARGET_KINDS[kind].get_method].request.pb().DESCRIPTOR
     assert request.fields_by_number[1].name == "name"
 
 
-@pytest.mark.parametrize("kind", TargetKind)
+@pytest.mark.parametrize("kind", OF_ONE_API)
 def test_some_feature_lists_the_permission_to_read_the_resource(kind: TargetKind) -> None:
     assert TARGET_KINDS[kind].read_permission in {each for listed in ALL_FEATURES.values() for each in listed}
 
 
-@pytest.mark.parametrize("kind", TargetKind)
+@pytest.mark.parametrize("kind", OF_ONE_API)
 def test_host_has_a_rate_limit(kind: TargetKind) -> None:
     assert {(Api(TARGET_KINDS[kind].host), call) for call in CallKind} <= DEFAULT_RATES.keys()
 
 
-@pytest.mark.parametrize("kind", TargetKind)
+@pytest.mark.parametrize("kind", OF_ONE_API)
 def test_feature_lists_the_permissions_of_the_kind(kind: TargetKind) -> None:
     descriptor = TARGET_KINDS[kind]
     assert set(descriptor.permissions) <= set(ALL_FEATURES[descriptor.feature])
@@ -113,10 +115,17 @@ def test_resource_pattern_has_the_parts_that_name_the_target(kind: TargetKind) -
     assert ("{location}" in descriptor.regional_host) == bool(descriptor.regional_host)
 
 
-@pytest.mark.parametrize("kind", TargetKind)
+@pytest.mark.parametrize("kind", OF_ONE_API)
 def test_permissions_of_the_kind_exist(kind: TargetKind) -> None:
     descriptor = TARGET_KINDS[kind]
     assert {*descriptor.permissions, descriptor.read_permission} <= known_permissions()
+
+
+def test_generic_kind_is_served_as_the_published_packages_serve_it() -> None:
+    generic, published = TARGET_KINDS[TargetKind.RESOURCE], PUBLISHED["google.iam.v1.IAMPolicy"]
+    assert published["policyService"] == generic.policy_service
+    assert published["policyRouting"] == generic.routing_parameter
+    assert published["host"] not in {descriptor.host for descriptor in TARGET_KINDS.values()}
 
 
 def test_kinds_with_special_properties() -> None:
@@ -124,7 +133,8 @@ def test_kinds_with_special_properties() -> None:
     containers = (TargetKind.FOLDER, TargetKind.ORGANIZATION)
     assert kinds_where(lambda kind: not kind.is_admitted_by_name_only) == own
     assert kinds_where(lambda kind: kind.contains_projects) == containers
-    assert kinds_where(lambda kind: kind.is_inherited) == (TargetKind.PROJECT, *containers)
+    inherited = (TargetKind.PROJECT, *containers, TargetKind.RESOURCE)
+    assert kinds_where(lambda kind: kind.is_inherited) == inherited
     assert kinds_where(lambda kind: not kind.accepts_member_sets) == (TargetKind.SERVICE_ACCOUNT,)
     assert kinds_where(lambda kind: not kind.accepts_conditions) == (
         TargetKind.JOB,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from cloudrun_identity.api import CloudRunIdentity, IAMBinding
+from cloudrun_identity.api import CloudRunIdentity, CustomRole, IAMBinding
 from cloudrun_identity.commands.identity_tree import as_json, as_text, nodes_of
 
 READY = [
@@ -131,7 +131,8 @@ def test_bindings_of_other_namespaces_are_included() -> None:
                 ],
                 "may": [],
             }
-        ]
+        ],
+        "includesUnmanagedGrants": False,
     }
 
 
@@ -148,3 +149,75 @@ shop
 web
 └── unmade  no account yet  (Unknown)"""
     )
+
+
+def test_role_on_the_project_is_shown_under_each_of_its_accounts() -> None:
+    runner = identity(
+        "runner", grant(USER, "runner", "Project acme"), grant("roles/run.admin", "runner", "Project acme")
+    )
+    elsewhere = identity("other", projectID="elsewhere", email=email("other"))
+    nodes = nodes_of([identity("flows"), runner, elsewhere], [])
+    whole = f"attaches it to workloads  ({USER} on Project acme)"
+    assert (
+        as_text(nodes)
+        == f"""\
+shop
+├── flows  {email("flows")}
+│   └── used by
+│       └── shop/runner  {whole}
+├── other  {email("other")}
+└── runner  {email("runner")}
+    ├── used by
+    │   └── shop/runner  {whole}  (itself)
+    └── grants
+        ├── {USER} on Project acme
+        └── roles/run.admin on Project acme"""
+    )
+    (actor,) = as_json(nodes)["identities"][0]["actedAsBy"]
+    assert actor["target"] == "Project acme"
+
+
+def test_permissions_decide_whether_a_role_on_the_project_is_shown() -> None:
+    custom = "projects/acme/roles/impersonator"
+    role = CustomRole.model_validate(
+        {
+            "metadata": {"name": "impersonator", "namespace": "platform"},
+            "spec": {
+                "projectRef": {"name": "acme"},
+                "roleID": "impersonator",
+                "permissions": ["iam.serviceAccounts.getAccessToken", "run.jobs.run"],
+            },
+            "status": {"name": custom},
+        }
+    )
+    grants = (
+        grant(custom, "user:ann@example.com", "Project acme", condition="by day"),
+        grant("roles/editor", "user:bob@example.com", "Project acme"),
+        grant("roles/viewer", "user:eve@example.com", "Project acme"),
+        grant(custom, "user:tom@example.com", "Project other"),
+    )
+    binding = IAMBinding.model_validate(
+        {
+            "metadata": {"name": "people", "namespace": "platform"},
+            "spec": {
+                "projectRef": {"name": "acme"},
+                "target": {"kind": "Project"},
+                "role": custom,
+                "members": [{"principal": "user:ann@example.com"}],
+            },
+            "status": {"grants": grants},
+        }
+    )
+    (node,) = nodes_of([identity("checkout")], [binding], [role])
+    ann, bob = (line.split("── ", 1)[1] for line in as_text([node]).splitlines()[3:])
+    assert ann == f"user:ann@example.com  creates access tokens for it if by day  ({custom} on Project acme)"
+    uses = "attaches it to workloads, creates keys for it"
+    assert bob == f"user:bob@example.com  {uses}  (roles/editor on Project acme)"
+
+
+def test_roles_on_a_project_are_shown_once_per_chain() -> None:
+    """Ten identities that can all act as each other would have millions of chains."""
+    names = [f"admin-{number}" for number in range(10)]
+    nodes = nodes_of([identity(name, grant(USER, name, "Project acme")) for name in names], [])
+    lines = as_text(nodes).splitlines()
+    assert len(lines) == 1 + 10 * (1 + 1 + 10 + 2)

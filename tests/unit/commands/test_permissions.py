@@ -78,6 +78,29 @@ def test_one_kind_of_secret_needs_the_permissions_on_secrets() -> None:
     assert "secretmanager.secrets.setIamPolicy" in granted(printed("-f", "-", text=MANIFESTS % entry))
 
 
+def entry_for(service: str, names: str) -> str:
+    return (
+        f"{{roles: ['*'], targetKinds: [Resource], services: [{service}], names: ['{names}'], "
+        "members: ['*'], namespaces: [shop]}"
+    )
+
+
+def test_permissions_on_resources_of_an_api_are_those_of_predefined_roles() -> None:
+    one = printed("-f", "-", text=MANIFESTS % entry_for("eventarc.googleapis.com", "locations/*/triggers/*"))
+    assert {"eventarc.triggers.getIamPolicy", "eventarc.triggers.setIamPolicy"} <= granted(one)
+    assert "eventarc.channels.setIamPolicy" not in granted(one)
+    assert "# guardrails.grants lists eventarc.googleapis.com for target.resource: eventarc.tr" in one
+
+    all_names = printed("-f", "-", text=MANIFESTS % entry_for("eventarc.googleapis.com", "*"))
+    assert {"eventarc.triggers.setIamPolicy", "eventarc.channels.setIamPolicy"} <= granted(all_names)
+
+
+def test_unknown_permissions_of_an_api_are_left_to_look_up() -> None:
+    output = printed("-f", "-", text=MANIFESTS % entry_for("unheard.googleapis.com", "*"))
+    assert "unheard.googleapis.com" in output
+    assert "look up getIamPolicy and setIamPolicy of its resources" in output
+
+
 def test_permissions_on_a_folder_are_granted_on_the_folder() -> None:
     entry = "{roles: ['*'], targetKinds: [Folder], names: ['42'], members: ['*'], namespaces: [shop]}"
     output = printed("-f", "-", text=MANIFESTS % entry)

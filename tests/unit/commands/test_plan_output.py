@@ -125,6 +125,7 @@ def test_json_has_the_documented_fields() -> None:
                             "role": "roles/viewer",
                             "member": "user:ann@example.com",
                             "condition": None,
+                            "expiresAt": None,
                         },
                         "observed": True,
                         "object": binding,

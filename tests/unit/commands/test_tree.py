@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cloudrun_identity.cli import cli
+from cloudrun_identity.commands.tree import UNMANAGED
 from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.kube.resources import Object, Objects, Resource
 
@@ -48,13 +49,13 @@ def test_invalid_object_is_named_and_left_out(monkeypatch: pytest.MonkeyPatch) -
         }
 
     class Client:
-        async def list(self, resource: Resource, namespace: str) -> Objects:
+        async def list(self, resource: Resource, namespace: str = "") -> Objects:
             return [raw("invalid", whenDeleted="Perhaps"), raw("web")] if "identit" in resource.plural else []
 
         async def close(self) -> None:
             pass
 
-    async def connect(kubeconfig: str | None) -> Client:
+    async def connect(kubeconfig: str | None, context: str | None) -> Client:
         return Client()
 
     monkeypatch.setattr("cloudrun_identity.kube.client.connect", connect)
@@ -62,4 +63,4 @@ def test_invalid_object_is_named_and_left_out(monkeypatch: pytest.MonkeyPatch) -
     assert result.exit_code == 0
     assert result.stdout == "shop\n└── web  no account yet  (Unknown)\n"
     assert result.stderr.startswith("left out: CloudRunIdentity shop/invalid is invalid: spec.whenDeleted: ")
-    assert len(result.stderr.splitlines()) == 1
+    assert result.stderr.splitlines()[1:] == [UNMANAGED]

@@ -41,6 +41,9 @@ class FakeServiceAccounts:
     stale: dict[str, list[ServiceAccount | None]]
     """Replies of the next reads of an e-mail; None if the read finds no account."""
 
+    unknown: bool
+    """True while only reads show the accounts."""
+
     email_of: Callable[[str], str]
     """Returns the e-mail of a new account."""
 
@@ -51,6 +54,7 @@ class FakeServiceAccounts:
         self.faults = {}
         self.lost = set()
         self.stale = {}
+        self.unknown = False
         self.email_of = lambda account_id: expected_email(PROJECT_ID, account_id)
         self._next_id = 111
 
@@ -67,6 +71,9 @@ class FakeServiceAccounts:
                 raise fault(Fault.NOT_FOUND)
             return shown
         return self._find(email_or_unique_id)
+
+    async def is_known(self, project_id: str, email: str) -> bool:
+        return not self.unknown
 
     async def list(self, project_id: str) -> list[ServiceAccount]:
         self._call("list", project_id)

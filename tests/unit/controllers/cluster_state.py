@@ -28,6 +28,7 @@ from cloudrun_identity.iam.namespace_selection import admitted_namespaces
 from cloudrun_identity.iam.principals import lower_email
 from cloudrun_identity.ledger.keys import KeyRing
 from cloudrun_identity.ledger.model import Ledger
+from cloudrun_identity.ledger.temporary_grants import TemporaryGrants
 from cloudrun_identity.reconcile.cluster_state import (
     ObjectKey,
     attachment_key,
@@ -130,6 +131,7 @@ class FakeClusterState:
         self.terminating: set[str] = set()
         self.stored_ledgers: list[Ledger] = []
         self.left_accounts: list[LedgerAccount] = []
+        self.temporary: TemporaryGrants = {}
 
     def project(self, name: str) -> ManagedProject | None:
         return cast("ManagedProject | None", self._objects.get(project_key(name)))
@@ -206,9 +208,12 @@ class FakeClusterState:
 
     def ledger(self, target: Target) -> Ledger:
         entries = {grant: held for grant, held in self._entries.items() if grant.target == target}
-        left = next((each for each in self.left_accounts if each.email == target.name), None)
+        accounts = (*self.left_accounts, *self._accounts.values())
+        account = next((each for each in accounts if each.email == target.name), None)
         ledger = Ledger.of(target, entries).with_attachment(self.attached)
-        return ledger.replace(account=left) if left else ledger
+        temporary = {key: each for key, each in self.temporary.items() if key[1].target == target}
+        ledger = ledger.with_temporary(temporary)
+        return ledger.replace(account=account) if account else ledger
 
     operated_elsewhere: frozenset[str] = frozenset()
     """Names of the ManagedProjects of another operator."""

@@ -18,7 +18,7 @@ from .attachments import ROLLED_OUT
 from .cluster_state import EMAIL, FakeClusterState, binding, identity, project, record
 
 NONE: Any = None
-CONTROLLER = IAMBindingController(NONE)
+CONTROLLER = IAMBindingController(NONE, NONE)
 BINDING = """
 kind: IAMBinding
 metadata: {name: web, namespace: payments}
@@ -150,7 +150,7 @@ class Services:
 
 
 async def issues(services: Services, obj: IAMBinding, delegated: ManagedProject) -> tuple[str, ...]:
-    controller = IAMBindingController(services)
+    controller = IAMBindingController(services, NONE)
     want = controller.resolve(obj, Allowed(delegated, observe=False), CLUSTER)
     assert isinstance(want, BindingWant)
     return controller.summarize(want, await controller.observe(want, 0.0)).issues

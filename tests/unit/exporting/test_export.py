@@ -5,18 +5,20 @@ from dataclasses import replace
 
 import yaml
 
-from cloudrun_identity.api import KINDS, MAX_SPEC_BYTES, ManagedProject, TargetKind
+from cloudrun_identity.api import KINDS, MAX_ENTRIES, MAX_SPEC_BYTES, ManagedProject, TargetKind, WorkloadKind
 from cloudrun_identity.api.predefined_roles import ACTING_ROLES
 from cloudrun_identity.api.validation import complaints
 from cloudrun_identity.exporting.export import Export, export
 from cloudrun_identity.exporting.survey import Survey
 from cloudrun_identity.gcp.custom_roles import CustomRoleState
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
+from cloudrun_identity.gcp.workloads import Workload
 from cloudrun_identity.iam.admission import Admitted, GuardrailFacts
 from cloudrun_identity.iam.grant_matching import GrantRequest
 from cloudrun_identity.iam.grants import Grant, IAMCondition, Target
 from cloudrun_identity.iam.guardrails import decide
 from tests.target_resources import DATA_KINDS, declared, resource_of
+from tests.unit.gcp.workload_states import settled
 
 PROJECT = Target(TargetKind.PROJECT, "acme-shop")
 DOMAIN = "acme-shop.iam.gserviceaccount.com"
@@ -254,6 +256,67 @@ def test_grant_that_no_guardrail_admits_is_left_out() -> None:
     assert "grants" not in objects(result)["ManagedProject/acme-shop"]["guardrails"]
 
 
+def test_more_accounts_than_entries_are_adopted_by_pattern() -> None:
+    accounts = tuple(f"runner-{number:04}" for number in range(MAX_ENTRIES + 1))
+
+    result = export(surveyed(accounts=(*accounts, "checkout")), "shop")
+
+    assert result.is_forced
+    assert [str(each) for each in result.conventions] == [
+        f"runner-* stands for {MAX_ENTRIES + 1} accounts that namespace shop may adopt"
+    ]
+    assert "runner-* stands for" in result.files["project.yaml"]
+    guardrails = yaml.safe_load(result.files["project.yaml"])["spec"]["guardrails"]
+    assert [each["email"] for each in guardrails["adoptableAccounts"]] == [
+        f"checkout@{DOMAIN}",
+        f"runner-*@{DOMAIN}",
+    ]
+    assert result.left_out == ()
+
+
+def test_accounts_without_a_convention_are_left_out_beyond_the_limit() -> None:
+    accounts = tuple(f"{number:04}runner" for number in range(MAX_ENTRIES + 2))
+
+    result = export(surveyed(accounts=accounts), "shop")
+
+    assert [count for _, count in result.reasons] == [2]
+    assert "at most 1024 adoptable accounts" in result.left_out[0].why
+
+
+def test_patterns_admit_no_other_account_that_exists() -> None:
+    accounts = ("team-a-web", "team-a-api", "team-a-jobs", "team-b-web")
+    grants = [
+        Grant(PROJECT, "roles/cloudsql.client", f"serviceAccount:{each}@{DOMAIN}") for each in accounts[:3]
+    ]
+    result = export(surveyed(*grants, accounts=accounts), "shop", patterns=True)
+
+    guardrails = objects(result)["ManagedProject/acme-shop"]["guardrails"]
+    assert isinstance(guardrails, dict)
+    assert guardrails["grants"][0]["members"] == ["identity:shop/team-a-*"]
+    assert not result.is_forced
+
+
+def test_account_of_another_project_is_attached_by_email() -> None:
+    ledger = "ledger@acme-data.iam.gserviceaccount.com"
+    web = settled(Workload(WorkloadKind.SERVICE, "acme-shop", "europe-west1", "web"), ledger)
+    survey = surveyed(accounts=(), workloads=(web,))
+
+    result = export(survey, "shop")
+
+    attachment = objects(result)["IdentityAttachment/service-europe-west1-web"]
+    assert attachment["email"] == ledger
+    guardrails = objects(result)["ManagedProject/acme-shop"]["guardrails"]
+    assert isinstance(guardrails, dict)
+    assert guardrails["accounts"] == [{"email": ledger, "namespaces": ["shop"]}]
+    assert export(survey, "shop", elsewhere=frozenset({ledger})).left_out[0].what == str(web.workload)
+
+
+def test_hand_made_keys_are_mentioned_with_the_account() -> None:
+    survey = surveyed(hand_made_keys={f"webshop@{DOMAIN}": ("0123",)})
+
+    assert "Keys made by hand: 0123." in export(survey, "shop").files["identities.yaml"]
+
+
 def test_project_with_two_hundred_accounts_is_exported_as_a_whole() -> None:
     accounts = tuple(f"runner-{number:03}" for number in range(200))
     users = tuple(
@@ -275,3 +338,32 @@ def test_export_is_deterministic() -> None:
     grants = tuple(Grant(PROJECT, f"roles/run.{each}", OPS) for each in ("viewer", "invoker"))
 
     assert export(surveyed(*grants), "shop") == export(surveyed(*grants), "shop")
+
+
+def test_binding_of_1500_members_is_one_object() -> None:
+    members = [f"user:{number:04}@example.com" for number in range(1500)]
+    result = export(surveyed(*(Grant(PROJECT, "roles/browser", each) for each in members)), "payments")
+    [binding] = [name for name in objects(result) if name.startswith("IAMBinding/")]
+    assert len(objects(result)[binding]["members"]) == 1500  # type: ignore[arg-type]
+
+
+def test_binding_is_split_by_the_size_of_its_members() -> None:
+    subject = "principal://iam.googleapis.com/projects/42/locations/global/workloadIdentityPools/p/subject/"
+    members = [f"{subject}{'s' * 200}{number:04}" for number in range(1000)]
+    result = export(surveyed(*(Grant(PROJECT, "roles/browser", each) for each in members)), "payments")
+    bindings = [spec for name, spec in objects(result).items() if name.startswith("IAMBinding/")]
+    assert len(bindings) == 2
+    assert all(len(json.dumps(spec)) < MAX_SPEC_BYTES for spec in bindings)
+    assert sum(len(spec["members"]) for spec in bindings) == 1000  # type: ignore[arg-type, misc]
+
+
+def test_role_with_as_many_permissions_as_google_accepts_is_exported() -> None:
+    permissions = frozenset(f"run.r{number:04}.get" for number in range(2999))
+    pools = "iam.googleapis.com/workloadIdentityPools.get"
+    role = CustomRoleState("projects/acme-shop/roles/wide", "Wide", "", "GA", permissions | {pools}, b"1")
+    found = objects(export(surveyed(roles=(role,)), "payments"))
+    assert pools in found["CustomRole/wide"]["permissions"]  # type: ignore[operator]
+    guardrails = ManagedProject.model_validate(
+        {"kind": "ManagedProject", "metadata": {"name": "x"}, "spec": found["ManagedProject/acme-shop"]}
+    ).spec.guardrails
+    assert len(guardrails.custom_roles.permissions) == 3000

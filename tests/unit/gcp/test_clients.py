@@ -4,12 +4,15 @@ import asyncio
 import socket
 from typing import Any
 
+import grpc.aio
 import pytest
 from google.api_core import exceptions as api_exceptions
 from google.cloud.run_v2.services.services import ServicesAsyncClient
 from google.protobuf import duration_pb2
 from google.rpc import error_details_pb2
 
+from cloudrun_identity.api import MULTI_REGION
+from cloudrun_identity.gcp.channels import Channels
 from cloudrun_identity.gcp.clients import TIMEOUT, GoogleClients
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.ratelimit import Api, CallKind, Priority, Rate, RateLimiter, call_priority
@@ -242,6 +245,18 @@ async def test_region_without_a_host_is_not_an_unavailable_api(
 
     assert raised.value.fault is fault
     assert raised.value.undecided is (fault is Fault.UNAVAILABLE)
+
+
+async def test_multi_region_services_are_on_the_host_without_a_region(
+    observer: Observer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(grpc.aio, "secure_channel", lambda target, *_, **__: opened.append(target))
+    channels = Channels(None, dict)
+    for region in ("", MULTI_REGION, "europe-west1"):
+        channels.get(Api.RUN, region)
+    assert opened == ["run.googleapis.com:443", "europe-west1-run.googleapis.com:443"]
+    assert not await channels.has_no_host(Api.RUN, MULTI_REGION)
 
 
 async def test_priority_of_the_reconcile_decides_the_order(observer: Observer) -> None:

@@ -24,6 +24,11 @@ LEGACY_ACCOUNT = Target(TargetKind.SERVICE_ACCOUNT, "payments-prod-1234", name=L
 
 POOL = "principalSet://iam.googleapis.com/projects/42/locations/global/workloadIdentityPools/p"
 ACCOUNTS_OF_PROJECT = "principalSet://cloudresourcemanager.googleapis.com/projects/42/type/ServiceAccount"
+OF_POOLS = [
+    f"{POOL}/group/ci",
+    f"{POOL}/attribute.team/Payments and Billing",
+    "serviceAccount:p.hub.id.goog[jobs/prefect]",
+]
 PUBLIC = ["allUsers", "allAuthenticatedUsers"]
 TYPEWIDE = [
     f"{POOL}/*",

@@ -1,7 +1,8 @@
 import pytest
 
 from cloudrun_identity.api import TargetKind
-from cloudrun_identity.iam.grants import Grant, IAMCondition, Target, parse_target
+from cloudrun_identity.iam.grants import Grant, IAMCondition, Target
+from cloudrun_identity.iam.resource_names import parse_target
 from tests.target_resources import DATA_KINDS, resource_of
 
 PROJECT = Target(TargetKind.PROJECT, "acme")
@@ -39,7 +40,8 @@ def test_target_has_its_full_resource_name(target: Target, full_name: str) -> No
 @pytest.mark.parametrize("kind", DATA_KINDS)
 def test_text_of_a_target_is_parsed(kind: TargetKind) -> None:
     target = resource_of(kind, "acme")
-    assert parse_target(str(target).replace(" ", "/", 1), "acme") == target
+    text = target.full_name if target.service else str(target).replace(" ", "/", 1)
+    assert parse_target(text, "acme") == target
 
 
 @pytest.mark.parametrize(

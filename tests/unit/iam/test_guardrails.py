@@ -48,7 +48,10 @@ def test_refusal_names_the_grant_and_proposes_an_admitting_entry() -> None:
     denied = decided(request("roles/run.admin"), project())
     assert reason(denied) == (
         "guardrails.grants of ManagedProject payments-prod does not admit roles/run.admin on Project "
-        "payments-prod-1234 for identity:flows/prefect-runner in namespace flows"
+        "payments-prod-1234 for identity:flows/prefect-runner in namespace flows; an entry for it needs "
+        "allowEscalation, because its holder can run any command as a job's identity, can grant any role to "
+        "any principal (run.jobs.runWithOverrides, run.jobs.setIamPolicy, run.services.setIamPolicy and 1 "
+        "more)"
     )
     assert isinstance(denied, Denied)
     assert patch_command(denied.proposals) == (
@@ -172,10 +175,56 @@ def test_principal_with_the_text_of_an_identity_is_denied() -> None:
 
 
 @pytest.mark.parametrize(
-    "member", ["projectOwner:payments-prod-1234", "deleted:user:a@example.com?uid=1", "someone"]
+    ("member", "why"),
+    [
+        ("projectOwner:payments-prod-1234", "holders of a basic role on a project; name the members"),
+        (
+            "projectEditor:payments-prod-1234",
+            "holders of a basic role on a project; name the members",
+        ),
+        (
+            "projectViewer:payments-prod-1234",
+            "holders of a basic role on a project; name the members",
+        ),
+        ("deleted:user:a@example.com?uid=1", "restore the principal, or name another member"),
+        ("someone", "must be of a documented form"),
+    ],
 )
-def test_member_of_an_undocumented_form_is_denied(member: str) -> None:
-    assert member in reason(decided(request(member=member), project(entry())))
+def test_member_that_is_not_grantable_is_denied_with_the_reason(member: str, why: str) -> None:
+    denied = reason(decided(request(member=member), project(entry(members=["*", member]))))
+    assert member in denied
+    assert why in denied
+
+
+FLEET_WORKLOAD = "serviceAccount:p.hub.id.goog[jobs/prefect]"
+ALL_WORKLOADS = "group:p.svc.id.goog:/allAuthenticatedUsers/"
+WITH_BLANKS = f"{POOL}/attribute.team/Payments and Billing"
+
+
+@pytest.mark.parametrize(
+    ("member", "pattern", "admits"),
+    [
+        (FLEET_WORKLOAD, "*", True),
+        (FLEET_WORKLOAD, "serviceAccount:p.hub.id.goog[jobs/*]", True),
+        (FLEET_WORKLOAD, "serviceAccount:p.svc.id.goog[*]", False),
+        (WITH_BLANKS, "*", True),
+        (WITH_BLANKS, f"{POOL}/attribute.team/Payments *", True),
+        (WITH_BLANKS, f"{POOL}/attribute.team/payments *", False),
+        (ALL_WORKLOADS, ALL_WORKLOADS, True),
+        (ALL_WORKLOADS, "*", False),
+        (ALL_WORKLOADS, "group:*", False),
+        (ALL_WORKLOADS, "group:p.svc.id.goog:/*", False),
+        (ALL_WORKLOADS, ALL_WORKLOADS.lower(), False),
+    ],
+)
+def test_members_of_pools_match_as_one_principal_or_as_many(member: str, pattern: str, admits: bool) -> None:
+    assert is_admitted(request(member=member), project(entry(members=[pattern]))) is admits
+
+
+def test_all_workloads_of_a_pool_never_act_as_an_account() -> None:
+    requested = request("roles/iam.workloadIdentityUser", OWN_ACCOUNT, ALL_WORKLOADS)
+    listed = entry(roles=["*"], targetKinds=["ServiceAccount"], members=[ALL_WORKLOADS], allowEscalation=True)
+    assert "name each member" in reason(decided(requested, project(listed)))
 
 
 def test_emails_match_case_insensitively() -> None:

@@ -12,9 +12,12 @@ from cloudrun_identity.iam.grant_matching import GrantRequest
 from cloudrun_identity.iam.grants import IAMCondition
 from cloudrun_identity.iam.guardrails import decide
 from cloudrun_identity.iam.proposals import patch_command
+from tests.target_resources import SERVICE as SERVICE_API
+from tests.target_resources import target_of_each_kind
 from tests.unit.iam.guardrail_requests import (
     IDENTITIES,
     LEGACY_ACCOUNT,
+    OF_POOLS,
     OTHER,
     OTHER_ACCOUNT,
     OWN_ACCOUNT,
@@ -32,6 +35,7 @@ from tests.unit.iam.guardrail_requests import (
 )
 from tests.unit.iam.patches import patched
 
+OF_EACH_KIND = target_of_each_kind(PROJECT.project_id).values()
 HOURS = IAMCondition("office hours", "", "request.time.getHours() < 18")
 member_patterns = st.sampled_from(
     [
@@ -54,7 +58,12 @@ entries = st.fixed_dictionaries(
         "claim": st.booleans(),
     },
     optional={
-        "names": st.lists(st.sampled_from(["*", "check*", "payments-prod-1234", "api-token"]), min_size=1),
+        "names": st.lists(
+            st.sampled_from(["*", "check*", "payments-*", "*/functions/*", "shop-parent/*", "42"]),
+            min_size=1,
+        ),
+        "services": st.sampled_from([[SERVICE_API], ["eventarc.googleapis.com"]]),
+        "locations": st.sampled_from([["europe-*"], ["us"]]),
         "namespaces": st.lists(st.sampled_from(["flows", "shop", "*"]), min_size=1, max_size=2),
         "conditions": st.just([HOURS.expression]),
     },
@@ -68,7 +77,17 @@ guardrails = st.builds(
     st.sampled_from([[], [{"email": "legacy@*", "namespaces": ["flows"]}]]),
     st.sampled_from([("flows",), ("flows", "shop")]),
 )
-targets = st.sampled_from([PROJECT, SERVICE, SECRET, OWN_ACCOUNT, OTHER_ACCOUNT, LEGACY_ACCOUNT])
+targets = st.sampled_from(
+    [
+        PROJECT,
+        SERVICE,
+        SECRET,
+        OWN_ACCOUNT,
+        OTHER_ACCOUNT,
+        LEGACY_ACCOUNT,
+        *OF_EACH_KIND,
+    ]
+)
 requests = st.builds(
     lambda role, target, member, namespace, expanded, condition, exclusive, claim: GrantRequest(
         namespace,
@@ -82,7 +101,7 @@ requests = st.builds(
     ),
     st.sampled_from(sorted(ROLES)),
     targets,
-    st.sampled_from([RUNNER, OTHER, "group:ops@example.com", *PUBLIC, *TYPEWIDE, f"{POOL}/group/ci"]),
+    st.sampled_from([RUNNER, OTHER, "group:ops@example.com", *PUBLIC, *TYPEWIDE, *OF_POOLS]),
     st.sampled_from(["flows", "shop"]),
     st.booleans(),
     st.sampled_from([None, HOURS]),
@@ -124,6 +143,7 @@ def test_narrower_entry_never_admits_more(
         {"exclusive": False},
         {"claim": False},
         {"locations": ("us-*",)},
+        {"services": ()},
         {"conditions": (HOURS.expression,)},
     ]
     narrowed = grants[0].model_copy(update=data.draw(st.sampled_from(narrowings)))
@@ -163,13 +183,15 @@ def test_denial_without_proposal_is_final_or_invalid(
     requested: GrantRequest, managed_project: ManagedProject
 ) -> None:
     denied = decided(requested, managed_project)
-    assume(isinstance(denied, Denied) and not denied.proposals and not denied.invalid_entry)
+    if not isinstance(denied, Denied) or denied.proposals or denied.invalid_entry:
+        return
     everything = GrantAdmission(
         roles=(requested.role,),
         target_kinds=tuple(TargetKind),
-        names=("*",),
+        names=(requested.target.short_name, "*"),
+        services=(requested.target.service,) if requested.target.service else None,
         members=(str(requested.member), "*"),
-        namespaces=("*",),
+        namespaces=("*", requested.namespace),
         allow_escalation=True,
         exclusive=True,
         claim=True,
@@ -192,3 +214,17 @@ def test_fewer_permissions_are_never_admitted_less(
 ) -> None:
     if is_admitted(requested, managed_project):
         assert is_admitted(replace(requested, permissions=frozenset()), managed_project)
+
+
+@given(requests, guardrails)
+def test_no_resource_is_admitted_without_its_api_its_kind_and_a_name(
+    requested: GrantRequest, managed_project: ManagedProject
+) -> None:
+    target = requested.target
+    if target.descriptor.is_admitted_by_name_only and is_admitted(requested, managed_project):
+        assert any(
+            target.kind in (each.target_kinds or ())
+            and each.names
+            and (not target.service or target.service in (each.services or ()))
+            for each in managed_project.spec.guardrails.grants
+        )

@@ -142,11 +142,46 @@ def test_nothing_is_granted_by_default_on_other_targets(target: Target) -> None:
 @pytest.mark.parametrize("target", DATA, ids=str)
 def test_resources_with_contents_are_admitted_by_name_alone(target: Target) -> None:
     access = request("roles/cloudsql.client", target)
-    kind = entry(roles=["roles/cloudsql.*"], targetKinds=[target.kind.value])
+    services = {"services": [target.service]} if target.service else {}
+    kind = entry(roles=["roles/cloudsql.*"], targetKinds=[target.kind.value], **services)
     assert not is_admitted(access, project(kind))
     pattern = f"{target.short_name[:-2]}*"
     assert is_admitted(access, project(kind | {"names": [pattern]}))
     assert not is_admitted(access, project(kind | {"names": [f"other-{pattern}"]}))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"services": ["eventarc.googleapis.com"]},
+        {"services": None},
+        {"targetKinds": ["Service"]},
+        {"locations": ["us-central1"]},
+        {"names": ["payments-*"]},
+        {"names": ["locations/*/triggers/*"]},
+    ],
+    ids=str,
+)
+def test_resource_is_admitted_only_with_its_api_location_and_name(change: dict[str, object]) -> None:
+    target = resource_of(TargetKind.RESOURCE, "payments-prod-1234")
+    admitting = entry(
+        roles=["roles/cloudsql.*"],
+        targetKinds=["Resource"],
+        services=[target.service],
+        locations=["europe-*"],
+        names=["locations/*/functions/payments-*"],
+    )
+    access = request("roles/cloudsql.client", target)
+    assert is_admitted(access, project(admitting))
+    assert not is_admitted(access, project(admitting | change))
+
+
+def test_role_on_a_resource_is_judged_as_on_the_project() -> None:
+    target = resource_of(TargetKind.RESOURCE, "payments-prod-1234")
+    admitting = entry(roles=["*"], targetKinds=["Resource"], services=[target.service], names=["*"])
+    acting = request("roles/iam.serviceAccountUser", target)
+    assert not is_admitted(acting, project(admitting))
+    assert is_admitted(acting, project(admitting | {"allowEscalation": True}))
 
 
 def test_nested_target_is_admitted_by_the_names_of_both() -> None:

@@ -28,12 +28,17 @@ FORMS = {
     "group:ops@example.com": PrincipalKind.GROUP,
     "serviceAccount:checkout@shop-prod.iam.gserviceaccount.com": PrincipalKind.SERVICE_ACCOUNT,
     "serviceAccount:shop-prod.svc.id.goog[jobs/prefect]": PrincipalKind.KUBERNETES_SERVICE_ACCOUNT,
+    "serviceAccount:shop-prod.hub.id.goog[jobs/prefect]": PrincipalKind.KUBERNETES_SERVICE_ACCOUNT,
+    "serviceAccount:example.com:shop.svc.id.goog[jobs/prefect]": PrincipalKind.KUBERNETES_SERVICE_ACCOUNT,
+    "group:shop-prod.svc.id.goog:/allAuthenticatedUsers/": PrincipalKind.KUBERNETES_WORKLOADS,
     "domain:example.com": PrincipalKind.DOMAIN,
     "allUsers": PrincipalKind.ALL_USERS,
     "allAuthenticatedUsers": PrincipalKind.ALL_AUTHENTICATED_USERS,
     f"principal://{POOL}/subject/ns/jobs/sa/prefect": PrincipalKind.PRINCIPAL,
     f"principal://{WORKFORCE}/subject/ann@example.com": PrincipalKind.PRINCIPAL,
+    f"principal://{WORKFORCE}/subject/Ann Example": PrincipalKind.PRINCIPAL,
     f"principalSet://{POOL}/attribute.repository/acme/shop": PrincipalKind.PRINCIPAL_SET,
+    f"principalSet://{POOL}/attribute.team/Payments and Billing": PrincipalKind.PRINCIPAL_SET,
     f"principalSet://{POOL}/*": PrincipalKind.PRINCIPAL_SET,
     "principalSet://cloudresourcemanager.googleapis.com/projects/42/type/ServiceAccount": (
         PrincipalKind.PRINCIPAL_SET
@@ -45,6 +50,7 @@ FORMS = {
     "deleted:group:ops@example.com?uid=123": PrincipalKind.DELETED,
     "deleted:serviceAccount:a@p.iam.gserviceaccount.com?uid=117": PrincipalKind.DELETED,
     f"deleted:principal://{WORKFORCE}/subject/ann": PrincipalKind.DELETED,
+    f"deleted:principal://{WORKFORCE}/subject/Ann Example": PrincipalKind.DELETED,
 }
 
 emails = st.emails(domains=st.sampled_from(["example.com", "Shop-Prod.iam.gserviceaccount.com"]))
@@ -107,6 +113,8 @@ def test_normalise_is_idempotent_and_keeps_the_member(text: str) -> None:
         ("domain:Example.COM", "domain:example.com"),
         ("serviceAccount:A@p.iam.gserviceaccount.com", "serviceAccount:a@P.iam.gserviceaccount.com"),
         ("serviceAccount:P.svc.id.goog[jobs/x]", "serviceAccount:p.svc.id.goog[jobs/x]"),
+        ("serviceAccount:P.hub.id.goog[jobs/x]", "serviceAccount:p.hub.id.goog[jobs/x]"),
+        ("group:P.SVC.id.goog:/allAuthenticatedUsers/", "group:p.svc.id.goog:/allAuthenticatedUsers/"),
         ("deleted:serviceAccount:A@p.com?uid=1", "deleted:serviceAccount:a@p.com?uid=1"),
     ],
 )
@@ -121,6 +129,9 @@ def test_emails_and_domains_compare_case_insensitively(one: str, other: str) -> 
         ("user:ann@example.com", "USER:ann@example.com"),
         ("group:ops@korp.com", "group:ops@\u212aorp.com"),
         ("serviceAccount:p.svc.id.goog[jobs/X]", "serviceAccount:p.svc.id.goog[jobs/x]"),
+        ("serviceAccount:p.hub.id.goog[jobs/x]", "serviceAccount:p.svc.id.goog[jobs/x]"),
+        ("group:p.svc.id.goog:/allAuthenticatedUsers/", "group:p.svc.id.goog:/allauthenticatedusers/"),
+        (f"principalSet://{POOL}/attribute.team/A B", f"principalSet://{POOL}/attribute.team/A  B"),
         (f"principal://{POOL}/subject/A", f"principal://{POOL}/subject/a"),
         (f"principalSet://{POOL}/group/A", f"principalSet://{POOL}/group/a"),
         (f"deleted:principal://{POOL}/subject/A", f"deleted:principal://{POOL}/subject/a"),
@@ -157,6 +168,7 @@ def test_public_members_are_all_users_and_authenticated_users() -> None:
 def test_typewide_members_cover_all_of_a_type() -> None:
     assert {form for form in FORMS if is_typewide(form)} == {
         "domain:example.com",
+        "group:shop-prod.svc.id.goog:/allAuthenticatedUsers/",
         f"principalSet://{POOL}/*",
         "principalSet://cloudresourcemanager.googleapis.com/projects/42/type/ServiceAccount",
         *NOT_GRANTABLE,

@@ -75,6 +75,19 @@ async def test_event_refers_to_the_object(api: FakeApi, recorder: EventRecorder)
     assert event["firstTimestamp"] == event["lastTimestamp"] == "2030-01-02T03:04:05Z"
 
 
+async def test_event_is_logged_with_its_object(
+    recorder: EventRecorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        recorder.record(identity(), EventType.WARNING, "PermissionDenied", "m" * MESSAGE_SIZE + " end")
+        recorder.record(project(), EventType.NORMAL, "Ready", "Google Cloud is as declared")
+
+    assert [(record.levelname, record.message) for record in caplog.records] == [
+        ("WARNING", f"CloudRunIdentity payments/checkout: PermissionDenied: {'m' * MESSAGE_SIZE} end"),
+        ("INFO", "ManagedProject payments-prod: Ready: Google Cloud is as declared"),
+    ]
+
+
 async def test_event_about_cluster_scoped_object_is_in_default_namespace(
     api: FakeApi, recorder: EventRecorder
 ) -> None:

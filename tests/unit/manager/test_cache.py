@@ -87,7 +87,7 @@ class Cached:
                     ManagedProjectController(none, none, none, none, str, none, none, none, none, none)
                 ),
                 "CloudRunIdentity": unconnected(CloudRunIdentityController(none, none, none, none)),
-                "IAMBinding": unconnected(IAMBindingController(none)),
+                "IAMBinding": unconnected(IAMBindingController(none, none)),
                 "IdentityAttachment": unconnected(IdentityAttachmentController(*[none] * 5)),
             },
             self.ledgers,

@@ -15,7 +15,7 @@ from cloudrun_identity.policy.desired_grants import DesiredGrant, DesiredGrants
 from cloudrun_identity.policy.merge import grants_in, merge
 from cloudrun_identity.policy.pending_write import is_alone, write_of
 from cloudrun_identity.policy.planning import plan_policy
-from cloudrun_identity.policy.review import SyncFacts
+from cloudrun_identity.policy.review import BEGINNING, SyncFacts
 from cloudrun_identity.policy.settlement import settle
 from tests.unit.policy.strategies import ACCOUNT, ROLES, TARGET
 
@@ -58,6 +58,7 @@ def run_sync(
     may_release: bool = True,
     may_return: bool = True,
     steps: int = 3,
+    now: datetime = BEGINNING,
 ) -> State:
     """Run a sync that ends after some steps: write ahead, write the policy, settle."""
     planned = plan_policy(
@@ -65,7 +66,10 @@ def run_sync(
         declared,
         state.present,
         SyncFacts(
-            may_release=may_release, may_return=lambda *_: may_return, write_found=state.shows_recorded_write
+            may_release=may_release,
+            may_return=lambda *_: may_return,
+            write_found=state.shows_recorded_write,
+            now=now,
         ),
     )
     freed = merge(state.policy, (), planned.replaced)

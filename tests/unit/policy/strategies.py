@@ -31,6 +31,9 @@ POLICY_MEMBERS = (
     "principal://iam.googleapis.com/projects/42/locations/global/workloadIdentityPools/P/subject/S",
     "projectOwner:payments-prod-1234",
     "an undocumented form of member",
+    "group:p.svc.id.goog:/allAuthenticatedUsers/",
+    "serviceAccount:p.hub.id.goog[jobs/prefect]",
+    "principalSet://iam.googleapis.com/projects/42/locations/global/workloadIdentityPools/P/attribute.a/A B",
 )
 OWNER_KEYS = tuple(("IAMBinding", "payments", name) for name in ("one", "two", "three"))
 UIDS = ("uid-1", "uid-2")

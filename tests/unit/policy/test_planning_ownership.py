@@ -208,6 +208,15 @@ def test_deleted_account_is_granted_nothing(recorded: bool) -> None:
     assert set(found.ledger.entries) == ({ACCOUNT} if recorded else set())
 
 
+def test_grant_of_an_account_whose_identity_is_deleted_is_no_drift() -> None:
+    """The operator deletes the account of an identity. A binding may name it by its e-mail."""
+    ledger = Ledger.of(TARGET, {ACCOUNT: entry(ACCOUNT, ONE, unique_id="1")})
+    undeclared = DesiredGrants(ONE, frozenset({DesiredGrant(ACCOUNT)}))
+
+    assert planned(ledger, undeclared, present={TOMB}).drifted == frozenset()
+    assert planned(ledger, undeclared, present=set()).drifted == {ACCOUNT}
+
+
 def test_recreated_account_is_granted_its_desired_grants() -> None:
     ledger = Ledger.of(TARGET, {ACCOUNT: entry(ACCOUNT, ONE, unique_id="1")})
     found = planned(

@@ -62,16 +62,21 @@ class History:
                 self.theirs.discard(grant)
             elif verb == "grant" and grant not in policies.present(SERVICE):
                 policies.grant(grant)
-                if not self._is_recorded(grant):
+                if not self._is_recorded_as_own(grant):
                     self.theirs.add(grant)
 
-    def _is_recorded(self, grant: Grant) -> bool:
-        """Return whether the operator has a record of the grant on the current target.
+    def _is_recorded_as_own(self, grant: Grant) -> bool:
+        """Return whether the operator has recorded that it made the grant on the current target.
 
-        It may not notice then that another client removed the grant and made it again.
+        It may not notice then that another client removed the grant and made it again. A grant that the
+        operator is about to make is recorded as absent, and belongs to the client that makes it first. One
+        that was present before its objects stays with the other clients.
         """
         ledger = self.env.ledgers.ledger(SERVICE)
-        return ledger.target_uid == f"uid-{self.generation}" and grant in ledger.entries
+        entry = ledger.entries.get(grant)
+        if ledger.target_uid != f"uid-{self.generation}" or entry is None:
+            return False
+        return entry.is_made and not entry.present_before
 
 
 @given(st.lists(steps, min_size=1, max_size=8))

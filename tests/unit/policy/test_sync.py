@@ -7,6 +7,7 @@ import pytest
 from cloudrun_identity.api import AccountLoss, GrantState, LedgerAccount, TargetKind
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.policy import planning
 from cloudrun_identity.policy.ports import SyncerSettings
 from cloudrun_identity.policy.syncers import PolicySyncers
 from cloudrun_identity.policy.writer import MAX_REREADS
@@ -366,3 +367,28 @@ async def test_fault_is_reported_and_releases_nothing(
     assert sync_result.faults[TARGET].fault is kind
     assert sync_result.releasing == (ANN,)
     assert env.syncs.outcomes == [kind]
+
+
+async def test_member_is_replaced_in_a_full_ledger(
+    env: SyncerEnvironment, syncers: PolicySyncers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The removed member makes room for the added one."""
+    monkeypatch.setattr(planning, "MAX_MEMBERS", 2)
+    await synced(syncers, desiring(WEB, ANN, BOB))
+
+    (result,) = await synced(syncers, desiring(WEB, ANN, EVE))
+
+    assert state_of(result, EVE) is GrantState.GRANTED
+    assert env.policies.present(TARGET) == {ANN, EVE}
+    assert env.ledgers.ledger(TARGET).entries.keys() == {ANN, EVE}
+
+
+async def test_grants_beyond_a_full_ledger_are_rejected(
+    env: SyncerEnvironment, syncers: PolicySyncers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "MAX_MEMBERS", 1)
+
+    (result,) = await synced(syncers, desiring(WEB, ANN, EVE))
+
+    assert sorted(state_of(result, grant) for grant in (ANN, EVE)) == ["Granted", "Rejected"]
+    assert len(env.policies.present(TARGET)) == 1

@@ -8,36 +8,36 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from cloudrun_identity.api import TargetKind
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy.desired_grants import DesiredGrant, DesiredGrants
 from cloudrun_identity.policy.syncers import PolicySyncers
+from tests.target_resources import target_of_each_kind
 from tests.unit.policy.fake_policies import Crash, fault
 from tests.unit.policy.fakes import SyncerEnvironment
 
 T = TypeVar("T")
 
-TARGETS = [Target(TargetKind.PROJECT, "acme"), Target(TargetKind.SERVICE, "acme", "europe-west1", "web")]
-# The members of managed and unmanaged grants differ, so that the model need not know which came first.
-DESIRABLE_GRANTS = [
-    Grant(target, "roles/a", f"user:{name}@acme.example") for target in TARGETS for name in "ab"
-]
-UNMANAGED_GRANTS = [
-    Grant(target, "roles/a", f"user:{name}@other.example") for target in TARGETS for name in "ab"
-]
+Slot = tuple[int, str]
+"""Index of one of the two targets, and the name of a member."""
+
+SLOTS = [(index, name) for index in (0, 1) for name in "ab"]
+slots = st.sampled_from(SLOTS)
+kinds = st.sampled_from(list(target_of_each_kind("acme").values()))
+pairs = st.lists(kinds, min_size=2, max_size=2, unique=True)
 OWNERS = [Owner("IAMBinding", "payments", name, "uid") for name in ("one", "two", "three")]
 
 
 class PolicySyncersMachine(RuleBasedStateMachine):
     """Model of the desired grants of each object and of the grants of other writers."""
 
-    @initialize()
-    def start(self) -> None:
+    @initialize(pair=pairs)
+    def start(self, pair: list[Target]) -> None:
+        self.targets = pair
         self.loop = looptime.new_event_loop(start=1000)
         self.env = SyncerEnvironment()
-        for target in TARGETS:
+        for target in self.targets:
             self.env.policies.create(target)
         self.syncers = PolicySyncers(self.env.ports)
         self.declared: dict[Owner, frozenset[Grant]] = {}
@@ -48,9 +48,9 @@ class PolicySyncersMachine(RuleBasedStateMachine):
         self.run(self.syncers.close())
         self.loop.close()
 
-    @rule(owner=st.sampled_from(OWNERS), grants=st.frozensets(st.sampled_from(DESIRABLE_GRANTS)))
-    def declare(self, owner: Owner, grants: frozenset[Grant]) -> None:
-        self.declared[owner] = grants
+    @rule(owner=st.sampled_from(OWNERS), wanted=st.frozensets(slots))
+    def declare(self, owner: Owner, wanted: frozenset[Slot]) -> None:
+        self.declared[owner] = frozenset(map(self.desirable, wanted))
         self.redeclare(owner)
         self.sync(owner)
 
@@ -62,21 +62,23 @@ class PolicySyncersMachine(RuleBasedStateMachine):
             self.run(self.forget(owner))
             del self.declared[owner]
 
-    @rule(grant=st.sampled_from(UNMANAGED_GRANTS))
-    def another_writer_grants(self, grant: Grant) -> None:
+    @rule(slot=slots)
+    def another_writer_grants(self, slot: Slot) -> None:
+        grant = self.unmanageable(slot)
         if grant not in self.unmanaged:
             self.note_unproven(grant.target)
             self.unmanaged.add(grant)
             self.env.policies.grant(grant)
 
-    @rule(grant=st.sampled_from(DESIRABLE_GRANTS))
-    def another_writer_revokes(self, grant: Grant) -> None:
+    @rule(slot=slots)
+    def another_writer_revokes(self, slot: Slot) -> None:
+        grant = self.desirable(slot)
         self.note_unproven(grant.target)
         self.env.policies.revoke(grant)
 
-    @rule(grant=st.sampled_from(UNMANAGED_GRANTS), owner=st.sampled_from(OWNERS))
-    def another_writer_writes_concurrently(self, grant: Grant, owner: Owner) -> None:
-        self.env.policies.before_set = [lambda: self.another_writer_grants(grant)]
+    @rule(slot=slots, owner=st.sampled_from(OWNERS))
+    def another_writer_writes_concurrently(self, slot: Slot, owner: Owner) -> None:
+        self.env.policies.before_set = [lambda: self.another_writer_grants(slot)]
         self.sync(owner)
         self.env.policies.before_set = []
 
@@ -88,11 +90,11 @@ class PolicySyncersMachine(RuleBasedStateMachine):
 
     @rule(
         owner=st.sampled_from(OWNERS),
-        grants=st.frozensets(st.sampled_from(DESIRABLE_GRANTS)),
+        wanted=st.frozensets(slots),
         steps=st.integers(0, 4),
     )
-    def process_crashes_during_a_sync(self, owner: Owner, grants: frozenset[Grant], steps: int) -> None:
-        self.declared[owner] = grants
+    def process_crashes_during_a_sync(self, owner: Owner, wanted: frozenset[Slot], steps: int) -> None:
+        self.declared[owner] = frozenset(map(self.desirable, wanted))
         self.redeclare(owner)
         self.env.journal.crash_before = len(self.env.journal.steps) + steps
         self.sync(owner)
@@ -124,7 +126,17 @@ class PolicySyncersMachine(RuleBasedStateMachine):
 
     @invariant()
     def managed_grants_are_in_a_ledger(self) -> None:
-        assert self.present() & set(DESIRABLE_GRANTS) - self.unproven <= self.recorded()
+        assert self.present() & set(map(self.desirable, SLOTS)) - self.unproven <= self.recorded()
+
+    # The members of managed and unmanaged grants differ, so that the model need not know which came first.
+
+    def desirable(self, slot: Slot) -> Grant:
+        index, name = slot
+        return Grant(self.targets[index], "roles/a", f"user:{name}@acme.example")
+
+    def unmanageable(self, slot: Slot) -> Grant:
+        index, name = slot
+        return Grant(self.targets[index], "roles/a", f"user:{name}@other.example")
 
     def note_unproven(self, target: Target) -> None:
         """Note grants of an unsettled write: after an edit, the operator cannot prove that it made them."""
@@ -136,7 +148,7 @@ class PolicySyncersMachine(RuleBasedStateMachine):
         }
 
     def present(self) -> set[Grant]:
-        return {grant for target in TARGETS for grant in self.env.policies.present(target)}
+        return {grant for target in self.targets for grant in self.env.policies.present(target)}
 
     def recorded(self) -> set[Grant]:
         return {grant for ledger in self.env.ledgers.stored.values() for grant in ledger.entries}

@@ -33,6 +33,7 @@ from .scripted_kind import HOME, ScriptedKind
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NO_WORKLOADS: Any = None
+NO_CHECKS: Any = None
 DRIFT = (Change("disabled", "true", "false"),)
 
 
@@ -76,7 +77,10 @@ class Stage:
         )
         executor = CloudExecutor(deps.event_reporter)
         finisher = Finisher(deps, DriftHistory(time.monotonic))
-        binding, project_kind = IAMBindingController(NO_WORKLOADS), ProjectKind(self.projects_abandoned)
+        binding, project_kind = (
+            IAMBindingController(NO_WORKLOADS, NO_CHECKS),
+            ProjectKind(self.projects_abandoned),
+        )
         kinds: dict[str, AnyKindReconciler] = {
             KEY.kind: KindReconciler(
                 self.kind, deps, executor, finisher, resource=self.kind, grants=self.kind

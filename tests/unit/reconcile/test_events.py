@@ -1,4 +1,5 @@
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -6,7 +7,7 @@ import pytest
 from cloudrun_identity.api import IAMBindingStatus, ManagedProjectStatus, Reason, ReconciledResource
 from cloudrun_identity.kube.event_recorder import EventType
 from cloudrun_identity.reconcile.events import EventReporter
-from cloudrun_identity.reconcile.outcomes import InSync, Outcome, Refused, Waiting
+from cloudrun_identity.reconcile.outcomes import InSync, Outcome, Paused, Refused, Waiting
 from cloudrun_identity.reconcile.status import Report, status_of
 from tests.unit.controllers.cluster_state import identity, project
 
@@ -77,8 +78,41 @@ def test_warning_is_recorded_once_per_reason(recorder: Recorder) -> None:
     assert recorder.events == [(EventType.WARNING, "Conflict", "a"), (EventType.WARNING, "Rejected", "c")]
 
 
-def test_waiting_records_no_event(recorder: Recorder) -> None:
-    History(recorder, identity()).reconcile(Waiting(Reason.DEPENDENCY_NOT_READY, "m"))
+@pytest.mark.parametrize("reason", [Reason.DEPENDENCY_NOT_FOUND, Reason.DEPENDENCY_NOT_READY])
+def test_first_wait_for_a_dependency_is_a_normal_event(recorder: Recorder, reason: Reason) -> None:
+    history = History(recorder, identity())
+    history.reconcile(Waiting(reason, "m"))
+    history.reconcile(Waiting(reason, "other"))
+    assert recorder.events == [(EventType.NORMAL, reason, "m")]
+
+
+@pytest.mark.parametrize("reason", [Reason.DEPENDENCY_NOT_FOUND, Reason.DEPENDENCY_NOT_READY])
+def test_dependency_that_a_ready_object_loses_is_a_warning(recorder: Recorder, reason: Reason) -> None:
+    history = History(recorder, identity())
+    history.reconcile(InSync())
+    history.reconcile(Waiting(reason, "m"))
+    assert recorder.events[1:] == [(EventType.WARNING, reason, "m")]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "event_type"),
+    [
+        (Waiting(Reason.WORKLOAD_NOT_FOUND, "m"), EventType.WARNING),
+        (Refused(Reason.LEDGER_INVALID, "m"), EventType.WARNING),
+        (Paused(Reason.SUSPENDED, "m"), EventType.NORMAL),
+        (Waiting(Reason.OLD_REVISION_SERVING, "m"), EventType.NORMAL),
+    ],
+)
+def test_transition_is_recorded_once(recorder: Recorder, outcome: Outcome, event_type: EventType) -> None:
+    history = History(recorder, identity())
+    history.reconcile(outcome)
+    history.reconcile(outcome)
+    assert [each[0] for each in recorder.events] == [event_type]
+
+
+@pytest.mark.parametrize("reason", [Reason.UPDATING, Reason.DELETING, Reason.PROPAGATION_PENDING])
+def test_state_that_ends_soon_records_no_event(recorder: Recorder, reason: Reason) -> None:
+    History(recorder, identity()).reconcile(Waiting(reason, "m"))
     assert recorder.events == []
 
 
@@ -135,3 +169,31 @@ def test_notice_is_reported_once_for_as_long_as_it_is_an_issue(recorder: Recorde
     known = ManagedProjectStatus.model_validate({"issues": ["x" * 300]})
     reporter.report_notices(RAW, known, notices)
     assert recorder.reasons == ["GuardrailsAmbiguous"]
+
+
+def degraded(status: str, reason: str, message: str = "m") -> ManagedProjectStatus:
+    condition = {
+        "type": "Degraded",
+        "status": status,
+        "reason": reason,
+        "message": message,
+        "lastTransitionTime": NOON,
+    }
+    return ManagedProjectStatus.model_validate({"conditions": [condition]})
+
+
+def test_degradation_and_its_end_are_recorded_once(recorder: Recorder) -> None:
+    reporter = EventReporter(recorder, recorder)
+    states = [
+        ManagedProjectStatus(),
+        degraded("False", "AsExpected"),
+        degraded("True", "MissingPermissions"),
+        degraded("True", "MissingPermissions", "another message"),
+        degraded("False", "AsExpected"),
+    ]
+    for before, after in pairwise(states):
+        reporter.report_changes(RAW, before, after, ())
+    assert recorder.events == [
+        (EventType.WARNING, "MissingPermissions", "m"),
+        (EventType.NORMAL, "Recovered", "m"),
+    ]

@@ -57,6 +57,20 @@ async def test_rejection_names_the_remedy(fault: Fault, remedy: str) -> None:
     assert remedy in outcome.message
 
 
+async def test_rejected_service_agent_is_created_on_request() -> None:
+    agent = "serviceAccount:service-42@gcp-sa-pubsub.iam.gserviceaccount.com"
+    grant = Grant(PROJECT, "roles/run.invoker", agent)
+    rejection = GoogleError(
+        Fault.INVALID_ARGUMENT, "google.Service/Method", "Service account does not exist.", code="400"
+    )
+    outcome = one_outcome(GrantResult(grant, GrantState.REJECTED, GrantBackoff(now() + 15, 1, rejection)))
+    assert isinstance(outcome, Refused)
+    assert outcome.message == (
+        f"{grant}: Service account does not exist; if the project has not used the service yet, create its "
+        "service agent: gcloud beta services identity create --service=pubsub.googleapis.com --project=42"
+    )
+
+
 async def test_propagating_grant_is_waited_for_until_its_retry() -> None:
     backoff = GrantBackoff(now() + 3, 1, refusal(), propagating=True)
     outcome = one_outcome(GrantResult(ANN, GrantState.PENDING, backoff))
@@ -88,7 +102,10 @@ def test_missing_target_is_reported_once_and_checked_again() -> None:
     (outcome,) = found
     assert isinstance(outcome, Waiting)
     assert outcome.reason is Reason.WORKLOAD_NOT_FOUND
-    assert outcome.message == "Service europe-west1/web does not exist in project acme"
+    assert outcome.message == (
+        "Service europe-west1/web does not exist in project acme; create it, or correct the target in the "
+        "spec"
+    )
     assert outcome.after
 
 

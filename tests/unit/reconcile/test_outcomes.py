@@ -134,3 +134,12 @@ def test_gravest_outcome_decides(outcomes: tuple[Outcome, ...], expected: Outcom
 def test_first_of_equally_grave_outcomes_decides() -> None:
     other = Refused(Reason.INVALID_SPEC, "also no")
     assert gravest(REFUSED, other) == REFUSED
+
+
+def test_resource_that_is_not_found_because_it_is_new_is_waited_for() -> None:
+    missing = error(Fault.NOT_FOUND)
+    missing.propagating = True
+    outcome = outcome_of(missing, "x")
+    assert isinstance(outcome, Waiting)
+    assert outcome.reason is Reason.PROPAGATION_PENDING
+    assert outcome.message.endswith("; it was just created, and has not propagated in Google Cloud yet")

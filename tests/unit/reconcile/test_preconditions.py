@@ -52,7 +52,9 @@ def test_missing_project_is_waited_for() -> None:
     allowed = blocked(identity(), FakeClusterState())
     assert isinstance(allowed.outcome, Waiting)
     assert allowed.outcome.reason is Reason.DEPENDENCY_NOT_FOUND
-    assert allowed.unresolved == "spec.projectRef: ManagedProject payments-prod does not exist"
+    assert allowed.unresolved == (
+        "spec.projectRef: ManagedProject payments-prod does not exist; create it, or correct the reference"
+    )
 
 
 def test_invalid_project_is_reported_as_invalid() -> None:
@@ -68,12 +70,21 @@ def test_invalid_project_is_reported_as_invalid() -> None:
 
 
 @pytest.mark.parametrize(
-    ("own", "projects", "cause"),
-    [(True, False, "spec.suspend is true"), (False, True, "ManagedProject payments-prod is suspended")],
+    ("own", "projects", "cause", "suspended"),
+    [
+        (True, False, "spec.suspend is true", "cloudrunidentity -n payments checkout"),
+        (False, True, "ManagedProject payments-prod is suspended", "managedproject payments-prod"),
+    ],
 )
-def test_suspend_of_the_object_or_its_project_pauses(own: bool, projects: bool, cause: str) -> None:
+def test_suspend_of_the_object_or_its_project_pauses(
+    own: bool, projects: bool, cause: str, suspended: str
+) -> None:
     allowed = blocked(identity(suspend=own), FakeClusterState(project(suspend=projects)))
-    assert allowed.outcome == Paused(Reason.SUSPENDED, f"{cause}: nothing is read or written")
+    assert allowed.outcome == Paused(
+        Reason.SUSPENDED,
+        f"{cause}: nothing is read or written, until you run: kubectl patch {suspended} --type=merge "
+        """-p '{"spec":{"suspend":false}}'""",
+    )
 
 
 def test_object_in_a_terminating_namespace_is_left_and_not_ready() -> None:
@@ -243,16 +254,17 @@ status:
 """
 
 
-@pytest.mark.parametrize(("status", "transient"), [(DENIED, False), ("", True)])
-def test_project_that_is_not_ready_is_waited_for(status: str, transient: bool) -> None:
+@pytest.mark.parametrize(
+    ("status", "cause", "transient"),
+    [(DENIED, ": denied", False), ("", "; see: kubectl describe managedproject payments-prod", True)],
+)
+def test_project_that_is_not_ready_is_waited_for(status: str, cause: str, transient: bool) -> None:
     """A project before its first reconcile is about to become ready: no status is written meanwhile."""
     unready = PROJECT.replace('status: {projectNumber: "417203958816"}', status)
     allowed = blocked(identity(), FakeClusterState(project(unready)))
     assert isinstance(allowed.outcome, Waiting)
     assert allowed.outcome.reason is Reason.DEPENDENCY_NOT_READY
-    assert allowed.unresolved == (
-        "spec.projectRef: ManagedProject payments-prod is not ready; see its conditions"
-    )
+    assert allowed.unresolved == f"spec.projectRef: ManagedProject payments-prod is not ready{cause}"
     assert allowed.transient is transient
 
 

@@ -120,6 +120,45 @@ def test_suspended_object_keeps_its_last_observation() -> None:
     assert (now_ready.status, now_ready.observed_generation) == (ConditionStatus.FALSE, 3)
 
 
+def granted(*members: str, state: GrantState = GrantState.GRANTED) -> tuple[GrantStatus, ...]:
+    return tuple(
+        GrantStatus(target="Project acme", role="roles/run.invoker", member=member, state=state)
+        for member in members
+    )
+
+
+def ready_message(status: IAMBindingStatus) -> str:
+    ready = status.condition(ConditionType.READY)
+    assert ready
+    return ready.message
+
+
+def test_ready_states_since_when_a_grant_may_not_be_in_effect() -> None:
+    pending = after(binding(), InSync(), grants=granted("user:ann@x.org", state=GrantState.PENDING))
+    first = after(with_status(binding(), pending), InSync(), grants=granted("user:ann@x.org"))
+    again = after(with_status(binding(), first), InSync(), LATER, grants=granted("user:ann@x.org"))
+    second = after(
+        with_status(binding(), again), InSync(), LATER, grants=granted("user:ann@x.org", "user:bob@x.org")
+    )
+    fewer = after(with_status(binding(), second), InSync(), grants=granted("user:bob@x.org"))
+    none = after(with_status(binding(), fewer), InSync(), grants=())
+
+    dates = [each.last_granted_time for each in (pending, first, again, second, fewer, none)]
+    assert dates == [None, NOON, NOON, LATER, LATER, None]
+    assert ready_message(pending) == ready_message(none) == "Google Cloud is as declared"
+    assert ready_message(first) == (
+        "Google Cloud is as declared; grants of 2026-03-01T12:00:00Z take effect within seven minutes"
+    )
+
+
+def test_time_of_a_grant_beyond_the_listed_ones_is_recorded() -> None:
+    many = [f"user:u{number}@x.org" for number in range(150)]
+    before = after(binding(), InSync(), grants=granted(*many))
+    same = after(with_status(binding(), before), InSync(), LATER, grants=granted(*many))
+    more = after(with_status(binding(), same), InSync(), LATER, grants=granted(*many, "user:v@x.org"))
+    assert [each.last_granted_time for each in (before, same, more)] == [NOON, NOON, LATER]
+
+
 def test_reconcile_request_is_echoed() -> None:
     obj = binding()
     annotations = {"cloudrun-identity.dev/reconcile-requested-at": "now"}

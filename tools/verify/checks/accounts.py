@@ -210,7 +210,11 @@ LAG = Belief(
     statement="A new account is readable, is accepted as a member and has a policy within two minutes, and a "
     "grant takes effect within seven minutes.",
     breaks="The operator reports a new account as deleted, or a grant as refused, and retries more slowly.",
-    modules=("controllers/cloud_run_identity/propagation.py", "policy/backoff.py"),
+    modules=(
+        "controllers/cloud_run_identity/propagation.py",
+        "controllers/new_accounts.py",
+        "policy/backoff.py",
+    ),
     cost=Cost.SLOW,
     check=_lag,
 )

@@ -9,13 +9,12 @@ from cloudrun_identity.api import (
     CloudRunIdentity,
     LedgerAccount,
 )
+from cloudrun_identity.controllers.new_accounts import is_fresh
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
 from cloudrun_identity.iam.admission import Admitted, Decision
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.shares import Budget
 from cloudrun_identity.reconcile.outcomes import Refused
-
-from .propagation import is_fresh
 
 _ADMITTED = Admitted()
 
@@ -136,7 +135,7 @@ class AccountSeen:
 
     def is_lagging(self, now: datetime) -> bool:
         """Return whether the account is so young that a read which does not show it proves nothing."""
-        return self.account is None and self.record is not None and is_fresh(self.record, now)
+        return self.account is None and is_fresh(self.record, now)
 
     def is_created(self, record: LedgerAccount, account: ServiceAccount) -> bool:
         """Return whether the account is the one that the recorded create made."""

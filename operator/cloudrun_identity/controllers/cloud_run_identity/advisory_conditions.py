@@ -29,6 +29,7 @@ from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.principals import service_account_member
 from cloudrun_identity.iam.recommendations import Advice, DeclaredGrant, advise
+from cloudrun_identity.reconcile.advice import advised
 from cloudrun_identity.reconcile.cluster_state import ClusterState
 from cloudrun_identity.reconcile.conditions import Finding
 from cloudrun_identity.reconcile.grants.members import GrantMember
@@ -72,7 +73,7 @@ def cross_project(
 def keys_audited(found: tuple[UnmanagedKey, ...] | GoogleError, email: str) -> Finding:
     """Return the condition KeysAudited, from the unmanaged keys or from why keys cannot be listed."""
     if isinstance(found, GoogleError):
-        return Finding(ConditionStatus.UNKNOWN, "NotObserved", f"Keys cannot be listed: {found.message}")
+        return Finding(ConditionStatus.UNKNOWN, "NotObserved", f"Keys cannot be listed: {advised(found)}")
     if not found:
         return Finding(ConditionStatus.TRUE, "NoUnmanagedKeys", "Every user-managed key is declared")
     oldest = found[0]

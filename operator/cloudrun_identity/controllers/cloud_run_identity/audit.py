@@ -25,6 +25,7 @@ from cloudrun_identity.gcp.workloads import Workload
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.listed_keys import ListedKey
 from cloudrun_identity.ledger.keys import KeyRing
+from cloudrun_identity.reconcile.advice import advised
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey
 from cloudrun_identity.reconcile.grants.public_services import ineffective_roles, public_services
 from cloudrun_identity.reconcile.preconditions import other_project
@@ -101,7 +102,7 @@ class IdentityAuditor:
                     found = ()
                     used.add(place)
                     unreadable.append(
-                        f"{kind}s in {location} of {project_id} cannot be read: {error.message}"
+                        f"{kind}s in {location} of {project_id} cannot be read: {advised(error)}"
                     )
                 if found:
                     used.add(place)

@@ -10,8 +10,8 @@ from cloudrun_identity.api import (
     ExistingGrants,
     ManagedProject,
     NamedBy,
-    Reason,
     RoleGrant,
+    cloud_run_agent_of,
     target_text,
 )
 from cloudrun_identity.api.predefined_roles import (
@@ -21,14 +21,14 @@ from cloudrun_identity.api.predefined_roles import (
     WORKLOAD_IDENTITY_USER,
 )
 from cloudrun_identity.iam.admission import DeclaredIdentity
+from cloudrun_identity.iam.expiry import Expiry
 from cloudrun_identity.iam.grants import Target, condition_of
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey, project_key
 from cloudrun_identity.reconcile.grants.members import GrantMember, Members, member_keys, member_of_identity
 from cloudrun_identity.reconcile.grants.resolver import RequestedGrant
 from cloudrun_identity.reconcile.grants.roles import resolve_role, role_keys
 from cloudrun_identity.reconcile.grants.targets import ResolvedTarget, resolve_target, target_key
-from cloudrun_identity.reconcile.outcomes import Waiting
-from cloudrun_identity.reconcile.preconditions import observes, other_project
+from cloudrun_identity.reconcile.preconditions import project_to_grant_in
 from cloudrun_identity.reconcile.references import Resolved, Unresolved
 
 
@@ -65,15 +65,17 @@ def _role(
     """Return a role of the identity. In another project, the guardrails of that project decide."""
     path, namespace = f"spec.roles[{index}]", obj.metadata.namespace
     member = member_of_identity(obj, cluster, "the identity")
-    condition = condition_of(grant.condition)
+    condition, expiry = condition_of(grant.condition), Expiry.of(grant)
     place = _place(obj, home, grant, path, cluster)
     if isinstance(place, Unresolved):
         ref = grant.custom_role_ref
         role = Unresolved(f"CustomRole {namespace}/{ref.name}", place.outcome) if ref else grant.role or ""
-        return RequestedGrant(path, place, role, member, condition=condition)
+        return RequestedGrant(path, place, role, member, condition=condition, expiry=expiry)
     target = place.found.target
     role = resolve_role(grant.role, grant.custom_role_ref, target, namespace, cluster, path)
-    return RequestedGrant(path, target, role, member, place.found.owner, condition, project=place.project)
+    return RequestedGrant(
+        path, target, role, member, place.found.owner, condition, project=place.project, expiry=expiry
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +90,10 @@ def _place(
     obj: CloudRunIdentity, home: ManagedProject, grant: RoleGrant, path: str, cluster: ClusterState
 ) -> Resolved[_Place]:
     namespace, project = obj.metadata.namespace, home
-    if grant.project_ref and grant.project_ref.name != home.metadata.name:
-        found = other_project(grant.project_ref.name, namespace, cluster, f"{path}.projectRef")
+    if grant.project_ref:
+        found = project_to_grant_in(grant.project_ref.name, home, namespace, cluster, f"{path}.projectRef")
         if not isinstance(found, ManagedProject):
             return Unresolved(_text(grant), found)
-        if observes(found, found):
-            name = found.metadata.name
-            message = f"{path}.projectRef: ManagedProject {name} is observed, so nothing is granted there"
-            return Unresolved(_text(grant), Waiting(Reason.DEPENDENCY_NOT_READY, message))
         project = found
     if grant.target is None:
         return _Place(project, ResolvedTarget(Target.project(project.project_id)))
@@ -109,6 +107,8 @@ def _text(grant: RoleGrant) -> str:
     target = grant.target
     if target is None or TARGET_KINDS[target.kind].named_by is NamedBy.PROJECT:
         return f"ManagedProject {project}"
+    if target.resource:
+        return f"{target.kind} {target.resource}"
     name = target.email or (target.identity_ref.name if target.identity_ref else target.name)
     shown = target_text(target.kind, project_id="", location=target.location, parent=target.parent, name=name)
     return f"{shown} of ManagedProject {project}"
@@ -120,13 +120,13 @@ def _on_account(
     """Return the roles on the account, whose members may act as the identity."""
     account = Target.service_account(project.project_id, email)
     owner = DeclaredIdentity(obj.metadata.namespace, obj.metadata.name)
-    for path, role, member in _members(obj.spec, Members(cluster, obj.metadata.namespace)):
-        yield RequestedGrant(path, account, role, member, owner)
+    for path, role, member, expiry in _members(obj.spec, Members(cluster, obj.metadata.namespace)):
+        yield RequestedGrant(path, account, role, member, owner, expiry=expiry)
 
 
 def _members(
     spec: CloudRunIdentitySpec, members: Members
-) -> Iterator[tuple[str, str, GrantMember | Unresolved]]:
+) -> Iterator[tuple[str, str, GrantMember | Unresolved, Expiry | None]]:
     for field, role, declared in (
         ("users", USER, spec.users),
         ("tokenCreators", TOKEN_CREATOR, spec.token_creators),
@@ -134,10 +134,11 @@ def _members(
     ):
         for index, member in enumerate(declared):
             path = f"spec.{field}[{index}]"
-            yield path, role, members.resolve(member, path)
+            yield path, role, members.resolve(member, path), Expiry.of(member)
     for index, user in enumerate(spec.workload_identity_users):
         path = f"spec.workloadIdentityUsers[{index}]"
-        yield path, WORKLOAD_IDENTITY_USER, members.workload_identity_user(user, path)
+        yield path, WORKLOAD_IDENTITY_USER, members.workload_identity_user(user, path), Expiry.of(user)
     for index, usable in enumerate(spec.usable_from):
         path = f"spec.usableFrom[{index}].projectRef"
-        yield path, TOKEN_CREATOR, members.service_agent(usable.project_ref.name, path)
+        agent = members.service_agent(cloud_run_agent_of(usable.project_ref), path)
+        yield path, TOKEN_CREATOR, agent, None

@@ -10,6 +10,7 @@ from cloudrun_identity.api import (
     LedgerAccount,
     WorkloadKind,
 )
+from cloudrun_identity.controllers.new_accounts import is_fresh
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.service_accounts import ServiceAccount, ServiceAccounts
@@ -23,7 +24,7 @@ from .account import AccountSeen, AccountWant
 from .account_records import AccountRecords
 from .deletion import asks_for_users
 from .places import Place, declared_places, recorded_places, unreachable
-from .propagation import PropagationTracker, RecentWrites, is_fresh
+from .propagation import GOOD_READS, PropagationTracker, RecentWrites
 
 SHARED = 2.0
 """Seconds for which lists of workloads are shared while deletions wait, so that many cost one list."""
@@ -112,7 +113,7 @@ class AccountObserver:
         if account:
             propagation.shown(want.email)
         if record and max_age == 0 and not want.deletion and not _is_settled(record, account):
-            propagation.read(want.email, account.unique_id if account else "")
+            await self._count(want, record, account)
         return AccountSeen(
             account,
             record,
@@ -122,6 +123,23 @@ class AccountObserver:
             made=propagation.made(want.email),
             misses=propagation.misses(want.email),
         )
+
+    async def _count(self, want: AccountWant, record: LedgerAccount, account: ServiceAccount | None) -> None:
+        """Count a read of an account that is not settled.
+
+        The last one counts only if policies, keys and workloads may name the account, too. After the grace
+        period this does not matter: a test of permissions is only a hint.
+        """
+        propagation = self._deps.propagation
+        is_last = propagation.good_reads(want.email) >= GOOD_READS - 1
+        if (
+            account
+            and is_last
+            and is_fresh(record, self._deps.records.now())
+            and not await self._deps.service_accounts.is_known(want.project_id, account.email)
+        ):
+            return
+        propagation.read(want.email, account.unique_id if account else "")
 
     async def _account(self, want: AccountWant, max_age: float) -> ServiceAccount | None:
         """Read the account, now unless it is settled.
@@ -133,7 +151,7 @@ class AccountObserver:
         try:
             account = await self._deps.inventory.service_account(want.project_id, want.email, age)
         except GoogleError as error:
-            fresh = record is not None and is_fresh(record, self._deps.records.now())
+            fresh = is_fresh(record, self._deps.records.now())
             if error.fault is Fault.PERMISSION_DENIED and fresh:  # as Google answers for a fresh account
                 return None
             raise

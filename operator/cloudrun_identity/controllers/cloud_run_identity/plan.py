@@ -19,6 +19,7 @@ from cloudrun_identity.api import (
     WhenDisabled,
     WhenReplaced,
 )
+from cloudrun_identity.controllers.new_accounts import is_fresh
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
 from cloudrun_identity.iam.admission import Denied
 from cloudrun_identity.reconcile.outcomes import SHORTLY
@@ -45,7 +46,7 @@ from .actions import (
     WithdrawCreate,
 )
 from .deletion import plan_deletion
-from .propagation import BETWEEN_READS, GOOD_READS, is_fresh
+from .propagation import GOOD_READS, read_again_after
 
 Step: TypeAlias = AccountAction | Wait | Refuse | Leave
 
@@ -77,12 +78,12 @@ def _steps(want: AccountWant, seen: AccountSeen, now: datetime) -> Iterator[Step
     elif account is None:
         yield from _bring_back(want, record, seen, now)
     elif account.unique_id != record.unique_id:
-        yield from _replaced(want, record, account, seen)
+        yield from _replaced(want, record, account, seen, now)
     elif record.is_steady:
         yield from _record_uses(want, record, seen)
         yield from _keep(want, record, account)
     else:
-        yield from _returned(want, record, account, seen)
+        yield from _returned(want, record, account, seen, now)
 
 
 # Without a unique id in the record
@@ -150,7 +151,7 @@ def _see_create_through(
         yield WithdrawCreate(want.target.full_name)
         yield from _steps(want, AccountSeen(account, withdrawn(record)), now)
     elif account is None or seen.good_reads < GOOD_READS:
-        yield propagating(record.email, *created, *_switch(want, disabled=False))
+        yield propagating(record, now, *created, *_switch(want, disabled=False))
     else:
         yield SettleAccount(want.target.full_name, created)
         yield from _keep(want, settled(record, account), account)
@@ -170,7 +171,7 @@ def _bring_back(want: AccountWant, record: LedgerAccount, seen: AccountSeen, now
     undeleting = record.intent is AccountIntent.UNDELETE
     unanswered = undeleting and not seen.made
     if is_fresh(record, now) and not unanswered:
-        yield propagating(record.email)
+        yield propagating(record, now)
         return
     resource, named = want.target.full_name, f"{record.email} (unique ID {record.unique_id})"
     match want.obj.spec.when_deleted:
@@ -198,7 +199,7 @@ def _bring_back(want: AccountWant, record: LedgerAccount, seen: AccountSeen, now
 
 
 def _replaced(
-    want: AccountWant, record: LedgerAccount, account: ServiceAccount, seen: AccountSeen
+    want: AccountWant, record: LedgerAccount, account: ServiceAccount, seen: AccountSeen, now: datetime
 ) -> Iterator[Step]:
     """Refuse or take over an account that another client created in the place of a deleted one."""
     yield from _record_loss(want, record, AccountLoss.REPLACED)
@@ -218,7 +219,7 @@ def _replaced(
             yield Refuse.of(refusal(want.adoption, "spec.whenReplaced"), change)
         case WhenReplaced.REGRANT:
             if seen.good_reads < GOOD_READS:
-                yield propagating(record.email, change)
+                yield propagating(record, now, change)
             else:
                 yield TakeOverAccount(want.target.full_name, (change,))
                 yield from _keep(want, taken_over(record, account), account)
@@ -232,12 +233,12 @@ def _record_loss(want: AccountWant, record: LedgerAccount, loss: AccountLoss) ->
 
 
 def _returned(
-    want: AccountWant, record: LedgerAccount, account: ServiceAccount, seen: AccountSeen
+    want: AccountWant, record: LedgerAccount, account: ServiceAccount, seen: AccountSeen, now: datetime
 ) -> Iterator[Step]:
     """Settle an undeleted account once it is shown consistently; another client may have undeleted it."""
     keeping = tuple(_keep(want, settled(record, account), account))
     if seen.good_reads < GOOD_READS:
-        yield propagating(record.email, *(change for step in keeping for change in step.changes))
+        yield propagating(record, now, *(change for step in keeping for change in step.changes))
     else:
         yield SettleAccount(want.target.full_name)
         yield from keeping
@@ -282,10 +283,13 @@ def _switch(want: AccountWant, *, disabled: bool) -> tuple[Change, ...]:
     return (Change("disabled", str(disabled).lower(), str(declared).lower()),)
 
 
-def propagating(email: str, *changes: Change) -> Wait:
+def propagating(record: LedgerAccount, now: datetime, *changes: Change) -> Wait:
     """Wait until Google shows the account consistently."""
-    message = f"Service account {email} exists; waiting until Google Cloud shows it consistently"
-    return Wait(Reason.PROPAGATION_PENDING, message, BETWEEN_READS, changes)
+    message = (
+        f"Service account {record.email} exists; waiting until Google Cloud shows it consistently, which "
+        "takes up to two minutes"
+    )
+    return Wait(Reason.PROPAGATION_PENDING, message, read_again_after(record, now), changes)
 
 
 def _taken(want: AccountWant, change: Change) -> Wait:

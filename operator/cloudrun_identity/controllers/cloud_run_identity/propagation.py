@@ -9,16 +9,19 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from cloudrun_identity.api import LedgerAccount
+from cloudrun_identity.controllers.new_accounts import is_fresh
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
-
-GRACE = 120.0
-"""Seconds after a create or an undelete in which a missing account means propagation, not loss."""
 
 GOOD_READS = 3
 """Consecutive good reads after which dependent objects may use the account."""
 
 BETWEEN_READS = 0.7
 """Seconds between these reads."""
+
+LONGEST_BETWEEN_READS = 3.0
+"""Seconds between reads of an account that Google Cloud has not shown consistently for long."""
+
+_SHARE_OF_AGE = 0.1
 
 GONE_AFTER = 5
 """Consecutive deletes that do not find a fresh account, after which it counts as deleted."""
@@ -27,12 +30,13 @@ STALE = 15.0
 """Seconds after a write of the operator in which a read may show the state before it."""
 
 
-def is_fresh(record: LedgerAccount, now: datetime) -> bool:
-    """Return whether the account is so young that a missing read or a refused grant may be propagation.
+def read_again_after(record: LedgerAccount, now: datetime) -> float:
+    """Return the seconds until the next read of an account that is not settled.
 
-    The record holds when it appeared, so that a restart does not treat a fresh account as lost.
+    Many new accounts share the quota of their project, so the reads of one become less frequent.
     """
-    return record.appeared_time is not None and abs((now - record.appeared_time).total_seconds()) <= GRACE
+    age = abs((now - record.appeared_time).total_seconds()) if record.appeared_time else 0.0
+    return min(max(BETWEEN_READS, age * _SHARE_OF_AGE), LONGEST_BETWEEN_READS)
 
 
 class PropagationTracker:
@@ -95,8 +99,7 @@ class PropagationTracker:
 
     def is_fresh(self, email: str) -> bool:
         """Return whether an account is so young that a missing read or a refused grant may be propagation."""
-        record = self._record_of(email)
-        return record is not None and is_fresh(record, self._wall_clock())
+        return is_fresh(self._record_of(email), self._wall_clock())
 
 
 _FIELDS = ("display_name", "description", "disabled")

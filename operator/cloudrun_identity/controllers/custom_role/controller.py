@@ -20,6 +20,7 @@ from cloudrun_identity.api import (
 from cloudrun_identity.gcp.custom_roles import CustomRoles
 from cloudrun_identity.iam.admission import Denied, may_adopt_role, may_have_role_id
 from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.iam.permission_forms import lacking
 from cloudrun_identity.iam.role_permissions import may_define
 from cloudrun_identity.iam.wording import some
 from cloudrun_identity.ledger.model import Ledger
@@ -162,7 +163,7 @@ class CustomRoleController:
         role = await self._roles.role(project_id, spec.role_id, max_age if record else 0.0)
         if want.deletes:
             return RoleSeen(role, record, holders=await self._left_holders(want))
-        missing = frozenset(spec.permissions) - (role.permissions if role else frozenset())
+        missing = lacking(spec.permissions, role.permissions if role else frozenset())
         unsupported = await self._roles.unsupported(project_id, missing) if missing else frozenset()
         seen = RoleSeen(role, record, unsupported)
         if asks_for_holders(want, seen, self._wall_clock()):

@@ -6,14 +6,17 @@ managed grant for the namespace of its objects, any other for the namespace of t
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 
 from cloudrun_identity.api import ManagedProject, Reason, RoleStage
 from cloudrun_identity.iam.admission import Denied, GuardrailFacts
 from cloudrun_identity.iam.grant_matching import GrantRequest
 from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.iam.guardrails import decide
+from cloudrun_identity.iam.permission_forms import lacking
 from cloudrun_identity.iam.principals import Tombstone
 from cloudrun_identity.ledger.owners import Owner
+from cloudrun_identity.ledger.temporary_grants import OwnerAndGrant, by_granted
 from cloudrun_identity.reconcile.outcomes import Outcome, Refused
 from cloudrun_identity.reconcile.refusals import refusal
 
@@ -29,6 +32,8 @@ class _Holder:
     namespace: str
     description: str
     """Beginning of a message: how the member holds the role."""
+    lasts: timedelta | None = None
+    """Time for which the grant lasts; None for a permanent grant."""
     is_foreign: bool = False
     """True if an object of another namespace declares the grant. Its guardrails are not shown."""
 
@@ -38,7 +43,7 @@ def expands(want: RoleWant, seen: RoleSeen) -> bool:
     role = seen.role
     if role is None or role.deleted or role.stage == RoleStage.DISABLED:
         return True
-    return not want.fields(seen.unsupported).permissions <= role.permissions
+    return bool(lacking(want.fields(seen.unsupported).permissions, role.permissions))
 
 
 def refusal_to_expand(want: RoleWant, seen: RoleSeen) -> Outcome | None:
@@ -75,6 +80,7 @@ def _denial(
             grant.member,
             permissions,
             condition=grant.condition,
+            lasts=holder.lasts,
         )
         decision = decide(request, project, facts)
         if isinstance(decision, Denied) and holder.is_foreign:
@@ -90,14 +96,18 @@ def _denial(
 
 def _managed(managed: Iterable[tuple[Grant, Owner]], want: RoleWant) -> Iterator[_Holder]:
     """Yield the grants of objects. Objects of other namespaces are not named."""
-    for grant, owner in managed:
+    temporary: dict[OwnerAndGrant, tuple[Grant, timedelta]] = {}
+    for ledger in want.ledgers():
+        temporary |= by_granted(ledger.temporary)
+    for granted, owner in managed:
+        grant, lasts = temporary.get((owner.owner_key, granted), (granted, None))
         is_foreign = owner.namespace != want.obj.metadata.namespace
         granting = (
             f"an object of another namespace grants the role to {grant.member} already"
             if is_foreign
             else f"{owner.kind} {owner.namespace}/{owner.name} grants the role already"
         )
-        yield _Holder(grant, owner.namespace, granting, is_foreign)
+        yield _Holder(grant, owner.namespace, granting, lasts, is_foreign)
 
 
 def _unmanaged(grants: Iterable[Grant], want: RoleWant) -> Iterator[_Holder]:

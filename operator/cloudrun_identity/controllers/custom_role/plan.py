@@ -15,6 +15,7 @@ from cloudrun_identity.api import (
 from cloudrun_identity.gcp.custom_roles import ID_TAKEN_FOR, UNDELETE_WITHIN, CustomRoleState
 from cloudrun_identity.iam.admission import Denied, GuardrailFacts
 from cloudrun_identity.iam.grants import Grant
+from cloudrun_identity.iam.permission_forms import lacking
 from cloudrun_identity.iam.principals import email, lower_email
 from cloudrun_identity.iam.role_permissions import may_define
 from cloudrun_identity.iam.wording import some
@@ -256,6 +257,7 @@ def _changes(want: RoleWant, role: CustomRoleState, unsupported: frozenset[str])
         )
         if declared is not None and declared != actual
     ]
-    changes += [Change(f"permission {each}", "missing", "held") for each in sorted(wanted - role.permissions)]
-    changes += [Change(f"permission {each}", "held", "removed") for each in sorted(role.permissions - wanted)]
+    added, removed = lacking(wanted, role.permissions), lacking(role.permissions, wanted)
+    changes += [Change(f"permission {each}", "missing", "held") for each in sorted(added)]
+    changes += [Change(f"permission {each}", "held", "removed") for each in sorted(removed)]
     return tuple(changes)

@@ -10,6 +10,7 @@ from cloudrun_identity.api import AttachmentDeletionPolicy, ConditionType, Ident
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.run import Operation, Run
+from cloudrun_identity.gcp.workload_dependencies import needs_of
 from cloudrun_identity.gcp.workloads import Workload, WorkloadState
 from cloudrun_identity.reconcile.cluster_state import (
     ClusterState,
@@ -110,7 +111,9 @@ class IdentityAttachmentController(
         """Return the workload, what serves of it, and the progress of the operator's own operation.
 
         While the operation is under way it shows the workload. Preflight checks are made for a workload that
-        the operator is about to change, and at every look while some of the last ones have not passed.
+        the operator is about to change, and at each resync after that. They are repeated at every look if its
+        template names resources, because the template and the policies may change, or if some of the last
+        ones have not passed.
         """
         if isinstance(want, DetachmentWant):
             state = await self._inventory.workload(want.workload, 0.0) if want.workload else None
@@ -123,7 +126,7 @@ class IdentityAttachmentController(
         recorded = self._attachments.is_use_recorded(want.account_target, want.place)
         seen = replace(seen, use_recorded=recorded)
         if _needs_checks(want, seen, max_age):
-            return replace(seen, preflight=await self._checks.check(want, present(seen)))
+            return replace(seen, preflight=await self._checks.check(want, present(seen), max_age))
         return seen
 
     def plan(self, want: Want, seen: WorkloadSeen, now: datetime) -> Plan[AttachmentAction]:
@@ -214,11 +217,14 @@ class IdentityAttachmentController(
 
 
 def _needs_checks(want: AttachmentWant, seen: WorkloadSeen, max_age: float) -> bool:
-    """Return whether the preflight checks matter now. An old read is no reason to change the workload."""
+    """Return whether the preflight checks matter now: `max_age` is positive for a resync."""
     if seen.state is None or seen.state.managed_by or seen.is_being_reassigned:
         return False
     is_about_to_change = max_age == 0 and not want.runs_in(seen.state)
-    return is_about_to_change or not preflight.all_passed(want.obj.status.preflight)
+    has_needs = bool(needs_of(seen.state, want.project_number).needs)
+    known = want.obj.status.preflight
+    is_stale = bool(known) and (max_age > 0 or not preflight.all_passed(known))
+    return is_about_to_change or has_needs or is_stale
 
 
 def _is_patient(obj: IdentityAttachment) -> bool:

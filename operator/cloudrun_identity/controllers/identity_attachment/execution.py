@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import assert_never
 
 from cloudrun_identity.api import Reason
-from cloudrun_identity.controllers.cross_project import missing_service_agent
+from cloudrun_identity.controllers.cross_project import ORG_POLICY, SERVICE_AGENT, failed_requirements
+from cloudrun_identity.controllers.new_accounts import is_access_fresh
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.run import Operation, Run
@@ -214,14 +215,24 @@ def _not_reassigned(action: ReassignWorkload, want: Want, seen: WorkloadSeen, er
     if error.fault is Fault.ABORTED:
         return Failing(Reason.UPDATING, f"{workload} was deployed at the same moment; trying again")
     what = f"reassigning {workload} to {action.email}"
-    missing = _missing_grant(want, seen) if error.fault is Fault.PERMISSION_DENIED else ""
-    if missing:
-        return Failing(Reason.DEPENDENCY_NOT_READY, f"{what}: {error.message.rstrip('.')}; {missing}")
-    return outcome_of(error, what)
+    if error.fault is not Fault.PERMISSION_DENIED:
+        return outcome_of(error, what)
+    return _denied(what, action, want, seen, error)
 
 
-def _missing_grant(want: Want, seen: WorkloadSeen) -> str:
-    """Return the grant of another object that a denied reassignment waits for; empty if none is known.
+def _may_be_propagation(action: ReassignWorkload, want: Want) -> bool:
+    """Return whether the account was so new that a refusal says nothing about the operator's permissions."""
+    if not isinstance(want, AttachmentWant):
+        return False
+    return is_access_fresh(want.cluster.ledger(want.account_target), action.reassignment.time)
+
+
+def _denied(
+    what: str, action: ReassignWorkload, want: Want, seen: WorkloadSeen, error: GoogleError
+) -> Outcome:
+    """Return the outcome of a denied reassignment, with the requirements that the preflight found missing.
+
+    Google Cloud names one cause of several, and often not the one that has to be removed first.
 
     The identity may not have made its grants yet. The object that grants the service agent its role may be
     applied after the attachment. In neither case is the operator the one that lacks a permission.
@@ -229,5 +240,18 @@ def _missing_grant(want: Want, seen: WorkloadSeen) -> str:
     if isinstance(want, AttachmentWant) and (declared := want.account.identity):
         identity = want.cluster.identity(declared.namespace, declared.name)
         if identity is not None and not was_ready(identity):
-            return f"{ObjectKey.of(identity)} is not Ready, so its grants may be missing"
-    return missing_service_agent(seen.preflight or ())
+            lacking = f"{ObjectKey.of(identity)} is not Ready, so its grants may be missing"
+            return Failing(Reason.DEPENDENCY_NOT_READY, f"{what}: {error.message.rstrip('.')}; {lacking}")
+    failures = failed_requirements(seen.preflight or ())
+    waits = failures.keys() == {SERVICE_AGENT}
+    if not waits and ORG_POLICY not in failures and _may_be_propagation(action, want):
+        message = (
+            f"{what}: {error.message.rstrip('.')}; the account or its IAM policy is new, and may not have "
+            "propagated in Google Cloud yet; the operator tries again"
+        )
+        return Failing(Reason.PROPAGATION_PENDING, message)
+    if not failures:
+        return outcome_of(error, what)
+    reason = Reason.DEPENDENCY_NOT_READY if waits else Reason.PERMISSION_DENIED
+    causes, first_sentence = "; ".join(failures.values()), error.message.partition(". ")[0]
+    return Failing(reason, f"{what} was denied: {causes} (Google Cloud: “{first_sentence}”)")

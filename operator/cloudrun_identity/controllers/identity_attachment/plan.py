@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, TypeAlias
 
-from cloudrun_identity.api import Reason, Reassignment
+from cloudrun_identity.api import PreflightState, Reason, Reassignment
+from cloudrun_identity.controllers.cross_project import ACT_AS
+from cloudrun_identity.controllers.new_accounts import is_fresh
 from cloudrun_identity.gcp.workloads import WorkloadState
+from cloudrun_identity.reconcile.outcomes import PROPAGATION_RETRY
 from cloudrun_identity.reconcile.steps import Action, Change, NoAction, Plan, Refuse, Wait
 
 from .attachment import AttachmentWant, DetachmentWant, Want, WorkloadSeen
@@ -64,7 +67,10 @@ def plan(want: Want, seen: WorkloadSeen, now: datetime) -> Plan[AttachmentAction
 def _plan_attachment(want: AttachmentWant, seen: WorkloadSeen, now: datetime) -> Plan[AttachmentAction]:
     state = seen.state
     if state is None:
-        message = f"spec.workload: {want.workload} does not exist in project {want.workload.project_id}"
+        message = (
+            f"spec.workload: {want.workload} does not exist in project {want.workload.project_id}; deploy "
+            "it, or correct kind, location and name. The operator looks for it again automatically"
+        )
         absent = (Change("workload", "absent", "deployed"),)
         return Plan((Wait(Reason.WORKLOAD_NOT_FOUND, message, RECHECK, absent),))
     if state.managed_by:
@@ -91,6 +97,8 @@ def _plan_reassignment(
     )
     if message := blocking_message(seen.preflight or ()):
         return (Wait(Reason.DEPENDENCY_NOT_READY, message, RECHECK, change),)
+    if message := _pending_access(want, seen, now):
+        return (Wait(Reason.PROPAGATION_PENDING, message, PROPAGATION_RETRY, change),)
     records: tuple[AttachmentAction, ...] = ()
     if last and last.error is None and seen.operation and seen.operation.error:
         last = given_up(last, state, seen.operation.error)
@@ -106,6 +114,28 @@ def _plan_reassignment(
             return (*records, Wait(reason, message, after, change))
         case Refuse(reason, message):
             return (*records, Refuse(reason, message, change))
+
+
+def _pending_access(want: AttachmentWant, seen: WorkloadSeen, now: datetime) -> str:
+    """Return why a reassignment would fail that may succeed soon; empty if it should not fail.
+
+    Only Google's answer about the operator's access is missing, and the account is new. After the grace
+    period the operator tries, because a test of permissions is only a hint.
+    """
+    denied = next(
+        (
+            each.message or ""
+            for each in seen.preflight or ()
+            if each.check == ACT_AS and each.state is PreflightState.FAILED
+        ),
+        "",
+    )
+    if not denied or not is_fresh(want.cluster.ledger(want.account_target).account, now):
+        return ""
+    return (
+        f"{want.workload} is not reassigned yet: {want.email} is new, and Google Cloud does "
+        f"not show yet that the operator may act as it; if this lasts for two minutes: {denied}"
+    )
 
 
 def _account_change(want: AttachmentWant, state: WorkloadState) -> tuple[Change, ...]:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Final
 
-from cloudrun_identity.api import Reason
+from cloudrun_identity.api import Reason, WorkloadKind
 from cloudrun_identity.gcp.workloads import WorkloadState
 from cloudrun_identity.reconcile.outcomes import Failing
 from cloudrun_identity.reconcile.steps import Change, Fail, Wait
@@ -40,7 +40,10 @@ def rollout(
     if not state.ready or state.failed_revision:
         error = seen.operation.error if seen.operation else None
         cause = state.ready_message or error or "Google gives no reason"
-        message = f"{want.workload}: {newest or 'the update'} failed: {cause}{_keeps_serving(state, seen)}"
+        message = (
+            f"{want.workload}: {newest or 'the update'} failed: {cause.rstrip('.')}"
+            f"{_keeps_serving(state, seen)}. {_redeploy(want, newest)}"
+        )
         return Fail(Failing(Reason.REVISION_FAILED, message, FAILED_REVISION_RECHECK), changes)
     others = _serving_as_others(want, seen)
     if others:
@@ -75,6 +78,16 @@ def _serving_as_others(want: AttachmentWant, seen: WorkloadSeen) -> tuple[str, .
 
 def _began(state: WorkloadState, seen: WorkloadSeen) -> float:
     return max(state.updated, seen.last_reassignment.time.timestamp() if seen.last_reassignment else 0.0)
+
+
+def _redeploy(want: AttachmentWant, revision: str) -> str:
+    """Return how to continue after a failed revision, which the operator does not deploy again."""
+    workload = want.workload
+    where = f"--region={workload.location} --project={workload.project_id}"
+    groups = {WorkloadKind.SERVICE: "run revisions", WorkloadKind.WORKER_POOL: "run worker-pools revisions"}
+    details = f"; details: gcloud {groups[workload.kind]} describe {revision} {where}"
+    shown = details if revision and workload.kind in groups else ""
+    return f"Correct the cause and deploy the workload again{shown}"
 
 
 def _keeps_serving(state: WorkloadState, seen: WorkloadSeen) -> str:

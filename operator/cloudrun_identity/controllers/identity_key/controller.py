@@ -10,7 +10,7 @@ from cloudrun_identity.reconcile.guardrail_checks import guardrail_facts
 from cloudrun_identity.reconcile.interfaces import Executed, ExternalResource, Summary
 from cloudrun_identity.reconcile.outcomes import Refused, Waiting
 from cloudrun_identity.reconcile.preconditions import Allowed, Blocked, unresolved
-from cloudrun_identity.reconcile.references import missing, not_ready
+from cloudrun_identity.reconcile.references import account_not_ready, missing
 from cloudrun_identity.reconcile.refusals import refusal
 from cloudrun_identity.reconcile.steps import Plan
 
@@ -18,7 +18,7 @@ from .actions import KeyAction
 from .assumption import KeyAssumption
 from .execution import KeyExecution
 from .key_state import KeysSeen, KeyWant, delete_due, disable_due, rotation_due
-from .plan import plan
+from .plan import SETTLE, plan
 
 
 class IdentityKeyController(ExternalResource[IdentityKey, KeyWant, KeysSeen, KeyAction]):
@@ -52,7 +52,7 @@ class IdentityKeyController(ExternalResource[IdentityKey, KeyWant, KeysSeen, Key
             return unresolved(missing(name, cluster, "spec.identityRef"))
         record, home = cluster.account(identity), cluster.account_home(identity)
         if record is None or home is None or not record.is_steady:
-            return unresolved(not_ready(f"the account of {name}", "spec.identityRef"))
+            return unresolved(account_not_ready(record, name, "spec.identityRef"))
         if home.project_id != allowed.project_id:
             message = f"spec.projectRef: the account of {name} is in project {home.project_id}"
             return Blocked(Refused(Reason.INVALID_SPEC, message))
@@ -110,7 +110,16 @@ class IdentityKeyController(ExternalResource[IdentityKey, KeyWant, KeysSeen, Key
                 "next_rotation_time": rotation_due(active, rotation) if active else None,
             },
             issues=(*_unclear(records), *_expiring(want, active)),
+            uncertain=_propagation(active),
         )
+
+
+def _propagation(active: LedgerKey | None) -> str:
+    """Return that a key may not work at once (https://cloud.google.com/iam/docs/keys-create-delete)."""
+    if active is None:
+        return ""
+    works = active.created_time + SETTLE
+    return f"Google Cloud may not accept key {active.id} everywhere before {works:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _unclear(records: Iterable[LedgerKey]) -> Iterable[str]:

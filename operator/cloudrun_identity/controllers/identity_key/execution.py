@@ -14,6 +14,7 @@ from typing import Any, assert_never
 from weakref import WeakValueDictionary
 
 from cloudrun_identity.api import LedgerKeyAttempt
+from cloudrun_identity.controllers.new_accounts import is_fresh as is_fresh_account
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.keys import Keys
 from cloudrun_identity.iam.grants import Target
@@ -121,9 +122,14 @@ class KeyExecution:
             age = max(max_age, _FRESH) if want.deletes else max_age
             return dict(await self._keys.list(want.account.project_id, want.unique_id, age)), False
         except GoogleError as error:
+            error.propagating = self._is_propagation(want, error)
             if error.fault is not Fault.NOT_FOUND or not want.deletes:
                 raise
             return {}, True
+
+    def _is_propagation(self, want: KeyWant, error: GoogleError) -> bool:
+        """Return whether Google Cloud did not find an account that is new."""
+        return error.fault is Fault.NOT_FOUND and is_fresh_account(self._records.account(want), self._now())
 
     # Actions
 
@@ -157,6 +163,7 @@ class KeyExecution:
         except GoogleError as error:
             if not error.undecided:
                 await self._records.change(want, lambda ring: ring.with_attempt(None))
+            error.propagating = self._is_propagation(want, error)
             if error.fault is not Fault.FAILED_PRECONDITION:
                 raise
             return Executed(self._after(want, seen), creation_refused(want, error))

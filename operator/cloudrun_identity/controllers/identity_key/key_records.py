@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol, assert_never
 
-from cloudrun_identity.api import KeyState, LedgerKey
+from cloudrun_identity.api import KeyState, LedgerAccount, LedgerKey
 from cloudrun_identity.gcp.keys import NewKey
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.kube.secrets import digest_of
@@ -49,6 +49,10 @@ class KeyRecords:
     def ring(self, want: KeyWant) -> KeyRing:
         """Return the records of the account."""
         return self._ledgers.ledger(want.account).key_ring if want.account else KeyRing()
+
+    def account(self, want: KeyWant) -> LedgerAccount | None:
+        """Return the record of the account; None if no object declares it."""
+        return self._ledgers.ledger(want.account).account if want.account else None
 
     async def change(self, want: KeyWant, change: Callable[[KeyRing], KeyRing]) -> None:
         """Persist `change` of the newest records of the account."""

@@ -37,10 +37,11 @@ def creation_refused(want: KeyWant, error: GoogleError) -> Refused:
     """Return the outcome for a key that Google refuses to create, probably by an organization policy."""
     return Refused(
         Reason.REJECTED,
-        f"Google Cloud creates no key for {want.home.name} ({error.message.rstrip('.')}); if an organization "
-        "policy forbids keys (iam.disableServiceAccountKeyCreation, or "
-        "iam.managed.disableServiceAccountKeyCreation), exempt the project, or attach the identity, "
-        "impersonate it or use Workload Identity instead",
+        f"Google Cloud creates no key for {want.home.name} ({error.message.rstrip('.')}). Attach the "
+        "identity, impersonate it or use Workload Identity instead. If an organization policy forbids keys "
+        "(iam.disableServiceAccountKeyCreation, or iam.managed.disableServiceAccountKeyCreation), an "
+        "organization policy administrator can exempt the project: gcloud resource-manager org-policies "
+        f"disable-enforce iam.disableServiceAccountKeyCreation --project={want.home.project_id}",
     )
 
 

@@ -15,7 +15,6 @@ from cloudrun_identity.api import (
     ConditionType,
     EffectiveCrossProjectUsage,
     ManagedProject,
-    MissingPermission,
     Reason,
 )
 from cloudrun_identity.gcp.errors import Fault, GoogleError
@@ -49,6 +48,7 @@ from .audit import (
     orphans,
     service_agent_ready,
 )
+from .degradation import degradation, missing_permissions
 from .limits import limit_issues
 from .orphans import OrphanReleaser
 from .plan import AllowCrossProjectUsage, ProjectAction, ProjectSeen, ProjectWant, ReleaseOrphans, plan
@@ -128,7 +128,7 @@ class ManagedProjectController:
         except GoogleError as error:
             # Google answers 403 for a project that does not exist, so that callers cannot probe for projects.
             if error.fault in (Fault.NOT_FOUND, Fault.PERMISSION_DENIED):
-                return ProjectSeen(None)
+                return ProjectSeen(None, operator=self._identity(want.project_id))
             raise
         if not project.active:
             return ProjectSeen(project)
@@ -137,7 +137,7 @@ class ManagedProjectController:
         held = await self._policies.test_permissions(Target.project(want.project_id), wanted)
         return ProjectSeen(
             project,
-            _missing(held, want.obj),
+            missing_permissions(held, want.obj),
             self._identity(want.project_id),
             await self._usage(want.project_id),
             await audit_workloads(
@@ -214,7 +214,12 @@ class ManagedProjectController:
         notices = {**_notices(want), **drift_notices(self._repeated_drift(want.project_id, interval))}
         return Summary(
             fields,
-            conditions={ConditionType.SERVICE_AGENT_READY: agent},
+            conditions={
+                ConditionType.DEGRADED: degradation(
+                    want.obj, seen.missing, seen.operator, seen.audit, project.number
+                ),
+                ConditionType.SERVICE_AGENT_READY: agent,
+            },
             issues=(
                 *notices.values(),
                 *_issues(want, seen),
@@ -255,8 +260,9 @@ def _notices(want: ProjectWant) -> Mapping[str, str]:
 
 def _issues(want: ProjectWant, seen: ProjectSeen) -> list[str]:
     """Return the issues for the status."""
+    project_ids = {seen.project.number: want.project_id} if seen.project else {}
     issues = [
-        f"{place} cannot be read, so their identities are unknown: {advised(error)}"
+        f"{place} cannot be read, so their identities are unknown: {advised(error, project_ids)}"
         for place, error in seen.audit.unreadable
     ]
     if not want.obj.spec.locations:
@@ -270,21 +276,6 @@ def _issues(want: ProjectWant, seen: ProjectSeen) -> list[str]:
             "combine entries of spec.guardrails with patterns"
         )
     return [*issues, *takeover_warnings(seen.powerful, want.cluster.credential_accounts())]
-
-
-def _missing(held: frozenset[str], project: ManagedProject) -> tuple[MissingPermission, ...]:
-    return tuple(
-        MissingPermission(permission=permission, feature=_shown(feature, permission))
-        for feature in needed(project)
-        for permission in FEATURES[feature]
-        if permission not in held
-    )
-
-
-def _shown(feature: str, permission: str) -> str:
-    """Return the feature that needs the permission; some can be granted on single accounts instead."""
-    unless = ", unless it is granted on the accounts" if permission in ACCOUNT_PERMISSIONS else ""
-    return f"{feature}{unless}"
 
 
 def _not_permitted(project_id: str) -> str:

@@ -95,7 +95,13 @@ def _owner_in(ledger: Ledger, owner_key: str) -> Owner | None:
 
 
 def _forgetting(orphan: str) -> Callable[[Ledger], Ledger]:
-    return lambda ledger: without_records(ledger, orphan)
+    return lambda ledger: without_records(_without_temporary(ledger, orphan), orphan)
+
+
+def _without_temporary(ledger: Ledger, orphan: str) -> Ledger:
+    """Return the ledger without the records of temporary grants of an orphan."""
+    temporary = {key: record for key, record in ledger.temporary.items() if key[0] != orphan}
+    return ledger if len(temporary) == len(ledger.temporary) else ledger.with_temporary(temporary)
 
 
 def without_records(ledger: Ledger, orphan: str) -> Ledger:

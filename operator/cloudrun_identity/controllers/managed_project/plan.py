@@ -12,6 +12,7 @@ from cloudrun_identity.api import (
 )
 from cloudrun_identity.gcp.org_policies import CROSS_PROJECT_USAGE
 from cloudrun_identity.gcp.projects import Project
+from cloudrun_identity.reconcile.advice import CHECK, operator_name
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey
 from cloudrun_identity.reconcile.outcomes import Failing, InSync
 from cloudrun_identity.reconcile.preconditions import still_used
@@ -98,8 +99,10 @@ def plan(want: ProjectWant, seen: ProjectSeen) -> Plan[ProjectAction]:
         return Plan() if isinstance(used, InSync) else Plan((Fail(used),))
     if seen.project is None:
         message = (
-            f"spec.projectID: project {want.project_id} does not exist, or the operator may not see it; "
-            "check the id and grant the operator resourcemanager.projects.get there"
+            f"spec.projectID: project {want.project_id} does not exist, or {operator_name(seen.operator)} "
+            f"may not see it. Check the ID: gcloud projects describe {want.project_id}. If it is wrong, "
+            "delete the ManagedProject and create it with the right ID. If it is right, the operator needs "
+            f"resourcemanager.projects.get there: run `{CHECK}`, which prints the commands that grant it"
         )
         return Plan((Fail(Failing(Reason.PERMISSION_DENIED, message)),))
     if not seen.project.active:

@@ -1,12 +1,14 @@
 """Claims: existing grants that an object may remove, because a guardrail entry has `claim`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
 
 from cloudrun_identity.iam.admission import Admitted
 from cloudrun_identity.iam.grant_matching import GrantRequest
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.guardrails import decide
 from cloudrun_identity.ledger.owners import Owner
+from cloudrun_identity.ledger.temporary_grants import by_granted
 from cloudrun_identity.reconcile.cluster_state import ClusterState
 from cloudrun_identity.reconcile.guardrail_checks import guardrail_facts
 
@@ -17,21 +19,26 @@ def claimed_grants(owner: Owner, targets: Iterable[Target], cluster: ClusterStat
     The guardrails decide now, not when the grant was recorded: an object that was admitted with
     `existingGrants: Keep` could otherwise be edited to Claim and be deleted.
     """
-    return frozenset(
-        grant
-        for target in targets
-        for grant, entry in cluster.ledger(target).entries.items()
-        if (entry.present_before or not entry.is_made)  # one that is not recorded as made may exist
-        and owner.owner_key in entry.owner_keys
-        and _may_claim(owner, grant, cluster)
-    )
+    return frozenset(grant for target in targets for grant in _claimed_on(target, owner, cluster))
+
+
+def _claimed_on(target: Target, owner: Owner, cluster: ClusterState) -> Iterator[Grant]:
+    ledger = cluster.ledger(target)
+    temporary = by_granted(ledger.temporary)
+    for grant, entry in ledger.entries.items():
+        if owner.owner_key not in entry.owner_keys:
+            continue
+        declared, _ = temporary.get((owner.owner_key, grant), (grant, None))  # without the end as a condition
+        # A grant that is not recorded as made may exist.
+        if (entry.present_before or not entry.is_made) and _may_claim(owner, declared, cluster):
+            yield grant
 
 
 def _may_claim(owner: Owner, grant: Grant, cluster: ClusterState) -> bool:
     project = cluster.project_on(grant.target.project_id)
     if project is None:
         return False
-    # The removal of a grant gives its role to no one, whatever the permissions of the role.
+    # The removal of a grant gives its role to no one, whatever the permissions and the longest duration.
     request = GrantRequest(
         owner.namespace,
         grant.target,
@@ -40,5 +47,6 @@ def _may_claim(owner: Owner, grant: Grant, cluster: ClusterState) -> bool:
         permissions=frozenset(),
         condition=grant.condition,
         claim=True,
+        lasts=timedelta(),
     )
     return isinstance(decide(request, project, guardrail_facts(project, cluster)), Admitted)

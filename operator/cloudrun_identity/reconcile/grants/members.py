@@ -10,9 +10,9 @@ from cloudrun_identity.api import (
     ManagedProject,
     Member,
     Reason,
+    ServiceAgentOf,
     WorkloadIdentityUser,
 )
-from cloudrun_identity.gcp.projects import SERVICE_AGENT_DOMAIN, cloud_run_service_agent
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.principals import (
     email,
@@ -21,6 +21,7 @@ from cloudrun_identity.iam.principals import (
     normalise,
     service_account_member,
 )
+from cloudrun_identity.iam.service_agents import NoServiceAgent, project_number_of, service_agents
 from cloudrun_identity.reconcile.cluster_state import (
     ClusterState,
     ObjectKey,
@@ -30,7 +31,7 @@ from cloudrun_identity.reconcile.cluster_state import (
 )
 from cloudrun_identity.reconcile.outcomes import Refused
 from cloudrun_identity.reconcile.preconditions import other_project
-from cloudrun_identity.reconcile.references import Resolved, Unresolved, missing, not_ready
+from cloudrun_identity.reconcile.references import Resolved, Unresolved, account_not_ready, missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +61,10 @@ class Members:
             return self.identity(
                 DeclaredIdentity(reference.namespace or self._namespace, reference.name), path
             )
-        if member.cloud_run_service_agent_of:
-            return self.service_agent(member.cloud_run_service_agent_of.project_ref.name, path)
+        if member.service_agent:
+            return self.service_agent(member.service_agent, path)
         principal = normalise(member.principal or "")
-        if project := _project_of_service_agent(principal, self._cluster):
-            return self.service_agent(project, path)
-        if project := _project_of_gke_workload(principal, self._cluster):
+        if project := _project_of(principal, self._cluster):
             admitted = other_project(project, self._namespace, self._cluster, path)
             if not isinstance(admitted, ManagedProject):
                 return Unresolved(principal, admitted)
@@ -92,13 +91,17 @@ class Members:
             return self._kubernetes(user.kubernetes, f"{path}.kubernetes.projectRef")
         return self.resolve(Member(principal=user.principal), path)
 
-    def service_agent(self, name: str, path: str) -> Resolved[GrantMember]:
-        """Return the Cloud Run service agent of a ManagedProject that admits this namespace."""
+    def service_agent(self, agent_of: ServiceAgentOf, path: str) -> Resolved[GrantMember]:
+        """Return the service agent of a service in a ManagedProject that admits this namespace."""
+        name = agent_of.project_ref.name
+        text = f"service agent of {agent_of.service} in ManagedProject {name}"
+        agent = service_agents().find(agent_of.service, agent_of.agent or "")
+        if isinstance(agent, NoServiceAgent):
+            return Unresolved(text, Refused(Reason.INVALID_SPEC, f"{path}: {agent.reason}"))
         project = other_project(name, self._namespace, self._cluster, path)
         if not isinstance(project, ManagedProject):
-            return Unresolved(f"cloudRunServiceAgentOf:{name}", project)
-        agent = cloud_run_service_agent(project.status.project_number or "")
-        return GrantMember(service_account_member(agent))
+            return Unresolved(text, project)
+        return GrantMember(service_account_member(agent.email(project.status.project_number or "")))
 
     def _kubernetes(self, account: KubernetesServiceAccount, path: str) -> Resolved[GrantMember]:
         project = other_project(account.project_ref.name, self._namespace, self._cluster, path)
@@ -114,7 +117,7 @@ def member_of_identity(identity: CloudRunIdentity, cluster: ClusterState, path: 
     declared = DeclaredIdentity(identity.metadata.namespace, identity.metadata.name)
     record = cluster.account(identity)
     if record is None or not record.is_steady:
-        outcome = not_ready(f"the account of {ObjectKey.of(identity)}", path)
+        outcome = account_not_ready(record, ObjectKey.of(identity), path)
         return Unresolved(str(declared), outcome, name=str(declared))
     return GrantMember(service_account_member(lower_email(record.email)), record.unique_id, declared)
 
@@ -138,39 +141,36 @@ def member_keys(members: Iterable[Member], namespace: str) -> frozenset[ObjectKe
             keys.add(identity_key(member.identity_ref.namespace or namespace, member.identity_ref.name))
         if member.principal and is_service_account(member.principal):
             keys.add(account_key(email(member.principal)))
-        if member.cloud_run_service_agent_of:
-            keys.add(project_key(member.cloud_run_service_agent_of.project_ref.name))
+        if member.service_agent:
+            keys.add(project_key(member.service_agent.project_ref.name))
     return frozenset(keys)
 
 
 _IDENTITY = "identity:"
 
 
+def _project_of(principal: str, cluster: ClusterState) -> str:
+    """Return the ManagedProject that a service agent or a Kubernetes workload belongs to; empty if none."""
+    return _project_of_service_agent(principal, cluster) or _project_of_workload(principal, cluster)
+
+
 def _project_of_service_agent(principal: str, cluster: ClusterState) -> str:
-    """Return the ManagedProject whose Cloud Run service agent the principal is; empty if none."""
-    if not principal.endswith(SERVICE_AGENT_DOMAIN):
-        return ""
-    return next(
-        (
-            each.metadata.name
-            for each in cluster.objects(ManagedProject)
-            if each.status.project_number
-            and email(principal) == cloud_run_service_agent(each.status.project_number)
-        ),
-        "",
-    )
+    number = project_number_of(email(principal))
+    projects = cluster.objects(ManagedProject) if number else ()
+    return next((each.metadata.name for each in projects if each.status.project_number == number), "")
 
 
-def _project_of_gke_workload(principal: str, cluster: ClusterState) -> str:
-    """Return the ManagedProject of the workload identity pool of GKE clusters; empty if there is none.
+def _project_of_workload(principal: str, cluster: ClusterState) -> str:
+    """Return the ManagedProject of the workload identity pool of clusters; empty if there is none.
 
     A workload has several forms: https://cloud.google.com/iam/docs/principal-identifiers (GKE workloads).
     """
-    found = _GKE_POOL.search(principal)
+    found = _POOL.search(principal)
     project = cluster.project_on(found["project"]) if found else None
     return project.metadata.name if project else ""
 
 
-_GKE_POOL = re.compile(
-    r"^(?:serviceAccount:|principal(?:Set)?://.*/workloadIdentityPools/)(?P<project>[^/\[]+)\.svc\.id\.goog\b"
+_POOL = re.compile(
+    r"^(?:serviceAccount:|group:|principal(?:Set)?://.*/workloadIdentityPools/)"
+    r"(?P<project>[^/\[@]+)\.(?:svc|hub)\.id\.goog\b"
 )

@@ -5,8 +5,9 @@ request does not resolve or is not admitted, so that existing grants stay and no
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from cloudrun_identity.api import (
     ExistingGrants,
@@ -18,10 +19,12 @@ from cloudrun_identity.api import (
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.roles import Roles
 from cloudrun_identity.iam.admission import Decision, DeclaredIdentity, Denied, GuardrailFacts
+from cloudrun_identity.iam.expiry import Expiry
 from cloudrun_identity.iam.grant_matching import GrantRequest
 from cloudrun_identity.iam.grants import BindingKey, Grant, IAMCondition, Target
 from cloudrun_identity.iam.guardrails import decide
 from cloudrun_identity.iam.principals import service_account_member
+from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy.desired_grants import DesiredGrant, DesiredGrants, Retain
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ledger_owner
 from cloudrun_identity.reconcile.guardrail_checks import guardrail_facts
@@ -31,6 +34,7 @@ from cloudrun_identity.reconcile.refusals import refusal
 
 from .members import GrantMember
 from .roles import declared_permissions
+from .terms import AdmittedGrant, EndedGrant, Terms, TimedGrant, last_of_each, utc_now, without_desired
 
 PREDEFINED_ROLE_MAX_AGE = 60.0
 """Seconds for which the permissions of a predefined role are believed; a custom role may change any time."""
@@ -54,6 +58,8 @@ class RequestedGrant:
     """True if the object removes the grant on release, even if it existed before."""
     project: ManagedProject | None = None
     """ManagedProject of the target, whose guardrails decide; None for the object's own."""
+    expiry: Expiry | None = None
+    """End of the grant; None for a permanent grant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +87,8 @@ class ResolvedGrants:
     desired: frozenset[DesiredGrant] = frozenset()
     retains: tuple[Retain, ...] = ()
     failures: tuple[GrantFailure, ...] = ()
+    ended: tuple[EndedGrant, ...] = ()
+    """Requested grants that are over. The guardrails are not asked about them."""
 
 
 def desired_grants_of(
@@ -101,6 +109,7 @@ def desired_grants_of(
         resolved.desired,
         resolved.retains,
         writable=writable,
+        ended=frozenset(each.base for each in resolved.ended),
         claims=claims,
         exclusive=frozenset() if resolved.failures else _exclusive_bindings(requested),
     )
@@ -115,8 +124,10 @@ def claims_existing(obj: ProjectScopedResource) -> bool:
 class GrantResolver:
     """Check requested grants against the guardrails, with every role expanded to its permissions."""
 
-    def __init__(self, roles: Roles) -> None:
+    def __init__(self, roles: Roles, wall_clock: Callable[[], datetime] = utc_now) -> None:
+        """`wall_clock` returns the time at which temporary grants are over."""
         self._roles = roles
+        self._wall_clock = wall_clock
 
     async def resolve(
         self,
@@ -125,10 +136,13 @@ class GrantResolver:
         project: ManagedProject,
         cluster: ClusterState,
         max_age: float,
+        *,
+        owner: Owner | None = None,
     ) -> ResolvedGrants:
         """Return the desired grants of an object in `namespace`, and why others are not desired.
 
-        `project` is the object's own. `max_age` is how old, in seconds, the permissions of roles may be.
+        `owner` is the object as ledgers name it; None if the ledgers have no grant of it. `project` is its
+        own. `max_age` is how old, in seconds, the permissions of roles may be.
 
         All roles are read first; then everything is decided without an await in between. Grants that are
         registered right after that were thus checked against every custom role as it may become by then, and
@@ -136,28 +150,43 @@ class GrantResolver:
         """
         listed = [(each, each.project or project) for each in requested]
         read_after = asyncio.get_running_loop().time() - max_age
-        checks = self._checks(listed, namespace, cluster)
+        terms = Terms(cluster, owner, self._wall_clock)
+        checks = self._checks(listed, namespace, cluster, terms)
         prechecks = [await checks[of.metadata.name].precheck(each, read_after) for each, of in listed]
-        checks = self._checks(listed, namespace, cluster)
-        desired: set[DesiredGrant] = set()
+        checks = self._checks(listed, namespace, cluster, terms)
+        admitted: list[AdmittedGrant] = []
+        ended: list[EndedGrant] = []
         retains: list[Retain] = []
         failures: list[GrantFailure] = []
         for (each, of), precheck in zip(listed, prechecks, strict=True):
             result = checks[of.metadata.name].check(each, precheck)
-            if isinstance(result, DesiredGrant):
-                desired.add(result)
-            else:
-                retain, failure = result
-                retains.append(retain)
-                failures.append(failure)
-        return ResolvedGrants(frozenset(desired), tuple(retains), tuple(failures))
+            match result:
+                case AdmittedGrant():
+                    admitted.append(result)
+                case EndedGrant():
+                    ended.append(result)
+                case (retain, failure):
+                    retains.append(retain)
+                    failures.append(failure)
+        return ResolvedGrants(
+            last_of_each(admitted),
+            tuple(retains),
+            tuple(failures),
+            tuple(without_desired(ended, admitted)),
+        )
 
     def _checks(
-        self, listed: Iterable[tuple[RequestedGrant, ManagedProject]], namespace: str, cluster: ClusterState
+        self,
+        listed: Iterable[tuple[RequestedGrant, ManagedProject]],
+        namespace: str,
+        cluster: ClusterState,
+        terms: Terms,
     ) -> dict[str, "_GuardrailCheck"]:
         projects = {project.metadata.name: project for _, project in listed}
         return {
-            name: _GuardrailCheck(self._roles, namespace, project, cluster, guardrail_facts(project, cluster))
+            name: _GuardrailCheck(
+                self._roles, namespace, project, cluster, guardrail_facts(project, cluster), terms
+            )
             for name, project in projects.items()
         }
 
@@ -171,6 +200,7 @@ class _GuardrailCheck:
     project: ManagedProject
     cluster: ClusterState
     facts: GuardrailFacts
+    terms: Terms
 
     async def precheck(self, requested: RequestedGrant, read_after: float) -> Denied | GoogleError | None:
         """Read the permissions of the role, unless no guardrail can admit the grant whatever they are.
@@ -179,7 +209,10 @@ class _GuardrailCheck:
         """
         match requested.target, requested.role, requested.member:
             case Target() as target, str(role), GrantMember() as member:
-                decision = self._decide(requested, target, role, member, frozenset())
+                grant = self._timed(requested, target, role, member)
+                if isinstance(grant, EndedGrant):
+                    return None
+                decision = self._decide(requested, grant, member, frozenset())
             case _:
                 return None
         if isinstance(decision, Denied) and not self._could_be_admitted(decision):
@@ -196,32 +229,45 @@ class _GuardrailCheck:
 
     def check(
         self, requested: RequestedGrant, precheck: Denied | GoogleError | None
-    ) -> DesiredGrant | tuple[Retain, GrantFailure]:
-        """Return the desired grant, or what is retained meanwhile and why."""
+    ) -> AdmittedGrant | EndedGrant | tuple[Retain, GrantFailure]:
+        """Return the desired grant, one that is over, or what is retained meanwhile and why."""
         match requested.target, requested.role, requested.member:
             case Target() as target, str(role), GrantMember() as member:
-                grant = Grant(target, role, member.principal, requested.condition)
-                denial = self._denial(requested, grant, member, precheck)
+                timed = self._timed(requested, target, role, member)
+                if isinstance(timed, EndedGrant):
+                    return timed
+                denial = self._denial(requested, timed, member, precheck)
                 if denial is None:
-                    return DesiredGrant(grant, member.unique_id)
+                    desired = DesiredGrant(timed.grant, member.unique_id, temporary=timed.temporary)
+                    return AdmittedGrant(desired, timed.term.end if timed.term else None)
                 failure = GrantFailure(target, role, member.principal, denial, condition=requested.condition)
                 return Retain(target, role, member.principal), failure
             case _:
                 return _retain_of(requested), _unresolved(requested)
 
+    def _timed(
+        self, requested: RequestedGrant, target: Target, role: str, member: GrantMember
+    ) -> TimedGrant | EndedGrant:
+        """Return the requested grant with its end."""
+        base = Grant(target, role, member.principal, requested.condition)
+        return self.terms.timed(base, requested.expiry, requested.path)
+
     def _denial(
         self,
         requested: RequestedGrant,
-        grant: Grant,
+        timed: TimedGrant,
         member: GrantMember,
         precheck: Denied | GoogleError | None,
     ) -> Outcome | None:
         """Return why the project does not admit the grant; None if it does."""
         decision: Decision
+        grant = timed.grant
+        if problem := timed.problem(requested.path):
+            return Refused(Reason.INVALID_SPEC, problem)
         if isinstance(precheck, Denied):
             decision = precheck
         elif precheck is None:
-            decision = self._decide(requested, grant.target, grant.role, member, self._permissions(grant))
+            decision = self._decide(requested, timed, member, self._permissions(grant))
         elif precheck.fault in (Fault.NOT_FOUND, Fault.INVALID_ARGUMENT):
             return Refused(
                 Reason.REJECTED,
@@ -229,7 +275,7 @@ class _GuardrailCheck:
                 "projects/PROJECT/roles/ID",
             )
         elif precheck.fault is Fault.PERMISSION_DENIED:  # the operator cannot read it: it may hold anything
-            decision = self._decide(requested, grant.target, grant.role, member, None)
+            decision = self._decide(requested, timed, member, None)
         else:
             return outcome_of(precheck, f"reading role {grant.role}")
         if isinstance(decision, Denied):
@@ -245,26 +291,28 @@ class _GuardrailCheck:
         permissions = self.roles.max_permissions(grant.role, self.project.project_id)
         if permissions is None or grant in self.cluster.ledger(grant.target).entries:
             return permissions
-        return permissions | declared_permissions(grant.role, self.cluster)
+        declared = declared_permissions(grant.role, self.cluster)
+        # Grants of one role share the set, because its hash is expensive.
+        return permissions if declared <= permissions else permissions | declared
 
     def _decide(
         self,
         requested: RequestedGrant,
-        target: Target,
-        role: str,
+        timed: TimedGrant,
         member: GrantMember,
         permissions: frozenset[str] | None,
     ) -> Decision:
         request = GrantRequest(
             namespace=self.namespace,
-            target=target,
-            role=role,
+            target=timed.grant.target,
+            role=timed.grant.role,
             member=member.identity or member.principal,
             permissions=permissions,
             owner=requested.owner,
             condition=requested.condition,
             exclusive=requested.exclusive,
             claim=requested.claim,
+            lasts=timed.lasts,
         )
         return decide(request, self.project, self.facts)
 

@@ -40,7 +40,7 @@ def resolve_role(
     record = cluster.role(target.project_id, custom.spec.role_id)
     owned = record is not None and record.owner == f"{namespace}/{ref.name}"
     if record is None or not owned or record.state is not RoleState.PRESENT:
-        return Unresolved(text, not_ready(text, f"{path}.customRoleRef"), name)
+        return Unresolved(text, not_ready(text, f"{path}.customRoleRef", ObjectKey.of(custom)), name)
     return name
 
 

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
-from cloudrun_identity.api import TARGET_KINDS, ManagedProject, NamedBy, Reason, TargetRef
+from cloudrun_identity.api import TARGET_KINDS, ManagedProject, NamedBy, Reason, TargetKind, TargetRef
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.principals import lower_email
+from cloudrun_identity.iam.resource_names import generic_target
 from cloudrun_identity.reconcile.cluster_state import (
     ClusterState,
     ObjectKey,
@@ -29,6 +30,8 @@ def resolve_target(
     spec: TargetRef, project: ManagedProject, namespace: str, cluster: ClusterState, path: str
 ) -> Resolved[ResolvedTarget]:
     """Return the resource of `project` that an object of `namespace` names in its field `path`."""
+    if spec.resource:
+        return _resource(spec.resource, project, path)
     if TARGET_KINDS[spec.kind].named_by is not NamedBy.IDENTITY:
         return ResolvedTarget(
             Target(spec.kind, project.project_id, spec.location or "", spec.name or "", spec.parent)
@@ -39,6 +42,14 @@ def resolve_target(
     if record is None:
         return ResolvedTarget(Target.service_account(project.project_id, lower_email(spec.email or "")))
     return _account_of(DeclaredIdentity(*record.owner.split("/", 1)), project, cluster, path)
+
+
+def _resource(resource: str, project: ManagedProject, path: str) -> Resolved[ResolvedTarget]:
+    found = generic_target(resource, project.project_id)
+    if isinstance(found, Target):
+        return ResolvedTarget(found)
+    message = f"{path}.resource: {resource} {found.problem}"
+    return Unresolved(f"{TargetKind.RESOURCE} {resource}", Refused(Reason.INVALID_SPEC, message))
 
 
 def target_key(target: TargetRef, namespace: str) -> frozenset[ObjectKey]:
@@ -65,5 +76,6 @@ def _account_of(
         return Unresolved(text, Refused(Reason.INVALID_SPEC, message))
     record = cluster.account(identity)
     if record is None or not record.is_steady:
-        return Unresolved(text, not_ready(f"the account of {name}", f"{path}.identityRef"))
+        key = identity_key(owner.namespace, owner.name)
+        return Unresolved(text, not_ready(f"the account of {name}", f"{path}.identityRef", key))
     return ResolvedTarget(Target.service_account(project.project_id, record.email), owner)

@@ -10,6 +10,7 @@ from cloudrun_identity_playground.emulator.apis.actor import Caller
 _POOL = re.compile(
     r"principal(://iam\.googleapis\.com/.+/(?:workloadIdentityPools|workforcePools)/[^/]+)/subject/.+"
 )
+_WORKLOAD = re.compile(r"serviceAccount:([^\[]+\.svc\.id\.goog)\[.+\]")
 
 
 class Directory:
@@ -39,14 +40,23 @@ class Directory:
 
 
 def normal(member: str) -> str:
-    """Return `member` for comparison: e-mails and domains in lower case."""
+    """Return `member` for comparison: e-mails and domains in lower case.
+
+    Members of a pool of workloads are compared as written.
+    """
     kind, _, name = member.partition(":")
-    return f"{kind}:{name.lower()}" if kind in ("user", "group", "serviceAccount", "domain") else member
+    is_address = "@" in name or kind == "domain"
+    return f"{kind}:{name.lower()}" if is_address and kind in _WITH_ADDRESS else member
 
 
 def _sets_of(principal: str) -> Iterable[str]:
-    """Return the domain of a user, or the pool of a federated identity."""
+    """Return the domain of a user, or the pool of a federated identity or a Kubernetes workload."""
     if principal.startswith("user:"):
         yield f"domain:{principal.rpartition('@')[2]}"
     if match := _POOL.fullmatch(principal):
         yield f"principalSet{match[1]}/*"
+    if match := _WORKLOAD.fullmatch(principal):
+        yield f"group:{match[1]}:/allAuthenticatedUsers/"
+
+
+_WITH_ADDRESS = ("user", "group", "serviceAccount", "domain")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from cloudrun_identity_playground.emulator.apis.access_limits import DenyPolicies, denies
 from cloudrun_identity_playground.emulator.apis.actor import Caller
 from cloudrun_identity_playground.emulator.apis.members import AccountMember, Member, WorkspaceMember
 from cloudrun_identity_playground.emulator.apis.policies import Policies
@@ -25,12 +26,14 @@ class EffectivePermissions:
         roles: RoleTable,
         directory: Directory,
         workspace: Workspace,
+        deny_policies: DenyPolicies,
         clock: Callable[[], float],
     ) -> None:
         self._policies = policies
         self._workspace = workspace
         self._roles = roles
         self._directory = directory
+        self._deny_policies = deny_policies
         self._clock = clock
 
     def has(
@@ -48,6 +51,8 @@ class EffectivePermissions:
             return True
         identities = self._directory.identities(caller)
         attributes = RequestAttributes(resource.name, resource.type, self._clock(), modified_roles)
+        if self._is_denied(caller, permission, resource, identities, attributes):
+            return False
         return any(
             permission in self._roles.permissions(binding.role)
             and any(
@@ -57,6 +62,21 @@ class EffectivePermissions:
             )
             and (binding.condition is None or is_met(binding.condition.expression, attributes))
             for policy, binding in self._bindings(resource)
+        )
+
+    def _is_denied(
+        self,
+        caller: Caller,
+        permission: str,
+        resource: Resource,
+        identities: frozenset[str],
+        attributes: RequestAttributes,
+    ) -> bool:
+        everything = identities | {normal(caller.principal)}  # deny policies know accounts by their e-mail
+        return any(
+            denies(rule, everything, permission)
+            and (not rule.denial_condition.expression or is_met(rule.denial_condition.expression, attributes))
+            for rule in self._deny_policies.rules(resource.policies)
         )
 
     def _bindings(self, resource: Resource) -> Iterable[tuple[str, Binding]]:

@@ -12,8 +12,8 @@ NOBODY = "nobody"
 
 _PRINCIPAL = re.compile(
     r"(?:user|serviceAccount):[^@\s:]+@[^@\s:]+"
-    r"|serviceAccount:[^\s\[\]]+\.svc\.id\.goog\[[^\s/\[\]]+/[^\s/\[\]]+\]"
-    r"|principal://\S+"
+    r"|serviceAccount:[^\s\[\]]+\.(?:svc|hub)\.id\.goog\[[^\s/\[\]]+/[^\s/\[\]]+\]"
+    r"|principal://\S+(?: +\S+)*"
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from cloudrun_identity_playground.emulator.apis.access_limits import attached_to
 from cloudrun_identity_playground.emulator.apis.accounts import Account, AccountStore
 from cloudrun_identity_playground.emulator.apis.projects import Project, ProjectRegistry
 from cloudrun_identity_playground.emulator.apis.service_accounts import policy_name
@@ -52,6 +53,8 @@ class Hierarchy:
                 return Resource(
                     own, f"run.googleapis.com/{_RUN_TYPES[kind]}", (own, *self._projects.chain(found))
                 )
+            case ["policies", *_]:
+                return self.resource(attached_to(name), rpc)
             case ["projects", project, *_]:
                 return self.project(self._projects.resolve(project))
             case ["folders" | "organizations" as collection, number, *_]:

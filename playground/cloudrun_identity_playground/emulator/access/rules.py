@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 
 from cloudrun_identity.api import TARGET_KINDS
 from cloudrun_identity_playground.emulator.apis.target_messages import SERVED
+from cloudrun_identity_playground.emulator.apis.target_names import DESCRIBED
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,9 @@ def _policies(service: str, prefix: str) -> Iterator[tuple[str, Rule]]:
 def _policies_of_targets() -> Iterator[tuple[str, Rule]]:
     """Yield the methods of the target kinds that read or write a policy."""
     prefixes: defaultdict[str, set[str]] = defaultdict(set)
-    for descriptor in TARGET_KINDS.values():
+    for descriptor in (*TARGET_KINDS.values(), *DESCRIBED):
+        if not descriptor.permission_prefix:
+            continue
         prefixes[descriptor.policy_service].add(descriptor.permission_prefix)
     for service, shared in prefixes.items():
         yield from _policies(service, min(shared))
@@ -145,6 +148,17 @@ RULES: Final[Mapping[str, Rule]] = dict(
                 "QueryGrantableRoles": Unrestricted(),
                 "QueryTestablePermissions": Unrestricted(),
             },
+        ),
+        *_in(
+            "google.iam.v2.Policies",
+            {
+                "ListPolicies": RequiresPermission("iam.denypolicies.list", "parent"),
+                "GetPolicy": RequiresPermission("iam.denypolicies.get", "name"),
+            },
+        ),
+        *_in(
+            "google.iam.v3.PolicyBindings",
+            {"ListPolicyBindings": RequiresPermission("iam.policybindings.list", "parent")},
         ),
         *_in(
             "google.iam.credentials.v1.IAMCredentials",

@@ -29,6 +29,7 @@ UNDELETE_WITHIN = 30 * 24 * 3600
 _GET = "google.iam.admin.v1.IAM/GetServiceAccount"
 _ID = re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]")
 _NUMBERED = re.compile(r"(?:service-)?(\d{6,})(?:-[a-z]+)?@")
+_AGENT = re.compile(r"service-(\d+)@([^.]+)\.iam\.gserviceaccount\.com")
 _OF_USERS = ".iam.gserviceaccount.com"
 _OF_GOOGLE = re.compile(r"@(?:gcp-sa-|[^.@]*\.google\.com)")
 _NAME = re.compile(r"projects/([^/]+)/serviceAccounts/([^/]+)")
@@ -69,6 +70,12 @@ class AccountStore:
         self._clock = clock
         self._by_unique_id: dict[str, Account] = {}
         self._live: dict[str, Account] = {}  # by e-mail in lower case
+        self.missing_agents: set[str] = set()
+        """E-mails, in lower case, of service agents that do not exist yet.
+
+        Google creates an agent when its service is first used, and refuses it as a member until then:
+        https://cloud.google.com/iam/docs/create-service-agents
+        """
 
     def __iter__(self) -> Iterator[Account]:
         return iter(self._by_unique_id.values())
@@ -215,14 +222,28 @@ class AccountStore:
 
     def known_to_policies(self, email: str) -> str | None:
         """Return the unique id of the live account with this e-mail; see `members.Accounts`."""
+        if email.lower() in self.missing_agents:
+            raise invalid(f"Service account {email} does not exist.")
         if self._projects.of_account(email) is None:
-            if self._projects.strict and self._is_of_unknown_project(email):
+            if self._is_absent_agent(email) or (self._projects.strict and self._is_of_unknown_project(email)):
                 raise invalid(f"Service account {email} does not exist.")
             return None
         account = self._live.get(email.lower())
         if account is None or self._lag.lasts(account.unique_id):
             raise invalid(f"Service account {email} does not exist.")
         return account.unique_id
+
+    def _is_absent_agent(self, email: str) -> bool:
+        """Return whether an agent of a Google service was not created yet in its project.
+
+        Most agents come into being when the service is first used in the project
+        (https://cloud.google.com/iam/docs/create-service-agents).
+        """
+        agent = _AGENT.fullmatch(email.lower())
+        project = self._projects.find(agent[1]) if agent else None
+        if agent is None or project is None or project.service_agents is None:
+            return False
+        return agent[2] not in project.service_agents
 
     def _is_of_unknown_project(self, email: str) -> bool:
         """Return whether an account belongs to a project that does not exist.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from cloudrun_identity.iam.role_catalog import role_catalog
+from cloudrun_identity.iam.role_catalog import PredefinedRole
 
 # Google adds services, and with them such a role for the agent of each. Real policies contain many of them.
 _SERVICE_AGENT = re.compile(r"roles/[A-Za-z0-9]+\.(?:[A-Za-z0-9]+S|[sS])erviceAgent")
@@ -53,8 +53,10 @@ on, as of 2026-05-30. Of `organizationAdmin` they name none; it acts on organiza
 """
 
 
-def is_grantable(role: str, permission_prefix: str, *, on_project: bool) -> bool:
-    """Return whether Google accepts a predefined role in a policy.
+def is_grantable(
+    role: str, known: PredefinedRole | None, permission_prefix: str, *, on_project: bool
+) -> bool:
+    """Return whether Google accepts a predefined role in a policy; `known` describes the role, if it exists.
 
     A role is grantable on a resource if one of its permissions applies to it: one with `permission_prefix`.
     An empty prefix stands for projects and what is above, where all permissions apply. For example, Google
@@ -63,7 +65,6 @@ def is_grantable(role: str, permission_prefix: str, *, on_project: bool) -> bool
     """
     if on_project and role in ABOVE_PROJECTS:
         return False
-    known = role_catalog().get(role)
     if known is None:
         return not permission_prefix and bool(_SERVICE_AGENT.fullmatch(role))
     return not permission_prefix or any(each.startswith(permission_prefix) for each in known.permissions)

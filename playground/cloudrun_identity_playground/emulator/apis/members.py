@@ -23,12 +23,15 @@ _FORMS = tuple(
     re.compile(form)
     for form in (
         rf"(?:user|group|serviceAccount):{_EMAIL}",
-        r"serviceAccount:[^\s\[\]]+\.svc\.id\.goog\[[^\s/\[\]]+/[^\s/\[\]]+\]",
+        r"serviceAccount:[^\s\[\]]+\.(?:svc|hub)\.id\.goog\[[^\s/\[\]]+/[^\s/\[\]]+\]",
+        # All workloads of a pool: https://github.com/hashicorp/terraform-provider-google/issues/10466
+        r"group:[^@\s\[\]]+\.svc\.id\.goog:/allAuthenticatedUsers/",
         r"domain:[^@\s:]+\.[^@\s:]+",
-        r"(?:principal|principalSet)://[^\s]+",
+        # Subjects and attributes may contain blanks: https://cloud.google.com/iam/docs/principal-identifiers
+        r"(?:principal|principalSet)://[^\s]+(?: +[^\s]+)*",
         r"project(?:Owner|Editor|Viewer):[^\s]+",
         rf"deleted:(?:user|group|serviceAccount):{_EMAIL}\?uid=\d+",
-        r"deleted:principal://[^\s]+",
+        r"deleted:principal://[^\s]+(?: +[^\s]+)*",
     )
 )
 
@@ -86,9 +89,11 @@ def parse(member: str, accounts: Accounts, workspace: Workspace) -> Member:
     if not any(form.fullmatch(member) for form in _FORMS):
         raise invalid(f"Invalid member '{member}'.")
     kind, _, email = member.partition(":")
+    if "@" not in email:  # a domain, a pool of workloads, or its members
+        return member
     if kind in ("user", "group"):
         return bind(member, workspace)
-    if kind != "serviceAccount" or "[" in email:
+    if kind != "serviceAccount":
         return member
     unique_id = accounts.known_to_policies(email)
     return member if unique_id is None else AccountMember(email, unique_id)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from google.iam.v1 import iam_policy_pb2, policy_pb2
+from google.protobuf import wrappers_pb2
 
 from cloudrun_identity_playground.emulator.errors import GoogleError, aborted, invalid
 from cloudrun_identity_playground.emulator.lag import Lag
@@ -20,6 +22,8 @@ from .role_table import RoleTable
 from .workspace import Workspace, WorkspacePrincipal
 
 _NEVER_WRITTEN = b"\x00\x20\x01"  # "ACAB", Google's etag of a policy that was never written
+_NEVER_WRITTEN_OF_BUCKET = b"\x08\x01"  # "CAE="
+_BUCKET = re.compile(r"projects/[^/]+/buckets/[^/]+")
 _DEFAULT_MASK = frozenset({"bindings", "etag"})
 _MASK_PATHS = _DEFAULT_MASK | {"audit_configs", "version"}
 
@@ -33,6 +37,15 @@ class _Policy:
     @property
     def is_conditional(self) -> bool:
         return any(binding.condition is not None for binding in self.bindings)
+
+
+@dataclass
+class _Replaced:
+    """Policy before a write, and the number of reads since."""
+
+    policy: _Policy
+    at: float
+    reads: int = 0
 
 
 class Sharing(Protocol):
@@ -75,6 +88,7 @@ class Policies:
         self._clock = clock
         self._checking = True
         self._policies: dict[str, _Policy] = {}
+        self._replaced: dict[str, _Replaced] = {}
         self._last_stamp = 0
 
     def read(self, resource: str, request: iam_policy_pb2.GetIamPolicyRequest) -> policy_pb2.Policy:
@@ -82,13 +96,25 @@ class Policies:
         version = request.options.requested_policy_version
         if version not in (0, 1, 3):
             raise invalid(f"Invalid requested policy version {version}; use 0, 1 or 3.")
-        return self._view(self._policies.get(resource, _Policy()), version)
+        return self._view(self._seen(resource), version)
+
+    def _seen(self, resource: str) -> _Policy:
+        """Return the policy that a read shows: after a write, every second read shows the one before.
+
+        A read right after a write may return an older version
+        (https://cloud.google.com/iam/docs/overview#consistency).
+        """
+        current, replaced = self._current(resource), self._replaced.get(resource)
+        if replaced is None or self._clock() >= replaced.at + self._switches.stale_reads.total_seconds():
+            return current
+        replaced.reads += 1
+        return replaced.policy if replaced.reads % 2 else current
 
     def write(
         self, resource: str, kind: PolicyRules, request: iam_policy_pb2.SetIamPolicyRequest
     ) -> policy_pb2.Policy:
         """Replace the policy of `resource` and return the new one. Equal content gets a new etag too."""
-        current = self._policies.get(resource, _Policy())
+        current = self._current(resource)
         mask = _mask(request)
         _check_etag(request.policy, current)
         _check_version(request.policy, current)
@@ -104,8 +130,10 @@ class Policies:
                 self._check(bindings, kind, resource, current)
         for grant in _grants_of(bindings) - _grants_of(current.bindings):
             self._lag.begin(_event(resource, *grant))
-        written = _Policy(self._stamp(), bindings, audit_configs)
+        written = _Policy(self._next_etag(resource, current), bindings, audit_configs)
         self._policies[resource] = written
+        if self._switches.stale_reads:
+            self._replaced[resource] = _Replaced(current, self._clock())
         return self._view(written, 3)
 
     @contextmanager
@@ -132,6 +160,7 @@ class Policies:
     def drop(self, resource: str) -> None:
         """Remove the policy of a deleted resource."""
         self._policies.pop(resource, None)
+        self._replaced.pop(resource, None)
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the resources whose policies were written."""
@@ -150,7 +179,7 @@ class Policies:
 
     def shown(self, resource: str) -> policy_pb2.Policy:
         """Return a policy in version 3."""
-        return self._view(self._policies.get(resource, _Policy()), 3)
+        return self._view(self._current(resource), 3)
 
     def bound_ids(self, resource: str) -> Sequence[Mapping[str, str]]:
         """Return, for each shown binding, the unique ids of its accounts by shown member."""
@@ -222,7 +251,7 @@ class Policies:
                 )
 
     def _view(self, policy: _Policy, version: int) -> policy_pb2.Policy:
-        if policy.etag == _NEVER_WRITTEN:
+        if policy.etag in (_NEVER_WRITTEN, _NEVER_WRITTEN_OF_BUCKET):
             return policy_pb2.Policy(etag=policy.etag)
         shown = policy_pb2.Policy(etag=policy.etag, audit_configs=policy.audit_configs, version=1)
         for binding in policy.bindings:
@@ -235,8 +264,21 @@ class Policies:
             shown.version = 3
         return shown
 
-    def _stamp(self) -> bytes:
-        """Return a new etag: the microseconds of the write after a byte 7, as Google does."""
+    def _current(self, resource: str) -> _Policy:
+        return self._policies.get(resource) or _Policy(
+            _NEVER_WRITTEN_OF_BUCKET if _BUCKET.fullmatch(resource) else _NEVER_WRITTEN
+        )
+
+    def _next_etag(self, resource: str, current: _Policy) -> bytes:
+        """Return the etag of a written policy: the microseconds of the write after a byte 7, as Google does.
+
+        That of a bucket is a number in a protobuf message, such as `CAI=` after `CAE=`:
+        https://cloud.google.com/storage/docs/access-control/using-iam-permissions.
+        """
+        if _BUCKET.fullmatch(resource):
+            counter = wrappers_pb2.Int64Value.FromString(current.etag)
+            counter.value += 1
+            return bytes(counter.SerializeToString())
         self._last_stamp = max(int(self._clock() * 1e6), self._last_stamp + 1)
         return b"\x07" + self._last_stamp.to_bytes(7)
 

@@ -38,14 +38,19 @@ class PolicyRules(Protocol):
 
 @dataclass(frozen=True)
 class TargetRules:
-    """Rules for a target kind, from the table of kinds."""
+    """Rules for a resource of a target kind, from the table of kinds."""
 
     descriptor: TargetKindDescriptor
+    has_object_acls: bool = False
+    """True for a bucket without uniform bucket-level access."""
 
     @property
     def takes_conditions(self) -> bool:
-        """True if bindings may have conditions."""
-        return self.descriptor.accepts_conditions
+        """True if bindings may have conditions. On a bucket, they require uniform bucket-level access.
+
+        https://cloud.google.com/storage/docs/access-control/iam#conditions
+        """
+        return self.descriptor.accepts_conditions and not self.has_object_acls
 
     @property
     def takes_public_members(self) -> bool:
@@ -169,6 +174,9 @@ def _check_condition(binding: Binding, kind: PolicyRules) -> None:
         raise invalid(f"Conditions are not supported on this resource; role '{binding.role}' has one.")
     if binding.role in BASIC_ROLES:
         raise invalid(f"Conditions cannot be set on the basic role '{binding.role}'.")
+    if public := [member for member in binding.members if member in PUBLIC]:
+        # https://cloud.google.com/iam/docs/conditions-overview, “Conditions in allow policies”
+        raise invalid(f"Conditions cannot be set for {public[0]} (role '{binding.role}').")
     if not binding.condition.expression:
         raise invalid(f"The condition of role '{binding.role}' has no expression.")
     if problem := problem_of(binding.condition.expression):

@@ -42,6 +42,8 @@ class Project:
     """Labels."""
     created_at: float = 0.0
     """Seconds since the epoch."""
+    service_agents: frozenset[str] | None = None
+    """Domains of the agents of Google's services that exist; None for all."""
 
     @property
     def compute_account(self) -> str:

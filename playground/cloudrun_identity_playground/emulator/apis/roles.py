@@ -10,6 +10,7 @@ from functools import cache
 
 from google.cloud import iam_admin_v1 as iam
 
+from cloudrun_identity.iam.permission_forms import plain
 from cloudrun_identity.iam.role_catalog import PredefinedRole, role_catalog
 from cloudrun_identity_playground.emulator.errors import (
     aborted,
@@ -22,23 +23,25 @@ from cloudrun_identity_playground.emulator.errors import (
 
 from .grantable_roles import is_grantable
 from .paging import page, page_size
+from .policy_rules import TargetRules
 from .projects import ProjectRegistry
 from .role_table import RoleTable
 from .rpc import serves
+from .target_names import target_name
 
 MAX_CUSTOM_ROLES = 300
+MAX_PERMISSIONS = 3000
 UNDELETE_WITHIN = 7 * 24 * 3600
 """Seconds during which a deleted role can be undeleted. Its id stays reserved for longer."""
 
 _ID = re.compile(r"[A-Za-z0-9_.]{3,64}")
 _PREDEFINED_ETAG = base64.b64decode("AA==")
-_WITH_DOMAIN = re.compile(r"^([a-z0-9-]+)\.googleapis\.com/")
 _PREFIXES: Mapping[str, str] = {
     "serviceAccounts": "iam.serviceAccount",
-    "secrets": "secretmanager.",
     **dict.fromkeys(("services", "jobs", "workerPools"), "run."),
 }
 """Permissions of the resources in a collection; those of projects and above have any."""
+# "Custom roles" in https://cloud.google.com/iam/quotas, read in November 2026.
 _SIZE = 64 << 10  # bytes of title, description and permissions
 _Support = iam.Permission.CustomRolesSupportLevel
 _LONGEST: Mapping[str, int] = {"title": 100, "description": 300}
@@ -58,7 +61,7 @@ class Roles:
     @serves("google.iam.admin.v1.IAM/GetRole")
     def get(self, request: iam.GetRoleRequest) -> iam.Role:
         """Return a predefined or custom role with its permissions."""
-        predefined = role_catalog().get(request.name)
+        predefined = self._table.predefined(request.name)
         return _message(predefined, full=True) if predefined is not None else self._find(request.name)
 
     @serves("google.iam.admin.v1.IAM/ListRoles")
@@ -67,7 +70,7 @@ class Roles:
         full = request.view == iam.RoleView.FULL
         size = page_size(request.page_size, 300, 1000)
         if not request.parent:
-            predefined, token = page(role_catalog(), request.page_token, size)
+            predefined, token = page(self._table.all_predefined(), request.page_token, size)
             messages = [_message(role, full=full) for role in predefined]
             return iam.ListRolesResponse(roles=messages, next_page_token=token)
         roles = self._custom_of(request.parent)
@@ -140,12 +143,12 @@ class Roles:
     def grantable_roles(self, request: iam.QueryGrantableRolesRequest) -> iam.QueryGrantableRolesResponse:
         """List the predefined roles that can be granted on a resource."""
         name = request.full_resource_name
-        prefix = next((each for part, each in _PREFIXES.items() if f"/{part}/" in name), "")
+        prefix = _prefix_of(name)
         on_project = "/projects/" in name
         found = {
             role.name: role
-            for role in role_catalog().values()
-            if is_grantable(role.name, prefix, on_project=on_project)
+            for role in self._table.all_predefined().values()
+            if is_grantable(role.name, role, prefix, on_project=on_project)
         }
         shown, token = page(found, request.page_token, page_size(request.page_size, 300, 1000))
         full = request.view == iam.RoleView.FULL
@@ -156,9 +159,10 @@ class Roles:
     def testable_permissions(
         self, request: iam.QueryTestablePermissionsRequest
     ) -> iam.QueryTestablePermissionsResponse:
-        """List the permissions of the predefined roles, and whether custom roles may have them."""
+        """List the permissions of a resource, and whether custom roles may have them."""
         of_project = "/projects/" in request.full_resource_name
-        names = {name: name for name in role_catalog().permissions}
+        prefix = _prefix_of(request.full_resource_name)
+        names = {name: name for name in role_catalog().permissions if name.startswith(prefix)}
         shown, token = page(names, request.page_token, page_size(request.page_size, 100, 1000))
         permissions = [
             iam.Permission(
@@ -193,6 +197,14 @@ class Roles:
         return self._projects.canonical(parent)
 
 
+def _prefix_of(full_resource_name: str) -> str:
+    """Return the prefix of the permissions of a resource; empty for projects and what contains them."""
+    host, _, name = full_resource_name.removeprefix("//").partition("/")
+    if target := target_name(name, host=host):
+        return TargetRules(target.descriptor).permission_prefix
+    return next((each for part, each in _PREFIXES.items() if f"/{part}/" in name), "")
+
+
 def _message(role: PredefinedRole, *, full: bool) -> iam.Role:
     return iam.Role(
         name=role.name,
@@ -213,6 +225,8 @@ def _check(role: iam.Role) -> None:
     for field, longest in _LONGEST.items():
         if len(getattr(role, field).encode()) > longest:
             raise invalid(f"The {field} of a role has at most {longest} bytes.")
+    if len(role.included_permissions) > MAX_PERMISSIONS:
+        raise invalid(f"A role has at most {MAX_PERMISSIONS} permissions.")
     if sum(len(text.encode()) for text in (role.title, role.description, *role.included_permissions)) > _SIZE:
         raise invalid(f"A role has at most {_SIZE} bytes in all.")
     of_project = role.name.startswith("projects/")
@@ -222,17 +236,16 @@ def _check(role: iam.Role) -> None:
 
 
 def _exists(permission: str) -> bool:
-    """Return whether a predefined role has the permission; a service's domain may precede it.
+    """Return whether a predefined role has the permission, with or without the domain of its service.
 
     Google refuses others (https://github.com/hashicorp/terraform-provider-google/issues/14033).
     """
-    without_domain = _WITH_DOMAIN.sub(r"\1.", permission)
-    return not _known_permissions().isdisjoint((permission, without_domain))
+    return plain(permission) in _known_permissions()
 
 
 @cache
 def _known_permissions() -> frozenset[str]:
-    return frozenset(role_catalog().permissions)
+    return frozenset(map(plain, role_catalog().permissions))
 
 
 def _is_beyond_projects(permission: str) -> bool:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from cloudrun_identity_playground.emulator.errors import GoogleError, invalid, not_found
 
 from .projects import Project, ProjectRegistry
-from .run_kinds import RunKind
-from .run_locations import check_location
+from .run_kinds import SERVICE, RunKind
+from .run_locations import MULTI_REGION, check_location
 
 _ID = re.compile(r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _PARENT = re.compile(r"projects/([^/]+)/locations/([^/]+)")
@@ -35,6 +35,8 @@ class WorkloadNames:
         if location == "-":
             raise invalid(f"Invalid location '{location}' in '{sent}': name one location.")
         resolved = self.projects.resolve(project)
+        if location == MULTI_REGION and self.kind is not SERVICE:
+            raise invalid(f"Location '{location}' has no {self.kind.collection}; name a region.")
         check_location(location, resolved)
         return f"projects/{resolved.id}/locations/{location}"
 

@@ -12,14 +12,16 @@ from typing import Any, Final
 import proto
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, timestamp_pb2
 
-from cloudrun_identity.api import TARGET_KINDS, TargetKind, TargetKindDescriptor
+from cloudrun_identity.api import TARGET_KINDS, NamedBy, TargetKind, TargetKindDescriptor
 
 __protobuf__ = proto.module(package="cloudrun_identity_playground.resources")
 
 SERVED: Final[Mapping[TargetKind, TargetKindDescriptor]] = {
     kind: descriptor
     for kind, descriptor in TARGET_KINDS.items()
-    if descriptor.is_admitted_by_name_only and not descriptor.contains_projects
+    if descriptor.is_admitted_by_name_only
+    and descriptor.named_by is NamedBy.NAME
+    and not descriptor.contains_projects
 }
 """Kinds whose resources have only an existence, an id and a policy here."""
 

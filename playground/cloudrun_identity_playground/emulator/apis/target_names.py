@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from cloudrun_identity.api import TargetKindDescriptor
 
+from .generic_resources import GENERIC
 from .target_messages import SERVED
+
+DESCRIBED: Final = (*SERVED.values(), *GENERIC)
+"""Descriptors of all resources that have only an existence and a policy here."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class TargetName:
 
 def _sharing_names(descriptor: TargetKindDescriptor) -> Sequence[TargetKindDescriptor]:
     """Return the kinds whose names have the same form, the descriptor's included."""
-    return [each for each in SERVED.values() if each.resource_pattern == descriptor.resource_pattern]
+    return [each for each in DESCRIBED if each.resource_pattern == descriptor.resource_pattern]
 
 
 def target_name(resource: str, rpc: str = "", host: str = "") -> TargetName | None:
@@ -58,18 +61,9 @@ def target_name(resource: str, rpc: str = "", host: str = "") -> TargetName | No
     Some kinds have names of the same form. The service of `rpc` or the API `host` distinguishes them.
     """
     service = rpc.partition("/")[0]
-    for descriptor in SERVED.values():
-        match = _PATTERNS[descriptor.kind].fullmatch(resource)
+    for descriptor in DESCRIBED:
+        parts = descriptor.parts_of(resource)
         services = ("", descriptor.policy_service, descriptor.get_method.partition("/")[0])
-        if match and service in services and host in ("", descriptor.host):
-            return TargetName(descriptor, **match.groupdict())
+        if parts and service in services and host in ("", descriptor.host):
+            return TargetName(descriptor, **parts)
     return None
-
-
-def _pattern(descriptor: TargetKindDescriptor) -> re.Pattern[str]:
-    """Return the pattern of the resource names of a kind, with a group for each part."""
-    escaped = re.escape(descriptor.resource_pattern)
-    return re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", escaped))
-
-
-_PATTERNS: Final = {kind: _pattern(descriptor) for kind, descriptor in SERVED.items()}

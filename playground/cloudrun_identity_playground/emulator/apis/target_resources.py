@@ -10,16 +10,16 @@ from typing import Any, Final
 
 from google.protobuf import timestamp_pb2
 
-from cloudrun_identity.api import TargetKind
-from cloudrun_identity_playground.emulator.errors import invalid, not_found
+from cloudrun_identity.api import TargetKind, TargetKindDescriptor
+from cloudrun_identity_playground.emulator.errors import failed_precondition, invalid, not_found
 
 from .policies import Policies
 from .policy_methods import PolicyMethods
 from .policy_rules import TargetRules
 from .projects import Project, ProjectRegistry
 from .rpc import Handler
-from .target_messages import MESSAGES, SERVED, id_field
-from .target_names import TargetName, target_name
+from .target_messages import MESSAGES, id_field
+from .target_names import DESCRIBED, TargetName, target_name
 
 
 class TargetResources:
@@ -33,14 +33,22 @@ class TargetResources:
         """Creation times in microseconds since the epoch, by the name of the policy."""
         self._homes: dict[str, str] = {}
         """Projects of the resources whose names do not contain them, by resource name."""
+        self._with_object_acls: set[str] = set()
+        """Names of the policies of buckets without uniform bucket-level access."""
         self._last = 0
 
-    def add(self, project: Project, kind: TargetKind, name: str, location: str = "", parent: str = "") -> str:
+    def add(
+        self,
+        project: Project,
+        descriptor: TargetKindDescriptor,
+        name: str,
+        location: str = "",
+        parent: str = "",
+    ) -> str:
         """Add a resource and return its resource name.
 
         Raises GoogleError: INVALID_ARGUMENT: the name is not valid, or belongs to another project.
         """
-        descriptor = SERVED[kind]
         form = descriptor.name_form
         if form is not None and not (re.fullmatch(form.pattern, name) and len(name) <= form.max_length):
             raise invalid(f"Invalid {descriptor.display_name} '{name}': it {form.message}.")
@@ -62,7 +70,31 @@ class TargetResources:
         """
         existing = self._existing(found)
         self._policies.drop(existing.policy)
+        self._with_object_acls.discard(existing.policy)
         del self._created[existing.policy]
+
+    def use_object_acls(self, found: TargetName, *, used: bool) -> None:
+        """Switch uniform bucket-level access of a bucket off or on again.
+
+        Raises GoogleError: NOT_FOUND; FAILED_PRECONDITION: the policy has conditions, which Google wants
+            removed first (https://cloud.google.com/storage/docs/uniform-bucket-level-access#considerations).
+        """
+        policy = self._existing(found).policy
+        if not used:
+            self._with_object_acls.discard(policy)
+            return
+        if found.descriptor.kind is not TargetKind.STORAGE_BUCKET:
+            raise invalid(f"A {found.descriptor.display_name} has no uniform bucket-level access.")
+        if any(binding.condition is not None for binding in self._policies.bindings(policy)):
+            raise failed_precondition(
+                "Uniform bucket-level access cannot be disabled: the policy has IAM Conditions."
+            )
+        self._with_object_acls.add(policy)
+
+    def has_object_acls(self, resource: str) -> bool:
+        """Return whether a bucket, by its resource name, has no uniform bucket-level access."""
+        found = target_name(resource)
+        return found is not None and self._existing(found).policy in self._with_object_acls
 
     def recreate(self, found: TargetName) -> None:
         """Delete a resource and create another one of the same name, which has an empty policy.
@@ -72,11 +104,19 @@ class TargetResources:
         existing = self._existing(found)
         self.delete(existing)
         project = self._projects.resolve(existing.project_id)
-        self.add(project, existing.descriptor.kind, existing.name, existing.location, existing.parent)
+        self.add(project, existing.descriptor, existing.name, existing.location, existing.parent)
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the names of the resources' policies."""
         return iter(sorted(self._created))
+
+    def has(self, found: TargetName) -> bool:
+        """Return whether a resource exists.
+
+        Raises GoogleError: as `ProjectRegistry.resolve`.
+        """
+        project = self.home(found)
+        return project is not None and replace(found, project_id=project.id).policy in self._created
 
     def home(self, found: TargetName) -> Project | None:
         """Return the project of a resource, which need not exist; None if it is not known.
@@ -89,13 +129,13 @@ class TargetResources:
     def handlers(self) -> Mapping[str, Handler]:
         """Return the handlers by RPC."""
         handlers: dict[str, Handler] = {}
-        for descriptor in SERVED.values():
-            get = descriptor.get_method
-            handlers[get] = partial(self._get, get)
+        for descriptor in DESCRIBED:
+            if get := descriptor.get_method:
+                handlers[get] = partial(self._get, get)
             service = descriptor.policy_service
             handlers |= PolicyMethods(
                 service,
-                partial(_rules, service),
+                partial(self._rules, service),
                 self._policies,
                 partial(self._policy_of, service),
             ).handlers()
@@ -124,6 +164,10 @@ class TargetResources:
     def _policy_of(self, service: str, resource: str) -> str:
         return self._existing(_parsed(resource, service)).policy
 
+    def _rules(self, service: str, resource: str) -> TargetRules:
+        found = _parsed(resource, service)
+        return TargetRules(found.descriptor, self._existing(found).policy in self._with_object_acls)
+
     def _existing(self, found: TargetName) -> TargetName:
         project = self.home(found)
         shown = found.resource
@@ -141,10 +185,6 @@ def _parsed(resource: str, rpc: str) -> TargetName:
     if found is None:
         raise invalid(f"Invalid resource name '{resource}'.")
     return found
-
-
-def _rules(service: str, resource: str) -> TargetRules:
-    return TargetRules(_parsed(resource, service).descriptor)
 
 
 _WITH_NUMBERS: Final = frozenset({"secretmanager.googleapis.com"})

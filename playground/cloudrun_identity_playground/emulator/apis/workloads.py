@@ -23,6 +23,7 @@ from .projects import Project, ProjectRegistry
 from .revisions import Revisions
 from .rpc import Handler
 from .run_kinds import RunKind
+from .run_locations import MULTI_REGION
 from .run_messages import check_etag, copy_of, merged, sent_in, set_ready, settle
 from .run_names import WorkloadNames
 from .stamps import Stamps
@@ -193,6 +194,7 @@ class Workloads:
         if request.validate_only:
             return self._operation(desired, lambda: desired)
         desired.generation += desired != current
+        self._start_in_regions(desired, new_revision=renews)
         return self._start(desired, new_revision=renews)
 
     def delete(self, request: Any) -> operations_pb2.Operation:
@@ -205,6 +207,9 @@ class Workloads:
         going.expire_time.FromSeconds(going.delete_time.seconds + _KEPT_FOR)
         if request.validate_only:
             return self._operation(going, lambda: going)
+        for name in _in_regions(going):
+            if self._find(name) is not None:
+                self._forget(name)
         going.generation += 1
         set_ready(going, run.Condition.State.CONDITION_PENDING)
         going.reconciling = True
@@ -235,7 +240,24 @@ class Workloads:
         self._check_token(workload)
         if validate_only:
             return self._operation(workload, lambda: workload)
+        self._start_in_regions(workload, new_revision=self.kind.has_revisions)
         return self._start(workload, new_revision=self.kind.has_revisions)
+
+    def _start_in_regions(self, service: Any, *, new_revision: bool) -> None:
+        """Deploy a multi-region service to its regions, as a service of the same name in each.
+
+        Each has a policy of its own: `gcloud beta run deploy --regions` sets the policy in each region. The
+        regions that were removed keep theirs until the service is deleted.
+        """
+        for name in _in_regions(service):
+            part, existing = copy_of(service), self._find(name)
+            part.name = name
+            part.multi_region_settings.multi_region_id = service.uid
+            part.uid = existing.latest.uid if existing else str(uuid.uuid4())
+            part.generation = existing.latest.generation + 1 if existing else 1
+            for field in ("latest_created_revision", "latest_ready_revision"):
+                setattr(part, field, getattr(existing.latest, field) if existing else "")
+            self._start(part, new_revision=new_revision)
 
     def _start(self, desired: Any, *, new_revision: bool) -> operations_pb2.Operation:
         """Show `desired` as reconciling, and apply it when its operation is done."""
@@ -310,6 +332,17 @@ class Workloads:
         self, metadata: Any, outcome: Callable[[], Any], done_at: float | None = None
     ) -> operations_pb2.Operation:
         return self._operations.start("/".join(metadata.name.split("/")[:4]), metadata, outcome, done_at)
+
+
+def _in_regions(workload: Any) -> list[str]:
+    """Return the names of a multi-region service in its regions; none for any other workload."""
+    place = f"/locations/{MULTI_REGION}/"
+    if place not in workload.name:
+        return []
+    return [
+        workload.name.replace(place, f"/locations/{region}/", 1)
+        for region in workload.multi_region_settings.regions
+    ]
 
 
 def _came_up(settled: Any, failure: str) -> Any:

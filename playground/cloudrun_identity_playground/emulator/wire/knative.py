@@ -24,6 +24,10 @@ _LATEST = "_ALLOCATION_TYPE_LATEST"
 _STATUS = {"CONDITION_SUCCEEDED": "True", "CONDITION_FAILED": "False"}
 
 
+DELETED: Json = {"apiVersion": "v1", "kind": "Status", "status": "Success"}
+"""The answer to every deletion."""
+
+
 @dataclass(frozen=True)
 class KnativeKind:
     """A kind of workload in v1."""

@@ -1,4 +1,4 @@
-"""Revisions and executions of Cloud Run v1, which callers read and run, but do not write."""
+"""Revisions and executions of Cloud Run v1, which callers read, cancel and delete, but do not write."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 from google.cloud import run_v2 as run
 from google.protobuf import json_format
 
-from cloudrun_identity_playground.emulator.errors import not_found
+from cloudrun_identity_playground.emulator.errors import NotServedError, not_found
 
-from .knative import condition
+from .knative import DELETED, condition
 from .knative_template import template_to_v1
 from .methods import as_protobuf
 
@@ -19,9 +19,15 @@ Json = dict[str, Any]
 
 _URL = re.compile(
     r"/apis/(?P<api>[a-z.]+/v1)/namespaces/(?P<project>[^/]+)/(?P<plural>revisions|executions)"
-    r"(?:/(?P<name>[^/:]+))?(?::cancel)?"
+    r"(?:/(?P<name>[^/:]+))?(?P<cancel>:cancel)?"
 )
 _RUN = re.compile(r"/apis/run\.googleapis\.com/v1/namespaces/(?P<project>[^/]+)/jobs/(?P<job>[^/:]+):run")
+_PARENTS = (
+    ("serving.knative.dev/service", "services", "revisions"),
+    ("run.googleapis.com/workerPool", "workerPools", "revisions"),
+    ("run.googleapis.com/job", "jobs", "executions"),
+)
+"""Labels that name the parent, its collection, and the collection of the children."""
 _COUNTS = ("runningCount", "succeededCount", "failedCount", "cancelledCount", "retriedCount")
 
 
@@ -49,16 +55,42 @@ class KnativeChildren:
         if (match := _URL.fullmatch(path)) is None:
             return None
         project, name = match["project"], match["name"]
-        found = [each async for each in self._of(match["plural"], project, self._number_of(project))]
-        if name is None:
+        found: list[Json] = [
+            each async for each in self._of(match["plural"], project, self._number_of(project))
+        ]
+        if name is None and verb == "GET":
             kind = "RevisionList" if match["plural"] == "revisions" else "ExecutionList"
             items = [each for each in found if _matches(each["metadata"]["labels"], selector)]
             return {"apiVersion": match["api"], "kind": kind, "metadata": {}, "items": items}
-        named: Json
-        for named in found:
-            if named["metadata"]["name"] == name:
+        named = next((each for each in found if each["metadata"]["name"] == name), None)
+        if named is None:
+            raise not_found(f"Resource '{name}' of kind '{match['plural'][:-1].upper()}' does not exist.")
+        match verb, match["cancel"]:
+            case "GET", None:
                 return named
-        raise not_found(f"Resource '{name}' of kind '{match['plural'][:-1].upper()}' does not exist.")
+            case "POST", str() if match["plural"] == "executions":
+                return await self._cancel(project, named)
+            case "DELETE", None:
+                noun = "Execution" if match["plural"] == "executions" else "Revision"
+                delete = getattr(run, f"Delete{noun}Request")(name=self._full_name(project, named))
+                await self._call(f"google.cloud.run.v2.{noun}s/Delete{noun}", delete)
+                return DELETED
+        raise NotServedError(f"{verb} {path}")
+
+    async def _cancel(self, project: str, execution: Json) -> Json:
+        request = run.CancelExecutionRequest(name=self._full_name(project, execution))
+        operation = await self._call("google.cloud.run.v2.Executions/CancelExecution", request)
+        cancelled = run.Execution.pb()()
+        operation.metadata.Unpack(cancelled)
+        return _execution(json_format.MessageToDict(cancelled), self._number_of(project))
+
+    def _full_name(self, project: str, shown: Json) -> str:
+        """Return the name in v2 of a revision or an execution."""
+        labels, name = shown["metadata"]["labels"], shown["metadata"]["name"]
+        for label, collection, children in _PARENTS:
+            if label in labels:
+                return f"{self._parent(project)}/{collection}/{labels[label]}/{children}/{name}"
+        raise not_found(f"Resource '{name}' does not exist.")
 
     async def _of(self, plural: str, project: str, number: str) -> Any:
         """Yield the revisions, or the executions, of a project in the region."""
@@ -101,6 +133,7 @@ def _execution(message: Mapping[str, Any], number: str) -> Json:
     states = {"CONDITION_SUCCEEDED": "True", "CONDITION_FAILED": "False"}
     conditions = [
         condition(each["type"], states.get(each.get("state", ""), "Unknown"), each["lastTransitionTime"])
+        | _reason(each)
         for each in message.get("conditions", ())
     ]
     started = message.get("startTime", message["createTime"])
@@ -117,6 +150,12 @@ def _execution(message: Mapping[str, Any], number: str) -> Json:
         "spec": spec,
         "status": status,
     }
+
+
+def _reason(state: Mapping[str, Any]) -> Json:
+    """Return the reason of a condition of v2 in v1: `Cancelled` for `CANCELLED`, which gcloud waits for."""
+    reason = state.get("executionReason", "")
+    return {"reason": "".join(part.capitalize() for part in reason.split("_"))} if reason else {}
 
 
 def _metadata(message: Mapping[str, Any], number: str, labels: Mapping[str, str]) -> Json:

@@ -17,7 +17,7 @@ from google.protobuf import json_format
 from cloudrun_identity_playground.emulator.apis.run_locations import REGIONS
 from cloudrun_identity_playground.emulator.errors import GoogleError, invalid, not_found
 
-from .knative import KINDS, KnativeKind, to_v1, to_v2
+from .knative import DELETED, KINDS, KnativeKind, to_v1, to_v2
 from .methods import as_protobuf
 
 Json = dict[str, Any]
@@ -30,7 +30,6 @@ _LOCATED = re.compile(
     r"(?:/(?P<name>[^/:]+))?"
 )
 _HOST = re.compile(r"(?P<region>[a-z]+-[a-z]+\d+)-")
-_DELETED = {"apiVersion": "v1", "kind": "Status", "status": "Success"}
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ class KnativeRest:
             case "DELETE", True:
                 request = self._request("Delete", target, name=target.full_name)
                 await self._send("Delete", target, request)
-                return _DELETED
+                return DELETED
         raise not_found(f"Cloud Run v1 has no {verb} for this URL.")
 
     async def _create(self, target: _Address, body: Json) -> Json:

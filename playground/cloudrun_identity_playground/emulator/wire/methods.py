@@ -17,6 +17,8 @@ from google.cloud.iam_admin_v1.services.iam.transports import IAMGrpcAsyncIOTran
 from google.cloud.iam_credentials_v1.services.iam_credentials.transports import (
     IAMCredentialsGrpcAsyncIOTransport,
 )
+from google.cloud.iam_v2.services.policies.transports import PoliciesGrpcAsyncIOTransport
+from google.cloud.iam_v3.services.policy_bindings.transports import PolicyBindingsGrpcAsyncIOTransport
 from google.cloud.orgpolicy_v2.services.org_policy.transports import OrgPolicyGrpcAsyncIOTransport
 from google.cloud.resourcemanager_v3.services.folders.transports import FoldersGrpcAsyncIOTransport
 from google.cloud.resourcemanager_v3.services.organizations.transports import (
@@ -38,6 +40,8 @@ from cloudrun_identity_playground.emulator.apis.target_messages import MESSAGES,
 _TRANSPORTS = (
     IAMGrpcAsyncIOTransport,
     IAMCredentialsGrpcAsyncIOTransport,
+    PoliciesGrpcAsyncIOTransport,
+    PolicyBindingsGrpcAsyncIOTransport,
     OrgPolicyGrpcAsyncIOTransport,
     ProjectsGrpcAsyncIOTransport,
     FoldersGrpcAsyncIOTransport,

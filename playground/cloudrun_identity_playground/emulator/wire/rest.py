@@ -14,10 +14,11 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.rpc import error_details_pb2
 
 from cloudrun_identity_playground.emulator.dispatch import Dispatcher
-from cloudrun_identity_playground.emulator.errors import GoogleError, invalid
+from cloudrun_identity_playground.emulator.errors import GoogleError, NotServedError, invalid
 
 from .ancestry import ancestry
 from .fixed import fixed_answer
+from .hosts import is_served
 from .knative_children import KnativeChildren
 from .knative_rest import KnativeRest, region_of
 from .knative_rest import address as knative_address
@@ -25,6 +26,7 @@ from .methods import as_protobuf
 from .older import RENAMED, RESHAPES
 from .org_policy_v1 import OrgPolicyV1
 from .routes import Route, routes
+from .storage_json import StorageJson, is_storage, storage_error
 
 _UNKNOWN_FIELD = re.compile(r'has no field named "([^"]+)"')
 _SYSTEM_PARAMETERS = frozenset(
@@ -32,10 +34,16 @@ _SYSTEM_PARAMETERS = frozenset(
 )
 
 
-def add_rest(app: web.Application, dispatcher: Dispatcher, number_of: Callable[[str], str]) -> None:
+def add_rest(
+    app: web.Application,
+    dispatcher: Dispatcher,
+    number_of: Callable[[str], str],
+    is_uniform: Callable[[str], bool],
+) -> None:
     """Serve every path without another route in `app` as a call of a Google API.
 
-    `number_of` returns the number of a project.
+    `number_of` returns the number of a project. `is_uniform` returns whether a bucket has uniform
+    bucket-level access.
     """
 
     async def answer(request: web.Request) -> web.Response:
@@ -47,12 +55,21 @@ def add_rest(app: web.Application, dispatcher: Dispatcher, number_of: Callable[[
             return await dispatcher.call(rpc, message, reason=reason, authorization=authorization)
 
         try:
+            if not is_served(request.host):
+                raise NotServedError(f"{request.method} {request.host}{request.path}")
             body = await _body(request)
+            if is_storage(request.path):
+                query = {name: request.query.getall(name) for name in request.query}
+                storage = StorageJson(call, is_uniform)
+                return web.json_response(await storage.answer(request.method, request.path, query, body))
             if (shown := await _of_version_1(request, body, call, number_of)) is not None:
                 return web.json_response(shown)
             route, fields = _route(request.method, request.path)
             response = await call(route.method.rpc, _message(route, fields, request, body))
         except GoogleError as error:
+            if is_storage(request.path):
+                status, shown = storage_error(error)
+                return web.json_response(shown, status=status)
             return web.json_response(error.body(legacy=legacy), status=error.http_status)
         return web.json_response(_shown(route, response, request))
 
@@ -76,14 +93,14 @@ async def _of_version_1(
         return shown
     if (shown := await ancestry(request.path, call)) is not None:
         return shown
-    return fixed_answer(request.path) if request.method == "GET" else None
+    return fixed_answer(request.method, request.path, body)
 
 
 def _route(verb: str, path: str) -> tuple[Route, Mapping[str, str]]:
     for route in routes():
         if route.verb == verb and (fields := route.fields(path)) is not None:
             return route, fields
-    raise GoogleError(grpc.StatusCode.UNIMPLEMENTED, f"The emulator has no route for {verb} {path}.")
+    raise NotServedError(f"{verb} {path}")
 
 
 async def _body(request: web.Request) -> dict[str, Any]:

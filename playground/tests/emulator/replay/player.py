@@ -20,6 +20,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from cloudrun_identity_playground.emulator import Emulator, Seed
 
+from . import targets
 from .comparison import differences
 from .recordings import PROJECT, PROJECT_NUMBER, Exchange, read
 
@@ -115,7 +116,7 @@ class _Player:
     async def play(self, exchanges: Sequence[Exchange]) -> Report:
         report = Report()
         for exchange in exchanges:
-            if _SERVED.fullmatch(exchange.host) is None:
+            if _SERVED.fullmatch(exchange.host) is None and not targets.is_policy_method(exchange):
                 report.add(f"{exchange.host}: {_NOT_SERVED}", exchange.place)
                 continue
             found = await self._found(exchange)
@@ -148,7 +149,7 @@ class _Player:
         ) as response:
             shown = await response.json()
             status = response.status
-        if status == HTTPStatus.NOT_IMPLEMENTED:
+        if status == HTTPStatus.METHOD_NOT_ALLOWED:
             return [_NOT_SERVED]
         if status != exchange.status:
             return [f"status: {exchange.status} → {status}"]
@@ -160,6 +161,7 @@ class _Player:
 
     def _prepare(self, exchange: Exchange) -> None:
         """Advance the clock before a write, and set the policy that a read shows for the first time."""
+        targets.plant(self._emulator, exchange)
         resource, _, verb = exchange.path.rpartition(":")
         needs_account = exchange.path.endswith("/keys") or "run.googleapis.com" in exchange.host
         if needs_account and exchange.verb in ("POST", "PATCH"):

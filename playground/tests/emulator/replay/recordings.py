@@ -79,8 +79,10 @@ def _log(file: Path, text: str) -> Iterator[Exchange]:
 
 
 def _exchange_of_log(place: str, content: str) -> Exchange | None:
-    """Return an exchange; None if the request has no recorded response."""
+    """Return an exchange; None if it is of gRPC, or the request has no recorded response."""
     lines = content.split("\n")
+    if lines[0].startswith("GRPC /"):
+        return None
     request = _REQUEST.fullmatch(lines[0])
     answered = next((number for number, each in enumerate(lines) if _STATUS.fullmatch(each)), None)
     if request is None:

@@ -5,7 +5,12 @@ from typing import Any
 import pytest
 
 from cloudrun_identity.api import AccountIntent, AccountLoss, Adoption, Origin, Reason
-from cloudrun_identity.controllers.cloud_run_identity.propagation import GOOD_READS, GRACE
+from cloudrun_identity.controllers.cloud_run_identity.propagation import (
+    BETWEEN_READS,
+    GOOD_READS,
+    LONGEST_BETWEEN_READS,
+)
+from cloudrun_identity.controllers.new_accounts import GRACE
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.reconcile.outcomes import InSync, Refused, Waiting
 from tests.unit.controllers.cloud import PROJECT_ID
@@ -43,6 +48,33 @@ async def test_account_is_settled_after_enough_good_reads_in_a_row(bench: Accoun
     assert [type(each) for each in outcomes] == [Waiting] * 5 + [InSync]
     assert bench.record.is_steady
     assert bench.steps[-1] == "account settled"
+
+
+async def test_account_that_policies_refuse_is_settled_when_they_know_it(bench: AccountBench) -> None:
+    await created(bench)
+    bench.google.unknown = True
+    assert {each.reason for each in await bench.steps_of(10)} == {Reason.PROPAGATION_PENDING}
+    assert not bench.record.is_steady
+    bench.google.unknown = False
+    assert isinstance((await bench.step()).outcome, InSync)
+
+
+async def test_account_is_settled_after_the_grace_period_in_any_case(bench: AccountBench) -> None:
+    await created(bench)
+    bench.google.unknown = True
+    bench.now += GRACE + 1
+    assert isinstance((await bench.steps_of(GOOD_READS))[-1], InSync)
+
+
+async def test_reads_of_a_new_account_become_less_frequent(bench: AccountBench) -> None:
+    await created(bench)
+    bench.google.unknown = True
+    waits = []
+    for bench.now in (1.0, 20.0, 100.0):
+        outcome = (await bench.step()).outcome
+        assert isinstance(outcome, Waiting)
+        waits.append(outcome.after)
+    assert waits == [BETWEEN_READS, 2.0, LONGEST_BETWEEN_READS]
 
 
 async def test_missing_account_is_not_created_again_while_it_propagates(bench: AccountBench) -> None:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from cloudrun_identity.api import AccountLoss
-from cloudrun_identity.controllers.cloud_run_identity.propagation import GOOD_READS, GRACE, STALE
+from cloudrun_identity.controllers.cloud_run_identity.propagation import GOOD_READS, STALE
+from cloudrun_identity.controllers.new_accounts import GRACE
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
 from cloudrun_identity.reconcile.outcomes import InSync, Outcome, Refused

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from cloudrun_identity.api import AccountIntent, AccountLoss, Origin, Reason
-from cloudrun_identity.controllers.cloud_run_identity.propagation import GOOD_READS, GRACE, STALE
+from cloudrun_identity.controllers.cloud_run_identity.propagation import GOOD_READS, STALE
+from cloudrun_identity.controllers.new_accounts import GRACE
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.reconcile.outcomes import InSync, Paused, Refused, Waiting
 from tests.unit.controllers.cluster_state import EMAIL, admitted, project, record

@@ -17,7 +17,8 @@ from cloudrun_identity.api import (
     WorkloadKind,
 )
 from cloudrun_identity.controllers.cloud_run_identity.deletion import RESTORE_RECHECK, USE_RECHECK
-from cloudrun_identity.controllers.cloud_run_identity.propagation import GONE_AFTER, GRACE
+from cloudrun_identity.controllers.cloud_run_identity.propagation import GONE_AFTER
+from cloudrun_identity.controllers.new_accounts import GRACE
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.ledger.keys import KeyRing
 from cloudrun_identity.reconcile.outcomes import InSync, Outcome, Waiting

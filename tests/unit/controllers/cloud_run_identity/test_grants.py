@@ -115,7 +115,9 @@ def test_role_in_a_missing_project_waits_for_the_project() -> None:
     assert requested.target == Unresolved(
         "Service europe-west1/web of ManagedProject shared",
         Waiting(
-            Reason.DEPENDENCY_NOT_FOUND, "spec.roles[0].projectRef: ManagedProject shared does not exist"
+            Reason.DEPENDENCY_NOT_FOUND,
+            "spec.roles[0].projectRef: ManagedProject shared does not exist; create it, or correct the "
+            "reference",
         ),
     )
     (custom,) = requested_grants(

@@ -7,7 +7,7 @@ import pytest
 from cloudrun_identity.api import IdentityAttachment
 from cloudrun_identity.controllers.cloud_run_identity.account import AccountSeen
 from cloudrun_identity.controllers.cloud_run_identity.observation import Usage
-from cloudrun_identity.controllers.cloud_run_identity.propagation import GRACE
+from cloudrun_identity.controllers.new_accounts import GRACE
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.reconcile.cluster_state import ObjectKey, account_key, identity_key
 from tests.unit.controllers.cloud import PROJECT_ID, FakeRun, FakeServiceAccounts, inventory

@@ -15,7 +15,8 @@ from cloudrun_identity.controllers.cloud_run_identity.actions import (
     UndeleteAccount,
 )
 from cloudrun_identity.controllers.cloud_run_identity.plan import plan
-from cloudrun_identity.controllers.cloud_run_identity.propagation import GOOD_READS, GRACE
+from cloudrun_identity.controllers.cloud_run_identity.propagation import GOOD_READS
+from cloudrun_identity.controllers.new_accounts import GRACE
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
 from cloudrun_identity.iam.admission import Admitted, Decision, Denied
 from cloudrun_identity.reconcile.outcomes import InSync, Paused, Refused, Waiting

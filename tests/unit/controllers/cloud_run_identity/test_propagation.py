@@ -7,11 +7,11 @@ import pytest
 
 from cloudrun_identity.controllers.cloud_run_identity.propagation import (
     GOOD_READS,
-    GRACE,
     STALE,
     PropagationTracker,
     RecentWrites,
 )
+from cloudrun_identity.controllers.new_accounts import GRACE
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
 from tests.unit.controllers.cluster_state import EMAIL, record
 

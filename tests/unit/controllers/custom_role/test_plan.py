@@ -40,6 +40,11 @@ from .roles import (
 OTHER_OBJECT = DELETED.replace(owner="payments/former")
 
 
+def replace_spec(want: RoleWant, changes: dict[str, object]) -> RoleWant:
+    spec = want.obj.spec.to_dict() | changes
+    return replace(want, obj=want.obj.model_validate(want.obj.to_dict() | {"spec": spec}))
+
+
 def absent(record: LedgerRole | None = RECORD) -> RoleSeen:
     return RoleSeen(None, record, holders=NOT_HELD)
 
@@ -272,3 +277,14 @@ def test_role_is_not_deleted_while_its_holders_are_unknown() -> None:
     unreadable = Failing(Reason.API_UNAVAILABLE, "no answer")
     seen_role = RoleSeen(AS_DECLARED, RECORD, holders=RoleHolders(unreadable=unreadable))
     assert plan(deletion(), seen_role, NOON).outcome == unreadable
+
+
+def test_role_with_a_permission_in_its_other_form_is_as_declared() -> None:
+    spec = {"permissions": ["iam.googleapis.com/workloadIdentityPools.get", "run.jobs.run"]}
+    registered = frozenset({"iam.workloadIdentityPools.get", "run.jobs.run"})
+    obj = replace_spec(declared(), spec)
+    assert plan(obj, seen(permissions=registered), NOON).steps == ()
+    widened = registered | {"run.jobs.get"}
+    assert step_texts(plan(obj, seen(permissions=widened), NOON)) == [
+        "UpdateRole permission run.jobs.get: held → removed"
+    ]

@@ -90,7 +90,7 @@ class FakeCloud:
             raise fault(Fault.NOT_FOUND)
         return self.under_way
 
-    async def check(self, want: object, state: object) -> tuple[PreflightCheck, ...]:
+    async def check(self, want: object, state: object, max_age: float) -> tuple[PreflightCheck, ...]:
         self.calls.append("preflight")
         return self.checks
 

@@ -3,6 +3,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from google.cloud.run_v2 import types
 
 from cloudrun_identity.api import IdentityAttachment, Reassignment
 from cloudrun_identity.controllers.identity_attachment.attachment import WorkloadSeen
@@ -268,3 +269,38 @@ async def test_use_of_an_account_without_a_record_is_not_recorded() -> None:
     cloud = FakeCloud(ROLLED_OUT)
     await reconciled(cloud)
     assert cloud.calls == ["get"]
+
+
+@pytest.mark.parametrize("names_resources", [True, False])
+async def test_checks_of_a_settled_workload_are_repeated_for_its_resources(names_resources: bool) -> None:
+    """A later deployment or a removed grant becomes visible at the next look, not only at an attachment."""
+    secret = types.Volume(secret=types.SecretVolumeSource(secret="stripe-key"))
+    template = types.RevisionTemplate(service_account=EMAIL, volumes=[secret] if names_resources else [])
+    state = replace(ROLLED_OUT, message=types.Service.pb(types.Service(template=template)))
+    cloud = FakeCloud(state)
+    await cloud.controller().observe(want(attachment()), max_age=60.0)
+    assert ("preflight" in cloud.calls) == names_resources
+
+
+@pytest.mark.parametrize(
+    ("max_age", "state", "checked"), [(0.0, "Passed", False), (0.0, "Failed", True), (60.0, "Passed", True)]
+)
+async def test_checks_of_an_attached_workload_are_made_at_each_resync(
+    max_age: float, state: str, checked: bool
+) -> None:
+    """A check that passed can fail later: another user enforces a policy, or disables the account."""
+    cloud = FakeCloud(ROLLED_OUT)
+    known = {"preflight": [{"check": "OrgPolicy", "state": state}]}
+
+    seen = await cloud.controller().observe(want(attachment(known)), max_age)
+
+    assert ("preflight" in cloud.calls) is checked
+    assert (seen.preflight is not None) is checked
+
+
+async def test_workload_that_the_operator_never_reassigned_needs_no_checks() -> None:
+    cloud = FakeCloud(ROLLED_OUT)
+
+    await cloud.controller().observe(want(attachment()), 60.0)
+
+    assert "preflight" not in cloud.calls

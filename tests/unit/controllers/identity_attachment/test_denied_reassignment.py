@@ -1,5 +1,8 @@
 """A reassignment that Google Cloud denies: a missing permission, or a grant that is still to come."""
 
+from datetime import timedelta
+from typing import Any
+
 import pytest
 
 from cloudrun_identity.api import CloudRunIdentity, PreflightCheck, PreflightState, Reason
@@ -21,14 +24,20 @@ def after(outcome: Outcome) -> CloudRunIdentity:
 READY = after(InSync())
 
 
-async def denied(owner: CloudRunIdentity, *failed: str, fault: Fault = Fault.PERMISSION_DENIED) -> Outcome:
+async def denied(
+    owner: CloudRunIdentity,
+    *failed: str,
+    fault: Fault = Fault.PERMISSION_DENIED,
+    cloud: FakeCloud | None = None,
+    **account: Any,
+) -> Outcome:
     """Return the outcome of a reassignment that fails, with these failed checks."""
-    cloud = FakeCloud(ELSEWHERE, fault)
+    cloud = cloud or FakeCloud(ELSEWHERE, fault)
     cloud.checks = tuple(
         PreflightCheck(check=check, state=PreflightState.FAILED, message=f"{check} is missing")
         for check in failed
     )
-    cluster = FakeClusterState(project(), owner, accounts=[record()])
+    cluster = FakeClusterState(project(), owner, accounts=[record(**account)])
     progress = await carried_out(cloud.controller(), want(attachment(), cluster), now=NOW)
     return progress.outcome
 
@@ -45,7 +54,7 @@ async def test_denial_waits_for_the_grant_to_the_service_agent() -> None:
 
     assert isinstance(outcome, Failing)
     assert outcome.reason is Reason.DEPENDENCY_NOT_READY
-    assert outcome.message.endswith("; ServiceAgent is missing")
+    assert "was denied: ServiceAgent is missing (Google Cloud: “" in outcome.message
 
 
 @pytest.mark.parametrize("other", ["ActAs", "OrgPolicy"])
@@ -54,6 +63,7 @@ async def test_denial_with_other_failed_requirements_is_a_missing_permission(oth
 
     assert isinstance(outcome, Failing)
     assert outcome.reason is Reason.PERMISSION_DENIED
+    assert f"was denied: {other} is missing; ServiceAgent is missing (Google Cloud: “" in outcome.message
 
 
 async def test_denial_waits_for_the_grants_of_the_identity() -> None:
@@ -71,3 +81,31 @@ async def test_other_failures_do_not_wait_for_grants() -> None:
 
     assert isinstance(outcome, Failing)
     assert outcome.reason is Reason.QUOTA_EXCEEDED
+
+
+async def test_workload_is_not_reassigned_before_access_to_a_new_account_is_shown() -> None:
+    cloud = FakeCloud(ELSEWHERE)
+    outcome = await denied(READY, "ActAs", cloud=cloud, appeared_time=NOW - timedelta(seconds=60))
+
+    assert isinstance(outcome, Waiting)
+    assert outcome.reason is Reason.PROPAGATION_PENDING
+    assert outcome.message.endswith(
+        "Google Cloud does not show yet that the operator may act as it; if this lasts for two minutes: "
+        "ActAs is missing"
+    )
+    assert not any(call.startswith("reassign") for call in cloud.calls)
+
+
+async def test_denial_for_a_new_account_is_propagation() -> None:
+    outcome = await denied(READY, appeared_time=NOW - timedelta(seconds=60))
+
+    assert isinstance(outcome, Failing)
+    assert outcome.reason is Reason.PROPAGATION_PENDING
+    assert "may not have propagated in Google Cloud yet; the operator tries again" in outcome.message
+
+
+async def test_denial_after_the_grace_period_is_a_missing_permission() -> None:
+    outcome = await denied(READY, "ActAs", appeared_time=NOW - timedelta(seconds=121))
+
+    assert isinstance(outcome, Failing)
+    assert outcome.reason is Reason.PERMISSION_DENIED

@@ -38,7 +38,7 @@ SERVICE = types.Service(
     template=types.RevisionTemplate(
         containers=[
             types.Container(
-                image="europe-docker.pkg.dev/shop-images/app/web:1",
+                image="europe-docker.pkg.dev/shop-1234/app/web:1",
                 env=[
                     types.EnvVar(
                         value_source=types.EnvVarSource(
@@ -73,7 +73,13 @@ SECRETS = {
                 "names": ["stripe-key", "tls-key"],
                 "members": ["*"],
                 "namespaces": ["payments"],
-            }
+            },
+            {
+                "roles": ["roles/cloudsql.client"],
+                "targetKinds": ["Project"],
+                "members": ["identities"],
+                "namespaces": ["payments"],
+            },
         ]
     }
 }
@@ -89,6 +95,7 @@ class FakeCloud:
         self._hints = hints
         self.asked: list[tuple[str, str, tuple[Target, ...]]] = []
         self.missing: set[str] = set()
+        self.conditions: set[str] = set()
 
     async def is_missing(self, target: Target) -> bool:
         return target.name in self.missing
@@ -102,7 +109,10 @@ class FakeCloud:
         assert acting_in == HOME
         return self._answer("operator", permission, target)
 
-    async def member_access(self, member: str, permission: str, *targets: Target) -> AccessState:
+    async def member_access(
+        self, member: str, permission: str, *targets: Target, condition: str = ""
+    ) -> AccessState:
+        self.conditions.add(condition)
         return self._answer(member, permission, *targets)
 
     def _answer(self, who: str, permission: str, *targets: Target) -> AccessState:
@@ -118,14 +128,17 @@ def operated(account: Account | None = None, cluster: FakeClusterState = DELEGAT
 async def checks(
     cloud: Any, wanted: AttachmentWant | None = None, state: Any = STATE
 ) -> dict[str, PreflightCheck]:
-    lines = await Preflight(cloud, cloud).check(wanted or operated(), state)
+    lines = await Preflight(cloud, cloud).check(wanted or operated(), state, 0.0)
     return {line.check: line for line in lines}
 
 
 async def test_every_requirement_is_checked_and_passes_without_a_message() -> None:
     cloud = FakeCloud()
     lines = await checks(cloud)
-    assert list(lines) == ["Account", "ActAs", "Image", "Secrets", "CloudSQL", "Buckets", "Topics"]
+    assert list(lines) == [
+        *("Account", "ActAs", "Image"),
+        *("Secrets", "CloudSQL", "Buckets", "Topics", "ImagePull"),
+    ]
     assert all_passed(lines.values())
     assert not any(line.message for line in lines.values())
     secret = Target(TargetKind.SECRET, HOME, name="stripe-key")
@@ -181,7 +194,7 @@ async def test_account_that_was_created_again_blocks_the_move() -> None:
             "downloadArtifacts",
             "Image",
             PreflightState.UNKNOWN,
-            f"gcloud projects add-iam-policy-binding shop-images --member=serviceAccount:{OPERATOR} "
+            f"gcloud projects add-iam-policy-binding shop-1234 --member=serviceAccount:{OPERATOR} "
             "--role=roles/artifactregistry.reader",
         ),
         (
@@ -196,19 +209,22 @@ async def test_account_that_was_created_again_blocks_the_move() -> None:
             "connect",
             "CloudSQL",
             PreflightState.FAILED,
-            "CloudRunIdentity payments/checkout with spec {roles: [{role: roles/cloudsql.client}]}",
+            "CloudRunIdentity payments/checkout with spec {roles: [{role: roles/cloudsql.client, "
+            "condition: {title: Cloud SQL instance db, expression: ",
         ),
         (
-            "get",
+            "create",
             "Buckets",
             PreflightState.UNKNOWN,
-            f"gcloud storage buckets add-iam-policy-binding gs://shop-assets --member=serviceAccount:{EMAIL}",
+            "guardrails.grants of ManagedProject payments-prod must admit roles/storage.objectUser on "
+            "StorageBucket shop-assets for this namespace",
         ),
         (
             "publish",
             "Topics",
             PreflightState.UNKNOWN,
-            "gcloud pubsub topics add-iam-policy-binding projects/shop-1234/topics/orders",
+            "guardrails.grants of ManagedProject shop must admit roles/pubsub.publisher on PubSubTopic "
+            "orders",
         ),
     ],
 )
@@ -218,7 +234,8 @@ async def test_a_failed_check_names_the_remedy(
     lines = await checks(FakeCloud(**{permission: AccessState.NOT_GRANTED}))
     assert lines[check].state is state
     assert remedy in (lines[check].message or "")
-    assert [line.check for line in lines.values() if line.state is not PreflightState.PASSED] == [check]
+    failed = [line.check for line in lines.values() if line.state is not PreflightState.PASSED]
+    assert failed == (["Image", "ImagePull"] if check == "Image" else [check])
     assert not blocking_message(lines.values()), "advice, which blocks nothing"
 
 
@@ -270,7 +287,7 @@ async def test_remedies_for_undeclared_accounts_are_gcloud_commands() -> None:
         "ActAs": "gcloud iam service-accounts add-iam-policy-binding ci-deploy@elsewhere-1",
         "ServiceAgent": "--role=roles/iam.serviceAccountTokenCreator --project=elsewhere-1",
         "OrgPolicy": "gcloud resource-manager org-policies disable-enforce",
-        "CloudSQL": f"gcloud projects add-iam-policy-binding {HOME}",
+        "CloudSQL": "guardrails.grants of ManagedProject payments-prod must admit roles/cloudsql.client",
         "Secrets": "members: [{principal: 'serviceAccount:ci-deploy@elsewhere-1",
     }.items():
         assert command in (lines[check].message or "")
@@ -322,6 +339,37 @@ async def test_policy_of_a_topic_is_read_only_if_the_guardrails_admit_it(admitte
     assert (await checks(cloud, operated(cluster=cluster)))["Topics"].state is PreflightState.PASSED
     asked = {target.kind for _, _, targets in cloud.asked for target in targets}
     assert (TargetKind.PUB_SUB_TOPIC in asked) == admitted
+
+
+async def test_grant_with_the_condition_for_the_instance_passes_the_check() -> None:
+    """A grant as it is proposed meets the need, although the operator does not evaluate conditions."""
+    cloud = FakeCloud()
+    await checks(cloud)
+    assert any(f"projects/{HOME}/instances/db" in condition for condition in cloud.conditions)
+
+
+async def test_several_missing_grants_name_the_command_that_proposes_all() -> None:
+    volumes = [
+        types.Volume(secret=types.SecretVolumeSource(secret=name)) for name in ("stripe-key", "tls-key")
+    ]
+    state = state_of(ROLLED_OUT.workload, types.Service(template=types.RevisionTemplate(volumes=volumes)))
+    secrets = (await checks(FakeCloud(access=AccessState.NOT_GRANTED), state=state))["Secrets"]
+    assert secrets.message
+    assert "roles/secretmanager.secretAccessor on stripe-key, tls-key; apply an IAMBinding" in secrets.message
+    assert secrets.message.endswith(
+        "for all of them: cloudrun-identity suggest --project=payments-prod-1234 --location=europe-west1 "
+        "service/checkout"
+    )
+
+
+async def test_key_of_the_workload_is_checked_for_the_service_agent() -> None:
+    key = f"projects/{HOME}/locations/europe-west1/keyRings/run/cryptoKeys/images"
+    service = types.Service(template=types.RevisionTemplate(encryption_key=key))
+    cloud = FakeCloud()
+    lines = await checks(cloud, state=state_of(ROLLED_OUT.workload, service))
+    assert lines["EncryptionKey"].state is PreflightState.PASSED
+    asked = {who for who, permission, _ in cloud.asked if permission.startswith("cloudkms.")}
+    assert asked == {f"serviceAccount:{AGENT}"}
 
 
 async def test_access_to_all_secrets_of_the_project_counts_for_secrets_of_others() -> None:

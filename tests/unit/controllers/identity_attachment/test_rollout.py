@@ -73,7 +73,9 @@ def test_a_failure_shows_its_cause_and_what_keeps_serving(
     )
     assert isinstance(found, Failing)
     assert found.message == (
-        f"Service europe-west1/checkout: checkout-2 failed: {reason}; checkout-1 as {OLD} keeps serving"
+        f"Service europe-west1/checkout: checkout-2 failed: {reason}; checkout-1 as {OLD} keeps serving. "
+        "Correct the cause and deploy the workload again; details: gcloud run revisions describe checkout-2 "
+        "--region=europe-west1 --project=payments-prod-1234"
     )
 
 

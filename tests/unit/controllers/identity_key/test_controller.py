@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cloudrun_identity.api import KeyState, LedgerKey, Reason
+from cloudrun_identity.api import AccountIntent, KeyState, LedgerKey, Reason
 from cloudrun_identity.controllers.identity_key.key_state import KeysSeen
 from cloudrun_identity.controllers.identity_key.plan import plan
 from cloudrun_identity.iam.listed_keys import ListedKey
@@ -72,6 +72,11 @@ def test_the_keys_are_those_of_the_account_by_its_unique_id() -> None:
             FakeClusterState(delegated(), identity(), accounts=[record(unique_id="")]),
             Reason.DEPENDENCY_NOT_READY,
             "is not ready",
+        ),
+        (
+            FakeClusterState(delegated(), identity(), accounts=[record(intent=AccountIntent.CREATE)]),
+            Reason.PROPAGATION_PENDING,
+            "was just created or undeleted",
         ),
         (
             FakeClusterState(delegated(), identity(disabled=True), accounts=[record()]),

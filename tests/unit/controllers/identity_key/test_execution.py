@@ -22,9 +22,9 @@ from cloudrun_identity.reconcile.progress import carry_out
 from cloudrun_identity.reconcile.steps import Wait
 from tests.unit.controllers.agreement import RecordingExecutor
 from tests.unit.controllers.carry_out import Releases
-from tests.unit.controllers.cluster_state import EMAIL
+from tests.unit.controllers.cluster_state import EMAIL, record
 from tests.unit.controllers.identity_key.fake_keys import PRIVATE, Process, key_want, nothing
-from tests.unit.controllers.identity_key.key_bench import DAY, NOON
+from tests.unit.controllers.identity_key.key_bench import ACCOUNT, DAY, NOON
 
 QUEUE = timedelta(minutes=10)
 ASKED = {"generation": 1}
@@ -47,6 +47,21 @@ async def test_a_key_is_recorded_with_the_time_after_the_quota_delay(process: Pr
     (record,) = process.ring.of("payments/checkout")
     assert record.created_time == NOON + QUEUE
     assert outcome == InSync(after=(30 * DAY).total_seconds())
+
+
+@pytest.mark.parametrize(("age", "propagating"), [(60, True), (121, False)])
+async def test_account_that_is_not_found_is_propagating_while_it_is_new(
+    process: Process, age: int, propagating: bool
+) -> None:
+    account = record(appeared_time=NOON - timedelta(seconds=age))
+    process.ledgers.stored[ACCOUNT] = process.ledgers.ledger(ACCOUNT).with_account(account)
+    process.google.faults = [Fault.NOT_FOUND]
+
+    with pytest.raises(GoogleError) as raised:
+        await process.work(key_want())
+
+    assert raised.value.propagating is propagating
+    assert process.ring == KeyRing(), "no attempt is left behind"
 
 
 async def test_the_next_key_settles_from_its_creation(process: Process) -> None:

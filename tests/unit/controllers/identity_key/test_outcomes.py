@@ -59,7 +59,7 @@ def test_a_refused_creation_names_the_constraints_and_the_alternatives() -> None
         WANT, fault(Fault.FAILED_PRECONDITION, "Key creation is not allowed on this service account.")
     )
     assert refused.reason is Reason.REJECTED
-    for named in ("disableServiceAccountKeyCreation", "iam.managed.", "attach", "impersonate", "not allowed"):
+    for named in ("disableServiceAccountKeyCreation", "iam.managed.", "Attach", "impersonate", "not allowed"):
         assert named in refused.message
 
 

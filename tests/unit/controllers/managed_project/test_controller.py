@@ -4,11 +4,13 @@ from cloudrun_identity.api import EffectiveCrossProjectUsage, MissingPermission,
 from cloudrun_identity.controllers.managed_project.plan import ProjectSeen
 from cloudrun_identity.controllers.managed_project.powerful_accounts import PowerfulAccount
 from cloudrun_identity.gcp.errors import Fault
-from cloudrun_identity.reconcile.cluster_state import ObjectKey
+from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.ledger.model import Ledger
+from cloudrun_identity.reconcile.cluster_state import ObjectKey, identity_key, project_key
 from cloudrun_identity.reconcile.outcomes import Failing, InSync, Outcome, Waiting
 from cloudrun_identity.reconcile.repeated_drift import RepeatedDrift
 from tests.unit.controllers.carry_out import carried_out
-from tests.unit.controllers.cluster_state import FakeClusterState, project
+from tests.unit.controllers.cluster_state import EMAIL, FakeClusterState, project, record
 
 from .fakes import ACTIVE, FakeProject, cluster_with, want
 
@@ -84,6 +86,24 @@ async def test_deletion_waits_for_the_objects_of_the_project() -> None:
     outcome = await deleted(cluster_with(users=1))
     assert isinstance(outcome, Waiting)
     assert outcome.reason is Reason.IN_USE
+
+
+async def test_object_that_was_never_admitted_does_not_hold_up_the_deletion() -> None:
+    cluster = cluster_with(users=0)
+    cluster.references[project_key("payments-prod")] = {identity_key("stranger", "checkout")}
+    assert await deleted(cluster) == InSync()
+
+
+async def test_object_that_was_admitted_before_and_has_a_record_holds_it_up() -> None:
+    cluster = cluster_with(users=0)
+    cluster.references[project_key("payments-prod")] = {identity_key("stranger", "checkout")}
+    account = Target.service_account("payments-prod-1234", EMAIL)
+    cluster.stored_ledgers = [Ledger.of(account).with_account(record("stranger/checkout"))]
+
+    outcome = await deleted(cluster)
+
+    assert isinstance(outcome, Waiting)
+    assert "CloudRunIdentity stranger/checkout" in outcome.message
 
 
 async def test_deletion_ends_for_an_unused_or_uninstalled_project() -> None:

@@ -64,11 +64,14 @@ def test_plan_of_a_state(wanted: ProjectWant, found: ProjectSeen, steps: list[st
 
 
 def test_invisible_project_is_reported_with_field_and_remedy() -> None:
-    outcome = plan(want(), ProjectSeen(None)).outcome
+    outcome = plan(want(), ProjectSeen(None, operator="operator@acme-ops.iam.gserviceaccount.com")).outcome
     assert isinstance(outcome, Failing)
     assert outcome.message == (
-        "spec.projectID: project payments-prod-1234 does not exist, or the operator may not see it; check "
-        "the id and grant the operator resourcemanager.projects.get there"
+        "spec.projectID: project payments-prod-1234 does not exist, or the operator "
+        "(serviceAccount:operator@acme-ops.iam.gserviceaccount.com) may not see it. Check the ID: gcloud "
+        "projects describe payments-prod-1234. If it is wrong, delete the ManagedProject and create it "
+        "with the right ID. If it is right, the operator needs resourcemanager.projects.get there: run "
+        "`cloudrun-identity check`, which prints the commands that grant it"
     )
 
 

@@ -12,6 +12,7 @@ from cloudrun_identity.reconcile.references import Unresolved
 from tests.unit.controllers.cluster_state import EMAIL, PROJECT, FakeClusterState, identity, project, record
 
 ANN = GrantMember("user:ann@example.com")
+PUBSUB_AGENT = "service-417203958816@gcp-sa-pubsub.iam.gserviceaccount.com"
 
 
 def resolve(
@@ -57,7 +58,9 @@ def test_identity_without_a_settled_account_is_waited_for(accounts: list[Any]) -
 def test_missing_identity_is_waited_for() -> None:
     outcome = unresolved({"identityRef": {"name": "checkout"}}, FakeClusterState())
     assert outcome == Waiting(
-        Reason.DEPENDENCY_NOT_FOUND, "spec.members[0]: CloudRunIdentity payments/checkout does not exist"
+        Reason.DEPENDENCY_NOT_FOUND,
+        "spec.members[0]: CloudRunIdentity payments/checkout does not exist; create it, or correct the "
+        "reference",
     )
 
 
@@ -91,6 +94,45 @@ def test_service_agent_requires_a_project_that_admits_the_namespace() -> None:
     assert unready.reason is Reason.DEPENDENCY_NOT_READY
 
 
+PUBSUB = {"serviceAgentOf": {"projectRef": {"name": "payments-prod"}, "service": "pubsub.googleapis.com"}}
+
+
+def test_service_agent_is_named_by_its_service() -> None:
+    cluster = FakeClusterState(project())
+    agent = "serviceAccount:service-417203958816@gcp-sa-pubsub.iam.gserviceaccount.com"
+    assert resolve(PUBSUB, cluster) == GrantMember(agent)
+    run = {"serviceAgentOf": {"projectRef": {"name": "payments-prod"}, "service": "run.googleapis.com"}}
+    short = {"cloudRunServiceAgentOf": {"projectRef": {"name": "payments-prod"}}}
+    assert resolve(run, cluster) == resolve(short, cluster)
+
+
+def test_one_of_several_service_agents_is_named() -> None:
+    build = {"projectRef": {"name": "payments-prod"}, "service": "cloudbuild.googleapis.com"}
+    outcome = unresolved({"serviceAgentOf": build}, FakeClusterState(project()))
+    assert isinstance(outcome, Refused)
+    assert outcome.reason is Reason.INVALID_SPEC
+    assert outcome.message.startswith("spec.members[0]: cloudbuild.googleapis.com has several service agents")
+    one = {"serviceAgentOf": build | {"agent": "cloudbuild"}}
+    assert resolve(one, FakeClusterState(project())) == GrantMember(
+        "serviceAccount:417203958816@cloudbuild.gserviceaccount.com"
+    )
+
+
+@pytest.mark.parametrize("member", [PUBSUB, {"principal": PUBSUB_AGENT}, {"principal": PUBSUB_AGENT.upper()}])
+def test_service_agent_by_name_and_by_email_is_judged_alike(member: dict[str, Any]) -> None:
+    if "principal" in member:
+        member = {"principal": f"serviceAccount:{member['principal']}"}
+    assert resolve(member, FakeClusterState(project())) == GrantMember(f"serviceAccount:{PUBSUB_AGENT}")
+    other = unresolved(member, FakeClusterState(project()), "other")
+    assert isinstance(other, Refused)
+    assert other.reason is Reason.DENIED_BY_GUARDRAIL
+
+
+def test_service_agent_of_an_unmanaged_project_is_named_by_its_email() -> None:
+    agent = "serviceAccount:service-999999999999@gcp-sa-pubsub.iam.gserviceaccount.com"
+    assert resolve({"principal": agent}, FakeClusterState(project()), "other") == GrantMember(agent)
+
+
 def test_kubernetes_service_account_is_in_the_pool_of_its_project() -> None:
     user = {
         "kubernetes": {
@@ -107,7 +149,8 @@ def test_kubernetes_service_account_is_in_the_pool_of_its_project() -> None:
     assert missing.text == "payments-prod[jobs/prefect]"
     assert missing.outcome == Waiting(
         Reason.DEPENDENCY_NOT_FOUND,
-        "spec.workloadIdentityUsers[0].kubernetes.projectRef: ManagedProject payments-prod does not exist",
+        "spec.workloadIdentityUsers[0].kubernetes.projectRef: ManagedProject payments-prod does not exist; "
+        "create it, or correct the reference",
     )
     other = workload_identity_user(user, FakeClusterState(project()), "other")
     assert isinstance(other, Unresolved)
@@ -124,6 +167,8 @@ def test_principal_of_a_workload_identity_pool_is_unchanged() -> None:
     [
         "serviceAccount:payments-prod-1234.svc.id.goog[jobs/prefect]",
         "serviceAccount:PAYMENTS-prod-1234.svc.id.goog[jobs/prefect]",
+        "serviceAccount:payments-prod-1234.hub.id.goog[jobs/prefect]",
+        "group:payments-prod-1234.svc.id.goog:/allAuthenticatedUsers/",
         "principal://iam.googleapis.com/projects/42/locations/global/workloadIdentityPools/"
         "payments-prod-1234.svc.id.goog/subject/ns/jobs/sa/prefect",
         "principalSet://iam.googleapis.com/projects/42/locations/global/workloadIdentityPools/"

@@ -6,13 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudrun_identity.api import MAX_PATTERNS, TargetKind
-from cloudrun_identity.exporting.admission import Entry, cover
+from cloudrun_identity.exporting.entries import Entry, cover, split
 
 Single = tuple[str, str, str]
 
 
 def single(role: str, name: str, member: str) -> Entry:
     return Entry(
+        "shop",
         TargetKind.SERVICE,
         "europe-west1",
         "",
@@ -48,7 +49,8 @@ def test_merge_does_not_depend_on_order(grants: set[Single]) -> None:
 def test_long_list_of_members_is_split_into_entries() -> None:
     members = [f"user:u{number}@example.com" for number in range(MAX_PATTERNS + 1)]
 
-    entries = cover(single("roles/run.invoker", "web", member) for member in members)
+    (entry,) = cover(single("roles/run.invoker", "web", member) for member in members)
+    entries = list(split(entry))
 
     assert [len(entry.members) for entry in entries] == [MAX_PATTERNS, 1]
 

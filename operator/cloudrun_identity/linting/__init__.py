@@ -1,0 +1,1 @@
+"""Checks of manifests without a cluster, credentials or a connection: `cloudrun-identity lint`."""

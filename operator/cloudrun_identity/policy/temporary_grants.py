@@ -1,0 +1,207 @@
+"""The temporary grants of a policy: which of them are over, and what the ledger records about them.
+
+The ledger records the start and the end of each temporary grant for each of its owners. A grant whose end has
+passed leaves its owner, whatever the owner declares or retains by then: an object that is suspended, refused,
+or only observed cannot extend a grant. The grant is removed with its last owner. `iam.expiry` computes starts
+and ends.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from cloudrun_identity.api import MAX_MEMBERS, LedgerTemporaryGrant
+from cloudrun_identity.iam.expiry import Term, term_of
+from cloudrun_identity.iam.grants import Grant
+from cloudrun_identity.ledger.model import Ledger
+from cloudrun_identity.ledger.temporary_grants import (
+    OwnerAndGrant,
+    declared_by_granted,
+    possible_grants,
+    record_of,
+    recorded_grant,
+    recorded_term,
+)
+
+from .desired_grants import DesiredGrant, DesiredGrants
+
+
+@dataclass(frozen=True, slots=True)
+class TemporaryReview:
+    """The temporary grants of a policy at one time."""
+
+    declared: tuple[DesiredGrants, ...]
+    """The desired grants of each object, without those that are over."""
+    records: Mapping[OwnerAndGrant, LedgerTemporaryGrant]
+    """The records for the ledger."""
+    over: frozenset[OwnerAndGrant]
+    """The grants that are over for an owner, as the policy contains them."""
+    recorded: Mapping[OwnerAndGrant, Grant]
+    """All temporary grants as declared, by owner and by the grant as the policy contains it."""
+    unrecorded: frozenset[Grant] = frozenset()
+    """The desired grants without room for their records. They are not made: nothing would end them."""
+
+    def kept_with(
+        self, known: Ledger, entries: Collection[Grant]
+    ) -> Mapping[OwnerAndGrant, LedgerTemporaryGrant]:
+        """Return the records to store beside these entries: a grant without room in the ledger has none."""
+        return {
+            (owner_key, base): record
+            for (owner_key, base), record in self.records.items()
+            if (owner_key, base) in known.temporary or recorded_grant(base, record) in entries
+        }
+
+
+def review_temporary(
+    ledger: Ledger,
+    declared: Iterable[DesiredGrants],
+    present: Collection[Grant],
+    *,
+    now: datetime,
+    withheld: Collection[Grant] = (),
+    is_complete: bool = True,
+) -> TemporaryReview:
+    """Return the temporary grants of a policy in which these grants are present.
+
+    `withheld` are grants that the sync does not write. With `is_complete`, every object has declared its
+    grants, so that the records of objects that no longer exist are dropped once their grants have ended.
+    """
+    review = _Review(ledger, present, now, withheld)
+    remaining = [review.declared_by(each) for each in declared]
+    known = {each.owner.owner_key: each for each in remaining}
+    for key, record in ledger.temporary.items():
+        if key not in review.decided:
+            review.keep(key, record, known.get(key[0]), is_complete=is_complete)
+    return TemporaryReview(
+        tuple(remaining),
+        review.records,
+        frozenset(review.over),
+        {**ledger.temporary_by_owner, **declared_by_granted(review.records)},
+        frozenset(review.unrecorded),
+    )
+
+
+class _Review:
+    """The records of one ledger, decided one after another."""
+
+    def __init__(
+        self, ledger: Ledger, present: Collection[Grant], now: datetime, withheld: Collection[Grant]
+    ) -> None:
+        self._ledger = ledger
+        self._present = present
+        self._now = now
+        self._withheld = withheld
+        self.records: dict[OwnerAndGrant, LedgerTemporaryGrant] = {}
+        self.decided: set[OwnerAndGrant] = set()
+        """The keys that an object declares now."""
+        self.over: set[OwnerAndGrant] = set()
+        self.unrecorded: set[Grant] = set()
+
+    def declared_by(self, each: DesiredGrants) -> DesiredGrants:
+        """Record the temporary grants that an object desires; return its grants without those over."""
+        if not each.writable:
+            return each
+        owner_key, over = each.owner.owner_key, set[DesiredGrant]()
+        for desired in each.on(self._ledger.target):
+            if desired.temporary is None:
+                self._end_records_of(owner_key, desired.grant)
+                continue
+            key = owner_key, desired.temporary.base
+            record = self._record(desired, str(each.owner))
+            if record is None or record.expires_at <= self._now:
+                over.add(desired)
+                self.over |= {(owner_key, desired.grant), key}
+            if record is None:
+                self.unrecorded.add(desired.grant)
+            else:
+                self.records[key] = record
+                self.decided.add(key)
+        return replace(each, desired_grants=each.desired_grants - over) if over else each
+
+    def _end_records_of(self, owner_key: str, grant: Grant) -> None:
+        """Drop the record of a grant that the object declares as permanent now."""
+        if (owner_key, grant) in self._ledger.temporary:
+            self.decided.add((owner_key, grant))
+
+    def _record(self, desired: DesiredGrant, owner: str) -> LedgerTemporaryGrant | None:
+        """Return the record of a desired grant; None if the ledger has no room for it."""
+        temporary, now = desired.temporary, self._now
+        if temporary is None:
+            return None
+        known = self._ledger.temporary.get((owner.rpartition("/")[0], temporary.base))
+        if known is None and max(len(self.records), len(self._ledger.temporary)) >= MAX_MEMBERS:
+            return None
+        recorded = recorded_term(known, owner)
+        if recorded and not recorded.is_granted:
+            if desired.grant in self._present:  # made by a write whose reply was lost
+                recorded = replace(recorded, is_granted=True)
+            elif desired.grant in self._withheld and known is not None:
+                return known
+        term = term_of(temporary.expiry, recorded, temporary.start or now)
+        if desired.grant in self._present:
+            term = replace(term, is_granted=True)
+        return record_of(temporary.base, owner, term, by_google=temporary.expiry.by_google)
+
+    def keep(
+        self,
+        key: OwnerAndGrant,
+        record: LedgerTemporaryGrant,
+        owner: DesiredGrants | None,
+        *,
+        is_complete: bool,
+    ) -> None:
+        """Keep or drop the record of a grant that no object desires now."""
+        owner_key, base = key
+        grant = recorded_grant(base, record)
+        ended = owner is not None and base in owner.ended
+        if owner is None:
+            if is_complete and self._ledger.held_by(owner_key).isdisjoint(possible_grants(base, record)):
+                return
+        elif ended or not owner.writable or owner.keeps(grant):
+            record = record.model_copy(update={"owner": str(owner.owner)})
+        else:
+            return
+        self.records[key] = record
+        if ended or record.expires_at <= self._now:
+            self.over |= {(owner_key, each) for each in possible_grants(base, record)}
+
+
+def renewals(
+    ledger: Ledger, leaving: Iterable[Grant], desired_grants: Iterable[DesiredGrant]
+) -> Mapping[Grant, Grant]:
+    """Return, by a grant that leaves a policy, the desired grant that has another end in its condition."""
+    conditional = {
+        recorded_grant(base, record): base
+        for (_, base), record in ledger.temporary.items()
+        if record.enforced_by_google
+    }
+    desired = {each.temporary.base: each.grant for each in desired_grants if each.temporary}
+    return {
+        grant: desired[conditional[grant]]
+        for grant in leaving
+        if grant in conditional and conditional[grant] in desired
+    }
+
+
+def with_made(ledger: Ledger, present: Collection[Grant]) -> Ledger:
+    """Return the ledger with the temporary grants that are present recorded as made."""
+    temporary = {
+        (owner_key, base): record.model_copy(update={"granted": True})
+        if not record.granted and recorded_grant(base, record) in present
+        else record
+        for (owner_key, base), record in ledger.temporary.items()
+    }
+    return ledger if temporary == ledger.temporary else ledger.with_temporary(temporary)
+
+
+def is_due(ledger: Ledger, owner_key: str, now: datetime) -> bool:
+    """Return whether an owner has an entry for a temporary grant that is over."""
+    return any(record.expires_at <= now for record in ledger.temporary_held_by(owner_key))
+
+
+def recorded_end(ledger: Ledger, owner_key: str, desired: DesiredGrant) -> Term | None:
+    """Return the recorded term of a desired grant of an owner; None if it is permanent or not recorded."""
+    if desired.temporary is None:
+        return None
+    record = ledger.temporary.get((owner_key, desired.temporary.base))
+    return Term(record.start_time, record.expires_at, record.granted) if record else None

@@ -1,0 +1,106 @@
+"""Laws of the release of temporary grants, over histories of declarations, syncs, crashes and time."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloudrun_identity.iam.expiry import Expiry
+from cloudrun_identity.ledger.model import Ledger
+from cloudrun_identity.ledger.owners import Owner
+from cloudrun_identity.policy.desired_grants import RETAIN_ALL, DesiredGrant, DesiredGrants, Temporary
+from tests.unit.policy.strategies import TARGET
+
+from .pure_sync import GRANT, NOON, ONE, TWO, State, policy_with, run_sync
+
+MINUTE = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class Event:
+    """A sync after an object declared something, some time later."""
+
+    owner: Owner
+    lasts: int | None
+    """Minutes for which the grant is declared; None if the object only retains its grants."""
+    writable: bool
+    later: int
+    """Minutes since the last event."""
+    steps: int
+    """Steps after which the sync is killed; 3 for none."""
+
+    @property
+    def declared(self) -> DesiredGrants:
+        """Grants that the object registers."""
+        if self.lasts is None:
+            return DesiredGrants(self.owner, retains=(RETAIN_ALL,), writable=self.writable)
+        temporary = Temporary(GRANT, Expiry(duration=self.lasts * MINUTE))
+        desired = frozenset({DesiredGrant(GRANT, temporary=temporary)})
+        return DesiredGrants(self.owner, desired, writable=self.writable)
+
+
+events = st.builds(
+    Event,
+    owner=st.sampled_from([ONE, TWO]),
+    lasts=st.one_of(st.none(), st.integers(1, 30)),
+    writable=st.booleans(),
+    later=st.integers(0, 20),
+    steps=st.sampled_from([1, 2, 3, 3]),
+)
+
+
+def longest(history: list[Event]) -> timedelta:
+    return max((each.lasts or 0 for each in history if each.writable), default=0) * MINUTE
+
+
+def run(history: list[Event]) -> tuple[State, dict[str, DesiredGrants], datetime]:
+    """Return the state after a history, the last declarations, and the time."""
+    state, now = State(policy_with(), Ledger.of(TARGET)), NOON
+    declared: dict[str, DesiredGrants] = {}
+    for event in history:
+        now += event.later * MINUTE
+        declared[event.owner.owner_key] = event.declared
+        state = run_sync(state, list(declared.values()), steps=event.steps, now=now)
+    return state, declared, now
+
+
+@given(st.lists(events, max_size=8))
+def test_no_history_makes_a_grant_outlast_the_longest_declared_duration(history: list[Event]) -> None:
+    state, declared, now = run(history)
+    last = now + longest(history)
+    for _ in range(2):  # the first of them completes what a crash interrupted
+        state = run_sync(state, list(declared.values()), now=last)
+    still = run_sync(state, list(declared.values()), now=last + 31 * MINUTE)
+    assert still.present == set()
+    assert not still.ledger.entries
+
+
+@given(st.lists(events, max_size=8))
+def test_grant_is_present_while_a_writable_owner_declares_it_and_it_lasts(history: list[Event]) -> None:
+    state, declared, now = run(history)
+    state = run_sync(state, list(declared.values()), now=now)
+    lasting = {
+        owner_key
+        for (owner_key, _), record in state.ledger.temporary.items()
+        if record.expires_at > now and declared[owner_key].writable and declared[owner_key].desired_grants
+    }
+    assert (state.present == {GRANT}) or not lasting
+
+
+@given(st.lists(events, max_size=8))
+def test_start_of_a_grant_that_was_made_stays_the_same(history: list[Event]) -> None:
+    state, declared, now = run(history)
+    made = {key: record.start_time for key, record in state.ledger.temporary.items() if record.granted}
+    after = run_sync(state, list(declared.values()), now=now + MINUTE)
+    for key, start in made.items():
+        if key in after.ledger.temporary:
+            assert after.ledger.temporary[key].start_time == start
+
+
+@given(st.lists(events, max_size=8))
+def test_sync_at_the_same_time_changes_nothing_more(history: list[Event]) -> None:
+    state, declared, now = run(history)
+    for _ in range(2):
+        state = run_sync(state, list(declared.values()), now=now)
+    assert run_sync(state, list(declared.values()), now=now).ledger == state.ledger
