@@ -51,7 +51,7 @@ async def test_missing_resource_is_reported_and_not_written(bench: Bench) -> Non
     outcome = (await bench.sync(Grant(missing, VIEWER, OPS))).outcome
     assert (outcome.reason, outcome.message) == (
         Reason.WORKLOAD_NOT_FOUND,
-        f"{missing} does not exist in project shop",
+        f"{missing} does not exist in project shop; create it, or correct the target in the spec",
     )
 
 
