@@ -39,7 +39,7 @@ def plant(emulator: Emulator, exchange: Exchange) -> None:
             ):
                 cloud.accounts.create(cloud.registry.add(cloud.registry.resolve(project_id)), account_id)
         if not cloud.resources.has(found):
-            cloud.resources.add(project, found.descriptor.kind, found.name, found.location, found.parent)
+            cloud.resources.add(project, found.descriptor, found.name, found.location, found.parent)
 
 
 def _target(exchange: Exchange) -> TargetName | None:
