@@ -1,6 +1,6 @@
 """Client of the cluster (`Cluster`): reads and changes objects as a user would."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ PLURALS = {
     "PolicyLedger": "policyledgers",
 }
 CLUSTER_SCOPED = "ManagedProject"
+EVENT_TYPES = frozenset({"Normal", "Warning"})
 
 NOT_FOUND = 404
 CONFLICT = 409
@@ -203,13 +204,16 @@ class Cluster:
             raise
         return True
 
-    def events(self, kind: str, name: str, namespace: str, uid: str = "") -> list[tuple[str, str]]:
+    def events(
+        self, kind: str, name: str, namespace: str, uid: str = "", *, types: Container[str] = EVENT_TYPES
+    ) -> list[tuple[str, str]]:
         """Return the (reason, message) of every Event about an object of a name, or of this UID."""
         return [
             (event.reason, event.message)
             for event in self._core.list_namespaced_event(namespace).items
             if (event.involved_object.kind, event.involved_object.name) == (kind, name)
             and uid in ("", event.involved_object.uid)
+            and event.type in types
         ]
 
     def replace_definition(self, definition: Object) -> None:

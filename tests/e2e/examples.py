@@ -1,11 +1,12 @@
 """Apply, delete and read the examples of the repository."""
 
+from collections.abc import Container
 from pathlib import Path
 
 import yaml
 from kubernetes.client import ApiException
 
-from tests.e2e.cluster import NOT_FOUND, Object
+from tests.e2e.cluster import EVENT_TYPES, NOT_FOUND, Object
 from tests.e2e.eventually import becomes, eventually
 from tests.e2e.stage import Stage
 
@@ -55,7 +56,7 @@ class Example:
         """Wait until every object is Ready at its current generation."""
         eventually(self._unready, lambda unready: not unready)
 
-    def events(self) -> set[str]:
+    def events(self, types: Container[str] = EVENT_TYPES) -> set[str]:
         """Return the reasons of the Events about the objects, without those of earlier objects."""
         found: set[str] = set()
         for obj in self._objects:
@@ -64,7 +65,7 @@ class Example:
                 namespace = obj["metadata"].get("namespace", "")
                 stored = self._cluster.get(kind, name, namespace)
                 uid = stored["metadata"]["uid"] if stored else "none"
-                events = self._cluster.events(kind, name, namespace or "default", uid)
+                events = self._cluster.events(kind, name, namespace or "default", uid, types=types)
                 found |= {reason for reason, _ in events}
         return found
 

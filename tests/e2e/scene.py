@@ -30,6 +30,7 @@ class Scene:
         self.cluster: Cluster = stage.cluster
         self.cloud: Cloud = stage.cloud
         self._projects: set[str] = set()
+        self._ledger_edits: dict[str, tuple[Object, Object]] = {}
         self._namespaces: set[str] = set()
         self.add_namespace(name)
 
@@ -209,15 +210,23 @@ class Scene:
         return next((each for each in ledgers if each["spec"]["target"]["fullName"] == full_name), {})
 
     def edit_ledger(self, ledger: Object, change: Object) -> None:
-        """Merge a change into the spec of a ledger, as an administrator could."""
+        """Merge a change into the spec of a ledger, as an administrator could, until the scene ends."""
         name = ledger["metadata"]["name"]
+        self._ledger_edits[name] = ({field: ledger["spec"].get(field) for field in change}, change)
         self.cluster.patch("PolicyLedger", name, OPERATOR_NAMESPACE, {"spec": change})
 
     def end(self) -> None:
-        """Suspend the projects of the scene, so that the operator ignores it."""
+        """Suspend the projects of the scene, so that the operator ignores it, and repair edited ledgers.
+
+        An invalid ledger would hold up the deletions of every later scene on the same API server.
+        """
         for name in self._projects:
             if self.cluster.get("ManagedProject", name):
                 self.cluster.patch("ManagedProject", name, "", {"spec": {"suspend": True}})
+        for name, (before, change) in self._ledger_edits.items():
+            stored = self.cluster.get("PolicyLedger", name, OPERATOR_NAMESPACE)
+            if stored and change.items() <= stored["spec"].items():
+                self.cluster.patch("PolicyLedger", name, OPERATOR_NAMESPACE, {"spec": before})
 
     def _is_taken(self, name: str, change: str) -> bool:
         """Merge the change into an object; return whether the server accepted it."""
