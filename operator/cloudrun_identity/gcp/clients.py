@@ -3,8 +3,8 @@
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any, Protocol, TypeVar
 
 import grpc
@@ -16,7 +16,7 @@ from .channels import Channels
 from .credentials import ApplicationDefaultTokens, TokenSource
 from .error_classification import classify, location_not_found
 from .errors import ClientReadOnly, Fault, GoogleError, LeaseNotHeld
-from .ratelimit import BucketKey, CallKind, RateLimiter, call_priority
+from .ratelimit import BucketKey, CallKind, RateLimiter, Reservation, call_priority
 from .requests import kind_of, reason_header, resource_in
 
 TIMEOUT = 30.0
@@ -228,6 +228,20 @@ class GoogleClients:
                     raise
             await asyncio.sleep(_backoff(retry))
             retry += 1
+
+    def reserved_write(
+        self, api: str, payer: Hashable, region: str = ""
+    ) -> AbstractAsyncContextManager[Reservation]:
+        """Wait until the rate limiter admits a write of an API, for the first such write in the block.
+
+        `payer` is the resource to be written.
+        """
+        bucket = BucketKey(api, CallKind.WRITE, self._charged_project, region)
+        return self._limiter.reserved(bucket, call_priority.get(), payer)
+
+    def write_spacing(self, api: str, region: str = "") -> float:
+        """Return the seconds between two writes of a resource with which the rate suffices for all."""
+        return self._limiter.spacing(BucketKey(api, CallKind.WRITE, self._charged_project, region))
 
     async def _admit(self, bucket: BucketKey, method: str, refused: Mapping[str, str] | None) -> None:
         await self._limiter.acquire(bucket, call_priority.get())

@@ -4,7 +4,8 @@ The policy methods of every Google service take and return google.iam.v1 message
 and the routing header differ: see `api.target_kinds`.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -14,7 +15,9 @@ from google.protobuf import field_mask_pb2
 from cloudrun_identity.iam.grants import Grant, Target
 
 from .clients import ProjectClients
+from .errors import GoogleError
 from .mutations import log_mutation
+from .ratelimit import Reservation
 
 _VERSION = 3
 """An older read shows conditions as invented role names. Writing that back destroys the conditions."""
@@ -64,6 +67,29 @@ class Policies:
             update_mask=field_mask_pb2.FieldMask(paths=["bindings", "etag"]),
         )
         return await self._call(target, "SetIamPolicy", request, policy_pb2.Policy, target.project_id)
+
+    @asynccontextmanager
+    async def reserve(self, target: Target) -> AsyncIterator[Reservation]:
+        """Wait until the rate limiter admits a write of a policy, for the first write in the block.
+
+        Raises:
+            GoogleError: the credential of the project is not known.
+
+        """
+        clients = self._clients.for_project(target.project_id)
+        async with clients.reserved_write(target.host, target, target.region) as reservation:
+            yield reservation
+
+    def spacing(self, target: Target) -> float:
+        """Return the seconds between two writes of a policy with which the rate limit suffices for all.
+
+        0 if the credential of the project is not known.
+        """
+        try:
+            clients = self._clients.for_project(target.project_id)
+        except GoogleError:
+            return 0.0
+        return clients.write_spacing(target.host, target.region)
 
     def log_write(self, target: Target, *, removed: Collection[Grant], added: Collection[Grant]) -> None:
         """Write the line of the mutation log for a write that took effect.

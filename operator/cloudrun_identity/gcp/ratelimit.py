@@ -3,8 +3,9 @@
 import asyncio
 import heapq
 import itertools
-from collections.abc import Callable, Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
@@ -136,6 +137,38 @@ DEFAULT_RATES: Mapping[tuple[str, CallKind], Rate] = {
 }
 
 
+@dataclass(slots=True)
+class Reservation:
+    """A token for one call."""
+
+    key: BucketKey
+    """The calls that may use it."""
+
+    is_used: bool = False
+    """True once a call has used it."""
+
+    is_returned: bool = False
+    """True after the block in which it was reserved."""
+
+    def use_for(self, key: BucketKey) -> bool:
+        """Use the token for a call, if it fits. Return whether it did."""
+        if self.is_used or self.is_returned or key != self.key:
+            return False
+        self.is_used = True
+        return True
+
+
+_reservation: ContextVar[Reservation | None] = ContextVar("rate_limit_reservation", default=None)
+"""The token that is reserved for the current task."""
+
+STEADY_SHARE = 2 / 3
+"""Share of the rate for payers that call continuously. The rest is for single calls of others, which need not
+wait then."""
+
+PAYER_MEMORY = 120.0
+"""Seconds for which the reserved calls of a payer count."""
+
+
 class RateLimiter:
     """One token bucket per BucketKey, created on first use.
 
@@ -147,8 +180,44 @@ class RateLimiter:
         self._buckets: dict[BucketKey, _Bucket] = {}
 
     async def acquire(self, key: BucketKey, priority: Priority) -> None:
-        """Wait for a token. Edits get tokens first, then the calls that have waited longest."""
+        """Wait for a token. Edits get tokens first, then the calls that have waited longest.
+
+        The first call in a block of `reserved` uses its token.
+        """
+        reservation = _reservation.get()
+        if reservation is not None and reservation.use_for(key):
+            return
         await self._bucket(key).acquire(priority)
+
+    @asynccontextmanager
+    async def reserved(
+        self, key: BucketKey, priority: Priority, payer: Hashable
+    ) -> AsyncIterator[Reservation]:
+        """Wait for a token, for the first call in the block. An unused token is returned.
+
+        `payer` is the resource that the call is about, among which `spacing` divides the rate.
+        """
+        bucket = self._bucket(key)
+        await bucket.acquire(priority)
+        reservation = Reservation(key)
+        outer = _reservation.set(reservation)
+        try:
+            yield reservation
+        finally:
+            _reservation.reset(outer)
+            reservation.is_returned = True
+            if reservation.is_used:
+                bucket.note_payer(payer)
+            else:
+                bucket.put_back()
+
+    def spacing(self, key: BucketKey) -> float:
+        """Return the seconds between two reserved calls of a payer with which the rate suffices for all.
+
+        The payers of the last minutes then use `STEADY_SHARE` of the rate, and the rest is free for other
+        calls. 0 while there are no more calls than one burst.
+        """
+        return self._bucket(key).spacing()
 
     def drain(self, key: BucketKey, retry_after: float | None) -> None:
         """Empty the bucket after a 429 of Google. It stays empty for `retry_after` seconds, if given.
@@ -175,6 +244,8 @@ class _Bucket:
     waiting: list[tuple[Priority, int, asyncio.Future[None]]] = field(default_factory=list)
     arrivals: "itertools.count[int]" = field(default_factory=itertools.count)
     timer: asyncio.TimerHandle | None = None
+    paid: "deque[tuple[float, Hashable]]" = field(default_factory=deque)
+    """Reserved calls within `PAYER_MEMORY`: their times and payers."""
 
     async def acquire(self, priority: Priority) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -187,6 +258,22 @@ class _Bucket:
     def drain(self, pause: float) -> None:
         self.tokens = 0.0
         self.filled_at = max(self.filled_at, _now() + pause)
+
+    def put_back(self) -> None:
+        self._fill()
+        self.tokens = min(self.rate.burst, self.tokens + 1.0)
+        self._serve()
+
+    def note_payer(self, payer: Hashable) -> None:
+        self.paid.append((_now(), payer))
+
+    def spacing(self) -> float:
+        while self.paid and self.paid[0][0] < _now() - PAYER_MEMORY:
+            self.paid.popleft()
+        if len(self.paid) <= self.rate.burst:
+            return 0.0
+        payers = len({payer for _, payer in self.paid})
+        return payers * 60 / self.rate.per_minute / STEADY_SHARE
 
     def _serve(self) -> None:
         self._fill()

@@ -1,5 +1,6 @@
 """The installed CustomResourceDefinitions: which kinds are served, and with which fields."""
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from enum import Enum, auto
 
@@ -46,6 +47,35 @@ async def installed(client: ObjectClient) -> Mapping[str, CrdState]:
 async def state_of(client: ObjectClient, model: type[Kind]) -> CrdState:
     """Return the state of the CRD of one kind. Raises `KubeError`."""
     return _state(await _definition(client, model.__name__))
+
+
+class CrdReader:
+    """Reads the state of CRDs. Callers that wait at the same time share a read.
+
+    A caller gets the result of a read that started after its call, which shows all earlier changes.
+    """
+
+    def __init__(self, client: ObjectClient) -> None:
+        self._client = client
+        self._upcoming: dict[str, asyncio.Task[CrdState]] = {}
+        self._running: dict[str, asyncio.Task[CrdState]] = {}
+
+    async def state_of(self, kind: str) -> CrdState:
+        """Return the state of the CRD of a kind. Raises `KubeError`."""
+        if kind not in self._upcoming:
+            self._upcoming[kind] = asyncio.create_task(
+                self._read(kind, self._running.get(kind)), name=f"CRD of {kind}"
+            )
+        return await asyncio.shield(self._upcoming[kind])
+
+    async def _read(self, kind: str, before: asyncio.Task[CrdState] | None) -> CrdState:
+        if before:
+            await asyncio.wait([before])
+        self._running[kind] = self._upcoming.pop(kind)
+        try:
+            return await state_of(self._client, KINDS[kind])
+        finally:
+            del self._running[kind]
 
 
 async def check_compatible(client: ObjectClient) -> None:

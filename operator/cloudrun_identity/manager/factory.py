@@ -22,7 +22,13 @@ from cloudrun_identity.kube.lease_observer import LeaseObserver
 from cloudrun_identity.kube.resources import ObjectClient
 from cloudrun_identity.kube.secrets import KeySecrets
 from cloudrun_identity.ledger.store import Ledgers
-from cloudrun_identity.policy.ports import PolicyPort, SyncerPorts, SyncerSettings, SyncObserver
+from cloudrun_identity.policy.ports import (
+    PolicyPort,
+    SyncerPorts,
+    SyncerSettings,
+    SyncObserver,
+    UnlimitedWrites,
+)
 from cloudrun_identity.policy.removal_limit import RemovalRateLimiter
 from cloudrun_identity.policy.syncers import PolicySyncers
 from cloudrun_identity.reconcile.cluster_state import ObjectKey
@@ -166,6 +172,7 @@ def compose(ports: Ports) -> Engine:
             may_return=partial(_may_return, ledgers),
             is_suspended=settings.is_suspended,
             is_observed=lambda project: not ports.ignores_observe and settings.is_observed(project),
+            write_budget=cloud.policies if ports.operator else UnlimitedWrites(),
             checkpoint=checkpoint,
             settings=ports.sync_settings,
         )

@@ -1,7 +1,6 @@
 """Writes to Kubernetes: counted in the metrics, and as the driver for every kind uses them."""
 
-from cloudrun_identity.api import KINDS
-from cloudrun_identity.kube.crds import CrdState, state_of
+from cloudrun_identity.kube.crds import CrdReader, CrdState
 from cloudrun_identity.kube.finalizers import Finalizers
 from cloudrun_identity.kube.resources import Object, ObjectClient, Objects, PatchType, Resource
 from cloudrun_identity.kube.status_writer import StatusWriter
@@ -69,6 +68,7 @@ class KubeWrites:
         self._client = client
         self._finalizers = Finalizers(client)
         self._statuses = StatusWriter(client)
+        self._crds = CrdReader(client)
 
     async def add_finalizer(self, raw: Object) -> Object | None:
         """Add the finalizer. Return the object, or None if it no longer exists."""
@@ -84,7 +84,7 @@ class KubeWrites:
 
     async def is_uninstalled(self, kind: str) -> bool:
         """Return whether the CRD of the kind is absent or being deleted. Raises KubeError."""
-        return await state_of(self._client, KINDS[kind]) in (CrdState.ABSENT, CrdState.DELETING)
+        return await self._crds.state_of(kind) in (CrdState.ABSENT, CrdState.DELETING)
 
 
 def _path(resource: Resource, subresource: str) -> str:

@@ -8,7 +8,9 @@ from cloudrun_identity.api import KINDS, ManagedProject, PolicyLedger
 from cloudrun_identity.gcp.client_pool import credential_of
 from cloudrun_identity.gcp.ratelimit import Priority
 from cloudrun_identity.kube.event_recorder import EventRecorder
+from cloudrun_identity.kube.finalizers import is_deleting
 from cloudrun_identity.kube.resources import Object, Resource
+from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.reconcile.cluster_state import ObjectKey
 
 from .engine import Engine
@@ -102,6 +104,8 @@ class Manager:
         key = ObjectKey(raw["kind"], raw["metadata"].get("namespace", ""), raw["metadata"]["name"])
         if change.changed:
             self._queue.add(key, Priority.EDIT)
+            if is_deleting(raw) and key.namespace:
+                self._engine.syncers.expect_release(Owner(*key, uid=raw["metadata"]["uid"]))
         if (change.changed or deleted) and key.kind == ManagedProject.__name__:
             self._resync.follow(key.name)
             self._engine.cloud.clients.close_unused(map(credential_of, self._cache.objects(ManagedProject)))

@@ -1,6 +1,7 @@
 """Ports of the policy engine: its settings, and the interfaces through which it reads and writes."""
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -41,6 +42,47 @@ class SyncObserver(Protocol):
     def policy_synced(self, target_kind: str, outcome: str) -> None:
         """Count a sync that ended `unchanged`, `written`, `missing`, or with the name of a fault."""
         ...
+
+
+class ReservedWrite(Protocol):
+    """A write that the rate limit admits. See `gcp.ratelimit.Reservation`."""
+
+    @property
+    def is_used(self) -> bool:
+        """Whether the write was sent."""
+        ...
+
+
+class WriteBudget(Protocol):
+    """Shares the rate limit of policy writes among all policies. See `gcp.policies.Policies`."""
+
+    def reserve(self, target: Target) -> AbstractAsyncContextManager[ReservedWrite]:
+        """Wait until a policy may be written, for the first write in the block. Raises GoogleError."""
+        ...
+
+    def spacing(self, target: Target) -> float:
+        """Return the seconds between two writes of a policy with which the rate limit suffices for all."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class UnlimitedWrite:
+    """A write without a rate limit."""
+
+    is_used: bool = False
+
+
+class UnlimitedWrites:
+    """A `WriteBudget` without a rate limit."""
+
+    @asynccontextmanager
+    async def reserve(self, target: Target) -> AsyncIterator[ReservedWrite]:  # noqa: ARG002
+        """Admit a write at once."""
+        yield UnlimitedWrite()
+
+    def spacing(self, target: Target) -> float:  # noqa: ARG002
+        """Return 0."""
+        return 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +144,8 @@ class SyncerPorts:
     """Returns whether nothing is read or written in the project with this ID."""
     is_observed: Callable[[str], bool] = lambda _: False
     """Returns whether nothing is written in the project with this ID."""
+    write_budget: WriteBudget = field(default_factory=UnlimitedWrites)
+    """Shares the rate limit of writes."""
     checkpoint: Callable[[str], None] = lambda _: None
     """Called with a name after every step that a crash could follow."""
     settings: SyncerSettings = SyncerSettings()

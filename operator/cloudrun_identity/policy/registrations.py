@@ -37,6 +37,7 @@ class Registrations:
         self._by_owner_key: dict[str, Registration] = {}
         self._on: defaultdict[Target, set[str]] = defaultdict(set)
         self._expected: set[str] = set()
+        self._upcoming_releases: dict[str, float] = {}
 
     def expect(self, owners: Iterable[Owner]) -> None:
         """Add objects that exist and have not declared their grants yet."""
@@ -51,6 +52,7 @@ class Registrations:
         """Register the desired grants of an object, in place of former ones of the same owner key."""
         owner_key = desired.owner.owner_key
         self._expected.discard(owner_key)
+        self.end_upcoming_release(desired.owner)
         before = self._by_owner_key.get(owner_key)
         if before and before.desired == desired:
             return
@@ -68,6 +70,7 @@ class Registrations:
     def forget(self, owner: Owner) -> None:
         """Drop the registration of a deleted object."""
         self._expected.discard(owner.owner_key)
+        self.end_upcoming_release(owner)
         self._unindex(owner.owner_key)
         self._by_owner_key.pop(owner.owner_key, None)
 
@@ -108,6 +111,20 @@ class Registrations:
     def has_upcoming(self, target: Target) -> bool:
         """Return whether an object is about to declare more grants on a target."""
         return any(target in each.upcoming for each in self.on(target))
+
+    def expect_release(self, owner: Owner) -> None:
+        """Note that an object was deleted and is about to release its grants."""
+        if owner.owner_key in self._by_owner_key:
+            self._upcoming_releases[owner.owner_key] = asyncio.get_running_loop().time()
+
+    def end_upcoming_release(self, owner: Owner) -> None:
+        """Note that an object has released its grants, or cannot do so now."""
+        self._upcoming_releases.pop(owner.owner_key, None)
+
+    def has_upcoming_release(self, target: Target, since: float) -> bool:
+        """Return whether an object that was deleted after `since` is about to release grants on a target."""
+        on_target = self._on.get(target, set())
+        return any(at > since and owner_key in on_target for owner_key, at in self._upcoming_releases.items())
 
     def note_drift(self, grants: Iterable[Grant]) -> None:
         """Record missing grants as drift of every object that desires them."""

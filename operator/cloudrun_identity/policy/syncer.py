@@ -1,8 +1,10 @@
 """The syncer of one IAM policy: it runs one sync at a time and shares its result among all requests."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.ratelimit import Priority, call_priority, start_shared_task
@@ -10,10 +12,13 @@ from cloudrun_identity.gcp.requests import request_reason
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.wording import some
 
-from .ports import SyncerPorts
+from .ports import ReservedWrite, SyncerPorts
 from .registrations import Registrations
 from .results import SyncResult
 from .sync import PolicySync
+
+SettledCheck: TypeAlias = Callable[[SyncResult], bool]
+"""Returns whether another sync would change nothing, after a sync with this result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +26,15 @@ class _Request:
     """A request for the next sync."""
 
     result: asyncio.Future[SyncResult]
+    """Receives the result of the sync."""
     priority: Priority
+    """Priority of the calls of the sync."""
     reason: str
+    """Request reason for Google Cloud's audit log."""
+    is_settled_by: SettledCheck | None
+    """Returns whether a sync that began before the request answers it, too; None if no such sync does."""
+    writes: bool
+    """True if the sync is likely to write the policy."""
 
 
 class PolicySyncer:
@@ -31,24 +43,40 @@ class PolicySyncer:
     def __init__(self, target: Target, ports: SyncerPorts, registrations: Registrations) -> None:
         self._target = target
         self._settings = ports.settings
+        self._writes = ports.write_budget
         self._registrations = registrations
         self._sync = PolicySync(target, ports, registrations)
         self._last: SyncResult | None = None
         self._requests: list[_Request] = []
         self._last_request = 0.0
+        self._last_write = float("-inf")
         self._running: asyncio.Task[None] | None = None
 
-    async def result(self, *, since: float, max_age: float) -> SyncResult:
+    async def result(
+        self,
+        *,
+        since: float,
+        max_age: float,
+        is_settled_by: SettledCheck | None = None,
+        writes: bool = False,
+    ) -> SyncResult:
         """Return the result of the last sync, or run another one.
 
         The last result is returned if its sync had no fault, and began after `since` and at most `max_age`
-        seconds ago.
+        seconds ago. If `max_age` is not 0, its sync may also have begun before `since`, if it settled what
+        the caller desires. Without `is_settled_by`, the caller desires nothing of its own. `writes`
+        is True if the sync is likely to write the policy.
         """
         last = self._last
-        if last and not last.fault and last.began > since and _now() - last.began <= max_age:
+        is_recent = last is not None and not last.fault and _now() - last.began <= max_age
+        if last and is_recent and (last.began > since or (is_settled_by and is_settled_by(last))):
             return last
         request = _Request(
-            asyncio.get_running_loop().create_future(), call_priority.get(), request_reason.get()
+            asyncio.get_running_loop().create_future(),
+            call_priority.get(),
+            request_reason.get(),
+            is_settled_by if max_age > 0 else None,
+            writes,
         )
         self._requests.append(request)
         self._last_request = _now()
@@ -72,23 +100,54 @@ class PolicySyncer:
         try:
             while self._requests:
                 await self._collect_batch()
-                batch, self._requests = self._requests, []
-                call_priority.set(min(request.priority for request in batch))
-                request_reason.set(_joined_reasons(request.reason for request in batch))
-                try:
-                    self._last = await self._sync_in_time()
-                except Exception as error:  # every request must get an answer, or it would wait forever
-                    for request in batch:
-                        if not request.result.done():
-                            request.result.set_exception(error)
-                    continue
-                for request in batch:
-                    if not request.result.done():
-                        request.result.set_result(self._last)
+                async with AsyncExitStack() as budget:
+                    write = await self._reserve_write(budget)
+                    batch, self._requests = self._requests, []
+                    call_priority.set(min(request.priority for request in batch))
+                    request_reason.set(_joined_reasons(request.reason for request in batch))
+                    try:
+                        self._last = await self._sync_in_time()
+                    except Exception as error:  # every request must get an answer, or it would wait forever
+                        for request in batch:
+                            if not request.result.done():
+                                request.result.set_exception(error)
+                        continue
+                    finally:
+                        if write and write.is_used:
+                            self._last_write = _now()
+                self._answer(batch, self._last)
         finally:
             self._running = None
             for request in (*batch, *self._requests):
                 request.result.cancel()
+
+    def _answer(self, batch: Iterable[_Request], result: SyncResult) -> None:
+        """Answer the requests of a batch, and later ones for which the sync did enough."""
+        for request in batch:
+            if not request.result.done():
+                request.result.set_result(result)
+        if result.fault is None:
+            waiting, self._requests = self._requests, []
+            for request in waiting:
+                if request.is_settled_by and request.is_settled_by(result):
+                    if not request.result.done():
+                        request.result.set_result(result)
+                else:
+                    self._requests.append(request)
+
+    async def _reserve_write(self, budget: AsyncExitStack) -> ReservedWrite | None:
+        """Wait until the rate limit admits a write of the policy, so that more requests can join the sync.
+
+        The policy is read after the wait, not before it. A sync that probably writes nothing does not wait.
+        """
+        if not any(request.writes for request in self._requests):
+            return None
+        call_priority.set(min(request.priority for request in self._requests))
+        try:
+            async with asyncio.timeout(self._settings.deadline):
+                return await budget.enter_async_context(self._writes.reserve(self._target))
+        except (GoogleError, TimeoutError):  # the sync reports it
+            return None
 
     async def _sync_in_time(self) -> SyncResult:
         """Run a sync. At the deadline cancel it, and report that Google Cloud is not available.
@@ -109,15 +168,43 @@ class PolicySyncer:
         batch_window = self._settings.batch_window
         began = _now()
         await asyncio.sleep(batch_window)
-        while self._expects_more(_now() - began):  # noqa: ASYNC110
-            await asyncio.sleep(batch_window / 4)
+        while True:  # requests keep arriving
+            if self._expects_more(_now() - began):
+                await asyncio.sleep(batch_window / 4)
+            elif pause := self._paced():
+                await asyncio.sleep(pause / 4)
+            else:
+                return
 
     def _expects_more(self, waited: float) -> bool:
-        """Return whether to wait longer: for upcoming grants, or because requests keep arriving."""
+        """Return whether to wait for upcoming grants or releases, or because requests keep arriving."""
         settings = self._settings
         if waited < settings.max_wait and self._registrations.has_upcoming(self._target):
             return True
-        return waited < settings.max_batch_wait and _now() - self._last_request < settings.batch_window / 2
+        if waited >= settings.max_batch_wait:
+            return False
+        idle = _now() - self._last_request
+        if idle < settings.batch_window / 2:
+            return True
+        since = _now() - settings.max_batch_wait
+        return idle < settings.max_wait and self._registrations.has_upcoming_release(self._target, since)
+
+    def _paced(self) -> float:
+        """Return the longest pause between requests for which a write waits, in seconds; 0 if it may begin.
+
+        While many policies are written continuously, each collects its requests for longer, so that their
+        writes do not use up the rate limit. A write waits only while its requests keep arriving.
+        """
+        if not any(request.writes for request in self._requests):
+            return 0.0
+        spacing = self._writes.spacing(self._target)
+        pause = spacing * _PAUSE_SHARE
+        waits = _now() - self._last_write < spacing and _now() - self._last_request < pause
+        return pause if waits else 0.0
+
+
+_PAUSE_SHARE = 0.1
+"""The pause after which no more requests are expected, as a share of the time between two writes."""
 
 
 def _joined_reasons(reasons: Iterable[str]) -> str:

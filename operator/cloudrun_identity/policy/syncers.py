@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 
 from cloudrun_identity.api import GrantState
 from cloudrun_identity.iam.grants import Grant, Target
@@ -12,6 +13,7 @@ from .desired_grants import RETAIN_ALL, DesiredGrant, DesiredGrants
 from .ports import SyncerPorts
 from .registrations import Registration, Registrations
 from .results import GrantResult, GrantSyncResult, SyncResult
+from .settled import is_settled, needs_write
 from .syncer import PolicySyncer
 from .temporary_grants import is_due, recorded_end
 
@@ -31,6 +33,14 @@ class PolicySyncers:
     def expect(self, owners: Iterable[Owner]) -> None:
         """Add existing objects. No grant is released before all of them have declared their grants."""
         self._registrations.expect(owners)
+
+    def expect_release(self, owner: Owner) -> None:
+        """Note that an object was deleted: the next syncs wait a moment for its release, to include it."""
+        self._registrations.expect_release(owner)
+
+    def end_upcoming_release(self, owner: Owner) -> None:
+        """Note that a deleted object has released its grants, or cannot do so now."""
+        self._registrations.end_upcoming_release(owner)
 
     def declare(self, desired: DesiredGrants) -> None:
         """Register the desired grants of an object, in place of its former ones. This starts no sync."""
@@ -95,7 +105,12 @@ class PolicySyncers:
         registration = self._registrations.of(owner)
         targets = registration.desired.targets | self.held_by(owner)
         active = [target for target in targets if not self._ports.is_suspended(target.project_id)]
-        results = await self._results(active, since=registration.since, max_age=max_age)
+        results = await self._results(
+            active,
+            since=registration.since,
+            max_age=max_age,
+            desired=registration.desired,
+        )
         return self._result_of(registration, results)
 
     async def resync(self, project_id: str) -> frozenset[Owner]:
@@ -121,19 +136,41 @@ class PolicySyncers:
         await asyncio.gather(*(syncer.close() for syncer in self._syncers.values()))
 
     async def _results(
-        self, targets: Iterable[Target], *, since: float, max_age: float, tolerant: bool = False
+        self,
+        targets: Iterable[Target],
+        *,
+        since: float,
+        max_age: float,
+        desired: DesiredGrants | None = None,
+        tolerant: bool = False,
     ) -> dict[Target, SyncResult]:
-        """Return the result of each syncer. An error is raised, or left out by a `tolerant` call."""
+        """Return the result of each syncer. An error is raised, or left out by a `tolerant` call.
+
+        `desired` are the grants for which the syncs are requested; None if all objects are concerned.
+        """
         syncers = {target: self._syncer(target) for target in targets}
         try:
             results = await asyncio.gather(
-                *(syncer.result(since=since, max_age=max_age) for syncer in syncers.values()),
+                *(
+                    syncer.result(
+                        since=since,
+                        max_age=max_age,
+                        is_settled_by=partial(self._is_settled_by, desired, target) if desired else None,
+                        writes=desired is not None
+                        and needs_write(desired, self._ports.ledgers.ledger(target)),
+                    )
+                    for target, syncer in syncers.items()
+                ),
                 return_exceptions=tolerant,
             )
         finally:
             self._retire(syncers)
         found = dict(zip(syncers, results, strict=True))
         return {target: result for target, result in found.items() if isinstance(result, SyncResult)}
+
+    def _is_settled_by(self, desired: DesiredGrants, target: Target, result: SyncResult) -> bool:
+        """Return whether a sync would change nothing for these grants on a target."""
+        return is_settled(desired, self._ports.ledgers.ledger(target), result)
 
     def _result_of(self, registration: Registration, results: Mapping[Target, SyncResult]) -> GrantSyncResult:
         """Return the result for one object, and mark its drift as reported."""

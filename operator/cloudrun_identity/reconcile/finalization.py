@@ -56,6 +56,12 @@ class Finalizer(Generic[Obj, Want, Seen, A]):
 
         `is_removed` is True if the API server has already removed the object.
         """
+        try:
+            return await self._finalize(obj, raw, is_removed=is_removed)
+        finally:
+            self._deps.syncers.end_upcoming_release(ledger_owner(obj))
+
+    async def _finalize(self, obj: Obj, raw: Object, *, is_removed: bool) -> tuple[Requeue, str]:
         syncers, owner = self._deps.syncers, ledger_owner(obj)
         if FINALIZER not in obj.metadata.finalizers:
             syncers.forget(owner)

@@ -103,7 +103,7 @@ async def test_policies_are_synced_concurrently(env: SyncerEnvironment, syncers:
     assert loop.time() - began < 25
 
 
-async def test_declaration_during_a_sync_waits_for_the_next_one(
+async def test_edit_during_a_sync_waits_for_the_next_one(
     env: SyncerEnvironment, syncers: PolicySyncers
 ) -> None:
     syncers.declare(desiring(ledger_owner(1), grant(1)))
@@ -111,7 +111,7 @@ async def test_declaration_during_a_sync_waits_for_the_next_one(
     await asyncio.sleep(0.55)
     assert env.policies.reads == 1, "the sync has begun"
     syncers.declare(desiring(ledger_owner(2), grant(2)))
-    sync_result = await syncers.sync(ledger_owner(2), max_age=300)
+    sync_result = await syncers.sync(ledger_owner(2))
     assert sync_result.grant_results[0].state is GrantState.GRANTED
     assert env.policies.reads == 2
     assert (await first).grant_results[0].state is GrantState.GRANTED
