@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,6 +39,8 @@ class Roles:
         )
         self._assumed: dict[tuple[str, str], frozenset[str]] = {}
         self._updates: dict[tuple[str, str], _RoleUpdate] = {}
+        self._last_read: dict[tuple[str, str], frozenset[str]] = {}
+        self._changes: Counter[tuple[str, str]] = Counter()
 
     async def permissions(self, role: str, project_id: str, max_age: float = 600.0) -> frozenset[str]:
         """Return the permissions of a role, at most `max_age` seconds old, read as the project's credential.
@@ -56,6 +59,10 @@ class Roles:
             if self.cached(role, project_id) is not None:
                 return permissions
             # The operator wrote the role in the meantime, so the reading is outdated.
+
+    def changes(self, role: str, project_id: str) -> int:
+        """Return how often a read of the role showed other permissions than the read before."""
+        return self._changes[_key(role, project_id)]
 
     def cached(self, role: str, project_id: str) -> frozenset[str] | None:
         """Return the permissions of the last read, without a read; None if there was none."""
@@ -95,7 +102,11 @@ class Roles:
         reply = await self._iam.call(project_id, IAMAsyncClient.get_role, request)
         if shows_update and self._updates.get(key) is update:
             del self._updates[key]
-        return frozenset(map(sys.intern, reply.included_permissions))  # roles share most permissions
+        permissions = frozenset(map(sys.intern, reply.included_permissions))  # roles share most permissions
+        if self._last_read.get(key, permissions) != permissions:
+            self._changes[key] += 1
+        self._last_read[key] = permissions
+        return permissions
 
 
 def _key(role: str, project_id: str) -> tuple[str, str]:

@@ -53,6 +53,7 @@ from .project_operators import ProjectOperators
 from .project_settings import ProjectSettings
 from .registry import KINDS, Cloud, KindParts
 from .resync import Resync
+from .role_watch import RoleWatch
 from .slots import Slots
 from .work_queue import KeyedQueue
 from .workers import Workers
@@ -136,7 +137,13 @@ def build_manager(
         engine=engine,
         queue=queue,
         workers=Workers(queue, engine.reconciler, slots, metrics, engine.settings.resync_interval),
-        resync=Resync(engine.cache, engine.syncers, engine.reconciler, queue.add),
+        resync=Resync(
+            engine.cache,
+            engine.syncers,
+            engine.reconciler,
+            RoleWatch(engine.cloud.roles, engine.cache),
+            queue.add,
+        ),
         events=events,
         kinds=kinds,
         may_act=may_act,

@@ -68,6 +68,7 @@ class Manager:
         self._events.start()
         for key in self._cache.known():
             self._queue.add(key, Priority.RESYNC)
+            self._resync.observe(key)
             if key.kind == ManagedProject.__name__:
                 self._resync.follow(key.name)
         self._tasks.append(asyncio.create_task(self._workers.run(), name="workers"))
@@ -102,6 +103,7 @@ class Manager:
             return
         change = self._cache.observe(raw, deleted=deleted)
         key = ObjectKey(raw["kind"], raw["metadata"].get("namespace", ""), raw["metadata"]["name"])
+        self._resync.observe(key)
         if change.changed:
             self._queue.add(key, Priority.EDIT)
             if is_deleting(raw) and key.namespace:

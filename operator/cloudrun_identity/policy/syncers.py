@@ -131,6 +131,12 @@ class PolicySyncers:
             if not _is_met(declared, target, result)
         }
 
+    def has_faults(self, project_id: str) -> bool:
+        """Return whether the last sync of a policy of the project failed."""
+        return any(
+            syncer.has_failed for target, syncer in self._syncers.items() if target.project_id == project_id
+        )
+
     async def close(self) -> None:
         """Stop all syncers, even during a sync."""
         await asyncio.gather(*(syncer.close() for syncer in self._syncers.values()))

@@ -81,6 +81,14 @@ class Kind(Protocol[Obj, Want, Seen]):
         """Return the desired state with every reference resolved, or why it cannot be resolved."""
         ...
 
+    def depends_on_policies_alone(self, obj: Obj) -> bool:
+        """Return whether `observe` reads nothing for the object.
+
+        Its policies, the permissions of its roles, and other objects then decide about it. A resync that
+        finds them unchanged does not look at the object.
+        """
+        ...
+
     async def observe(self, want: Want, max_age: float) -> Seen:
         """Return the actual state as of at most `max_age` seconds ago; 0 reads it from Google now."""
         ...

@@ -106,6 +106,11 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         report = Report(outcome, unresolved=nothing_unresolved(obj), references_known=False)
         await self._finisher.finish(obj, stored.raw, report)
 
+    def is_compared(self, stored: StoredObject) -> bool:
+        """Return whether each resync must compare the object itself; False if its policies show all."""
+        obj = self._parsed(stored)
+        return obj.is_deleting or not was_ready(obj) or not self._kind.depends_on_policies_alone(obj)
+
     async def differs(self, stored: StoredObject, *, max_age: float) -> bool:
         """Return whether a read at most `max_age` seconds old shows something for a reconcile to do."""
         obj = self._parsed(stored)

@@ -54,6 +54,10 @@ class AnyKindReconciler(Protocol):
         """Report that a reconcile ended for a reason that is not the object's own."""
         ...
 
+    def is_compared(self, stored: StoredObject) -> bool:
+        """Return whether each resync must compare the object itself."""
+        ...
+
     async def differs(self, stored: StoredObject, *, max_age: float) -> bool:
         """Return whether there is something for a reconcile to do."""
         ...
@@ -131,6 +135,13 @@ class Reconciler:
     async def fail(self, key: ObjectKey, outcome: Outcome) -> None:
         """Report in the object's status that its reconcile failed for a reason that is not its own."""
         await self._report(key, outcome)
+
+    def is_compared(self, key: ObjectKey) -> bool:
+        """Return whether each resync must compare the object itself, and not only its policies."""
+        stored = self._deps.store.stored(key)
+        if stored is None:
+            return False
+        return stored.obj is None or self._kinds[key.kind].is_compared(stored)
 
     async def differs(self, key: ObjectKey, *, max_age: float) -> bool:
         """Return whether a read at most `max_age` seconds old shows something for a reconcile to do.

@@ -34,7 +34,13 @@ class Harness:
         self.enqueued: list[ObjectKey] = []
         self.error: Exception | None = None
         self.operated_elsewhere = False
-        self.resyncer = Resync(self, self, self, self.enqueue)
+        self.on_policies_alone: set[ObjectKey] = set()
+        self.changed_roles = False
+        self.failing_policies = False
+        self.priorities: dict[ObjectKey, Priority] = {}
+        self.resyncer = Resync(self, self, self, self, self.enqueue)
+        for key in self.referring:
+            self.resyncer.observe(key)
 
     def declare(self, **spec: object) -> None:
         self.projects["payments-prod"] = ManagedProject.model_validate(
@@ -63,6 +69,15 @@ class Harness:
         await asyncio.sleep(1)
         return frozenset(self.drifted)
 
+    def has_faults(self, project_id: str) -> bool:
+        return self.failing_policies
+
+    async def have_changed(self, project_id: str, max_age: float) -> bool:
+        return self.changed_roles
+
+    def is_compared(self, key: ObjectKey) -> bool:
+        return key not in self.on_policies_alone
+
     async def differs(self, key: ObjectKey, *, max_age: float) -> bool:
         self.ages.append(max_age)
         self.compared.append(key)
@@ -71,7 +86,7 @@ class Harness:
         return key in self.different
 
     def enqueue(self, key: ObjectKey, priority: Priority) -> None:
-        assert priority is Priority.RESYNC
+        self.priorities[key] = priority
         self.enqueued.append(key)
 
 
@@ -86,44 +101,102 @@ async def test_project_is_resynced_once_per_interval_with_jitter(harness: Harnes
     harness.resyncer.follow("payments-prod")
     await asyncio.sleep(1000)
     gaps = [after - before for before, after in zip([0.0, *harness.times], harness.times, strict=False)]
-    assert len(gaps) >= 9
-    assert all(70 <= gap <= 102 for gap in gaps)
+    assert len(gaps) >= 8
+    assert all(90 <= gap <= 112 for gap in gaps)
+    assert sum(gaps) / len(gaps) == pytest.approx(100, abs=6), "the jitter centers on the interval"
     assert len(set(gaps)) > 1
     assert {project_id for _, project_id in harness.resyncs} == {"payments-prod"}
 
 
 async def test_only_differing_objects_and_the_project_are_enqueued(harness: Harness) -> None:
     harness.resyncer.follow("payments-prod")
-    await asyncio.sleep(105)
+    await asyncio.sleep(115)
     assert harness.enqueued == [PROJECT, DIFFERENT]
+    assert set(harness.priorities.values()) == {Priority.RESYNC}
+
+
+async def test_object_that_depends_on_policies_alone_is_not_compared(harness: Harness) -> None:
+    harness.on_policies_alone = {UNCHANGED}
+    harness.resyncer.observe(UNCHANGED)
+    harness.resyncer.follow("payments-prod")
+    await asyncio.sleep(300)
+    assert set(harness.compared) == {DIFFERENT}
+
+
+async def test_drift_of_an_object_that_is_not_compared_enqueues_it(harness: Harness) -> None:
+    harness.on_policies_alone = {UNCHANGED}
+    harness.resyncer.observe(UNCHANGED)
+    harness.drifted = {Owner(UNCHANGED.kind, UNCHANGED.namespace, UNCHANGED.name, "uid")}
+    harness.resyncer.follow("payments-prod")
+    await asyncio.sleep(115)
+    assert UNCHANGED in harness.enqueued
+
+
+async def test_changed_role_makes_the_resync_compare_every_object(harness: Harness) -> None:
+    harness.on_policies_alone = {UNCHANGED, DIFFERENT}
+    for key in harness.on_policies_alone:
+        harness.resyncer.observe(key)
+    harness.changed_roles = True
+    harness.resyncer.follow("payments-prod")
+    await asyncio.sleep(115)
+    assert set(harness.compared) == {UNCHANGED, DIFFERENT}
+
+
+async def test_every_object_is_compared_once_per_hour(harness: Harness) -> None:
+    harness.on_policies_alone = {UNCHANGED}
+    harness.resyncer.observe(UNCHANGED)
+    harness.resyncer.follow("payments-prod")
+    await asyncio.sleep(3400)
+    assert UNCHANGED not in harness.compared
+    await asyncio.sleep(7200)
+    assert 2 <= harness.compared.count(UNCHANGED) <= 3
+
+
+async def test_object_that_becomes_unready_is_compared_again(harness: Harness) -> None:
+    harness.on_policies_alone = {UNCHANGED}
+    harness.resyncer.observe(UNCHANGED)
+    harness.on_policies_alone.clear()
+    harness.resyncer.observe(UNCHANGED)
+    harness.resyncer.follow("payments-prod")
+    await asyncio.sleep(115)
+    assert UNCHANGED in harness.compared
+
+
+async def test_failed_policy_makes_the_project_be_read_now(harness: Harness) -> None:
+    harness.failing_policies = True
+    harness.resyncer.follow("payments-prod")
+    await asyncio.sleep(115)
+    assert harness.priorities[PROJECT] is Priority.EDIT
 
 
 async def test_objects_with_drifted_grants_are_enqueued(harness: Harness) -> None:
     harness.drifted = {Owner(UNCHANGED.kind, UNCHANGED.namespace, UNCHANGED.name, "uid")}
     harness.resyncer.follow("payments-prod")
-    await asyncio.sleep(105)
+    await asyncio.sleep(115)
     assert set(harness.enqueued) == {PROJECT, UNCHANGED, DIFFERENT}
 
 
 async def test_object_whose_comparison_fails_is_enqueued(harness: Harness) -> None:
     harness.faults = {UNCHANGED}
     harness.resyncer.follow("payments-prod")
-    await asyncio.sleep(105)
+    await asyncio.sleep(115)
     assert UNCHANGED in harness.enqueued
 
 
 async def test_comparison_reads_nothing_older_than_the_resync(harness: Harness) -> None:
     harness.resyncer.follow("payments-prod")
-    await asyncio.sleep(105)
+    await asyncio.sleep(115)
     assert harness.ages == pytest.approx([1.0, 1.0])
 
 
 async def test_identities_are_compared_first(harness: Harness) -> None:
     identity = ObjectKey("CloudRunIdentity", "payments", "checkout")
     harness.referring = [UNCHANGED, identity, DIFFERENT]
+    harness.resyncer.observe(identity)
     harness.resyncer.follow("payments-prod")
-    await asyncio.sleep(105)
-    assert harness.compared == [identity, UNCHANGED, DIFFERENT]
+    await asyncio.sleep(115)
+    assert harness.compared[0] == identity
+    assert set(harness.compared) == {identity, UNCHANGED, DIFFERENT}
 
 
 async def test_suspended_project_is_not_resynced(harness: Harness) -> None:
@@ -137,7 +210,7 @@ async def test_suspended_project_is_not_resynced(harness: Harness) -> None:
 async def test_project_of_another_operator_is_only_enqueued(harness: Harness) -> None:
     harness.operated_elsewhere = True
     harness.resyncer.follow("payments-prod")
-    await asyncio.sleep(105)
+    await asyncio.sleep(115)
     assert harness.resyncs == []
     assert harness.enqueued == [PROJECT]
 
@@ -145,10 +218,10 @@ async def test_project_of_another_operator_is_only_enqueued(harness: Harness) ->
 async def test_failed_resync_is_followed_by_the_next(harness: Harness) -> None:
     harness.error = RuntimeError("no")
     harness.resyncer.follow("payments-prod")
-    await asyncio.sleep(105)
+    await asyncio.sleep(115)
     assert len(harness.resyncs) == 1
     harness.error = None
-    await asyncio.sleep(105)
+    await asyncio.sleep(115)
     assert DIFFERENT in harness.enqueued
 
 

@@ -9,7 +9,15 @@ import pytest
 from google.iam.v1.policy_pb2 import Policy
 
 from cloudrun_identity.api import GrantState, TargetKind
-from cloudrun_identity.gcp.ratelimit import Api, BucketKey, CallKind, RateLimiter, Reservation, call_priority
+from cloudrun_identity.gcp.ratelimit import (
+    Api,
+    BucketKey,
+    CallKind,
+    Rate,
+    RateLimiter,
+    Reservation,
+    call_priority,
+)
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy.desired_grants import DesiredGrant, DesiredGrants
@@ -19,16 +27,18 @@ from tests.unit.policy.fakes import SyncerEnvironment
 
 pytestmark = pytest.mark.looptime(start=1000)
 
-POLICIES = 100
+POLICIES = 25
+RATE = Rate(per_minute=30, burst=15)
+"""A quarter of the rate of production, for a quarter of the policies."""
 TARGETS = [Target(TargetKind.PROJECT, f"acme-{number:03}") for number in range(POLICIES)]
 WRITES = BucketKey(Api.RESOURCE_MANAGER, CallKind.WRITE)
 
 
 class Budget:
-    """The rate limit of production for writes of project policies."""
+    """A rate limit for writes of project policies."""
 
     def __init__(self, env: SyncerEnvironment) -> None:
-        self._limiter = RateLimiter()
+        self._limiter = RateLimiter({(WRITES.api, WRITES.kind): RATE})
         self._set = env.policies.set
         env.policies.set = self._limited_set
 

@@ -56,6 +56,9 @@ class ScriptedKind:
     abandoning: bool
     """True if a deletion leaves the declared grants in place."""
 
+    policies_alone: bool
+    """True if nothing is read for an object but its policies."""
+
     hangs: bool
     """True if a read does not return."""
 
@@ -72,6 +75,7 @@ class ScriptedKind:
         self.error = None
         self.in_use = False
         self.abandoning = False
+        self.policies_alone = False
         self.hangs = False
         self.reads = []
         self.executions = 0
@@ -84,6 +88,9 @@ class ScriptedKind:
 
     def resolve(self, obj: CloudRunIdentity, allowed: Allowed, cluster: ClusterState) -> Want | Blocked:
         return Want(obj)
+
+    def depends_on_policies_alone(self, obj: CloudRunIdentity) -> bool:
+        return self.policies_alone
 
     async def observe(self, want: Want, max_age: float) -> tuple[Change, ...]:
         self.reads.append(max_age)

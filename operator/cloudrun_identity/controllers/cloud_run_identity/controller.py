@@ -130,6 +130,10 @@ class CloudRunIdentityController:
         account = AccountWant(obj, home.project_id, record.email, deletion=deletion)
         return IdentityWant(obj, cluster, account)
 
+    def depends_on_policies_alone(self, obj: CloudRunIdentity) -> bool:
+        """Return False: the account is read."""
+        return False
+
     async def observe(self, want: IdentityWant, max_age: float) -> IdentitySeen:
         """Return the account, and the audit of one that is settled; raises GoogleError."""
         seen = await self._observer.observe(want.account, want.cluster, max_age)

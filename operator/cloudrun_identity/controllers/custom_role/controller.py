@@ -154,6 +154,10 @@ class CustomRoleController:
             abandon=leave,
         )
 
+    def depends_on_policies_alone(self, obj: CustomRole) -> bool:
+        """Return False: the role is read."""
+        return False
+
     async def observe(self, want: RoleWant, max_age: float) -> RoleSeen:
         """Return the role and its record, and the declared permissions that custom roles cannot hold."""
         project_id, spec = want.project_id, want.obj.spec

@@ -107,6 +107,10 @@ class IdentityAttachmentController(
             return f"{want.workload} of project {want.workload.project_id}"
         return str(want.home or want.obj.spec.workload)
 
+    def depends_on_policies_alone(self, obj: IdentityAttachment) -> bool:
+        """Return False: the workload is read."""
+        return False
+
     async def observe(self, want: Want, max_age: float) -> WorkloadSeen:
         """Return the workload, what serves of it, and the progress of the operator's own operation.
 

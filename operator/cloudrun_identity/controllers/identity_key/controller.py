@@ -74,6 +74,10 @@ class IdentityKeyController(ExternalResource[IdentityKey, KeyWant, KeysSeen, Key
         """Return the object, as plans name it: the id of a key is not known before it exists."""
         return str(ObjectKey.of(want.obj))
 
+    def depends_on_policies_alone(self, obj: IdentityKey) -> bool:
+        """Return False: the keys are read."""
+        return False
+
     async def observe(self, want: KeyWant, max_age: float) -> KeysSeen:
         """Return the keys of the account and the Secret."""
         return self._assumption.observed(want) or await self._execution.observe(want, max_age)

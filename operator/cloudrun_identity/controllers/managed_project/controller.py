@@ -5,6 +5,7 @@ Allow`. Everything else is only read.
 """
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -20,15 +21,10 @@ from cloudrun_identity.api import (
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.org_policies import CROSS_PROJECT_USAGE, OrgPolicies
-from cloudrun_identity.gcp.permissions import (
-    ACCOUNT_PERMISSIONS,
-    FEATURES,
-    needed,
-)
 from cloudrun_identity.gcp.policies import Policies
-from cloudrun_identity.gcp.projects import Projects, cloud_run_service_agent
+from cloudrun_identity.gcp.projects import Project, Projects, cloud_run_service_agent
+from cloudrun_identity.gcp.single_flight_cache import Clock
 from cloudrun_identity.iam.admission import are_workloads_ambiguous
-from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.guardrail_entries import invalid_entries
 from cloudrun_identity.iam.shares import Budget
 from cloudrun_identity.iam.wording import some
@@ -49,6 +45,7 @@ from .audit import (
     service_agent_ready,
 )
 from .degradation import degradation, missing_permissions
+from .facts import ProjectFactsReader, accepted_ages
 from .limits import limit_issues
 from .orphans import OrphanReleaser
 from .plan import AllowCrossProjectUsage, ProjectAction, ProjectSeen, ProjectWant, ReleaseOrphans, plan
@@ -75,6 +72,7 @@ class ManagedProjectController:
         powerful_accounts: PowerfulAccounts,
         removals: Callable[[str], Budget],
         repeated_drift: Callable[[str, float], tuple[RepeatedDrift, ...]],
+        clock: Clock = time.monotonic,
     ) -> None:
         """Initialize the kind.
 
@@ -84,8 +82,7 @@ class ManagedProjectController:
         """
         self._repeated_drift = repeated_drift
         self._removals = removals
-        self._projects = projects
-        self._policies = policies
+        self._facts = ProjectFactsReader(projects, policies, org_policies, clock)
         self._org_policies = org_policies
         self._inventory = inventory
         self._identity = identity
@@ -116,35 +113,33 @@ class ManagedProjectController:
             return Blocked(Refused(Reason.INVALID_SPEC, message))
         return ProjectWant(obj, cluster)
 
-    async def observe(self, want: ProjectWant, max_age: float) -> ProjectSeen:
-        """Return the project, the operator's permissions and the organization policy, read now.
+    def depends_on_policies_alone(self, obj: ManagedProject) -> bool:
+        """Return False: the project is read."""
+        return False
 
-        Only the workloads may be as old as `max_age`.
+    async def observe(self, want: ProjectWant, max_age: float) -> ProjectSeen:
+        """Return the project, the operator's permissions, the organization policy and the workloads.
+
+        `facts.accepted_ages` decides which of them may be older than `max_age`.
         """
         if want.deletes:
             return ProjectSeen(None)
-        try:
-            project = await self._projects.get(want.project_id)
-        except GoogleError as error:
-            # Google answers 403 for a project that does not exist, so that callers cannot probe for projects.
-            if error.fault in (Fault.NOT_FOUND, Fault.PERMISSION_DENIED):
-                return ProjectSeen(None, operator=self._identity(want.project_id))
-            raise
-        if not project.active:
-            return ProjectSeen(project)
-        wanted = {permission for feature in needed(want.obj) for permission in FEATURES[feature]}
-        wanted |= ACCOUNT_PERMISSIONS  # for the warning about powerful accounts
-        held = await self._policies.test_permissions(Target.project(want.project_id), wanted)
+        ages = accepted_ages(want.obj, want.cluster, max_age)
+        facts = await self._facts.facts(want.obj, ages.facts)
+        if facts is None:
+            return ProjectSeen(None, operator=self._identity(want.project_id))
+        if isinstance(facts, Project):
+            return ProjectSeen(facts)
         return ProjectSeen(
-            project,
-            missing_permissions(held, want.obj),
+            facts.project,
+            missing_permissions(facts.held, want.obj),
             self._identity(want.project_id),
-            await self._usage(want.project_id),
+            await self._facts.cross_project_usage(want.project_id, ages.contents),
             await audit_workloads(
-                self._inventory, want.project_id, locations_of(want.obj, want.cluster), max_age
+                self._inventory, want.project_id, locations_of(want.obj, want.cluster), ages.contents
             ),
-            await self._powerful_accounts.of(project, held),
-            await self._accounts(want.project_id, max_age),
+            await self._powerful_accounts.of(facts.project, facts.held),
+            await self._accounts(want.project_id, ages.contents),
         )
 
     async def _accounts(self, project_id: str, max_age: float) -> frozenset[str]:
@@ -234,16 +229,6 @@ class ManagedProjectController:
         """Return the deletion, which waits until no object refers to the project any more."""
         return None if abandon else ProjectWant(obj, cluster, deletes=True)
 
-    async def _usage(self, project_id: str) -> EffectiveCrossProjectUsage:
-        """Return the effective organization policy; unknown if the operator may not read it."""
-        try:
-            allowed = await self._org_policies.allows_cross_project_usage(project_id)
-        except GoogleError as error:
-            if error.fault in _UNREADABLE:
-                return EffectiveCrossProjectUsage.UNKNOWN
-            raise
-        return EffectiveCrossProjectUsage.ALLOWED if allowed else EffectiveCrossProjectUsage.DENIED
-
 
 def _notices(want: ProjectWant) -> Mapping[str, str]:
     """Return the issues that are also recorded as an Event."""
@@ -285,8 +270,3 @@ def _not_permitted(project_id: str) -> str:
         f"run: gcloud resource-manager org-policies disable-enforce {CROSS_PROJECT_USAGE} --project "
         f"{project_id}"
     )
-
-
-_UNREADABLE = frozenset(
-    {Fault.PERMISSION_DENIED, Fault.PERIMETER_VIOLATION, Fault.API_DISABLED, Fault.NOT_FOUND}
-)
