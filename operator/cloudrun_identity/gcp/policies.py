@@ -4,6 +4,7 @@ The policy methods of every Google service take and return google.iam.v1 message
 and the routing header differ: see `api.target_kinds`.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -33,6 +34,7 @@ class Policies:
 
     def __init__(self, clients: ProjectClients) -> None:
         self._clients = clients
+        self._awaited: dict[Target, asyncio.Future[policy_pb2.Policy]] = {}
 
     async def get(self, target: Target) -> policy_pb2.Policy:
         """Return the policy with its conditions, and with the etag for the next write.
@@ -45,7 +47,27 @@ class Policies:
             resource=target.resource,
             options=options_pb2.GetPolicyOptions(requested_policy_version=_VERSION),
         )
-        return await self._call(target, "GetIamPolicy", request, policy_pb2.Policy, target.project_id)
+        policy = await self._call(target, "GetIamPolicy", request, policy_pb2.Policy, target.project_id)
+        if (awaited := self._awaited.pop(target, None)) and not awaited.done():
+            awaited.set_result(policy)
+        return policy
+
+    async def get_soon(self, target: Target, patience: float) -> policy_pb2.Policy:
+        """Return the policy that another caller reads within `patience` seconds, or read it then.
+
+        Raises:
+            GoogleError: as `get`.
+
+        """
+        if patience > 0:
+            awaited = self._awaited.get(target)
+            if awaited is None:
+                awaited = self._awaited[target] = asyncio.get_running_loop().create_future()
+            done, _ = await asyncio.wait([awaited], timeout=patience)
+            if done:
+                return awaited.result()
+            self._awaited.pop(target, None)
+        return await self.get(target)
 
     async def set(self, target: Target, policy: policy_pb2.Policy) -> policy_pb2.Policy:
         """Replace the bindings, keep the audit configs, and return the resulting policy.

@@ -38,6 +38,7 @@ class Registrations:
         self._on: defaultdict[Target, set[str]] = defaultdict(set)
         self._expected: set[str] = set()
         self._upcoming_releases: dict[str, float] = {}
+        self._with_drift: set[str] = set()
 
     def expect(self, owners: Iterable[Owner]) -> None:
         """Add objects that exist and have not declared their grants yet."""
@@ -130,6 +131,7 @@ class Registrations:
         """Record missing grants as drift of every object that desires them."""
         for registration, grant in self._desiring(grants):
             registration.drifted[grant] = None
+            self._with_drift.add(registration.desired.owner.owner_key)
 
     def note_made_by_others(self, grants: Iterable[Grant]) -> None:
         """Record grants that another writer made, for every object that desires them."""
@@ -143,20 +145,25 @@ class Registrations:
                 registration = self._by_owner_key[owner_key]
                 if grant.binding_key in registration.desired.exclusive:
                     registration.removed_unmanaged[grant] = None
+                    self._with_drift.add(owner_key)
 
     def note_renamed(self, owner_keys: Iterable[str]) -> None:
         """Record that the policy shows grants of these objects under new addresses."""
         for owner_key in owner_keys:
             if registration := self._by_owner_key.get(owner_key):
                 registration.is_renamed = True
+                self._with_drift.add(owner_key)
 
     def with_drift(self) -> frozenset[Owner]:
         """Return the objects with drift, or a new address of a member, that was not reported to them."""
-        return frozenset(
-            registration.desired.owner
-            for registration in self._by_owner_key.values()
-            if registration.drifted or registration.removed_unmanaged or registration.is_renamed
-        )
+        found = {
+            owner_key: registration.desired.owner
+            for owner_key in self._with_drift
+            if (registration := self._by_owner_key.get(owner_key))
+            and (registration.drifted or registration.removed_unmanaged or registration.is_renamed)
+        }
+        self._with_drift = set(found)
+        return frozenset(found.values())
 
     def _desiring(self, grants: Iterable[Grant]) -> Iterator[tuple[Registration, Grant]]:
         """Iterate over the objects that desire these grants."""

@@ -9,6 +9,7 @@ that its grant is absent, or after a write of it was certainly refused.
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 
 from google.iam.v1.policy_pb2 import Policy
 
@@ -36,6 +37,7 @@ from .results import SyncResult
 from .settlement import made_by_others, progress, settle, settle_absent, without_abandoned
 from .shown_forms import ShownForms
 from .sync_planner import PlannedSync, SyncPlanner
+from .unchanged import QuietSync, quiet_sync
 from .writer import OwnWrites, PolicyWriter
 
 
@@ -52,6 +54,7 @@ class PolicySync:
         self._planner = SyncPlanner(ports, registrations, self._backoffs)
         self._last_policy = Policy()
         self._own_writes = OwnWrites()
+        self._quiet: QuietSync | None = None
 
     async def run(self) -> SyncResult:
         """Run a sync. Start again if another writer changes the ledger meanwhile."""
@@ -76,6 +79,11 @@ class PolicySync:
                 await writer.read()
                 self._ports.checkpoint("policy read")
                 before = self._ports.ledgers.ledger(self._target)
+                declared = self._registrations.concerning(before)
+                if self._quiet and self._quiet.covers(writer.policy, before, declared):
+                    self._ports.observer.policy_synced(self._target.kind, "unchanged")
+                    return replace(self._quiet.result, began=began, is_met=True)
+                self._quiet = None
                 self._settle_removals(self._undecided_removals, writer)
                 known = with_renames(before, self._last_policy, writer.policy)
                 self._registrations.note_renamed(renamed_owners(before, known))
@@ -95,6 +103,9 @@ class PolicySync:
                 self._ports.observer.policy_synced(self._target.kind, "replaced")
                 return SyncResult(began, replaced=True)
             synced = await self._sync(began, writer, before, planned)
+            if self._registrations.is_complete and not writer.writes:
+                after = self._ports.ledgers.ledger(self._target)
+                self._quiet = quiet_sync(writer.policy, before, after, declared, planned.plan, synced)
             if planned.plan.unrecorded and self._has_shrunk(before):
                 return await self._run_once()  # the ledger has room now
             return synced

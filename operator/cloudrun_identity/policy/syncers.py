@@ -127,6 +127,7 @@ class PolicySyncers:
         return self._registrations.with_drift() | {
             declared.owner
             for target, result in results.items()
+            if not result.is_met
             for declared in self._registrations.on(target)
             if not _is_met(declared, target, result)
         }

@@ -15,6 +15,7 @@ from cloudrun_identity.gcp.errors import GoogleError
 from cloudrun_identity.gcp.permissions import ACCOUNT_PERMISSIONS
 from cloudrun_identity.gcp.policies import Policies
 from cloudrun_identity.gcp.projects import Project, default_compute_account
+from cloudrun_identity.gcp.ratelimit import Priority, call_priority, without_slot
 from cloudrun_identity.gcp.roles import Roles
 from cloudrun_identity.gcp.service_accounts import expected_email
 from cloudrun_identity.gcp.single_flight_cache import Clock, KeyedSingleFlightCache
@@ -26,6 +27,9 @@ from cloudrun_identity.iam.wording import some
 
 MAX_AGE = 3600.0
 """Maximum age in seconds of a cached result."""
+
+PATIENCE = 5.0
+"""Seconds for which a resync waits for the policy syncer to read the policy, to share its read."""
 
 CACHE_SIZE = 1000
 """Maximum number of projects in the cache."""
@@ -60,11 +64,13 @@ class PowerfulAccounts:
         """
         if ACCOUNT_PERMISSIONS.isdisjoint(held):
             return ()
-        return await self._cache.get(project.project_id, lambda: self._read(project), MAX_AGE)
+        async with without_slot():
+            return await self._cache.get(project.project_id, lambda: self._read(project), MAX_AGE)
 
     async def _read(self, project: Project) -> tuple[PowerfulAccount, ...]:
         try:
-            policy = await self._policies.get(Target.project(project.project_id))
+            patience = PATIENCE if call_priority.get() is Priority.RESYNC else 0.0
+            policy = await self._policies.get_soon(Target.project(project.project_id), patience)
         except GoogleError:
             return ()
         roles = [
