@@ -391,12 +391,12 @@ def test_impossible_workload_is_refused_by_the_api_server(
 def wait_for_resyncs(scene: Scene, count: int = 2) -> None:
     """Wait until the project was resynced completely `count` more times.
 
-    Each resync starts a reconcile of the ManagedProject. The lists of a resync serve several objects and name
+    Each resync starts a reconcile of the ManagedProject, which reads the organization policy. The lists of a resync serve several objects and name
     none of them as their reason, so that they cannot be counted.
     """
 
     def resyncs() -> int:
-        return sum(call["rpc"].endswith("/GetProject") for call in scene.cloud.log(scene.name))
+        return sum(call["rpc"].endswith("/GetEffectivePolicy") for call in scene.cloud.log(scene.name))
 
     before = resyncs()
     eventually(resyncs, lambda now: now - before > count)

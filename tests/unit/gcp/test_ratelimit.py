@@ -7,6 +7,7 @@ import pytest
 from cloudrun_identity.gcp.errors import LONGEST_RATE_PAUSE
 from cloudrun_identity.gcp.ratelimit import (
     DEFAULT_RATES,
+    PAYER_MEMORY,
     Api,
     BucketKey,
     CallKind,
@@ -155,3 +156,31 @@ def test_rate_and_burst_stay_below_85_percent_of_the_quota(key: tuple[Api, CallK
 
 def test_every_api_has_a_rate_for_reads_and_writes() -> None:
     assert set(DEFAULT_RATES) == {(api, kind) for api in Api for kind in CallKind}
+
+
+async def test_reserved_token_serves_the_first_call_of_its_block() -> None:
+    limits = limiter(per_minute=60, burst=1)
+    async with limits.reserved(WRITES, Priority.EDIT, "policy") as reservation:
+        assert await granted_at(limits) == 0
+        assert reservation.is_used
+        assert await granted_at(limits) == pytest.approx(1), "the second call takes a token of its own"
+
+
+async def test_unused_reserved_token_is_returned() -> None:
+    limits = limiter(per_minute=60, burst=1)
+    async with limits.reserved(WRITES, Priority.EDIT, "policy"):
+        assert await granted_at(limits, BucketKey(Api.IAM, CallKind.READ)) == 0
+    assert await granted_at(limits) == 0
+
+
+async def test_payers_are_spaced_only_while_they_call_continuously() -> None:
+    limits = limiter(per_minute=60, burst=5)
+    for number in range(5):
+        async with limits.reserved(WRITES, Priority.EDIT, f"policy-{number % 2}"):
+            await limits.acquire(WRITES, Priority.EDIT)
+    assert limits.spacing(WRITES) == 0
+    async with limits.reserved(WRITES, Priority.EDIT, "policy-0"):
+        await limits.acquire(WRITES, Priority.EDIT)
+    assert limits.spacing(WRITES) == pytest.approx(3), "two payers, one call per second, two thirds of it"
+    await asyncio.sleep(PAYER_MEMORY + 1)
+    assert limits.spacing(WRITES) == 0

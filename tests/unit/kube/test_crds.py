@@ -1,5 +1,6 @@
 """State of the installed CRDs, and compatibility of their schemas."""
 
+import asyncio
 import copy
 from functools import cache
 from typing import Any
@@ -10,13 +11,14 @@ from cloudrun_identity.api import KINDS
 from cloudrun_identity.api.crd import generate
 from cloudrun_identity.kube.crds import (
     SERVED,
+    CrdReader,
     CrdState,
     CrdsUnsuitable,
     check_compatible,
     installed,
     missing_fields,
 )
-from cloudrun_identity.kube.resources import CUSTOM_RESOURCE_DEFINITIONS, Object
+from cloudrun_identity.kube.resources import CUSTOM_RESOURCE_DEFINITIONS, Object, Resource
 from tests.unit.kube.fake_api import FakeApi
 
 ESTABLISHED = {"conditions": [{"type": "Established", "status": "True"}]}
@@ -132,3 +134,26 @@ def test_missing_fields_are_found_in_lists_and_maps() -> None:
 def test_schema_that_preserves_unknown_fields_has_no_missing_fields() -> None:
     wanted = {"properties": {"a": {"type": "string"}}}
     assert list(missing_fields(wanted, {"x-kubernetes-preserve-unknown-fields": True})) == []
+
+
+async def test_callers_that_wait_together_share_a_read_that_starts_later() -> None:
+    reads, proceed = 0, asyncio.Event()
+
+    class Slow(FakeApi):
+        async def get(self, resource: Resource, name: str, namespace: str = "") -> Object:
+            nonlocal reads
+            reads += 1
+            await proceed.wait()
+            return await super().get(resource, name, namespace)
+
+    api = Slow()
+    install(api, "IAMBinding")
+    reader = CrdReader(api)
+    first = asyncio.create_task(reader.state_of("IAMBinding"))
+    await asyncio.sleep(0.01)
+    later = [asyncio.create_task(reader.state_of("IAMBinding")) for _ in range(50)]
+    await asyncio.sleep(0.01)
+    assert reads == 1, "later callers wait, because the read that runs may not show their change"
+    proceed.set()
+    assert set(await asyncio.gather(first, *later)) == {CrdState.ESTABLISHED}
+    assert reads == 2

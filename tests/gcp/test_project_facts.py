@@ -1,0 +1,132 @@
+"""Facts about projects over the wire: how often they are read while nothing is wrong."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from cloudrun_identity.api import ConditionStatus, ConditionType, ManagedProject
+from cloudrun_identity.controllers.managed_project.facts import (
+    FACTS_MAX_AGE,
+    ProjectFacts,
+    ProjectFactsReader,
+    accepted_ages,
+)
+from cloudrun_identity.gcp.clients import GoogleClients
+from cloudrun_identity.gcp.org_policies import OrgPolicies
+from cloudrun_identity.gcp.policies import Policies
+from cloudrun_identity.gcp.projects import Projects
+from cloudrun_identity.reconcile.cluster_state import ObjectKey
+from cloudrun_identity_playground.emulator.emulator import Emulator
+from tests.unit.controllers.cluster_state import FakeClusterState, identity
+
+INTERVAL = 300.0
+
+
+class Clock:
+    """A clock that tests set."""
+
+    def __init__(self) -> None:
+        self.now = 1.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def project(*, ready: bool = True, degraded: bool = False, **spec: Any) -> ManagedProject:
+    def condition(kind: ConditionType, *, is_true: bool) -> dict[str, object]:
+        status = ConditionStatus.TRUE if is_true else ConditionStatus.FALSE
+        return {
+            "type": kind,
+            "status": status,
+            "reason": "Test",
+            "message": "",
+            "observedGeneration": 1,
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }
+
+    conditions = [
+        condition(ConditionType.READY, is_true=ready),
+        condition(ConditionType.DEGRADED, is_true=degraded),
+    ]
+    return ManagedProject.model_validate(
+        {
+            "metadata": {"name": "payments-prod", "generation": 1},
+            "spec": {"projectID": "shop-1234", **spec},
+            "status": {"conditions": conditions},
+        }
+    )
+
+
+async def reads_in_an_hour(clients: GoogleClients, emulator: Emulator, obj: ManagedProject) -> int:
+    """Return the reads of the project and its permissions in twelve resyncs after the first one."""
+    clock = Clock()
+    reader = ProjectFactsReader(Projects(clients), Policies(clients), OrgPolicies(clients), clock)
+    cluster = FakeClusterState(obj)
+
+    async def resync() -> None:
+        ages = accepted_ages(obj, cluster, INTERVAL)
+        assert isinstance(await reader.facts(obj, ages.facts), ProjectFacts)
+        await reader.cross_project_usage(obj.project_id, ages.contents)
+
+    await resync()
+    emulator.calls.reset()
+    for _ in range(12):
+        clock.now += INTERVAL
+        await resync()
+    service = "google.cloud.resourcemanager.v3.Projects"
+    counts = {
+        emulator.calls[f"{service}/GetProject"],
+        emulator.calls[f"{service}/TestIamPermissions"],
+        emulator.calls["google.cloud.orgpolicy.v2.OrgPolicy/GetEffectivePolicy"],
+    }
+    assert len(counts) == 1
+    return counts.pop()
+
+
+async def test_facts_are_read_hourly_while_nothing_is_wrong(
+    clients: GoogleClients, emulator: Emulator
+) -> None:
+    assert await reads_in_an_hour(clients, emulator, project()) == 1
+
+
+async def test_facts_of_an_unready_project_are_read_at_each_interval(
+    clients: GoogleClients, emulator: Emulator
+) -> None:
+    assert await reads_in_an_hour(clients, emulator, project(ready=False)) == 12
+
+
+async def test_facts_of_a_degraded_project_are_read_at_each_interval(
+    clients: GoogleClients, emulator: Emulator
+) -> None:
+    assert await reads_in_an_hour(clients, emulator, project(degraded=True)) == 12
+
+
+async def test_guardrails_that_need_other_permissions_are_checked_now(
+    clients: GoogleClients, emulator: Emulator
+) -> None:
+    reader = ProjectFactsReader(Projects(clients), Policies(clients), OrgPolicies(clients), Clock())
+    before = await reader.facts(project(), FACTS_MAX_AGE)
+    grants = [{"roles": ["roles/viewer"], "targetKinds": ["Secret"], "members": ["user:*@example.com"]}]
+    namespaces = {"names": ["payments"]}
+    edited = project(guardrails={"grants": grants}, namespaces=namespaces)
+    after = await reader.facts(edited, FACTS_MAX_AGE)
+    assert isinstance(before, ProjectFacts)
+    assert isinstance(after, ProjectFacts)
+    assert after.asked > before.asked
+
+
+def test_edit_reads_everything_now() -> None:
+    obj = project()
+    ages = accepted_ages(obj, FakeClusterState(obj), 0.0)
+    assert (ages.facts, ages.contents) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("spec", [{}, {"crossProjectUsage": "Allow"}], ids=["identity", "Allow"])
+def test_contents_are_read_at_each_interval_where_objects_depend_on_them(spec: Mapping[str, Any]) -> None:
+    obj = project(**spec)
+    cluster = FakeClusterState(obj)
+    if not spec:
+        cluster.references[ObjectKey.of(obj)] = {ObjectKey.of(identity())}
+    ages = accepted_ages(obj, cluster, INTERVAL)
+    assert (ages.facts, ages.contents) == (FACTS_MAX_AGE, INTERVAL)
