@@ -391,8 +391,8 @@ def test_impossible_workload_is_refused_by_the_api_server(
 def wait_for_resyncs(scene: Scene, count: int = 2) -> None:
     """Wait until the project was resynced completely `count` more times.
 
-    Each resync starts a reconcile of the ManagedProject, which reads the organization policy. The lists of a resync serve several objects and name
-    none of them as their reason, so that they cannot be counted.
+    Each resync starts a reconcile of the ManagedProject, which reads the organization policy. The lists of a
+    resync serve several objects and name none of them as their reason, so that they cannot be counted.
     """
 
     def resyncs() -> int:

@@ -76,6 +76,8 @@ def test_cross_project_usage_is_allowed_only_if_the_project_says_so(scene: Scene
 
 def test_workloads_with_the_default_account_are_listed(scene: Scene) -> None:
     project = f"ManagedProject/{scene.name}"
+    # The workloads of a project with identities are listed at each interval, and others hourly.
+    scene.apply("kind: CloudRunIdentity\nmetadata: {name: worker}")
     workload = scene.cloud.deploy("services", scene.name, "web")
     account = scene.cloud.create_account(scene.name, "somebody")
     scene.cloud.deploy("jobs", scene.name, "nightly", account)
