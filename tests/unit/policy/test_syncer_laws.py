@@ -106,6 +106,24 @@ class PolicySyncersMachine(RuleBasedStateMachine):
             self.redeclare(each)
 
     @rule()
+    def process_restarts(self) -> None:
+        self.run(self.syncers.close())
+        self.syncers = PolicySyncers(self.env.ports)
+        self.syncers.expect(self.declared)
+        for owner in list(self.declared):  # later objects may share the syncs of earlier ones
+            self.redeclare(owner)
+            self.sync(owner, max_age=300)
+        wanted = {grant for grants in self.declared.values() for grant in grants}
+        assert wanted <= self.present()
+        assert wanted <= self.recorded()
+
+    @rule()
+    def resync(self) -> None:
+        drifted = self.run(self.syncers.resync("acme"))
+        for owner, wanted in self.declared.items():
+            assert owner in drifted or wanted <= self.present()
+
+    @rule()
     def all_syncs_complete(self) -> None:
         for owner in list(self.declared):
             self.redeclare(owner)
@@ -159,12 +177,12 @@ class PolicySyncersMachine(RuleBasedStateMachine):
 
         self.run(declare())
 
-    def sync(self, owner: Owner) -> bool:
+    def sync(self, owner: Owner, max_age: float = 0.0) -> bool:
         """Sync the policies of an object, if it exists. Return whether its released grants are absent."""
         if owner not in self.declared:
             return False
         try:
-            return not self.run(self.syncers.sync(owner)).releasing
+            return not self.run(self.syncers.sync(owner, max_age=max_age)).releasing
         except Crash:
             return False
 
