@@ -49,7 +49,7 @@ class ReservedWrite(Protocol):
 
     @property
     def is_used(self) -> bool:
-        """Whether the write was sent."""
+        """True once the write was sent."""
         ...
 
 

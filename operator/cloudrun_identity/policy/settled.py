@@ -24,7 +24,7 @@ def is_settled(desired: DesiredGrants, ledger: Ledger, result: SyncResult) -> bo
 
 
 def needs_write(desired: DesiredGrants, ledger: Ledger) -> bool:
-    """Return whether a grant of the object is not recorded as made, or is to be released.
+    """Return whether a grant of the object is not recorded as made, or must be released.
 
     The policy itself may need no write, or another one. That shows only when it is read.
     """

@@ -45,17 +45,17 @@ class ProjectFacts:
     asked: frozenset[str]
     """The permissions that were asked for."""
     held: frozenset[str]
-    """Those that the operator seems to have on the project."""
+    """The permissions among them that the operator seems to have on the project."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ages:
-    """How old, in seconds, the parts of an observation may be. 0 reads them from Google now."""
+    """Maximum ages, in seconds, of the parts of an observation. 0 reads them from Google now."""
 
     facts: float
-    """The project and the operator's permissions."""
+    """Maximum age of the project and of the operator's permissions."""
     contents: float
-    """The organization policy, and the lists of workloads and accounts."""
+    """Maximum age of the organization policy, and of the lists of workloads and accounts."""
 
 
 def accepted_ages(obj: ManagedProject, cluster: ClusterState, max_age: float) -> Ages:
