@@ -1,5 +1,7 @@
 """Accounts of a project that an operator with permissions on the project could take over."""
 
+import asyncio
+
 import pytest
 
 from cloudrun_identity.controllers.managed_project.powerful_accounts import MAX_AGE, PowerfulAccounts
@@ -7,7 +9,9 @@ from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.permissions import ACCOUNT_PERMISSIONS
 from cloudrun_identity.gcp.policies import Policies
 from cloudrun_identity.gcp.projects import Project
+from cloudrun_identity.gcp.ratelimit import Priority, call_priority
 from cloudrun_identity.gcp.roles import Roles
+from cloudrun_identity.iam.grants import Target
 from cloudrun_identity_playground.emulator.emulator import Emulator
 
 SHOP = Project("shop-1234", "42", "Shop", active=True)
@@ -98,3 +102,22 @@ async def test_unreadable_policy_is_no_error_and_not_read_again(
     for _ in range(2):
         assert await accounts.of(missing, ACCOUNT_PERMISSIONS) == ()
     assert dict(emulator.calls) == {READ: 1}
+
+
+async def test_resync_shares_the_read_of_another_caller(clients: GoogleClients, emulator: Emulator) -> None:
+    policies = Policies(clients)
+    accounts = PowerfulAccounts(policies, Roles(clients), Clock())
+    grant(emulator, "roles/owner", f"serviceAccount:legacy@{DOMAIN}")
+    call_priority.set(Priority.RESYNC)
+    waiting = asyncio.create_task(found(accounts))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    emulator.calls.reset()
+    await policies.get(Target.project(SHOP.project_id))
+    assert await waiting == [f"legacy@{DOMAIN} (roles/owner)"]
+    assert emulator.calls[READ] == 1
+
+
+async def test_edit_waits_for_no_other_caller(accounts: PowerfulAccounts, emulator: Emulator) -> None:
+    grant(emulator, "roles/owner", f"serviceAccount:legacy@{DOMAIN}")
+    assert await found(accounts) == [f"legacy@{DOMAIN} (roles/owner)"]
