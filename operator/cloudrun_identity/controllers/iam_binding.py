@@ -102,7 +102,7 @@ class IAMBindingController:
 
     def depends_on_policies_alone(self, obj: IAMBinding) -> bool:
         """Return whether the target is no workload, of which callers and public access are read."""
-        return obj.spec.target.workload_location is None
+        return not obj.spec.target.workload_location
 
     async def observe(self, want: BindingWant, max_age: float) -> BindingSeen:
         """Return the public services among the targets, and what callers have.

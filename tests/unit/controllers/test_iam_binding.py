@@ -55,6 +55,12 @@ def test_references_are_the_project_target_and_members() -> None:
     }
 
 
+def test_binding_on_another_target_than_a_workload_depends_on_policies_alone() -> None:
+    assert not CONTROLLER.depends_on_policies_alone(binding(BINDING)), "callers of a service are read"
+    assert CONTROLLER.depends_on_policies_alone(binding(BINDING, target=ON_ACCOUNT))
+    assert CONTROLLER.depends_on_policies_alone(binding(BINDING, target={"kind": "Project"}))
+
+
 @pytest.mark.parametrize(
     ("declared", "expected"),
     [

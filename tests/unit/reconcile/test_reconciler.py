@@ -205,6 +205,15 @@ async def test_object_that_is_no_longer_admitted_keeps_its_grants(stage: Stage) 
 # Resync
 
 
+async def test_ready_object_that_depends_on_policies_alone_is_not_compared(stage: Stage) -> None:
+    stage.kind.policies_alone = True
+    assert stage.reconciler.is_compared(KEY), "it is not Ready yet"
+    await stage.reconcile()
+    assert not stage.reconciler.is_compared(KEY)
+    stage.kind.policies_alone = False
+    assert stage.reconciler.is_compared(KEY)
+
+
 async def test_ready_object_differs_only_if_a_read_shows_it(stage: Stage) -> None:
     assert await stage.reconciler.differs(KEY, max_age=1.0)
     await stage.reconcile()
