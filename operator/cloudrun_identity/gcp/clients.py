@@ -239,9 +239,13 @@ class GoogleClients:
         bucket = BucketKey(api, CallKind.WRITE, self._charged_project, region)
         return self._limiter.reserved(bucket, call_priority.get(), payer)
 
-    def write_spacing(self, api: str, region: str = "") -> float:
-        """Return the seconds between two writes of a resource with which the rate suffices for all."""
-        return self._limiter.spacing(BucketKey(api, CallKind.WRITE, self._charged_project, region))
+    def write_spacing(self, api: str, region: str = "") -> tuple[float, bool]:
+        """Return the seconds between two writes of a resource with which the rate suffices for all.
+
+        Also return whether less than half of a burst is left.
+        """
+        bucket = BucketKey(api, CallKind.WRITE, self._charged_project, region)
+        return self._limiter.spacing(bucket), self._limiter.is_low(bucket)
 
     async def _admit(self, bucket: BucketKey, method: str, refused: Mapping[str, str] | None) -> None:
         await self._limiter.acquire(bucket, call_priority.get())

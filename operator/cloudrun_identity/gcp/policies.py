@@ -26,6 +26,9 @@ _VERSION = 3
 _PERMISSIONS_AT_ONCE = 100
 """Maximum number of permissions in one request."""
 
+_REMEMBERED = 1000
+"""Maximum number of policies that `get_soon` finds as another caller has read them."""
+
 Reply = TypeVar("Reply")
 
 
@@ -35,6 +38,7 @@ class Policies:
     def __init__(self, clients: ProjectClients) -> None:
         self._clients = clients
         self._awaited: dict[Target, asyncio.Future[policy_pb2.Policy]] = {}
+        self._read: dict[Target, tuple[float, policy_pb2.Policy]] = {}
 
     async def get(self, target: Target) -> policy_pb2.Policy:
         """Return the policy with its conditions, and with the etag for the next write.
@@ -48,18 +52,22 @@ class Policies:
             options=options_pb2.GetPolicyOptions(requested_policy_version=_VERSION),
         )
         policy = await self._call(target, "GetIamPolicy", request, policy_pb2.Policy, target.project_id)
+        self._remember(target, policy)
         if (awaited := self._awaited.pop(target, None)) and not awaited.done():
             awaited.set_result(policy)
         return policy
 
     async def get_soon(self, target: Target, patience: float) -> policy_pb2.Policy:
-        """Return the policy that another caller reads within `patience` seconds, or read it then.
+        """Return the policy that another caller read or reads within `patience` seconds, or read it then.
 
         Raises:
             GoogleError: as `get`.
 
         """
         if patience > 0:
+            read = self._read.get(target)
+            if read and read[0] > asyncio.get_running_loop().time() - patience:
+                return read[1]
             awaited = self._awaited.get(target)
             if awaited is None:
                 awaited = self._awaited[target] = asyncio.get_running_loop().create_future()
@@ -102,16 +110,22 @@ class Policies:
         async with clients.reserved_write(target.host, target, target.region) as reservation:
             yield reservation
 
-    def spacing(self, target: Target) -> float:
+    def spacing(self, target: Target) -> tuple[float, bool]:
         """Return the seconds between two writes of a policy with which the rate limit suffices for all.
 
-        0 if the credential of the project is not known.
+        Also return whether less than half of a burst is left. 0 if the project's credential is not known.
         """
         try:
             clients = self._clients.for_project(target.project_id)
         except GoogleError:
-            return 0.0
+            return 0.0, False
         return clients.write_spacing(target.host, target.region)
+
+    def _remember(self, target: Target, policy: policy_pb2.Policy) -> None:
+        self._read.pop(target, None)
+        self._read[target] = (asyncio.get_running_loop().time(), policy)
+        if len(self._read) > _REMEMBERED:
+            del self._read[next(iter(self._read))]
 
     def log_write(self, target: Target, *, removed: Collection[Grant], added: Collection[Grant]) -> None:
         """Write the line of the mutation log for a write that took effect.

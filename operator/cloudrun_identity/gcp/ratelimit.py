@@ -219,6 +219,10 @@ class RateLimiter:
         """
         return self._bucket(key).spacing()
 
+    def is_low(self, key: BucketKey) -> bool:
+        """Return whether less than half of a burst is left."""
+        return self._bucket(key).is_low()
+
     def drain(self, key: BucketKey, retry_after: float | None) -> None:
         """Empty the bucket after a 429 of Google. It stays empty for `retry_after` seconds, if given.
 
@@ -274,6 +278,10 @@ class _Bucket:
             return 0.0
         payers = len({payer for _, payer in self.paid})
         return payers * 60 / self.rate.per_minute / STEADY_SHARE
+
+    def is_low(self) -> bool:
+        self._fill()
+        return self.tokens < self.rate.burst / 2
 
     def _serve(self) -> None:
         self._fill()

@@ -60,8 +60,11 @@ class WriteBudget(Protocol):
         """Wait until a policy may be written, for the first write in the block. Raises GoogleError."""
         ...
 
-    def spacing(self, target: Target) -> float:
-        """Return the seconds between two writes of a policy with which the rate limit suffices for all."""
+    def spacing(self, target: Target) -> tuple[float, bool]:
+        """Return the seconds between two writes of a policy with which the rate limit suffices for all.
+
+        Also return whether less than half of a burst is left.
+        """
         ...
 
 
@@ -80,9 +83,9 @@ class UnlimitedWrites:
         """Admit a write at once."""
         yield UnlimitedWrite()
 
-    def spacing(self, target: Target) -> float:  # noqa: ARG002
-        """Return 0."""
-        return 0.0
+    def spacing(self, target: Target) -> tuple[float, bool]:  # noqa: ARG002
+        """Return 0: all writes are admitted at once."""
+        return 0.0, False
 
 
 @dataclass(frozen=True, slots=True)

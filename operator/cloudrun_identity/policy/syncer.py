@@ -177,7 +177,7 @@ class PolicySyncer:
             if self._expects_more(_now() - began):
                 await asyncio.sleep(batch_window / 4)
             elif pause := self._paced():
-                await asyncio.sleep(pause / 4)
+                await asyncio.sleep(min(pause / 4, _LONGEST_POLL))
             else:
                 return
 
@@ -198,18 +198,22 @@ class PolicySyncer:
         """Return the longest pause between requests for which a write waits, in seconds; 0 if it may begin.
 
         While many policies are written continuously, each collects its requests for longer, so that their
-        writes do not use up the rate limit. A write waits only while its requests keep arriving.
+        writes do not use up the rate limit. While half of a burst is left, a write waits only as long as its
+        requests keep arriving.
         """
         if not any(request.writes for request in self._requests):
             return 0.0
-        spacing = self._writes.spacing(self._target)
-        pause = spacing * _PAUSE_SHARE
+        spacing, is_low = self._writes.spacing(self._target)
+        pause = spacing if is_low else spacing * _PAUSE_SHARE
         waits = _now() - self._last_write < spacing and _now() - self._last_request < pause
         return pause if waits else 0.0
 
 
-_PAUSE_SHARE = 0.1
+_PAUSE_SHARE = 0.2
 """The pause after which no more requests are expected, as a share of the time between two writes."""
+
+_LONGEST_POLL = 2.0
+"""The longest time in seconds between two decisions whether a write may begin."""
 
 
 def _joined_reasons(reasons: Iterable[str]) -> str:

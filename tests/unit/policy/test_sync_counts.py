@@ -51,8 +51,8 @@ class Budget:
         async with self._limiter.reserved(WRITES, call_priority.get(), target) as reservation:
             yield reservation
 
-    def spacing(self, target: Target) -> float:
-        return self._limiter.spacing(WRITES)
+    def spacing(self, target: Target) -> tuple[float, bool]:
+        return self._limiter.spacing(WRITES), self._limiter.is_low(WRITES)
 
 
 def owner(number: int) -> Owner:
@@ -105,6 +105,19 @@ async def test_bulk_arrival_shares_writes_and_leaves_room_for_single_edits(
     assert env.policies.sets <= 3 * POLICIES
     assert env.policies.reads <= 3 * POLICIES
     assert max(waits) < 90
+
+
+async def test_sparse_requests_leave_room_for_single_edits(
+    env: SyncerEnvironment, syncers: PolicySyncers
+) -> None:
+    count, edited = 9 * POLICIES, POLICIES - 1  # more requests than the rate admits, far apart on each policy
+    bulk = [
+        asyncio.create_task(apply(syncers, number, after=180 * number / count))
+        for number in range(count)
+        if number % POLICIES != edited
+    ]
+    assert await apply(syncers, edited, after=150) < 5
+    assert max(await asyncio.gather(*bulk)) < 90
 
 
 async def test_single_edits_of_a_policy_are_not_paced(env: SyncerEnvironment, syncers: PolicySyncers) -> None:

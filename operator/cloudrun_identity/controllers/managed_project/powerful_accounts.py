@@ -28,7 +28,7 @@ from cloudrun_identity.iam.wording import some
 MAX_AGE = 3600.0
 """Maximum age in seconds of a cached result."""
 
-PATIENCE = 5.0
+PATIENCE = 20.0
 """Seconds for which a resync waits for the policy syncer to read the policy, to share its read."""
 
 CACHE_SIZE = 1000
