@@ -6,10 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from google.cloud.iam_admin_v1 import types
-from google.cloud.iam_admin_v1.services.iam import IAMAsyncClient
-
 from .clients import ProjectClients
+from .libraries import iam_admin_v1
 from .service_client import iam_service
 from .single_flight_cache import Clock, KeyedSingleFlightCache
 
@@ -91,8 +89,8 @@ class Roles:
     async def _read(self, key: tuple[str, str], project_id: str) -> frozenset[str]:
         update = self._updates.get(key)
         shows_update = update is not None and update.ended
-        request = types.GetRoleRequest(name=key[1])
-        reply = await self._iam.call(project_id, IAMAsyncClient.get_role, request)
+        request = iam_admin_v1.GetRoleRequest(name=key[1])
+        reply = await self._iam.call(project_id, "get_role", request)
         if shows_update and self._updates.get(key) is update:
             del self._updates[key]
         return frozenset(map(sys.intern, reply.included_permissions))  # roles share most permissions
