@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from cloudrun_identity.api import MAX_MEMBERS, LedgerEntry, LedgerTemporaryGrant
+from cloudrun_identity.api import MAX_MEMBERS, MAX_TEMPORARY, LedgerEntry, LedgerTemporaryGrant
 from cloudrun_identity.iam.expiry import Term, granted_end, term_of
 from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.ledger.model import Ledger
@@ -93,6 +93,8 @@ class _Review:
         self._present = present
         self._now = now
         self._withheld = withheld
+        self._recorded = len(ledger.temporary)
+        self._lasting = sum(record.expires_at > now for record in ledger.temporary.values())
         self.records: dict[OwnerAndGrant, LedgerTemporaryGrant] = {}
         self.decided: set[OwnerAndGrant] = set()
         """The keys that an object declares now."""
@@ -131,7 +133,7 @@ class _Review:
         if temporary is None:
             return None
         known = self._ledger.temporary.get((owner_key_of(owner), temporary.base))
-        if known is None and max(len(self.records), len(self._ledger.temporary)) >= MAX_MEMBERS:
+        if known is None and not self._take_room():
             return None
         recorded = recorded_term(known, owner)
         is_made = desired.grant in self._present or self._has_permanently(owner, temporary.base)
@@ -144,6 +146,17 @@ class _Review:
         if is_made:
             term = replace(term, is_granted=True)
         return record_of(temporary.base, owner, term, by_google=temporary.expiry.by_google)
+
+    def _take_room(self) -> bool:
+        """Return whether the ledger has room for a further record, which takes it.
+
+        Grants that are over hold no member of the policy.
+        """
+        if self._recorded >= MAX_TEMPORARY or self._lasting >= MAX_MEMBERS:
+            return False
+        self._recorded += 1
+        self._lasting += 1
+        return True
 
     def _has_permanently(self, owner: str, base: Grant) -> bool:
         """Return whether the owner has the grant without a condition that ends it.

@@ -176,6 +176,18 @@ def test_grant_without_room_for_its_record_is_not_made(monkeypatch: pytest.Monke
     assert plan.desired_grants == ()
 
 
+def test_record_of_a_grant_that_is_over_leaves_room_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(temporary_grants, "MAX_MEMBERS", 1)
+    other = replace(GRANT, member="user:ann@example.com")
+    temporary = Temporary(other, Expiry(duration=HOUR))
+    second = DesiredGrants(TWO, frozenset({DesiredGrant(other, temporary=temporary)}))
+    state = start()
+    assert planned(state, lasting(), second, now=NOON).unrecorded == (other,)
+    after = run_sync(state, [lasting(), second], now=LATER)
+    assert after.present == {other}
+    assert len(after.ledger.temporary) == 2
+
+
 def only(declared: DesiredGrants) -> Grant:
     [desired] = declared.desired_grants
     return desired.grant
