@@ -64,7 +64,7 @@ def fragments() -> Iterator[Any]:
                     yield pytest.param(fragment, id=f"{page.name}-{number}")
 
 
-@pytest.mark.parametrize("fragment", fragments())
+@pytest.mark.parametrize("fragment", list(fragments()))
 def test_documented_fragment_fits_the_schema(fragment: Any) -> None:
     found = list(completed(fragment))
     assert found, "a fragment of an unknown kind"
