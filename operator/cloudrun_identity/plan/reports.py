@@ -12,7 +12,7 @@ from cloudrun_identity.reconcile.status import Report
 
 from .model import PlanBlocker, blocker, bounded
 
-CONCURRENT = 500
+CONCURRENT = 250
 """Objects that are reconciled together. They share one sync of the project's policy, which is large if they
 are many. More of them would delay each other until their deadline."""
 
