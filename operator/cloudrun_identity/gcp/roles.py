@@ -1,5 +1,6 @@
 """Permissions of roles, in the IAM API."""
 
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -29,7 +30,11 @@ class _RoleUpdate:
 class Roles:
     """Permissions of predefined roles (`roles/…`) and of custom roles of projects and organizations."""
 
-    def __init__(self, clients: ProjectClients, clock: Clock = time.monotonic) -> None:
+    def __init__(
+        self, clients: ProjectClients, clock: Clock = time.monotonic, *, reads_once: bool = False
+    ) -> None:
+        """With `reads_once`, no role is read twice, whatever age the callers accept."""
+        self._reads_once = reads_once
         self._iam = iam_service(clients)
         self._permissions: KeyedSingleFlightCache[tuple[str, str], frozenset[str]] = KeyedSingleFlightCache(
             clock, CACHE_SIZE
@@ -49,8 +54,9 @@ class Roles:
         key = _key(role, project_id)
         if key in self._assumed:
             return self._assumed[key]
+        age = math.inf if self._reads_once else max_age
         while True:
-            permissions = await self._permissions.get(key, lambda: self._read(key, project_id), max_age)
+            permissions = await self._permissions.get(key, lambda: self._read(key, project_id), age)
             if self.cached(role, project_id) is not None:
                 return permissions
             # The operator wrote the role in the meantime, so the reading is outdated.
