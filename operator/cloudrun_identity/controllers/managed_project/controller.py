@@ -69,12 +69,12 @@ class ManagedProjectController:
         identity: Callable[[str], str],
         orphan_releaser: OrphanReleaser,
         wall_clock: Callable[[], datetime],
-        powerful_accounts: PowerfulAccounts,
+        powerful_accounts: PowerfulAccounts | None,
         removals: Callable[[str], Budget],
         repeated_drift: Callable[[str, float], tuple[RepeatedDrift, ...]],
         clock: Clock = time.monotonic,
     ) -> None:
-        """Initialize the kind.
+        """Initialize the kind; without `powerful_accounts`, as in a dry run, accounts are not audited.
 
         `identity(project_id)` is the e-mail that the operator acts as in a project; empty if unknown.
         `removals(project_id)` returns the removals of unmanaged members in the last hour, by namespace.
@@ -130,16 +130,21 @@ class ManagedProjectController:
             return ProjectSeen(None, operator=self._identity(want.project_id))
         if isinstance(facts, Project):
             return ProjectSeen(facts)
-        return ProjectSeen(
+        seen = ProjectSeen(
             facts.project,
             missing_permissions(facts.held, want.obj),
             self._identity(want.project_id),
             await self._facts.cross_project_usage(want.project_id, ages.contents),
-            await audit_workloads(
+        )
+        if self._powerful_accounts is None:
+            return seen
+        return replace(
+            seen,
+            audit=await audit_workloads(
                 self._inventory, want.project_id, locations_of(want.obj, want.cluster), ages.contents
             ),
-            await self._powerful_accounts.of(facts.project, facts.held),
-            await self._accounts(want.project_id, ages.contents),
+            powerful=await self._powerful_accounts.of(facts.project, facts.held),
+            accounts=await self._accounts(want.project_id, ages.contents),
         )
 
     async def _accounts(self, project_id: str, max_age: float) -> frozenset[str]:
