@@ -37,4 +37,6 @@ def needs_write(desired: DesiredGrants, ledger: Ledger) -> bool:
             return True
         if (entry.unique_id or "") != each.unique_id:
             return True
-    return not all(map(desired.keeps, ledger.held_by(desired.owner.owner_key)))
+    declared = {each.grant for each in desired.desired_grants}
+    others = ledger.held_by(desired.owner.owner_key) - declared
+    return not all(any(retain.covers(grant) for retain in desired.retains) for grant in others)
