@@ -13,6 +13,7 @@ from cloudrun_identity_playground.demo.failure import DemoError
 from cloudrun_identity_playground.demo.stage import Stage
 
 POLL_INTERVAL = 0.5  # seconds; each poll makes the operator render its metrics
+ATTEMPTS = 6  # of a read
 QUIET = 3.0  # seconds without a call or a write after which the operator is idle
 TIMEOUT = 1_800.0  # seconds to wait for an expected state; a busy machine takes long
 
@@ -60,7 +61,21 @@ class Counts:
 
 
 async def read(stage: Stage) -> Counts:
-    """Read the current counts."""
+    """Read the current counts. On a busy machine, an answer may take several attempts.
+
+    Raises:
+        DemoError: a process has ended.
+
+    """
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return await _read(stage)
+        except TimeoutError:
+            stage.parts.check()
+    return await _read(stage)
+
+
+async def _read(stage: Stage) -> Counts:
     async with stage.session.get(f"http://127.0.0.1:{stage.ports.operator}/metrics") as reply:
         text = await reply.text()
     metrics: Counter[tuple[str, Labels]] = Counter()

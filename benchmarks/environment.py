@@ -18,6 +18,9 @@ from cloudrun_identity_playground.emulator.latency import Latency
 CONCURRENT_REQUESTS = 32
 """Requests at the same time; more would only wait in the API server."""
 
+RARELY = "24h"
+"""Drift interval without a resync during a measurement."""
+
 _LEASE_DURATION = "2m"
 
 
@@ -39,7 +42,7 @@ async def started(write_seed: Callable[[Path], None], *namespaces: str) -> Async
 
 async def start_operator(stage: Stage) -> float:
     """Start an operator that keeps its Lease also on a busy machine. Return the seconds until it is ready."""
-    return await stage.start_operator(CLOUDRUN_IDENTITY_LEASE_DURATION=_LEASE_DURATION)
+    return await stage.start_operator(CLOUDRUN_IDENTITY_RUN_LEASE_DURATION=_LEASE_DURATION)
 
 
 async def apply_all(stage: Stage, objs: Iterable[Object]) -> None:

@@ -23,9 +23,7 @@ from .fleet import ROLES, Fleet
 from .growth import data, plots, tables
 from .growth import measure as growth
 from .key_objects import KeyObjects
-from .scale import fleet as scale_fleet
-from .scale import goals, one_policy, start
-from .scale.rows import Rows
+from .scale import goals, many_policies, one_policy, start
 
 _GROWTH_DATA = "growth.json"
 
@@ -93,14 +91,14 @@ class Options:
 def _scale(options: Options) -> list[Benchmark]:
     """Measure every goal. A failure leaves the figures that were measured before, and is raised."""
     sizes = goals.Sizes(options.objects)
-    rows = Rows(sizes)
+    rows = goals.Rows(sizes)
     try:
         _progress("starts")
         asyncio.run(start.measure(rows))
         _progress(f"{sizes.few:,} bindings of one policy")
         asyncio.run(one_policy.measure(rows))
         _progress(f"{sizes.many:,} bindings on {sizes.policies} policies")
-        asyncio.run(scale_fleet.measure(rows))
+        asyncio.run(many_policies.measure(rows))
     finally:
         _show(*goals.table(rows.measured, sizes), "", *_SCALE_LEGEND, conditions())
     return [Benchmark("scale", "scale", goals.figures(rows.measured, sizes))]

@@ -55,10 +55,10 @@ class Growth:
 
     conditions: str
     """The version and the machine."""
-    empty_memory: float
-    """Peak memory of an operator without objects in MiB."""
-    empty_cpu: float
-    """Processor time of the start without objects in seconds."""
+    start_memory: float
+    """Peak memory of an operator with one binding in MiB."""
+    start_cpu: float
+    """Processor time of a start with one binding in seconds."""
     seconds_one_by_one: float
     """Seconds of one grant by a read and a write of the policy, without other writers."""
     points: tuple[Point, ...]
@@ -68,16 +68,14 @@ class Growth:
 COSTS: Mapping[str, Callable[[Growth, Point], float]] = {
     "policy reads and writes": lambda _, point: point.calls,
     "seconds until all are Ready": lambda _, point: point.seconds,
-    "processor time until all are Ready, without the start": lambda growth, point: (
-        point.cpu - growth.empty_cpu
+    "processor time until all are Ready, beyond that with one object": lambda growth, point: (
+        point.cpu - growth.start_cpu
     ),
-    "peak memory, without that of an empty operator": lambda growth, point: (
-        point.memory - growth.empty_memory
-    ),
+    "peak memory, beyond that with one object": lambda growth, point: point.memory - growth.start_memory,
     "policy reads at a restart": lambda _, point: point.restart_reads,
     "seconds of a restart": lambda _, point: point.restart_seconds,
-    "processor time of a restart, without the start": lambda growth, point: (
-        point.restart_cpu - growth.empty_cpu
+    "processor time of a restart, beyond that with one object": lambda growth, point: (
+        point.restart_cpu - growth.start_cpu
     ),
 }
 """Costs of which the growth is stated."""

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterable
 from benchmarks import process, syncers
 from benchmarks.bindings import NAMESPACE, Bindings
 from benchmarks.counts import Counts
-from benchmarks.environment import apply_all, start_operator, started
+from benchmarks.environment import RARELY, apply_all, start_operator, started
 from benchmarks.settling import KIND, READ, all_ready, operator_pid, settled
-from benchmarks.syncers import RARE_RESYNC
 from cloudrun_identity_playground.demo.stage import OPERATOR, OPERATOR_NAMESPACE
 
 from .data import Growth, Point, policies_of
@@ -22,24 +21,16 @@ async def measure(
     sizes: Iterable[int], per_policy: int, conditions: str, progress: Callable[[str], None]
 ) -> Growth:
     """Measure each number of bindings. Raises DemoError."""
-    progress("growth: an operator without objects")
-    memory, cpu = await _empty()
+    progress("growth: an operator with one object")
+    one = await _measure(Bindings(1, 1))
     progress(f"growth: {syncers.SAMPLE_MEMBERS} grants one by one")
     (sample,) = (await syncers.sample_one_by_one([0])).values()
     points = []
     for size in sorted(sizes):
         bindings = Bindings(size, policies_of(size, per_policy))
-        progress(f"growth: {size:,} bindings on {bindings.policies} policies")
+        progress(f"growth: {size:,} bindings, policies: {bindings.policies}")
         points.append(await _measure(bindings))
-    return Growth(conditions, memory, cpu, sample.seconds_each, tuple(points))
-
-
-async def _empty() -> tuple[float, float]:
-    """Return the peak memory and the processor time of a start without objects."""
-    async with started(Bindings(0, 1).write_seed, OPERATOR_NAMESPACE) as stage:
-        await start_operator(stage)
-        idle = await all_ready(stage, 0)
-        return process.peak_memory(operator_pid(stage)), idle.cpu
+    return Growth(conditions, one.memory, one.restart_cpu, sample.seconds_each, tuple(points))
 
 
 async def _measure(bindings: Bindings) -> Point:
@@ -47,7 +38,7 @@ async def _measure(bindings: Bindings) -> Point:
         return now.ready(KIND) == bindings.size and now.calls[READ] >= reads + bindings.policies
 
     async with started(bindings.write_seed, OPERATOR_NAMESPACE, NAMESPACE) as stage:
-        await apply_all(stage, [*bindings.projects(RARE_RESYNC), *bindings.objects()])
+        await apply_all(stage, [*bindings.projects(RARELY), *bindings.objects()])
         launched = time.monotonic()
         await start_operator(stage)
         ready = await all_ready(stage, bindings.size)

@@ -35,7 +35,8 @@ _SETTINGS = {
     "axes.spines.right": False,
     "axes.grid": True,
     "grid.color": "#d9d9d9",
-    "legend.frameon": False,
+    "legend.edgecolor": "none",
+    "legend.framealpha": 0.9,
 }
 # The palette of Okabe and Ito can be distinguished with every form of color blindness. Markers and dashes
 # differ too.
@@ -116,7 +117,7 @@ def _memory(axes: "Axes", growth: Growth) -> None:
     axes.set_title("Peak memory of the operator")
     axes.set_ylabel("peak resident memory in MiB")
     _line(axes, growth, lambda point: point.memory, _OPERATOR)
-    axes.axhline(growth.empty_memory, **_LIMIT, label="limit: an operator without objects")
+    axes.axhline(growth.start_memory, **_LIMIT, label="limit: an operator with one object")
     axes.axhline(256e6 / 2**20, **_GOAL, label="goal for 10,000 objects: 244 MiB (256 MB)")
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter("{x:,.0f}")
@@ -129,7 +130,8 @@ def _processor(axes: "Axes", growth: Growth) -> None:
     _line(axes, growth, lambda point: point.cpu, _OPERATOR, "until all are Ready")
     restarted = _OPERATOR | {"marker": "^", "color": "#56B4E9"}
     _line(axes, growth, lambda point: point.restart_cpu, restarted, "restart in sync")
-    axes.axhline(growth.empty_cpu, **_LIMIT, label="start without objects")
+    axes.set_ylim(bottom=1)
+    axes.axhline(growth.start_cpu, **_LIMIT, label="start with one object")
     axes.yaxis.set_major_formatter("{x:,.0f}")
 
 

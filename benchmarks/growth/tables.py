@@ -1,6 +1,7 @@
 """Tables and figures of the growth."""
 
 import math
+from collections.abc import Sequence
 
 from benchmarks.figures import MISSING, Benchmark, Figure, aligned, number
 
@@ -8,6 +9,7 @@ from . import peers
 from .data import (
     COSTS,
     Growth,
+    Point,
     calls_one_by_one,
     exponents,
     least_calls,
@@ -20,55 +22,64 @@ _HEADINGS = (
     "policies",
     "reads",
     "writes",
-    "limit",
+    "least calls",
     "one by one",
-    "s",
-    "limit",
+    "seconds",
+    "least",
     "one by one",
     "CPU s",
     "MiB",
     "restart: reads",
-    "s",
+    "seconds",
     "CPU s",
 )
 
 
+_PEER_HEADINGS = (
+    "other tools",
+    "members of one policy",
+    "reads",
+    "writes",
+    "seconds",
+    "calls per minute when idle",
+)
+
+
 def table(growth: Growth) -> list[str]:
-    """Return one row per number of objects, then the exponents and what other tools were measured at."""
-    rows = [
-        [
-            number(point.objects, 0),
-            number(point.policies, 0),
-            number(point.reads, 0),
-            number(point.writes, 0),
-            number(least_calls(point.policies), 0),
-            number(calls_one_by_one(point.objects), 0),
-            number(point.seconds, 1),
-            number(least_seconds(point.policies), 1),
-            number(seconds_one_by_one(growth, point), 0),
-            number(point.cpu, 1),
-            number(point.memory, 0),
-            number(point.restart_reads, 0),
-            number(point.restart_seconds, 1),
-            number(point.restart_cpu, 1),
-        ]
-        for point in growth.points
+    """Return one row per number of objects, the exponents, and the costs of other tools."""
+    points = [_HEADINGS, *(_row(growth, point) for point in growth.points)]
+    powers = [(name, _exponent(power)) for name, power in exponents(growth).items()]
+    others = [(peer.tool, *map(_whole, _costs(peer))) for peer in peers.MEASUREMENTS]
+    return [
+        *aligned(points),
+        "",
+        *aligned([("growth with the number of objects", "exponent"), *powers]),
+        "",
+        *aligned([_PEER_HEADINGS, *others]),
     ]
-    powers = [["growth with the number of objects", "exponent"]]
-    powers += [[name, _exponent(power)] for name, power in exponents(growth).items()]
-    others = [["measured at other tools", "members", "reads", "writes", "s", "calls per minute when idle"]]
-    others += [
-        [
-            peer.tool,
-            number(peer.members, 0),
-            number(peer.reads, 0),
-            number(peer.writes, 0),
-            number(peer.seconds, 0),
-            number(peer.idle_calls, 0),
-        ]
-        for peer in peers.MEASUREMENTS
-    ]
-    return [*aligned([_HEADINGS, *rows]), "", *aligned(powers), "", *aligned(others)]
+
+
+def _row(growth: Growth, point: Point) -> Sequence[str]:
+    calls = (point.reads, point.writes, least_calls(point.policies), calls_one_by_one(point.objects))
+    return (
+        *map(_whole, (point.objects, point.policies, *calls)),
+        number(point.seconds, 1),
+        number(least_seconds(point.policies), 1),
+        _whole(seconds_one_by_one(growth, point)),
+        number(point.cpu, 1),
+        _whole(point.memory),
+        _whole(point.restart_reads),
+        number(point.restart_seconds, 1),
+        number(point.restart_cpu, 1),
+    )
+
+
+def _costs(peer: peers.Measurement) -> Sequence[float]:
+    return (peer.members, peer.reads, peer.writes, peer.seconds, peer.idle_calls)
+
+
+def _whole(value: float) -> str:
+    return number(value, 0)
 
 
 def benchmarks(growth: Growth) -> list[Benchmark]:

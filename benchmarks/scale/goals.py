@@ -77,6 +77,26 @@ Measured = dict[str, tuple[Figure, ...]]
 """The figure of each goal by its name, followed by parts of it."""
 
 
+class Rows:
+    """The figures that were measured so far, so that a failure leaves them."""
+
+    def __init__(self, sizes: Sizes) -> None:
+        self.sizes = sizes
+        self.measured: Measured = {}
+        self._goals = {goal.name: goal for goal in GOALS}
+
+    def add(self, name: str, value: float) -> None:
+        """Add the figure of a goal."""
+        goal = self._goals[name]
+        figure = Figure(name, label(goal, self.sizes), value, decimals=goal.decimals, unit=goal.unit)
+        self.measured[name] = (figure,)
+
+    def add_part(self, name: str, part: str, value: float, unit: str, decimals: int = 0) -> None:
+        """Add a figure without a goal below that of a goal, which was added before."""
+        figure = Figure(f"{name} {part}", part, value, decimals=decimals, is_part=True, unit=unit)
+        self.measured[name] = (*self.measured[name], figure)
+
+
 def table(measured: Measured, sizes: Sizes) -> list[str]:
     """Return the table of all goals. A figure that was not measured is a dash."""
     rows: list[Sequence[str]] = [["figure", "unit", "measured", "goal", "met"], [""]]

@@ -5,13 +5,13 @@ import time
 
 from benchmarks import process
 from benchmarks.bindings import NAMESPACE, Bindings
-from benchmarks.environment import CONCURRENT_REQUESTS, apply_all, start_operator, started
+from benchmarks.environment import CONCURRENT_REQUESTS, RARELY, apply_all, start_operator, started
 from benchmarks.settling import KIND, all_ready, operator_pid, settled, snapshot
 from cloudrun_identity.kube import objects
 from cloudrun_identity.kube.client import connect
 from cloudrun_identity_playground.demo.stage import OPERATOR_NAMESPACE, Stage
 
-from .rows import RARE_RESYNC, Rows
+from .goals import Rows
 
 
 async def measure(rows: Rows) -> None:
@@ -19,7 +19,7 @@ async def measure(rows: Rows) -> None:
     bindings = Bindings(rows.sizes.few, 1)
     async with started(bindings.write_seed, OPERATOR_NAMESPACE, NAMESPACE) as stage:
         await start_operator(stage)
-        await apply_all(stage, bindings.projects(RARE_RESYNC))
+        await apply_all(stage, bindings.projects(RARELY))
         await _arrive(rows, stage, bindings)
         await _delete(rows, stage, bindings)
 

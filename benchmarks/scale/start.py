@@ -5,12 +5,12 @@ import statistics
 
 from benchmarks import process
 from benchmarks.bindings import NAMESPACE, Bindings
-from benchmarks.environment import apply_all, start_operator, started
+from benchmarks.environment import RARELY, apply_all, start_operator, started
 from benchmarks.settling import READ, all_ready, operator_pid
 from cloudrun_identity_playground.demo.failure import DemoError
 from cloudrun_identity_playground.demo.stage import OPERATOR, OPERATOR_NAMESPACE, Stage
 
-from .rows import RARE_RESYNC, Rows
+from .goals import Rows
 
 STARTS = 3
 _POLL_INTERVAL = 0.02  # seconds
@@ -27,7 +27,7 @@ async def measure(rows: Rows) -> None:
         rows.add("idle_memory", process.peak_memory(pid))
         rows.add_part("idle_memory", "resident", process.resident_memory(pid), "MiB")
         rows.add_part("idle_memory", "of the imports alone", process.memory_of_imports(), "MiB")
-        await apply_all(stage, [*bindings.projects(RARE_RESYNC), *bindings.objects()])
+        await apply_all(stage, [*bindings.projects(RARELY), *bindings.objects()])
         await all_ready(stage, 1)
         spent = []
         for _ in range(STARTS):

@@ -1,7 +1,6 @@
 import pytest
 
-from benchmarks.scale.goals import GOALS, Goal, Sizes, figures, label, table, verdict
-from benchmarks.scale.rows import Rows
+from benchmarks.scale.goals import GOALS, Goal, Rows, Sizes, figures, label, table, verdict
 
 MEMORY = next(goal for goal in GOALS if goal.name == "memory")
 

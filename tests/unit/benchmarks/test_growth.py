@@ -37,10 +37,10 @@ def test_exponent_needs_two_numbers_of_objects() -> None:
     assert math.isnan(exponent([(100, 7), (1_000, 0)])), "zero has no logarithm"
 
 
-def test_exponents_leave_out_the_costs_of_an_operator_without_objects() -> None:
+def test_exponents_leave_out_the_costs_of_an_operator_with_one_object() -> None:
     powers = exponents(GROWTH)
-    assert powers["peak memory, without that of an empty operator"] == pytest.approx(1)
-    assert powers["processor time of a restart, without the start"] == pytest.approx(1)
+    assert powers["peak memory, beyond that with one object"] == pytest.approx(1)
+    assert powers["processor time of a restart, beyond that with one object"] == pytest.approx(1)
 
 
 def test_no_policy_has_more_than_a_thousand_bindings() -> None:

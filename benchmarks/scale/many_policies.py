@@ -8,7 +8,7 @@ from collections import Counter
 from benchmarks import counts, process
 from benchmarks.bindings import NAMESPACE, Bindings
 from benchmarks.counts import Counts
-from benchmarks.environment import apply_all, apply_over, start_operator, started
+from benchmarks.environment import RARELY, apply_all, apply_over, start_operator, started
 from benchmarks.settling import KIND, READ, WRITE, Snapshot, all_ready, operator_pid, settled, snapshot
 from cloudrun_identity.kube import objects
 from cloudrun_identity.kube.client import KubeClient, connect
@@ -17,7 +17,7 @@ from cloudrun_identity_playground.demo.cluster import Readiness
 from cloudrun_identity_playground.demo.failure import DemoError
 from cloudrun_identity_playground.demo.stage import OPERATOR, OPERATOR_NAMESPACE, Stage
 
-from .rows import RARE_RESYNC, Rows
+from .goals import Rows
 
 INTERVAL = 30
 """Seconds: the drift interval while the operator is idle. Costs are stated per interval."""
@@ -36,7 +36,7 @@ async def measure(rows: Rows) -> None:
     sizes = rows.sizes
     bindings = Bindings(sizes.many, sizes.policies)
     async with started(bindings.write_seed, OPERATOR_NAMESPACE, NAMESPACE) as stage:
-        await apply_all(stage, bindings.projects(RARE_RESYNC))
+        await apply_all(stage, bindings.projects(RARELY))
         await start_operator(stage)
         await _arrive(rows, stage, bindings)
         await stage.parts.stop(OPERATOR)
@@ -95,8 +95,10 @@ async def _edit(rows: Rows, stage: Stage, bindings: Bindings) -> None:
         seconds = [await _seconds_until_ready(client, stage, edited) for edited in bindings.edited(EDITS)]
     finally:
         await client.close()
+    waiting = (await counts.read(stage)).metric("queue_depth")
     rows.add("edit_seconds", statistics.median(seconds))
     rows.add_part("edit_seconds", f"longest of {EDITS}", max(seconds), "s", 1)
+    rows.add_part("edit_seconds", "objects not looked at after the last edit", waiting, "objects")
 
 
 async def _seconds_until_ready(client: KubeClient, stage: Stage, obj: Object) -> float:
