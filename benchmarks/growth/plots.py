@@ -35,8 +35,7 @@ _SETTINGS = {
     "axes.spines.right": False,
     "axes.grid": True,
     "grid.color": "#d9d9d9",
-    "legend.edgecolor": "none",
-    "legend.framealpha": 0.9,
+    "legend.frameon": False,
 }
 # The palette of Okabe and Ito can be distinguished with every form of color blindness. Markers and dashes
 # differ too.
@@ -49,7 +48,7 @@ _PEERS = (
     {"color": "#E69F00", "marker": "D", "markersize": 9},
 )
 _LIMITED = f"one by one, at most {WRITE_RATE.per_minute:g} writes per minute"
-_SIZE = (8.0, 4.8)  # inches
+_SIZE = (8.0, 5.4)  # inches
 
 
 class NotInstalled(Exception):
@@ -77,7 +76,7 @@ def draw(growth: Growth, directory: Path) -> list[Path]:
             axes.set_xlabel("objects (IAMBindings of one member each)")
             plot(axes, growth)
             axes.xaxis.set_major_formatter("{x:,.0f}")
-            axes.legend(loc="upper left", fontsize=9.5)
+            figure.legend(loc="outside lower center", ncols=2, fontsize=10)
             files.append(directory / f"{name}.svg")
             figure.savefig(files[-1], metadata={"Date": None, "Creator": None})
     return files
