@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from cloudrun_identity.api import TargetKind
+from cloudrun_identity_playground.demo.failure import DemoError
 from tests.servers.kube_apis import EMBEDDED as KUBE_EMBEDDED
 from tests.servers.kube_apis import KUBE_APIS
 from tests.servers.kube_apiserver import ASSETS_VARIABLE, assets, kube_apiserver
@@ -116,7 +117,10 @@ def _growth(options: Options) -> list[Benchmark]:
 
 def _plots(options: Options) -> list[Benchmark]:
     """Show the growth as it was measured last."""
-    measured = data.load(options.plots / _GROWTH_DATA)
+    source = options.plots / _GROWTH_DATA
+    if not source.is_file():
+        raise DemoError(f"{source} does not exist: measure it with --only growth --plots {options.plots}")
+    measured = data.load(source)
     _show(*tables.table(measured), "", *_GROWTH_LEGEND, measured.conditions)
     try:
         drawn = plots.draw(measured, options.plots)
