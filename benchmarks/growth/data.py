@@ -98,7 +98,7 @@ def exponent(pairs: Sequence[tuple[float, float]]) -> float:
     if len({x for x, _ in logs}) < 2:
         return math.nan
     mean_x, mean_y = (sum(axis) / len(logs) for axis in zip(*logs, strict=True))
-    covariance = sum((x - mean_x) * (y - mean_y) for x, y in logs)
+    covariance: float = sum((x - mean_x) * (y - mean_y) for x, y in logs)
     return covariance / sum((x - mean_x) ** 2 for x, _ in logs)
 
 

@@ -5,7 +5,7 @@ matplotlib is an optional package: the extra `bench`. `make bench` installs it.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import peers
 from .data import (
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 MISSING = "matplotlib is not installed, so no plots are drawn: pip install -c constraints.txt -e '.[bench]'"
 
-_SETTINGS = {
+Style = dict[str, Any]
+"""Options of matplotlib by name."""
+
+_SETTINGS: Any = {
     "svg.hashsalt": "cloudrun-identity",  # else the ids of elements are random
     "svg.fonttype": "path",  # the same letters everywhere
     "font.family": "DejaVu Sans",  # is part of matplotlib
@@ -39,11 +42,11 @@ _SETTINGS = {
 }
 # The palette of Okabe and Ito can be distinguished with every form of color blindness. Markers and dashes
 # differ too.
-_OPERATOR = {"color": "#0072B2", "marker": "o", "linewidth": 2.2, "label": "this operator"}
-_ONE_BY_ONE = {"color": "#D55E00", "marker": "s", "linestyle": "-.", "linewidth": 1.6}
-_LIMIT = {"color": "#000000", "linestyle": "--", "linewidth": 1.2}
-_GOAL = {"color": "#009E73", "linestyle": ":", "linewidth": 2.0}
-_PEERS = (
+_OPERATOR: Style = {"color": "#0072B2", "marker": "o", "linewidth": 2.2, "label": "this operator"}
+_ONE_BY_ONE: Style = {"color": "#D55E00", "marker": "s", "linestyle": "-.", "linewidth": 1.6}
+_LIMIT: Style = {"color": "#000000", "linestyle": "--", "linewidth": 1.2}
+_GOAL: Style = {"color": "#009E73", "linestyle": ":", "linewidth": 2.0}
+_PEERS: tuple[Style, ...] = (
     {"color": "#CC79A7", "marker": "*", "markersize": 16},
     {"color": "#E69F00", "marker": "D", "markersize": 9},
 )
@@ -146,12 +149,12 @@ def _line(
     axes: "Axes",
     growth: Growth,
     cost: Callable[[Point], float],
-    style: dict[str, object],
+    style: Style,
     label: str = "",
 ) -> None:
     named = style | ({"label": label} if label else {})
     axes.plot([each.objects for each in growth.points], [cost(each) for each in growth.points], **named)
 
 
-def _peer(axes: "Axes", peer: peers.Measurement, cost: float, style: dict[str, object]) -> None:
+def _peer(axes: "Axes", peer: peers.Measurement, cost: float, style: Style) -> None:
     axes.plot([peer.members], [cost], linestyle="none", **style, label=peer.tool)
