@@ -99,7 +99,8 @@ def exponent(pairs: Sequence[tuple[float, float]]) -> float:
         return math.nan
     mean_x, mean_y = (sum(axis) / len(logs) for axis in zip(*logs, strict=True))
     covariance: float = sum((x - mean_x) * (y - mean_y) for x, y in logs)
-    return covariance / sum((x - mean_x) ** 2 for x, _ in logs)
+    spread: float = sum((x - mean_x) ** 2 for x, _ in logs)
+    return covariance / spread
 
 
 def policies_of(objects: int, per_policy: int = BINDINGS_PER_POLICY) -> int:
