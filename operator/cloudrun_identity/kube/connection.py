@@ -3,6 +3,8 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.config.config_exception import ConfigException
@@ -87,6 +89,12 @@ def pod_namespace() -> str | None:
         return POD_NAMESPACE_FILE.read_text().strip() or None
     except OSError:
         return None
+
+
+def _is_behind_proxy(server: str) -> bool:
+    """Return whether the environment names a proxy for this URL: `HTTPS_PROXY`, without `NO_PROXY`."""
+    url = urlsplit(server)
+    return url.scheme in getproxies() and not proxy_bypass(url.hostname or "")
 
 
 def _default_file() -> str | None:
