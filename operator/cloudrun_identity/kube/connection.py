@@ -68,6 +68,8 @@ async def load(kubeconfig: str | None, context: str | None = None) -> Configurat
         _load_from_pod(configuration)
     else:
         raise KubeconfigInvalid(f"context {context}: there is no kubeconfig; name a file with --kubeconfig")
+    # With True, aiohttp reads ~/.netrc and looks for a proxy before each request, in other threads.
+    configuration.client_session_kwargs = {"trust_env": _is_behind_proxy(configuration.host)}
     return configuration
 
 

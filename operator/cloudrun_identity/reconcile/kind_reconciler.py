@@ -13,6 +13,7 @@ from cloudrun_identity.api import FINALIZER, ProjectScopedResource, ReconciledRe
 from cloudrun_identity.gcp.errors import GoogleError
 from cloudrun_identity.gcp.ratelimit import without_slot
 from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.kube.resources import Object
 from cloudrun_identity.policy.desired_grants import RETAIN_ALL, DesiredGrants
 from cloudrun_identity.policy.results import GrantSyncResult
 
@@ -92,7 +93,7 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
             if finalized is None:
                 return self._finisher.gone(obj, raw)
             self._deps.store.absorb(finalized)
-            raw, obj = finalized, self._kind.kind.model_validate(finalized)
+            raw, obj = self._absorbed(finalized)
             if obj.is_deleting:
                 return await self._finalizer.finalize(obj, raw)
         report = await self._reconcile(obj, max_age)
@@ -288,6 +289,19 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         self._deps.syncers.declare(
             DesiredGrants(ledger_owner(obj), retains=(RETAIN_ALL,), writable=False, upcoming=upcoming)
         )
+
+    def _absorbed(self, reply: Object) -> tuple[Object, Obj]:
+        """Return the reply to a write, as the store has parsed it; it may have a newer version by now."""
+        metadata = reply["metadata"]
+        key = ObjectKey(reply["kind"], metadata.get("namespace", ""), metadata["name"])
+        stored = self._deps.store.stored(key)
+        if (
+            stored
+            and stored.obj
+            and stored.raw["metadata"].get("resourceVersion") == metadata.get("resourceVersion")
+        ):
+            return stored.raw, self._parsed(stored)
+        return reply, self._kind.kind.model_validate(reply)
 
     def _parsed(self, stored: StoredObject) -> Obj:
         return self._of_kind(stored.obj)
