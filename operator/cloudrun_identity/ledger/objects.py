@@ -84,7 +84,7 @@ def is_stored_as_written(written: Object, stored: Object) -> bool:
     spec, metadata = written["spec"], stored["metadata"]
     return bool(
         stored.get("spec") == spec
-        and metadata.get("generation") == spec["writtenGeneration"]
+        and metadata.get("generation") in (None, spec["writtenGeneration"])
         and spec.get("writtenUID") in (None, metadata.get("uid"))
     )
 
