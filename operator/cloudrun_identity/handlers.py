@@ -24,6 +24,12 @@ from cloudrun_identity.manager.watches import Connector, EventSink, Watches, Wat
 BATCH_SIZE = 32
 """Events that are delivered in one go, so that other work of the event loop is not held up."""
 
+MAX_WAITING = 500
+"""Events that may wait for the loop of the process. The streams pause while there are more."""
+
+PAUSE = 0.02
+"""Seconds of such a pause."""
+
 
 def watch(sink: EventSink, connector: Connector, kinds: Iterable[str], lease_namespace: str) -> Watches:
     """Start to watch the named kinds, all namespaces, and the Lease in `lease_namespace`."""
@@ -106,8 +112,10 @@ class KopfWatches:
         access = asyncio.run_coroutine_threadsafe(self._connector.access(), self._loop)
         return await asyncio.wrap_future(access)
 
-    def _on_object(self, raw: Object, deleted: bool) -> None:
+    async def _on_object(self, raw: Object, deleted: bool) -> None:
         self._deliver(partial(self._sink.observe, raw, deleted=deleted))
+        while len(self._events) > MAX_WAITING and self._is_delivering:  # noqa: ASYNC110 - another loop empties it
+            await asyncio.sleep(PAUSE)
 
     async def _on_namespace(self, event: kopf.RawEvent, **_: Any) -> None:
         observe = self._sink.observe_namespace

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from urllib.parse import urlencode
 
@@ -14,7 +14,7 @@ from cloudrun_identity import __version__
 
 from . import connection
 from .errors import ClusterUnreachable, KubeError
-from .resources import Object, Objects, PatchType, Resource
+from .resources import Object, Objects, PatchType, Resource, as_sent
 
 FIELD_MANAGER = "cloudrun-identity"
 PAGE_SIZE = 500
@@ -125,28 +125,42 @@ class KubeClient:
         )
         await self._request("DELETE", resource.path(namespace, name), options)
 
-    async def list(self, resource: Resource, namespace: str = "", *, label_selector: str = "") -> Objects:
+    async def list(
+        self,
+        resource: Resource,
+        namespace: str = "",
+        *,
+        label_selector: str = "",
+        form: Callable[[Object], Object] = as_sent,
+    ) -> Objects:
         """Read all objects, page by page. If the continue token expires, read them in one request."""
         selected = {"labelSelector": label_selector} if label_selector else {}
         try:
-            return await self._list_pages(resource.path(namespace), selected)
+            return await self._list_pages(resource.path(namespace), selected, form=form)
         except KubeError as error:
             if not error.is_gone:
                 raise
             whole = await self._request("GET", resource.path(namespace), query=selected)
-            return list(whole["items"])
+            return list(map(form, whole["items"]))
 
     async def list_metadata(self, resource: Resource) -> Objects:
         """Read all objects of all namespaces, each with its metadata only."""
         return await self._list_pages(resource.path(), {}, accept=_METADATA)
 
-    async def _list_pages(self, path: str, query: Mapping[str, str], *, accept: str = _JSON) -> Objects:
+    async def _list_pages(
+        self,
+        path: str,
+        query: Mapping[str, str],
+        *,
+        accept: str = _JSON,
+        form: Callable[[Object], Object] = as_sent,
+    ) -> Objects:
         items: Objects = []
         position: Mapping[str, str] = {}
         while True:
             paged = {**query, "limit": str(PAGE_SIZE), **position}
             page = await self._request("GET", path, query=paged, accept=accept)
-            items += page["items"] or ()  # an empty PartialObjectMetadataList has null
+            items += map(form, page["items"] or ())  # an empty PartialObjectMetadataList has null
             if not (token := page["metadata"].get("continue")):
                 return items
             position = {"continue": token}

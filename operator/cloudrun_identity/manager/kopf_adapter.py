@@ -19,7 +19,7 @@ Undocumented behavior that the operator relies on:
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -64,8 +64,9 @@ class Stream:
 
     resource: Resource
     """The resource, in all namespaces."""
-    deliver: Callable[[Object, bool], None]
-    """Called with each version of an object in order, and with True for the last version of a deleted one."""
+    deliver: Callable[[Object, bool], Awaitable[None]]
+    """Called with each version of an object in order, and True for the last version of a deleted one. The
+    next one is read when the call has ended."""
 
     async def run(self, settings: kopf.OperatorSettings) -> None:
         """Deliver every object, and then every change.
@@ -83,7 +84,7 @@ class Stream:
         )
         async for event in watching.infinite_watch(settings=settings, resource=watched, namespace=None):
             if not isinstance(event, watching.Bookmark) and event["type"] != "BOOKMARK":
-                self.deliver(event["object"], event["type"] == "DELETED")  # type: ignore[arg-type]
+                await self.deliver(event["object"], event["type"] == "DELETED")  # type: ignore[arg-type]
 
 
 async def run(
