@@ -89,11 +89,10 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         if obj.is_deleting:
             return await self._finalizer.finalize(obj, raw, is_removed=stored.is_removed)
         if FINALIZER not in obj.metadata.finalizers:
-            finalized = await self._deps.kube.add_finalizer(raw)
+            finalized = await self._with_finalizer(raw)
             if finalized is None:
                 return self._finisher.gone(obj, raw)
-            self._deps.store.absorb(finalized)
-            raw, obj = self._absorbed(finalized)
+            raw, obj = finalized
             if obj.is_deleting:
                 return await self._finalizer.finalize(obj, raw)
         report = await self._reconcile(obj, max_age)
@@ -290,16 +289,20 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
             DesiredGrants(ledger_owner(obj), retains=(RETAIN_ALL,), writable=False, upcoming=upcoming)
         )
 
-    def _absorbed(self, reply: Object) -> tuple[Object, Obj]:
-        """Return the reply to a write, as the store has parsed it; it may have a newer version by now."""
+    async def _with_finalizer(self, raw: Object) -> tuple[Object, Obj] | None:
+        """Add the finalizer; return the object as the store has it then, or None if it was deleted.
+
+        The reply is released: thousands of reconciles may wait for the sync of a policy at the same time.
+        """
+        reply = await self._deps.kube.add_finalizer(raw)
+        if reply is None:
+            return None
+        self._deps.store.absorb(reply)
         metadata = reply["metadata"]
         key = ObjectKey(reply["kind"], metadata.get("namespace", ""), metadata["name"])
         stored = self._deps.store.stored(key)
-        if (
-            stored
-            and stored.obj
-            and stored.raw["metadata"].get("resourceVersion") == metadata.get("resourceVersion")
-        ):
+        version = metadata.get("resourceVersion")
+        if stored and stored.obj and stored.raw["metadata"].get("resourceVersion") == version:
             return stored.raw, self._parsed(stored)
         return reply, self._kind.kind.model_validate(reply)
 
