@@ -34,6 +34,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=4,
         help="the number of outages of each API server in tests/e2e/test_outages.py; 20 are all combinations",
     )
+    parser.addoption(
+        "--accounts",
+        type=int,
+        default=20,
+        help="the number of service accounts in tests/e2e/test_export_scale.py; at most 1,100",
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

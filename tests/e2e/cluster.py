@@ -118,6 +118,11 @@ class Cluster:
         )["items"]
         return found
 
+    def everywhere(self, kind: str) -> list[Object]:
+        """Return every object of a kind, of all namespaces."""
+        found: list[Object] = self._objects.list_cluster_custom_object(GROUP, VERSION, PLURALS[kind])["items"]
+        return found
+
     def delete(self, kind: str, name: str, namespace: str = "") -> None:
         """Delete a custom resource, without waiting."""
         if kind == CLUSTER_SCOPED:

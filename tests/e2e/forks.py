@@ -1,6 +1,6 @@
 """Start commands as forks of a process (`Fork`) that has already loaded the modules of the command line.
 
-This saves two seconds of processor time per start.
+This saves a second of processor time per start.
 """
 
 import asyncio

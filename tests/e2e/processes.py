@@ -19,7 +19,7 @@ from tests.e2e.forks import Fork
 from tests.time_budget import HUNG_AFTER, POLL_EVERY, TimeBudget
 
 STARTS_WITHIN = 60.0
-"""Time budget of a start; imports take two seconds."""
+"""Time budget of a start; imports take a second."""
 
 LEASE_DURATION = "10s"
 """Time until a standby takes over from a killed leader; a busy machine must renew within it."""
@@ -40,7 +40,7 @@ class Command:
     """A process of `cloudrun-identity ARGUMENTS…`, which writes its output to `log`.
 
     It is a fork, unless `afresh` is set: then it loads all modules, as for a user, which takes
-    two seconds more. With `program`, another installation of `cloudrun-identity` is started.
+    a second more. With `program`, another installation of `cloudrun-identity` is started.
     """
 
     def __init__(

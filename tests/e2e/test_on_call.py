@@ -215,8 +215,8 @@ FAILURES = {
         "CloudRunIdentity/suspended",
         "Suspended",
         (
-            "spec.suspend is true: nothing is read or written, until you run: kubectl patch cloudrunidentity "
-            "-n $scene suspended",
+            "spec.suspend is true: nothing is read or written, except to remove temporary grants at their "
+            "end, until you run: kubectl patch cloudrunidentity -n $scene suspended",
         ),
         "spec: {suspend: true}",
         is_warning=False,

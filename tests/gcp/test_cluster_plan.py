@@ -1,6 +1,7 @@
 """Test plans for a cluster whose objects the operator's own engine has reconciled on the emulator."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -13,7 +14,7 @@ from cloudrun_identity.api import KINDS, PolicyLedger
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.kube.objects import resource, resource_of
-from cloudrun_identity.kube.resources import NAMESPACES, Object, Resource
+from cloudrun_identity.kube.resources import NAMESPACES, Object, Objects, Resource
 from cloudrun_identity.manager.factory import Ports, compose
 from cloudrun_identity.manager.kubernetes import CountedClient, KubeWrites
 from cloudrun_identity.manager.metrics import Metrics
@@ -297,6 +298,61 @@ async def test_objects_outside_the_files_are_not_read_in_google_cloud(
     finally:
         await google.close()
     assert not [method for method, _ in observer.calls if "ServiceAccount" in method]
+
+
+class _Reads(InMemoryClient):
+    """The API server, which counts the lists of each kind."""
+
+    def __init__(self, client: InMemoryClient) -> None:
+        super().__init__()
+        self._client = client
+        self.lists: Counter[str] = Counter()
+
+    async def list(self, resource: Resource, namespace: str = "", *, label_selector: str = "") -> Objects:
+        self.lists[resource.plural] += 1
+        return await self._client.list(resource, namespace, label_selector=label_selector)
+
+
+async def test_plan_reads_and_reconciles_each_object_once(cluster: SmallCluster, emulator: Emulator) -> None:
+    attachment = """
+kind: IdentityAttachment
+metadata: {name: web}
+spec: {workload: {kind: Service, location: europe-west1, name: web}, identityRef: {name: checkout}}
+"""
+    role = "kind: CustomRole\nmetadata: {name: flows}\nspec: {roleID: flows, permissions: [run.jobs.run]}\n"
+    await cluster.apply(f"{attachment}---\n{role}")
+    manifests = objects_in(f"{MANIFESTS}---\n{attachment}---\n{role}")
+    progress: list[tuple[int, int]] = []
+    reads = _Reads(cluster.client)
+    google = GoogleClients(emulator.grpc_address, Observer(), read_only=True)
+    emulator.calls.reset()
+    try:
+        found = await read_cluster(reads, OPERATOR_NAMESPACE, "default")
+        plan = await plan_in_cluster(
+            google, found, manifests, prune=True, progress=lambda *done: progress.append(done)
+        )
+    finally:
+        await google.close()
+
+    assert plan == DryRun((), ())
+    assert reads.lists == Counter([NAMESPACES.plural, *(resource(kind).plural for kind in KINDS)])
+    rounds = [total for start, total in progress if start == 0]
+    assert rounds == [len(manifests)], "each object is reconciled once"
+    repeated = {rpc.partition("/")[2]: count for rpc, count in emulator.calls.items() if count > 1}
+    assert repeated == {"GetRole": 4, "TestIamPermissions": 2}, "of each role, and of each set of permissions"
+
+
+async def test_edit_reconciles_only_what_it_concerns(cluster: SmallCluster, emulator: Emulator) -> None:
+    progress: list[tuple[int, int]] = []
+    google = GoogleClients(emulator.grpc_address, Observer(), read_only=True)
+    try:
+        found = await read_cluster(cluster.client, OPERATOR_NAMESPACE, "default")
+        edited = objects_in(BINDING.replace("group:ops", "group:dev"))
+        plan = await plan_in_cluster(google, found, edited, progress=lambda *done: progress.append(done))
+    finally:
+        await google.close()
+    assert len(plan.steps) == 2
+    assert progress == [(0, 1)]
 
 
 async def test_observed_project_plans_what_manage_would_do(cluster: SmallCluster) -> None:

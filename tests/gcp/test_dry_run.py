@@ -4,10 +4,12 @@ import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
+import grpc
 import pytest
 import yaml
 
 from cloudrun_identity.gcp.clients import GoogleClients
+from cloudrun_identity.gcp.collection import SINGLE_READS
 from cloudrun_identity.iam.role_catalog import role_catalog
 from cloudrun_identity.plan.dry_run import dry_run
 from cloudrun_identity.plan.model import DryRun
@@ -25,6 +27,8 @@ from tests.gcp.conftest import Observer
 
 WEB = "webshop@shop-1234.iam.gserviceaccount.com"
 NEW = "billing@shop-1234.iam.gserviceaccount.com"
+LIST_ACCOUNTS = "google.iam.admin.v1.IAM/ListServiceAccounts"
+GET_ACCOUNT = "google.iam.admin.v1.IAM/GetServiceAccount"
 SEED = Seed(
     strict=True,
     projects=(
@@ -481,3 +485,86 @@ spec: {{target: {{kind: Project}}, role: {role}, members: [{{principal: "user:bo
     else:
         [blocker] = plan.blockers
         assert str(expected) in blocker.message
+
+
+ACCOUNTS = 40
+
+
+def many(count: int = ACCOUNTS) -> Seed:
+    """Return the seed of a project with accounts, each of a service and with a user."""
+    names = [f"app-{number:02}" for number in range(count)]
+    user = Binding(role="roles/iam.serviceAccountUser", members=("group:ops@example.com",))
+    return Seed(
+        projects=(
+            Project(
+                project_id="shop-1234",
+                service_accounts=tuple(ServiceAccount(account_id=each, policy=(user,)) for each in names),
+                services=tuple(
+                    Workload(
+                        location="europe-west1",
+                        name=each,
+                        service_account=f"{each}@shop-1234.iam.gserviceaccount.com",
+                    )
+                    for each in names
+                ),
+            ),
+        ),
+    )
+
+
+def adopting(count: int = ACCOUNTS) -> str:
+    """Return the manifests that adopt these accounts and attach them to their services."""
+    return "\n---\n".join(
+        f"""
+kind: CloudRunIdentity
+metadata: {{name: app-{number:02}}}
+spec: {{adoption: Adopt, users: [{{principal: "group:ops@example.com"}}]}}
+---
+kind: IdentityAttachment
+metadata: {{name: app-{number:02}}}
+spec:
+  workload: {{kind: Service, location: europe-west1, name: app-{number:02}}}
+  identityRef: {{name: app-{number:02}}}
+"""
+        for number in range(count)
+    )
+
+
+OPEN = """
+kind: ManagedProject
+metadata: {name: shop}
+spec:
+  projectID: shop-1234
+  namespaces: {names: [payments]}
+  guardrails: {adoptableAccounts: [{email: "app-*@shop-1234.iam.gserviceaccount.com"}]}
+"""
+
+
+async def test_many_objects_read_each_policy_and_each_list_once() -> None:
+    async with Emulator(seed=many()) as emulator:
+        plan = await planned(emulator, adopting(), OPEN)
+        calls = {rpc.rpartition(".")[2]: count for rpc, count in emulator.calls.items()}
+    assert plan == DryRun((), ())
+    assert calls["IAM/GetIamPolicy"] == ACCOUNTS
+    assert calls["IAM/ListServiceAccounts"] == calls["Services/ListServices"] == 1
+    assert calls["IAM/GetServiceAccount"] == calls["Services/GetService"] == SINGLE_READS
+    assert calls["Projects/GetProject"] == calls.get("Projects/GetIamPolicy", 1) == 1
+    assert "IAM/ListServiceAccountKeys" not in calls
+
+
+async def test_accounts_that_cannot_be_listed_are_read_one_by_one() -> None:
+    async with Emulator(seed=many()) as emulator:
+        emulator.faults.inject(LIST_ACCOUNTS, grpc.StatusCode.PERMISSION_DENIED, times=20)
+        plan = await planned(emulator, adopting(), OPEN)
+        assert emulator.calls["google.iam.admin.v1.IAM/GetServiceAccount"] == ACCOUNTS
+    assert plan == DryRun((), ())
+
+
+async def test_account_that_cannot_be_read_is_an_error_not_no_change() -> None:
+    async with Emulator(seed=many()) as emulator:
+        emulator.faults.inject(LIST_ACCOUNTS, grpc.StatusCode.PERMISSION_DENIED, times=20)
+        emulator.faults.inject(GET_ACCOUNT, grpc.StatusCode.PERMISSION_DENIED, times=2 * ACCOUNTS)
+        plan = await planned(emulator, adopting(), OPEN)
+    assert plan.is_blocked
+    refused = {each.object.name for each in plan.blockers if each.reason == "PermissionDenied"}
+    assert refused == {f"app-{number:02}" for number in range(ACCOUNTS)}

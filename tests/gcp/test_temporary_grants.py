@@ -11,6 +11,7 @@ from cloudrun_identity.api import GrantState, TargetKind
 from cloudrun_identity.gcp.policies import Policies
 from cloudrun_identity.iam.expiry import Expiry, as_granted, timestamp
 from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.policy.capacity import MAX_CONDITIONS
 from cloudrun_identity.policy.desired_grants import DesiredGrant, Temporary
 from cloudrun_identity.reconcile.outcomes import Refused
 from cloudrun_identity_playground.emulator.seed import Seed
@@ -114,13 +115,28 @@ async def test_twenty_first_condition_is_refused_before_it_is_written() -> None:
         assert not bench.emulator.calls[SET_PROJECT]
 
 
-async def test_former_condition_stays_while_the_new_one_is_refused() -> None:
+async def test_renewal_at_the_limit_replaces_the_condition_in_one_write() -> None:
     project = {"projectID": "shop-1234", "policy": [conditional(number) for number in range(40, 59)]}
     async with open_bench(Seed.model_validate({"projects": [project]})) as bench:
         await bench.sync(by_google(2))
-        assert until(2) in expressions(bench)
+        assert len(expressions(bench)) == MAX_CONDITIONS
+        writes = bench.emulator.calls[SET_PROJECT]
 
         found = await bench.sync(by_google(3))
 
-        assert any(isinstance(each, Refused) for each in found.outcomes)
-        assert until(2) in expressions(bench), "the member has the role at every moment"
+        assert not found.outcomes
+        assert bench.emulator.calls[SET_PROJECT] == writes + 1
+        assert len(expressions(bench)) == MAX_CONDITIONS
+        assert until(3) in expressions(bench)
+        assert until(2) not in expressions(bench)
+
+
+async def test_grant_stays_at_each_sync_while_google_refuses_its_new_end() -> None:
+    project = {"projectID": "shop-1234", "policy": [conditional(number) for number in range(40, 60)]}
+    async with open_bench(Seed.model_validate({"projects": [project]})) as bench:
+        await bench.sync(lasting(2))
+        for _ in range(3):
+            found = await bench.sync(by_google(3))
+
+            assert any(isinstance(each, Refused) for each in found.outcomes)
+            assert "" in expressions(bench), "the member has the role at every moment"

@@ -158,6 +158,23 @@ def binding(project: str, *members: str) -> Manifest:
     }
 
 
+def test_refusal_of_a_grant_that_lasts_too_long_names_the_limit(cluster: Cluster, project: str) -> None:
+    entry = {"roles": ["roles/viewer"], "targetKinds": ["Project"], "members": ["*"]}
+    obj = binding(project, "group:a@example.com")
+    cluster.edit_project(project, {"guardrails": {"grants": [entry | {"maxDuration": "8h"}]}})
+    eventually(lambda: cluster.refusal(obj), bool)
+
+    refusal = cluster.refusal(obj)
+    assert "does not admit roles/viewer on Project acme-shop in namespace payments" in refusal
+    assert "for longer than 8h (maxDuration); set duration or expiresAt of the members" in refusal
+    obj["spec"]["members"][0]["duration"] = "9h"
+    assert "for longer than 8h" in cluster.refusal(obj)
+    obj["spec"]["members"][0]["duration"] = "8h"
+    assert not cluster.refusal(obj)
+    obj["spec"]["role"] = "roles/editor"
+    assert "maxDuration" not in cluster.refusal(obj)
+
+
 def no_longer_admitted(cluster: Cluster, obj: Manifest) -> None:
     """Remove the grants of the project from its guardrails, and wait until the policies know it."""
     cluster.edit_project(obj["spec"]["projectRef"]["name"], {"guardrails": {"grants": []}})

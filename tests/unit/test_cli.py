@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 
 from cloudrun_identity import __version__, cli, handlers
 from cloudrun_identity.api import KINDS
+from cloudrun_identity.gcp import libraries
 from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.manager import logs, process
 
@@ -193,15 +194,40 @@ def test_commands_of_the_playground_are_listed(runner: CliRunner) -> None:
         assert f"  {command}" in output
 
 
-def test_help_imports_neither_the_playground_nor_slow_packages() -> None:
-    script = "import sys; from cloudrun_identity.cli import main; sys.argv[1:] = ['--help']; main()"
+def imported_by(script: str) -> set[str]:
+    """Return the names of the modules that a new process has imported at its end."""
     report = "import atexit, sys; atexit.register(lambda: print(*sorted(sys.modules), file=sys.stderr))"
     ended = subprocess.run([sys.executable, "-c", f"{report}; {script}"], capture_output=True, text=True)
-    assert ended.returncode == 0
-    imported = ended.stderr.split()
+    assert ended.returncode == 0, ended.stderr
+    return set(ended.stderr.split())
+
+
+@pytest.mark.parametrize("arguments", ["--help", "--version", "run --help", "plan --help"])
+def test_help_imports_neither_the_playground_nor_slow_packages(arguments: str) -> None:
+    imported = imported_by(
+        f"import sys; from cloudrun_identity.cli import main; sys.argv[1:] = {arguments.split()}; main()"
+    )
     assert "cloudrun_identity.cli" in imported
     slow = {"cloudrun_identity_playground", "kopf", "google", "grpc", "kubernetes", "pydantic", "aiohttp"}
     assert {name for name in imported if name.partition(".")[0] in slow} == set()
+
+
+def test_run_imports_what_it_needs_to_take_the_lease() -> None:
+    """Google's client libraries, the generator of the CRDs and other commands would double the time."""
+    imported = imported_by(
+        "from cloudrun_identity import handlers; from cloudrun_identity.manager import kopf_adapter, logs, "
+        "process, registry; from cloudrun_identity.gcp.client_pool import ClientPool; "
+        "registry.Cloud.of(ClientPool(None, None))"
+    )
+    assert "cloudrun_identity.manager.factory" in imported
+    needless = ("api.crd", "commands", "converting", "exporting", "linting", "plan")
+    prefixes = ("google.cloud.", "cloudrun_identity_playground")
+    assert {name for name in imported if name.startswith(prefixes)} <= LIBRARIES
+    assert {f"cloudrun_identity.{name}" for name in needless} & imported == set()
+
+
+LIBRARIES = {f"google.cloud.{name}" for name in libraries.__all__}
+"""Modules that are registered, and execute when they are first used."""
 
 
 @pytest.mark.parametrize("name", cli.PLAYGROUND_COMMANDS)

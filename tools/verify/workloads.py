@@ -5,9 +5,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from google.cloud import run_v2
-from google.cloud.run_v2.services.jobs import JobsAsyncClient
-from google.cloud.run_v2.services.services import ServicesAsyncClient
-from google.cloud.run_v2.services.worker_pools import WorkerPoolsAsyncClient
 from google.protobuf import duration_pb2, json_format
 
 from cloudrun_identity.api import WorkloadKind
@@ -38,13 +35,11 @@ _VOLATILE: Final = (
 class _Methods:
     """Methods for a kind of workload that the operator does not call."""
 
-    client: type[Any]
-    """Generated client."""
     service: str
     """gRPC service."""
-    create: Any
+    create: str
     """Method that creates a workload."""
-    delete: Any
+    delete: str
     """Method that deletes a workload."""
     image: str
     """Google's sample image: https://cloud.google.com/run/docs/quickstarts."""
@@ -52,24 +47,21 @@ class _Methods:
 
 _METHODS: Final[Mapping[WorkloadKind, _Methods]] = {
     WorkloadKind.SERVICE: _Methods(
-        ServicesAsyncClient,
         "google.cloud.run.v2.Services",
-        ServicesAsyncClient.create_service,
-        ServicesAsyncClient.delete_service,
+        "create_service",
+        "delete_service",
         "us-docker.pkg.dev/cloudrun/container/hello",
     ),
     WorkloadKind.JOB: _Methods(
-        JobsAsyncClient,
         "google.cloud.run.v2.Jobs",
-        JobsAsyncClient.create_job,
-        JobsAsyncClient.delete_job,
+        "create_job",
+        "delete_job",
         "us-docker.pkg.dev/cloudrun/container/job",
     ),
     WorkloadKind.WORKER_POOL: _Methods(
-        WorkerPoolsAsyncClient,
         "google.cloud.run.v2.WorkerPools",
-        WorkerPoolsAsyncClient.create_worker_pool,
-        WorkerPoolsAsyncClient.delete_worker_pool,
+        "create_worker_pool",
+        "delete_worker_pool",
         "us-docker.pkg.dev/cloudrun/container/worker-pool",
     ),
 }
@@ -221,7 +213,7 @@ def _differing(before: Any, after: Any, path: str = "") -> Iterator[str]:
 
 
 def _client(clients: GoogleClients, kind: WorkloadKind) -> ServiceClient:
-    return ServiceClient(clients, Api.RUN, _METHODS[kind].client, _METHODS[kind].service)
+    return ServiceClient(clients, Api.RUN, run_v2, _METHODS[kind].service)
 
 
 def _field(kind: WorkloadKind) -> str:

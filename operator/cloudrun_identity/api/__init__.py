@@ -112,6 +112,7 @@ from .members import (
 )
 from .policy_ledger import (
     MAX_MEMBERS,
+    MAX_TEMPORARY,
     LedgerBinding,
     LedgerEntry,
     LedgerLeftGrant,
@@ -209,6 +210,7 @@ __all__ = [
     "MAX_ROLES",
     "MAX_ROLE_BYTES",
     "MAX_SPEC_BYTES",
+    "MAX_TEMPORARY",
     "MAX_UNIQUE_IDS",
     "MULTI_REGION",
     "NEARLY",

@@ -28,6 +28,9 @@ from .status import GrantCounts, GrantState
 MAX_MEMBERS: Final = 1500
 """Maximum number of members in all bindings of a ledger: as many as an IAM policy accepts."""
 
+MAX_TEMPORARY: Final = 2 * MAX_MEMBERS
+"""Maximum number of records of temporary grants in a ledger: also those of grants that are over."""
+
 _Member = Annotated[str, Field(min_length=1, max_length=1024)]
 _GrantOwner = Annotated[Text, of_form("KIND/NAMESPACE/NAME/UID")]
 
@@ -192,8 +195,11 @@ class PolicyLedgerSpec(ApiModel):
     left_grants: Annotated[tuple[LedgerLeftGrant, ...], Field(max_length=MAX_MEMBERS)] = no_items()
     """Grants of custom roles that objects left in the policy, in the order of role and member. A record ends
     when the grant is removed, or when an object declares it."""
-    temporary_grants: Annotated[tuple[LedgerTemporaryGrant, ...], Field(max_length=MAX_MEMBERS)] = no_items()
-    """Time of the temporary grants, in the order of role, member and owner."""
+    temporary_grants: Annotated[tuple[LedgerTemporaryGrant, ...], Field(max_length=MAX_TEMPORARY)] = (
+        no_items()
+    )
+    """Time of the temporary grants, in the order of role, member and owner. Those that are over, but that an
+    object still declares, are among them; they do not count against the members of the policy."""
     written_generation: Annotated[int, Field(ge=1)] | None = None
     """metadata.generation after the operator's last write. If metadata.generation differs, another client
     wrote the ledger, for example to restore a backup."""

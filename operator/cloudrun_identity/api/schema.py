@@ -17,6 +17,8 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
+from .docstrings import field_docstrings
+
 _ACRONYMS = {"id": "ID", "ids": "IDs", "uid": "UID"}
 
 
@@ -231,7 +233,7 @@ class ApiModel(BaseModel):
         validate_by_alias=True,
         extra="ignore",
         frozen=True,
-        use_attribute_docstrings=True,
+        defer_build=True,
     )
 
     rules: ClassVar[tuple[Rule, ...]] = ()
@@ -256,6 +258,10 @@ class ApiModel(BaseModel):
         cls, inner: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
         schema = handler.resolve_ref_schema(handler(inner))
+        docstrings = field_docstrings(cls)
+        for name, info in cls.model_fields.items():
+            if info.description is None and name in docstrings:
+                schema["properties"][info.alias]["description"] = docstrings[name]
         if cls.rules:
             schema["x-kubernetes-validations"] = [rule.to_dict() for rule in cls.rules]
         if cls.atomic:

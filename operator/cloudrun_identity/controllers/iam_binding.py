@@ -9,6 +9,7 @@ from cloudrun_identity.api import (
     IAMBinding,
     ManagedProject,
     Reason,
+    TemporaryGrantFields,
 )
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.permission_checks import PermissionChecks
@@ -16,6 +17,7 @@ from cloudrun_identity.gcp.workloads import Workload
 from cloudrun_identity.iam.admission import DeclaredIdentity
 from cloudrun_identity.iam.expiry import Expiry
 from cloudrun_identity.iam.grants import Target, condition_of
+from cloudrun_identity.iam.principals import normalise
 from cloudrun_identity.policy.desired_grants import RETAIN_ALL, Retain
 from cloudrun_identity.policy.exclusive import may_be_exclusive
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey, project_key
@@ -123,7 +125,7 @@ class IAMBindingController:
             {
                 "target": str(want.target),
                 "role": want.role,
-                "member_count": len(set(want.obj.spec.members)),
+                "member_count": _member_count(want),
             },
             issues=(*ineffective_roles(seen.public_services), *caller_issues(seen.callers)),
         )
@@ -185,6 +187,23 @@ def _requested(
             )
         )
     return (*requested, *needed)
+
+
+def _member_count(want: BindingWant) -> int:
+    """Return the number of distinct members, as Google Cloud counts those of one binding.
+
+    A member that is declared with several ends, or in several forms, is one member.
+    """
+    requested = _requested(want.obj, want.project, want.target, want.role, want.owner, want.cluster)
+    no_end = dict.fromkeys(TemporaryGrantFields.model_fields)
+    return len(
+        {
+            member.model_copy(update=no_end)
+            if isinstance(each.member, Unresolved)
+            else normalise(each.member.principal)
+            for member, each in zip(want.obj.spec.members, requested, strict=False)
+        }
+    )
 
 
 def _waited_for(outcome: Outcome) -> str:

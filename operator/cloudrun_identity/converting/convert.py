@@ -1,14 +1,14 @@
 """Converts the files of other tools to manifests, with the steps of the hand-over (`convert`)."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from cloudrun_identity.exporting.export import Export, export
 from cloudrun_identity.exporting.names import object_name
 from cloudrun_identity.exporting.namespaces import Namespaces, Placement
-from cloudrun_identity.exporting.selection import LeftOut
+from cloudrun_identity.exporting.selection import LeftOut, select
 from cloudrun_identity.exporting.survey import DeclaredKey, Survey
 from cloudrun_identity.gcp.custom_roles import CustomRoleState
 from cloudrun_identity.gcp.service_accounts import ServiceAccount, project_id_of_email
@@ -76,16 +76,23 @@ def convert(declarations: Declarations, namespaces: Namespaces | None = None) ->
     surveys = _surveys(declarations)
     mapping = namespaces or Namespaces("")
     placed = {each.project_id: _placed(each, mapping) for each in surveys}
-    referring = _referring(surveys, placed)
+    homes = {lower_email(account.email): each for each in surveys for account in select(each).accounts}
+    uses = tuple(_uses(surveys, placed, homes))
+    referring = _referring(surveys, placed, uses)
     identities = {
-        lower_email(account.email): DeclaredIdentity(
-            placed[each.project_id].of_account(account.email), account.email.partition("@")[0]
-        )
-        for each in surveys
-        for account in each.accounts
+        account: DeclaredIdentity(placed[home.project_id].of_account(account), account.partition("@")[0])
+        for account, home in homes.items()
     }
     exports = {
-        each.project_id: _exported(replace(each, referring=referring, identities=identities), mapping)
+        each.project_id: export(
+            replace(
+                each,
+                referring=referring,
+                identities=identities,
+                attaching=frozenset(use.namespace for use in uses if use.home == each.project_id),
+            ),
+            _of_project(each, mapping),
+        )
         for each in surveys
     }
     _check_names(exports)
@@ -111,13 +118,6 @@ def convert(declarations: Declarations, namespaces: Namespaces | None = None) ->
             {**dict.fromkeys(declarations.incomplete, ""), **reasons},
             tuple(sorted({name for each in exports.values() for name in each.namespaces})),
         ),
-    )
-
-
-def _exported(survey: Survey, namespaces: Namespaces) -> Export:
-    own = {lower_email(account.email) for account in survey.accounts}
-    return export(
-        survey, _of_project(survey, namespaces), elsewhere=frozenset(survey.identities.keys() - own)
     )
 
 
@@ -157,9 +157,38 @@ def _survey(project_id: str, found: list[Declared], roles: Mapping[str, frozense
     )
 
 
-def _referring(surveys: Iterable[Survey], placed: Mapping[str, Placement]) -> Mapping[str, frozenset[str]]:
-    """Return the namespaces whose objects grant roles to an account, by the lower-case e-mail."""
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """A workload of one project that runs as an account of another one."""
+
+    account: str
+    """E-mail of the account, in lower case."""
+    home: str
+    """Project of the account."""
+    namespace: str
+    """Namespace of the attachment."""
+
+
+def _uses(
+    surveys: Iterable[Survey], placed: Mapping[str, Placement], homes: Mapping[str, Survey]
+) -> Iterator[_Use]:
+    """Yield the uses of accounts by workloads of another converted project."""
+    for survey in surveys:
+        for state in survey.workloads:
+            account = lower_email(state.service_account)
+            home = homes.get(account)
+            if home and home is not survey and not state.managed_by:
+                namespace = placed[survey.project_id].of_target(state.workload.target)
+                yield _Use(account, home.project_id, namespace)
+
+
+def _referring(
+    surveys: Iterable[Survey], placed: Mapping[str, Placement], uses: Iterable[_Use]
+) -> Mapping[str, frozenset[str]]:
+    """Return the namespaces whose objects refer to an account, by the lower-case e-mail."""
     found: defaultdict[str, set[str]] = defaultdict(set)
+    for use in uses:
+        found[use.account].add(use.namespace)
     for survey in surveys:
         for grant in survey.grants:
             found[lower_email(email(grant.member))].add(placed[survey.project_id].of_grant(grant))

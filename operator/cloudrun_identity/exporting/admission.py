@@ -67,6 +67,11 @@ class Admission:
         return sorted(placed)
 
     @property
+    def admitted(self) -> list[str]:
+        """The namespaces that the project admits: of all objects, and of attachments in other projects."""
+        return sorted({*self.namespaces, *self._survey.attaching})
+
+    @property
     def conventions(self) -> tuple[Convention, ...]:
         """The patterns in use, sorted."""
         return tuple(sorted(self._used))
@@ -213,7 +218,7 @@ class Admission:
         named = {
             (lower_email(state.service_account), self._placement.of_target(state.workload.target))
             for state in self._selection.attached
-            if lower_email(state.service_account) not in self._identities
+            if lower_email(state.service_account) not in self._members
         }
         return [{"email": account, "namespaces": [namespace]} for account, namespace in sorted(named)]
 

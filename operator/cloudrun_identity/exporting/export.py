@@ -80,24 +80,22 @@ def export(
     namespaces: Namespaces | str,
     without: frozenset[str] = frozenset(),
     *,
-    elsewhere: frozenset[str] = frozenset(),
     patterns: bool = False,
 ) -> Export:
     """Declare the survey as objects in its namespaces, without the accounts in `without`, by e-mail.
 
-    `elsewhere` are the e-mails of accounts that other exports declare. The guardrails have patterns of names
-    with `patterns`, or if exact lists do not fit.
+    The guardrails have patterns of names with `patterns`, or if exact lists do not fit.
     """
     if isinstance(namespaces, str):
         namespaces = Namespaces(namespaces)
-    selection = select(survey, without, elsewhere)
+    selection = select(survey, without)
     placement = Placement(survey, namespaces, selection.accounts)
     exact = Admission(survey, selection, placement)
     is_forced = exact.is_too_large and not patterns
     if patterns or is_forced:
         beyond = Admission(survey, selection, placement, patterns=True).accounts_beyond_limit()
         if beyond:
-            selection = _without_accounts(survey, without, elsewhere, beyond)
+            selection = _without_accounts(survey, without, beyond)
     selection = _within_references(selection, placement)
     admission = Admission(survey, selection, placement, patterns=patterns or is_forced)
     while refused := admission.refusals():
@@ -130,11 +128,9 @@ def export(
     )
 
 
-def _without_accounts(
-    survey: Survey, without: frozenset[str], elsewhere: frozenset[str], beyond: frozenset[str]
-) -> Selection:
+def _without_accounts(survey: Survey, without: frozenset[str], beyond: frozenset[str]) -> Selection:
     """Return the selection without accounts that do not fit into the list of adoptable accounts."""
-    again = select(survey, without | beyond, elsewhere)
+    again = select(survey, without | beyond)
     what = {f"ServiceAccount {address}" for address in beyond}
     why = f"a ManagedProject lists at most {MAX_ENTRIES} adoptable accounts"
     left_out = tuple(replace(each, why=why) if each.what in what else each for each in again.left_out)

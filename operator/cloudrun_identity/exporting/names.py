@@ -24,6 +24,11 @@ def object_name(*parts: str) -> str:
     return f"{name[: MAX_LENGTH - _HASH - 1].strip('-') or 'x'}-{_hashed(*parts)}"
 
 
+def kind_words(kind: str) -> str:
+    """Return a target kind with its words separated, for `object_name`: `KMSCryptoKey` is `KMS-CryptoKey`."""
+    return re.sub(r"(?<=[A-Z])(?=[A-Z][a-z])", "-", kind)
+
+
 def is_namespace(name: str) -> bool:
     """Return whether the text can be the name of a namespace."""
     return bool(_NAMESPACE.fullmatch(name))

@@ -62,14 +62,9 @@ class Selection:
     """Resources that are not declared."""
 
 
-def select(
-    survey: Survey, without: frozenset[str] = frozenset(), elsewhere: frozenset[str] = frozenset()
-) -> Selection:
-    """Select the resources to declare, without the accounts in `without`, by e-mail.
-
-    `elsewhere` are the e-mails of accounts that other exports declare.
-    """
-    selector = _Selector(frozenset(map(lower_email, without)), frozenset(map(lower_email, elsewhere)))
+def select(survey: Survey, without: frozenset[str] = frozenset()) -> Selection:
+    """Select the resources to declare, without the accounts in `without`, by e-mail."""
+    selector = _Selector(frozenset(map(lower_email, without)))
     accounts = selector.accounts(survey)
     roles = selector.roles(survey)
     attached = selector.attached(survey, accounts)
@@ -84,7 +79,6 @@ class _Selector:
     """Returns the resources to declare, and collects the others in `left_out`."""
 
     without: frozenset[str]
-    elsewhere: frozenset[str]
     left_out: list[LeftOut] = field(default_factory=list)
 
     def accounts(self, survey: Survey) -> tuple[ServiceAccount, ...]:
@@ -177,15 +171,8 @@ class _Selector:
             return LeftOut(what, "runs as the default account; run it as a dedicated account")
         if account in declared:
             return None
-        home = project_id_of_email(account)
-        if home in ("", project_id) or account in self.without:
+        if project_id_of_email(account) in ("", project_id) or account in self.without:
             return LeftOut(what, f"runs as {account}, which is not exported", "its account is not exported")
-        if account in self.elsewhere:
-            why = (
-                f"runs as {account} of project {home}; add its namespace to allowedNamespaces of the "
-                "identity, and attach that"
-            )
-            return LeftOut(what, why, "runs as an account of another exported project")
         return None
 
 

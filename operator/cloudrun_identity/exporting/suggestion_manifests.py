@@ -15,7 +15,7 @@ from cloudrun_identity.iam.spec_forms import Manifest, condition_manifest, targe
 from cloudrun_identity.iam.workload_needs import Holder
 
 from .declared import Declared
-from .names import object_name
+from .names import kind_words, object_name
 from .suggestions import SuggestedGrant, Suggestion
 from .writer import MAX_LIST
 
@@ -186,7 +186,7 @@ class _Writer:
         who = "run-agent" if is_agent else suggestion.account.partition("@")[0]
         role = grant.need.access.role.rpartition(".")[2]
         of = () if target.is_project else (target.location, target.parent, target.name)
-        parts = (who, target.kind.value, *of, role, condition.title if condition else "")
+        parts = (who, kind_words(target.kind), *of, role, condition.title if condition else "")
         for number in ("", *map(str, range(2, 1000))):
             name = object_name(*parts, number)
             key = (suggestion.namespace, name)

@@ -67,6 +67,8 @@ class Survey:
     """IDs of user-managed keys by e-mail of their account. The operator did not create them."""
     notes: tuple[str, ...] = ()
     """Parts of the project that could not be read."""
+    attaching: frozenset[str] = frozenset()
+    """Namespaces of other exports whose attachments refer to identities of the project."""
     referring: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Namespaces of other exports whose objects refer to an account, by its lower-case e-mail."""
     identities: Mapping[str, DeclaredIdentity] = field(default_factory=dict)

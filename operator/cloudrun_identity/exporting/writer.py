@@ -3,6 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from cloudrun_identity.api import MAX_SPEC_BYTES
 from cloudrun_identity.api.predefined_roles import (
@@ -26,7 +27,7 @@ from .manifests import (
     project_manifest,
     role_manifest,
 )
-from .names import distinct, object_name
+from .names import distinct, kind_words, object_name
 from .namespaces import Placement
 from .selection import Selection
 from .survey import Survey
@@ -77,7 +78,7 @@ class Writer:
         return {name: entries for name, entries in files.items() if entries}
 
     def _project_entry(self, admission: Admission) -> Entry:
-        survey, namespaces = self._survey, admission.namespaces
+        survey, namespaces = self._survey, admission.admitted
         manifest = project_manifest(
             self._project, namespaces, survey.project_id, survey.locations, admission.guardrails
         )
@@ -139,12 +140,25 @@ class Writer:
             (
                 f"The workload already runs as {state.service_account}.",
                 attachment_manifest(
-                    names[state.workload], namespace, self._project, state, self._declared(namespace)
+                    names[state.workload],
+                    namespace,
+                    self._project,
+                    state,
+                    self._with_other_projects(namespace),
                 ),
             )
             for state in self._selection.attached
             for namespace in [self._placement.of_target(state.workload.target)]
         ]
+
+    def _with_other_projects(self, namespace: str) -> Declared:
+        """Return the references of the namespace, also to identities that other exports declare."""
+        declared = self._declared(namespace)
+        elsewhere = {
+            key: _reference(identity.name, identity.namespace, namespace)
+            for key, identity in self._survey.identities.items()
+        }
+        return replace(declared, identities={**elsewhere, **declared.identities})
 
     def _keys(self) -> list[Entry]:
         names = distinct({key: (key.name,) for key in self._selection.keys})
@@ -185,10 +199,10 @@ class Writer:
         return self._references[namespace]
 
     def _references_in(self, namespace: str) -> Declared:
-        identities = {}
-        for key, name in self._names.items():
-            home = self._placement.of_account(key)
-            identities[key] = {"name": name} if home == namespace else {"name": name, "namespace": home}
+        identities = {
+            key: _reference(name, self._placement.of_account(key), namespace)
+            for key, name in self._names.items()
+        }
         return Declared(identities, self._roles if namespace == self._placement.default else {})
 
     def _divided(self) -> tuple[Mapping[tuple[str, str], list[Grant]], list[Grant]]:
@@ -213,6 +227,11 @@ class Writer:
         return None
 
 
+def _reference(name: str, home: str, namespace: str) -> Manifest:
+    """Return the reference to an identity that an object in a namespace writes."""
+    return {"name": name} if home == namespace else {"name": name, "namespace": home}
+
+
 def allowed_namespaces(selection: Selection, placement: Placement) -> defaultdict[str, set[str]]:
     """Return the other namespaces whose objects name an identity as a member, by e-mail in lower case."""
     allowed: defaultdict[str, set[str]] = defaultdict(set)
@@ -227,7 +246,7 @@ def allowed_namespaces(selection: Selection, placement: Placement) -> defaultdic
 def _words(binding_key: BindingKey) -> tuple[str, ...]:
     """Return the parts of a binding's name."""
     target, title = binding_key.target, binding_key.condition.title if binding_key.condition else ""
-    kind = "account" if target.is_service_account else target.kind.value
+    kind = "account" if target.is_service_account else kind_words(target.kind)
     name = target.name.partition("@")[0]
     return kind, target.location, target.parent, name, binding_key.role.rpartition("/")[2], title
 

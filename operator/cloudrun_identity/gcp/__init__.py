@@ -22,7 +22,7 @@ unique_ids
 
 What they share:
 
-clients, service_client, channels
+clients, service_client, libraries, channels
     Send requests: with the rules, per project, over one channel per host.
 client_pool, credentials, impersonation, token_file
     Credentials of each project, and the access tokens for them.

@@ -6,12 +6,10 @@ Google allows 5 reads per minute and project in each of the two versions
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote
 
 from google.cloud import iam_v2, iam_v3
-from google.cloud.iam_v2.services.policies import PoliciesAsyncClient
-from google.cloud.iam_v3.services.policy_bindings import PolicyBindingsAsyncClient
 
 from cloudrun_identity.iam.boundaries import Boundary
 from cloudrun_identity.iam.deny_rules import DenyRule
@@ -20,8 +18,6 @@ from .clients import ProjectClients
 from .errors import GoogleError
 from .ratelimit import Api
 from .service_client import ServiceClient
-
-Reply = TypeVar("Reply")
 
 ATTEMPTS = 5
 """Maximum number of attempts of a read that exceeds the quota."""
@@ -47,10 +43,8 @@ class AccessLimits:
         self._project_id = project_id
         self._show = show
         self._sleep = sleep
-        self._denials = ServiceClient(clients, Api.IAM, PoliciesAsyncClient, "google.iam.v2.Policies")
-        self._boundaries = ServiceClient(
-            clients, Api.IAM, PolicyBindingsAsyncClient, "google.iam.v3.PolicyBindings"
-        )
+        self._denials = ServiceClient(clients, Api.IAM, iam_v2, "google.iam.v2.Policies")
+        self._boundaries = ServiceClient(clients, Api.IAM, iam_v3, "google.iam.v3.PolicyBindings")
 
     async def deny_rules(self, container: str, text: str) -> tuple[DenyRule, ...]:
         """Return the deny rules that are attached to a container, which messages name `text`.
@@ -62,10 +56,10 @@ class AccessLimits:
         request = iam_v2.ListPoliciesRequest(parent=f"policies/{attached_to}/denypolicies")
         found: list[DenyRule] = []
         while True:
-            page = await self._call(self._denials, PoliciesAsyncClient.list_policies, request)
+            page = await self._call(self._denials, "list_policies", request)
             for listed in page.policies:
                 get = iam_v2.GetPolicyRequest(name=listed.name)
-                policy = await self._call(self._denials, PoliciesAsyncClient.get_policy, get)
+                policy = await self._call(self._denials, "get_policy", get)
                 found += _deny_rules(policy, text)
             if not page.next_page_token:
                 return tuple(found)
@@ -76,8 +70,7 @@ class AccessLimits:
         request = iam_v3.ListPolicyBindingsRequest(parent=f"{container}/locations/global")
         found: list[Boundary] = []
         while True:
-            method = PolicyBindingsAsyncClient.list_policy_bindings
-            page = await self._call(self._boundaries, method, request)
+            page = await self._call(self._boundaries, "list_policy_bindings", request)
             found += [
                 _boundary(each, container)
                 for each in page.policy_bindings
@@ -87,9 +80,7 @@ class AccessLimits:
                 return tuple(found)
             request.page_token = page.next_page_token
 
-    async def _call(
-        self, service: ServiceClient, method: Callable[..., Awaitable[Reply]], request: object
-    ) -> Any:
+    async def _call(self, service: ServiceClient, method: str, request: object) -> Any:
         """Send one request, again after a pause if the quota is exceeded.
 
         The methods of lists return pagers, which have the fields of their first page.

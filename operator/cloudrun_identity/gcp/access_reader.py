@@ -8,8 +8,6 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from google.cloud.iam_admin_v1 import types
-from google.cloud.iam_admin_v1.services.iam import IAMAsyncClient
 from google.iam.v1 import policy_pb2
 
 from cloudrun_identity.iam.access import AccessFacts, AllowBinding
@@ -21,6 +19,7 @@ from .access_limits import AccessLimits
 from .clients import ProjectClients
 from .containers import Containers, container_text
 from .errors import Fault, GoogleError
+from .libraries import iam_admin_v1
 from .policies import Policies
 from .projects import Project, Projects
 from .service_client import iam_service
@@ -144,17 +143,17 @@ class AccessReader:
         A deleted or disabled custom role has none: its bindings have no effect
         (https://cloud.google.com/iam/docs/creating-custom-roles#disabling-custom-role).
         """
-        request = types.GetRoleRequest(name=role)
+        request = iam_admin_v1.GetRoleRequest(name=role)
         try:
             async with self._free:
-                found = await self._iam.call(self._project_id, IAMAsyncClient.get_role, request)
+                found = await self._iam.call(self._project_id, "get_role", request)
         except GoogleError as error:
             if error.fault in (Fault.NOT_FOUND, Fault.INVALID_ARGUMENT):
                 return frozenset()
             if error.fault in _DENIALS:
                 return None
             raise
-        idle = found.deleted or found.stage == types.Role.RoleLaunchStage.DISABLED
+        idle = found.deleted or found.stage == iam_admin_v1.Role.RoleLaunchStage.DISABLED
         return frozenset(() if idle else found.included_permissions)
 
 

@@ -9,12 +9,12 @@ reads templates (`workload_dependencies`).
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, TypeVar
 
-from google.cloud.run_v2 import types
 from pydantic import BaseModel, ConfigDict, Field, Json, ValidationError
 from pydantic.alias_generators import to_camel
 
 from cloudrun_identity.api import WorkloadKind
 
+from .libraries import run_v2
 from .workloads import Workload, WorkloadState, state_of
 
 _RUN: Final = "run.googleapis.com"
@@ -155,53 +155,53 @@ def _message(kind: WorkloadKind, template: _Template, annotations: _Annotations)
         "containers": [_container(each, _aliases(annotations)) for each in template.containers],
         "volumes": _volumes(template, annotations),
         "encryption_key": annotations.encryption_key,
-        "vpc_access": types.VpcAccess(
+        "vpc_access": run_v2.VpcAccess(
             connector=annotations.connector,
             network_interfaces=[
-                types.VpcAccess.NetworkInterface(network=each.network, subnetwork=each.subnetwork)
+                run_v2.VpcAccess.NetworkInterface(network=each.network, subnetwork=each.subnetwork)
                 for each in annotations.interfaces
             ],
         ),
     }
     match kind:
         case WorkloadKind.SERVICE:
-            return types.Service(template=types.RevisionTemplate(**fields))
+            return run_v2.Service(template=run_v2.RevisionTemplate(**fields))
         case WorkloadKind.JOB:
-            return types.Job(template=types.ExecutionTemplate(template=types.TaskTemplate(**fields)))
+            return run_v2.Job(template=run_v2.ExecutionTemplate(template=run_v2.TaskTemplate(**fields)))
         case WorkloadKind.WORKER_POOL:
-            return types.WorkerPool(template=types.WorkerPoolRevisionTemplate(**fields))
+            return run_v2.WorkerPool(template=run_v2.WorkerPoolRevisionTemplate(**fields))
 
 
-def _container(container: _Container, aliases: Mapping[str, str]) -> types.Container:
+def _container(container: _Container, aliases: Mapping[str, str]) -> "run_v2.Container":
     variables = []
     for each in container.env:
         reference = each.value_from and each.value_from.secret_key_ref
         if reference:
-            secret = types.SecretKeySelector(secret=aliases.get(reference.name, reference.name))
-            source = types.EnvVarSource(secret_key_ref=secret)
-            variables.append(types.EnvVar(name=each.name, value_source=source))
+            secret = run_v2.SecretKeySelector(secret=aliases.get(reference.name, reference.name))
+            source = run_v2.EnvVarSource(secret_key_ref=secret)
+            variables.append(run_v2.EnvVar(name=each.name, value_source=source))
         else:
-            variables.append(types.EnvVar(name=each.name, value=each.value or ""))
-    return types.Container(image=container.image, env=variables)
+            variables.append(run_v2.EnvVar(name=each.name, value=each.value or ""))
+    return run_v2.Container(image=container.image, env=variables)
 
 
-def _volumes(template: _Template, annotations: _Annotations) -> list[types.Volume]:
+def _volumes(template: _Template, annotations: _Annotations) -> "list[run_v2.Volume]":
     aliases, volumes = _aliases(annotations), []
     for each in template.volumes:
         if each.secret:
             name = aliases.get(each.secret.secret_name, each.secret.secret_name)
-            volumes.append(types.Volume(name=each.name, secret=types.SecretVolumeSource(secret=name)))
+            volumes.append(run_v2.Volume(name=each.name, secret=run_v2.SecretVolumeSource(secret=name)))
         elif each.csi and each.csi.driver == _GCS_DRIVER:
             bucket = each.csi.volume_attributes.get("bucketName", "")
-            gcs = types.GCSVolumeSource(bucket=bucket, read_only=each.csi.read_only)
-            volumes.append(types.Volume(name=each.name, gcs=gcs))
+            gcs = run_v2.GCSVolumeSource(bucket=bucket, read_only=each.csi.read_only)
+            volumes.append(run_v2.Volume(name=each.name, gcs=gcs))
         elif each.nfs:
-            nfs = types.NFSVolumeSource(server=each.nfs.server, path=each.nfs.path)
-            volumes.append(types.Volume(name=each.name, nfs=nfs))
+            nfs = run_v2.NFSVolumeSource(server=each.nfs.server, path=each.nfs.path)
+            volumes.append(run_v2.Volume(name=each.name, nfs=nfs))
     if annotations.sql_instances:
         instances = [name.strip() for name in annotations.sql_instances.split(",")]
-        sql = types.CloudSqlInstance(instances=instances)
-        volumes.append(types.Volume(name="cloudsql", cloud_sql_instance=sql))
+        sql = run_v2.CloudSqlInstance(instances=instances)
+        volumes.append(run_v2.Volume(name="cloudsql", cloud_sql_instance=sql))
     return volumes
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Generic, TypeVar
 
 from .errors import Fault, GoogleError
@@ -11,7 +12,10 @@ Item = TypeVar("Item")
 
 
 class CachedCollection(Generic[Item]):
-    """The latest list, and the items that were read or written since it started. Ages are in seconds."""
+    """The latest list, and the items that were read or written since it started. Ages are in seconds.
+
+    A subclass, `ReadOnce`, is for a command that writes nothing.
+    """
 
     def __init__(
         self,
@@ -84,3 +88,49 @@ class CachedCollection(Generic[Item]):
 
 
 _NEVER = float("-inf")
+
+
+class ReadOnce(CachedCollection[Item]):
+    """A collection of which a command reads nothing twice, whatever age its callers accept.
+
+    The first items are read one by one, because a plan of a few objects does not need a list of thousands.
+    After `SINGLE_READS`, the rest comes from one list.
+    """
+
+    def __init__(
+        self,
+        read_all: Callable[[], Awaitable[Mapping[str, Item]]],
+        read_one: Callable[[str], Awaitable[Item]],
+        clock: Clock,
+    ) -> None:
+        """Create an empty cache with the functions that a `CachedCollection` takes."""
+        super().__init__(read_all, read_one, clock)
+        self._items: dict[str, SingleFlightCache[Item | None]] = {}
+        self._is_unlisted = False
+
+    async def one(self, key: str, max_age: float) -> Item | None:  # noqa: ARG002
+        """Return the item; None if it does not exist."""
+        if key not in self._items:
+            if len(self._items) >= SINGLE_READS and (found := (await self._known()).get(key)):
+                return found
+            # A list does not prove that an item does not exist: it may have been created since.
+            self._items.setdefault(key, SingleFlightCache(partial(self._get, key), self._clock))
+        return (await self._items[key].get(_NEVER)).value
+
+    async def all(self, max_age: float) -> Mapping[str, Item]:  # noqa: ARG002
+        """Return every item by key."""
+        return (await self._listed(_NEVER)).value
+
+    async def _known(self) -> Mapping[str, Item]:
+        """Return every item by key; none if they cannot be listed, so that each is read."""
+        if self._is_unlisted:
+            return {}
+        try:
+            return await self.all(0.0)
+        except GoogleError:
+            self._is_unlisted = True
+            return {}
+
+
+SINGLE_READS = 16
+"""Items that a command reads one by one before it lists all of them."""

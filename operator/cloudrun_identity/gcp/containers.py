@@ -1,11 +1,9 @@
 """Folders and organizations above a project, with their allow policies, in the Resource Manager API."""
 
-from google.cloud.resourcemanager_v3 import types
-from google.cloud.resourcemanager_v3.services.folders import FoldersAsyncClient
-from google.cloud.resourcemanager_v3.services.organizations import OrganizationsAsyncClient
 from google.iam.v1 import iam_policy_pb2, options_pb2, policy_pb2
 
 from .clients import ProjectClients
+from .libraries import resourcemanager_v3
 from .ratelimit import Api
 from .service_client import ServiceClient
 
@@ -20,18 +18,18 @@ class Containers:
     def __init__(self, clients: ProjectClients, project_id: str) -> None:
         self._project_id = project_id
         self._folders = ServiceClient(
-            clients, Api.RESOURCE_MANAGER, FoldersAsyncClient, f"{_PACKAGE}.Folders"
+            clients, Api.RESOURCE_MANAGER, resourcemanager_v3, f"{_PACKAGE}.Folders"
         )
         self._organizations = ServiceClient(
-            clients, Api.RESOURCE_MANAGER, OrganizationsAsyncClient, f"{_PACKAGE}.Organizations"
+            clients, Api.RESOURCE_MANAGER, resourcemanager_v3, f"{_PACKAGE}.Organizations"
         )
 
     async def parent(self, name: str) -> str:
         """Return the folder or organization that contains a folder; empty for an organization."""
         if not is_folder(name):
             return ""
-        request = types.GetFolderRequest(name=name)
-        reply = await self._folders.call(self._project_id, FoldersAsyncClient.get_folder, request)
+        request = resourcemanager_v3.GetFolderRequest(name=name)
+        reply = await self._folders.call(self._project_id, "get_folder", request)
         return str(reply.parent)
 
     async def policy(self, name: str) -> policy_pb2.Policy:
@@ -39,10 +37,9 @@ class Containers:
         request = iam_policy_pb2.GetIamPolicyRequest(
             resource=name, options=options_pb2.GetPolicyOptions(requested_policy_version=_VERSION)
         )
-        if is_folder(name):
-            return await self._folders.call(self._project_id, FoldersAsyncClient.get_iam_policy, request)
-        method = OrganizationsAsyncClient.get_iam_policy
-        return await self._organizations.call(self._project_id, method, request)
+        service = self._folders if is_folder(name) else self._organizations
+        reply: policy_pb2.Policy = await service.call(self._project_id, "get_iam_policy", request)
+        return reply
 
 
 def is_folder(name: str) -> bool:

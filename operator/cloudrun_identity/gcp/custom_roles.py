@@ -4,19 +4,18 @@ A deleted role can be undeleted for 7 days, with its bindings. Its id stays in u
 (https://cloud.google.com/iam/docs/creating-custom-roles#deleting-custom-role).
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from google.cloud.iam_admin_v1 import types
-from google.cloud.iam_admin_v1.services.iam import IAMAsyncClient
 from google.protobuf import field_mask_pb2
 
 from cloudrun_identity.iam.permission_forms import lacking
 
 from .clients import ProjectClients
 from .collection import CachedCollection
+from .libraries import iam_admin_v1
 from .service_client import iam_service
 from .single_flight_cache import Clock, SingleFlightCache
 
@@ -107,31 +106,31 @@ class CustomRoles:
 
     async def create(self, project_id: str, role_id: str, fields: RoleFields) -> CustomRoleState:
         """Create a role. ALREADY_EXISTS or FAILED_PRECONDITION if a role, deleted or not, has its id."""
-        request = types.CreateRoleRequest(
+        request = iam_admin_v1.CreateRoleRequest(
             parent=f"projects/{project_id}", role_id=role_id, role=_message(fields)
         )
-        return await self._write(project_id, role_id, IAMAsyncClient.create_role, request)
+        return await self._write(project_id, role_id, "create_role", request)
 
     async def update(self, project_id: str, role_id: str, fields: RoleFields, etag: bytes) -> CustomRoleState:
         """Update the role. ABORTED if its etag has changed."""
         role = _message(fields)
         role.etag = etag
-        request = types.UpdateRoleRequest(
+        request = iam_admin_v1.UpdateRoleRequest(
             name=_name(project_id, role_id),
             role=role,
             update_mask=field_mask_pb2.FieldMask(paths=_mask(fields)),
         )
-        return await self._write(project_id, role_id, IAMAsyncClient.update_role, request)
+        return await self._write(project_id, role_id, "update_role", request)
 
     async def delete(self, project_id: str, role_id: str, etag: bytes) -> CustomRoleState:
         """Delete the role. It can be undeleted."""
-        request = types.DeleteRoleRequest(name=_name(project_id, role_id), etag=etag)
-        return await self._write(project_id, role_id, IAMAsyncClient.delete_role, request)
+        request = iam_admin_v1.DeleteRoleRequest(name=_name(project_id, role_id), etag=etag)
+        return await self._write(project_id, role_id, "delete_role", request)
 
     async def undelete(self, project_id: str, role_id: str, etag: bytes) -> CustomRoleState:
         """Restore a deleted role and its bindings."""
-        request = types.UndeleteRoleRequest(name=_name(project_id, role_id), etag=etag)
-        return await self._write(project_id, role_id, IAMAsyncClient.undelete_role, request)
+        request = iam_admin_v1.UndeleteRoleRequest(name=_name(project_id, role_id), etag=etag)
+        return await self._write(project_id, role_id, "undelete_role", request)
 
     def _roles_of(self, project_id: str) -> CachedCollection[CustomRoleState]:
         if project_id not in self._projects:
@@ -140,22 +139,22 @@ class CustomRoles:
                 return {role.role_id: role for role in await self._list(project_id)}
 
             async def read_one(role_id: str) -> CustomRoleState:
-                request = types.GetRoleRequest(name=_name(project_id, role_id))
-                return _state(await self._iam.call(project_id, IAMAsyncClient.get_role, request))
+                request = iam_admin_v1.GetRoleRequest(name=_name(project_id, role_id))
+                return _state(await self._iam.call(project_id, "get_role", request))
 
             self._projects[project_id] = CachedCollection(read_all, read_one, self._clock)
         return self._projects[project_id]
 
     async def _list(self, project_id: str) -> list[CustomRoleState]:
         found: list[CustomRoleState] = []
-        request = types.ListRolesRequest(
+        request = iam_admin_v1.ListRolesRequest(
             parent=f"projects/{project_id}",
             page_size=_PAGE_SIZE,
-            view=types.RoleView.FULL,
+            view=iam_admin_v1.RoleView.FULL,
             show_deleted=True,
         )
         while True:
-            page = await self._iam.call(project_id, IAMAsyncClient.list_roles, request)
+            page = await self._iam.call(project_id, "list_roles", request)
             found += [_state(role) for role in page.roles]
             if not page.next_page_token:
                 return found
@@ -163,27 +162,25 @@ class CustomRoles:
 
     async def _supported(self, project_id: str) -> frozenset[str]:
         found: set[str] = set()
-        request = types.QueryTestablePermissionsRequest(
+        request = iam_admin_v1.QueryTestablePermissionsRequest(
             full_resource_name=f"//cloudresourcemanager.googleapis.com/projects/{project_id}",
             page_size=_PAGE_SIZE,
         )
         while True:
-            page = await self._iam.call(project_id, IAMAsyncClient.query_testable_permissions, request)
+            page = await self._iam.call(project_id, "query_testable_permissions", request)
             found |= {
                 each.name
                 for each in page.permissions
                 if each.custom_roles_support_level
-                is not types.Permission.CustomRolesSupportLevel.NOT_SUPPORTED
+                is not iam_admin_v1.Permission.CustomRolesSupportLevel.NOT_SUPPORTED
             }
             if not page.next_page_token:
                 return frozenset(found)
             request.page_token = page.next_page_token
 
-    async def _write(
-        self, project_id: str, role_id: str, method: Callable[..., Awaitable[types.Role]], request: Any
-    ) -> CustomRoleState:
+    async def _write(self, project_id: str, role_id: str, method: str, request: Any) -> CustomRoleState:
         try:
-            has_etag = method is not IAMAsyncClient.create_role
+            has_etag = method != "create_role"
             return _state(await self._iam.call(project_id, method, request, has_etag=has_etag))
         finally:  # a failed write may have taken effect
             self._roles_of(project_id).invalidate(role_id)
@@ -193,8 +190,8 @@ def _name(project_id: str, role_id: str) -> str:
     return f"projects/{project_id}/roles/{role_id}"
 
 
-def _message(fields: RoleFields) -> types.Role:
-    return types.Role(
+def _message(fields: RoleFields) -> "iam_admin_v1.Role":
+    return iam_admin_v1.Role(
         title=fields.title or "",
         description=fields.description or "",
         stage=fields.stage,
@@ -207,12 +204,12 @@ def _mask(fields: RoleFields) -> list[str]:
     return [*(field for field, text in texts.items() if text is not None), "stage", "included_permissions"]
 
 
-def _state(message: types.Role) -> CustomRoleState:
+def _state(message: "iam_admin_v1.Role") -> CustomRoleState:
     return CustomRoleState(
         name=message.name,
         title=message.title,
         description=message.description,
-        stage=types.Role.RoleLaunchStage(message.stage).name,
+        stage=iam_admin_v1.Role.RoleLaunchStage(message.stage).name,
         permissions=frozenset(message.included_permissions),
         etag=message.etag,
         deleted=message.deleted,

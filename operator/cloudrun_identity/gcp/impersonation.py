@@ -5,8 +5,6 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from google.auth.credentials import TokenState
-from google.cloud.iam_credentials_v1 import types
-from google.cloud.iam_credentials_v1.services.iam_credentials import IAMCredentialsAsyncClient
 from google.protobuf import duration_pb2
 
 from cloudrun_identity.api.predefined_roles import TOKEN_CREATOR
@@ -15,6 +13,7 @@ from cloudrun_identity.iam.principals import lower_email
 from .clients import GoogleClients
 from .credentials import SCOPE, TokenSource
 from .errors import Fault, GoogleError
+from .libraries import iam_credentials_v1
 from .ratelimit import Api
 
 LIFETIME: Final = 3600
@@ -62,14 +61,14 @@ class ImpersonatedTokens(TokenSource):
         return TokenState.FRESH if left > RENEW_BEFORE_EXPIRY else TokenState.STALE
 
     async def _renew(self) -> None:
-        request = types.GenerateAccessTokenRequest(
+        request = iam_credentials_v1.GenerateAccessTokenRequest(
             name=_resource(self._account),
             delegates=[_resource(each) for each in self._delegates],
             scope=[SCOPE],
             lifetime=duration_pb2.Duration(seconds=LIFETIME),
         )
         try:
-            client = self._clients.client(IAMCredentialsAsyncClient, Api.IAM_CREDENTIALS)
+            client = self._clients.client(iam_credentials_v1.IAMCredentialsAsyncClient, Api.IAM_CREDENTIALS)
             reply = await self._clients.call(
                 Api.IAM_CREDENTIALS, _METHOD, client.generate_access_token, request, repeatable=True
             )

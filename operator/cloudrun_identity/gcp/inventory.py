@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from cloudrun_identity.api import WorkloadKind
 from cloudrun_identity.iam.principals import lower_email
 
-from .collection import CachedCollection
+from .collection import CachedCollection, ReadOnce
 from .errors import Fault, GoogleError
 from .ratelimit import start_shared_task
 from .run import Run
@@ -30,7 +30,11 @@ class Inventory:
     mapping.
     """
 
-    def __init__(self, service_accounts: ServiceAccounts, run: Run, clock: Clock) -> None:
+    def __init__(
+        self, service_accounts: ServiceAccounts, run: Run, clock: Clock, *, reads_once: bool = False
+    ) -> None:
+        """With `reads_once`, nothing is read twice, whatever age the callers accept."""
+        self._collection = ReadOnce if reads_once else CachedCollection
         self._service_accounts = service_accounts
         self._run = run
         self._clock = clock
@@ -165,7 +169,7 @@ class Inventory:
             async def read_one(email: str) -> ServiceAccount:
                 return await self._service_accounts.get(project_id, email)
 
-            self._accounts[project_id] = CachedCollection(read_all, read_one, self._clock)
+            self._accounts[project_id] = self._collection(read_all, read_one, self._clock)
         return self._accounts[project_id]
 
     def _workloads_of(
@@ -181,7 +185,7 @@ class Inventory:
             async def read_one(name: str) -> WorkloadState:
                 return await self._run.get(Workload(kind, project_id, location, name))
 
-            self._workloads[key] = CachedCollection(read_all, read_one, self._clock)
+            self._workloads[key] = self._collection(read_all, read_one, self._clock)
         return self._workloads[key]
 
 

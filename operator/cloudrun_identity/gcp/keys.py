@@ -7,14 +7,12 @@ Google returns the private key once, in the reply to its creation
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, TypeVar
-
-from google.cloud.iam_admin_v1 import types
-from google.cloud.iam_admin_v1.services.iam import IAMAsyncClient
+from typing import Any
 
 from cloudrun_identity.iam.listed_keys import ListedKey
 
 from .clients import ProjectClients
+from .libraries import iam_admin_v1
 from .service_client import iam_service
 from .single_flight_cache import Clock, KeyedSingleFlightCache
 
@@ -64,48 +62,43 @@ class Keys:
 
         `before_send` is awaited right before the request is sent, after any wait for the rate limiter.
         """
-        request = types.CreateServiceAccountKeyRequest(
+        request = iam_admin_v1.CreateServiceAccountKeyRequest(
             name=_account(project_id, account),
-            private_key_type=types.ServiceAccountPrivateKeyType.TYPE_GOOGLE_CREDENTIALS_FILE,
+            private_key_type=iam_admin_v1.ServiceAccountPrivateKeyType.TYPE_GOOGLE_CREDENTIALS_FILE,
         )
-        created = await self._write(
-            project_id, account, IAMAsyncClient.create_service_account_key, request, before_send
-        )
+        created = await self._write(project_id, account, "create_service_account_key", request, before_send)
         return NewKey(_listed_key(created), created.private_key_data)
 
     async def disable(self, project_id: str, account: str, key_id: str) -> None:
         """Disable a key. It cannot authenticate until it is enabled again."""
-        request = types.DisableServiceAccountKeyRequest(name=_name(project_id, account, key_id))
-        await self._write(project_id, account, IAMAsyncClient.disable_service_account_key, request)
+        request = iam_admin_v1.DisableServiceAccountKeyRequest(name=_name(project_id, account, key_id))
+        await self._write(project_id, account, "disable_service_account_key", request)
 
     async def delete(self, project_id: str, account: str, key_id: str) -> None:
         """Delete a key permanently."""
-        request = types.DeleteServiceAccountKeyRequest(name=_name(project_id, account, key_id))
-        await self._write(project_id, account, IAMAsyncClient.delete_service_account_key, request)
+        request = iam_admin_v1.DeleteServiceAccountKeyRequest(name=_name(project_id, account, key_id))
+        await self._write(project_id, account, "delete_service_account_key", request)
 
     async def _read(self, project_id: str, account: str) -> Mapping[str, ListedKey]:
-        request = types.ListServiceAccountKeysRequest(
+        request = iam_admin_v1.ListServiceAccountKeysRequest(
             name=_account(project_id, account),
-            key_types=[types.ListServiceAccountKeysRequest.KeyType.USER_MANAGED],
+            key_types=[iam_admin_v1.ListServiceAccountKeysRequest.KeyType.USER_MANAGED],
         )
-        reply = await self._iam.call(project_id, IAMAsyncClient.list_service_account_keys, request)
+        reply = await self._iam.call(project_id, "list_service_account_keys", request)
         return {key.key_id: key for key in map(_listed_key, reply.keys)}
 
     async def _write(
         self,
         project_id: str,
         account: str,
-        method: Callable[..., Awaitable["Reply"]],
+        method: str,
         request: Any,
         before_send: Callable[[], Awaitable[None]] | None = None,
-    ) -> "Reply":
+    ) -> Any:
         try:
             return await self._iam.call(project_id, method, request, before_send=before_send)
         finally:  # a failed write may have taken effect
             self._lists.forget((project_id, account))
-
-
-Reply = TypeVar("Reply")
 
 
 def _account(project_id: str, account: str) -> str:
@@ -116,7 +109,7 @@ def _name(project_id: str, account: str, key_id: str) -> str:
     return f"{_account(project_id, account)}/keys/{key_id}"
 
 
-def _listed_key(message: types.ServiceAccountKey) -> ListedKey:
+def _listed_key(message: "iam_admin_v1.ServiceAccountKey") -> ListedKey:
     expires = _whole_seconds(message.valid_before_time)
     return ListedKey(
         key_id=message.name.rpartition("/")[2],

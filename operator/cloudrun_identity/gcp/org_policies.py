@@ -2,11 +2,9 @@
 
 from typing import Final
 
-from google.cloud.orgpolicy_v2 import types
-from google.cloud.orgpolicy_v2.services.org_policy import OrgPolicyAsyncClient
-
 from .clients import ProjectClients
 from .errors import Fault, GoogleError
+from .libraries import orgpolicy_v2
 from .ratelimit import Api
 from .service_client import ServiceClient
 
@@ -19,7 +17,7 @@ class OrgPolicies:
 
     def __init__(self, clients: ProjectClients) -> None:
         self._service = ServiceClient(
-            clients, Api.ORG_POLICY, OrgPolicyAsyncClient, "google.cloud.orgpolicy.v2.OrgPolicy"
+            clients, Api.ORG_POLICY, orgpolicy_v2, "google.cloud.orgpolicy.v2.OrgPolicy"
         )
 
     async def allows_cross_project_usage(self, project_id: str) -> bool:
@@ -28,8 +26,8 @@ class OrgPolicies:
 
     async def is_enforced(self, project_id: str, constraint: str) -> bool:
         """Return whether the effective policy of the project enforces a boolean constraint."""
-        request = types.GetEffectivePolicyRequest(name=_name(project_id, constraint))
-        policy = await self._service.call(project_id, OrgPolicyAsyncClient.get_effective_policy, request)
+        request = orgpolicy_v2.GetEffectivePolicyRequest(name=_name(project_id, constraint))
+        policy = await self._service.call(project_id, "get_effective_policy", request)
         return any(rule.enforce for rule in policy.spec.rules)
 
     async def allow_cross_project_usage(self, project_id: str) -> bool:
@@ -39,21 +37,19 @@ class OrgPolicies:
         """
         desired = _not_enforced(project_id)
         try:
-            request = types.GetPolicyRequest(name=_name(project_id))
-            own = await self._service.call(project_id, OrgPolicyAsyncClient.get_policy, request)
+            request = orgpolicy_v2.GetPolicyRequest(name=_name(project_id))
+            own = await self._service.call(project_id, "get_policy", request)
         except GoogleError as error:
             if error.fault is not Fault.NOT_FOUND:  # NOT_FOUND: not set on the project, inherited
                 raise
-            create = types.CreatePolicyRequest(parent=f"projects/{project_id}", policy=desired)
-            await self._service.call(project_id, OrgPolicyAsyncClient.create_policy, create)
+            create = orgpolicy_v2.CreatePolicyRequest(parent=f"projects/{project_id}", policy=desired)
+            await self._service.call(project_id, "create_policy", create)
             return True
         if own.spec.rules and not any(rule.enforce for rule in own.spec.rules):
             return False
         desired.etag = own.etag
-        update = types.UpdatePolicyRequest(policy=desired, update_mask={"paths": ["policy.spec"]})
-        await self._service.call(
-            project_id, OrgPolicyAsyncClient.update_policy, update, repeatable=True, has_etag=True
-        )
+        update = orgpolicy_v2.UpdatePolicyRequest(policy=desired, update_mask={"paths": ["policy.spec"]})
+        await self._service.call(project_id, "update_policy", update, repeatable=True, has_etag=True)
         return True
 
 
@@ -61,6 +57,6 @@ def _name(project_id: str, constraint: str = CROSS_PROJECT_USAGE) -> str:
     return f"projects/{project_id}/policies/{constraint}"
 
 
-def _not_enforced(project_id: str) -> types.Policy:
-    rule = types.PolicySpec.PolicyRule(enforce=False)
-    return types.Policy(name=_name(project_id), spec=types.PolicySpec(rules=[rule]))
+def _not_enforced(project_id: str) -> "orgpolicy_v2.Policy":
+    rule = orgpolicy_v2.PolicySpec.PolicyRule(enforce=False)
+    return orgpolicy_v2.Policy(name=_name(project_id), spec=orgpolicy_v2.PolicySpec(rules=[rule]))

@@ -2,12 +2,10 @@
 
 from dataclasses import dataclass
 
-from google.cloud.resourcemanager_v3 import types
-from google.cloud.resourcemanager_v3.services.projects import ProjectsAsyncClient
-
 from cloudrun_identity.iam.service_agents import CLOUD_RUN, agent_email
 
 from .clients import ProjectClients
+from .libraries import resourcemanager_v3
 from .ratelimit import Api
 from .service_client import ServiceClient
 
@@ -37,7 +35,7 @@ class Projects:
 
     def __init__(self, clients: ProjectClients) -> None:
         self._service = ServiceClient(
-            clients, Api.RESOURCE_MANAGER, ProjectsAsyncClient, "google.cloud.resourcemanager.v3.Projects"
+            clients, Api.RESOURCE_MANAGER, resourcemanager_v3, "google.cloud.resourcemanager.v3.Projects"
         )
 
     async def get(self, project_id: str) -> Project:
@@ -47,13 +45,13 @@ class Projects:
             GoogleError: PERMISSION_DENIED also if the project does not exist: Google does not distinguish.
 
         """
-        request = types.GetProjectRequest(name=f"projects/{project_id}")
-        reply = await self._service.call(project_id, ProjectsAsyncClient.get_project, request)
+        request = resourcemanager_v3.GetProjectRequest(name=f"projects/{project_id}")
+        reply = await self._service.call(project_id, "get_project", request)
         return Project(
             project_id=reply.project_id,
             number=reply.name.removeprefix("projects/"),
             display_name=reply.display_name,
-            active=reply.state == types.Project.State.ACTIVE,
+            active=reply.state == resourcemanager_v3.Project.State.ACTIVE,
             parent=reply.parent,
         )
 

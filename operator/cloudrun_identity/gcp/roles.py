@@ -1,15 +1,14 @@
 """Permissions of roles, in the IAM API."""
 
+import math
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from google.cloud.iam_admin_v1 import types
-from google.cloud.iam_admin_v1.services.iam import IAMAsyncClient
-
 from .clients import ProjectClients
+from .libraries import iam_admin_v1
 from .service_client import iam_service
 from .single_flight_cache import Clock, KeyedSingleFlightCache
 
@@ -31,7 +30,11 @@ class _RoleUpdate:
 class Roles:
     """Permissions of predefined roles (`roles/…`) and of custom roles of projects and organizations."""
 
-    def __init__(self, clients: ProjectClients, clock: Clock = time.monotonic) -> None:
+    def __init__(
+        self, clients: ProjectClients, clock: Clock = time.monotonic, *, reads_once: bool = False
+    ) -> None:
+        """With `reads_once`, no role is read twice, whatever age the callers accept."""
+        self._reads_once = reads_once
         self._iam = iam_service(clients)
         self._permissions: KeyedSingleFlightCache[tuple[str, str], frozenset[str]] = KeyedSingleFlightCache(
             clock, CACHE_SIZE
@@ -51,8 +54,9 @@ class Roles:
         key = _key(role, project_id)
         if key in self._assumed:
             return self._assumed[key]
+        age = math.inf if self._reads_once else max_age
         while True:
-            permissions = await self._permissions.get(key, lambda: self._read(key, project_id), max_age)
+            permissions = await self._permissions.get(key, lambda: self._read(key, project_id), age)
             if self.cached(role, project_id) is not None:
                 return permissions
             # The operator wrote the role in the meantime, so the reading is outdated.
@@ -91,8 +95,8 @@ class Roles:
     async def _read(self, key: tuple[str, str], project_id: str) -> frozenset[str]:
         update = self._updates.get(key)
         shows_update = update is not None and update.ended
-        request = types.GetRoleRequest(name=key[1])
-        reply = await self._iam.call(project_id, IAMAsyncClient.get_role, request)
+        request = iam_admin_v1.GetRoleRequest(name=key[1])
+        reply = await self._iam.call(project_id, "get_role", request)
         if shows_update and self._updates.get(key) is update:
             del self._updates[key]
         return frozenset(map(sys.intern, reply.included_permissions))  # roles share most permissions

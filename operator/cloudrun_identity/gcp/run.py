@@ -3,12 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-from google.cloud.run_v2 import types
-from google.cloud.run_v2.services.executions import ExecutionsAsyncClient
-from google.cloud.run_v2.services.jobs import JobsAsyncClient
-from google.cloud.run_v2.services.revisions import RevisionsAsyncClient
-from google.cloud.run_v2.services.services import ServicesAsyncClient
-from google.cloud.run_v2.services.worker_pools import WorkerPoolsAsyncClient
 from google.longrunning import operations_pb2
 from google.protobuf import field_mask_pb2
 
@@ -16,6 +10,7 @@ from cloudrun_identity.api import MULTI_REGION, WorkloadKind
 
 from .clients import ProjectClients
 from .errors import Fault, GoogleError, one_line
+from .libraries import run_v2
 from .ratelimit import Api
 from .service_client import ServiceClient
 from .workloads import Execution, Workload, WorkloadState, short_name, state_of, with_service_account
@@ -48,15 +43,15 @@ class Run:
 
     def __init__(self, clients: ProjectClients) -> None:
         self._workloads = {
-            kind: ServiceClient(clients, Api.RUN, names.client, f"{_PACKAGE}.{names.noun}s")
+            kind: ServiceClient(clients, Api.RUN, run_v2, f"{_PACKAGE}.{names.noun}s")
             for kind, names in _API_NAMES.items()
         }
         # Any client class works: an operation belongs to the region, not to a kind.
         self._operations = ServiceClient(
-            clients, Api.RUN, ServicesAsyncClient, "google.longrunning.Operations"
+            clients, Api.RUN, run_v2, "google.longrunning.Operations", client="ServicesAsyncClient"
         )
-        self._revisions = ServiceClient(clients, Api.RUN, RevisionsAsyncClient, f"{_PACKAGE}.Revisions")
-        self._executions = ServiceClient(clients, Api.RUN, ExecutionsAsyncClient, f"{_PACKAGE}.Executions")
+        self._revisions = ServiceClient(clients, Api.RUN, run_v2, f"{_PACKAGE}.Revisions")
+        self._executions = ServiceClient(clients, Api.RUN, run_v2, f"{_PACKAGE}.Executions")
 
     async def get(self, workload: Workload) -> WorkloadState:
         """Return the state of a workload."""
@@ -111,22 +106,22 @@ class Run:
 
     async def revision_account(self, workload: Workload, revision: str) -> str:
         """Return the e-mail of the account of a revision (short name) of a service or worker pool."""
-        request = types.GetRevisionRequest(name=f"{workload.resource}/revisions/{revision}")
-        method = RevisionsAsyncClient.get_revision
-        reply = await self._revisions.call(workload.project_id, method, request, region=workload.location)
+        request = run_v2.GetRevisionRequest(name=f"{workload.resource}/revisions/{revision}")
+        reply = await self._revisions.call(
+            workload.project_id, "get_revision", request, region=workload.location
+        )
         return str(reply.service_account)
 
     async def running_executions(self, project_id: str, location: str) -> tuple[Execution, ...]:
         """Return every execution in a location of the project that has not ended, of any job."""
         if location == MULTI_REGION:
             return ()
-        method = ExecutionsAsyncClient.list_executions
-        request = types.ListExecutionsRequest(
+        request = run_v2.ListExecutionsRequest(
             parent=f"projects/{project_id}/locations/{location}/jobs/-", page_size=_PAGE_SIZE
         )
         found: list[Execution] = []
         while True:
-            page = await self._executions.call(project_id, method, request, region=location)
+            page = await self._executions.call(project_id, "list_executions", request, region=location)
             found += [
                 _execution(project_id, location, execution)
                 for execution in page.executions
@@ -139,8 +134,9 @@ class Run:
     async def operation(self, name: str, workload: Workload) -> Operation:
         """Read an operation on the workload once. NOT_FOUND after Google has deleted the operation."""
         request = operations_pb2.GetOperationRequest(name=name)
-        method = ServicesAsyncClient.get_operation
-        reply = await self._operations.call(workload.project_id, method, request, region=workload.location)
+        reply = await self._operations.call(
+            workload.project_id, "get_operation", request, region=workload.location
+        )
         return _operation(reply, workload)
 
     async def _read(self, workload: Workload) -> Any:
@@ -157,8 +153,8 @@ class Run:
         method = f"{verb.lower()}_{names.items if verb == 'List' else names.item}"
         return await self._workloads[kind].call(
             project_id,
-            getattr(names.client, method),
-            getattr(types, f"{request}Request")(**fields),
+            method,
+            getattr(run_v2, f"{request}Request")(**fields),
             region=location,
             repeatable=True,  # an update carries an etag, so a second one fails with ABORTED
             has_etag=True,
@@ -169,7 +165,6 @@ class Run:
 class _ApiNames:
     """Names of a kind of workload in the API, such as `GetWorkerPool`, `get_worker_pool`, `worker_pools`."""
 
-    client: type[Any]
     noun: str
     item: str
 
@@ -195,7 +190,7 @@ def _state_in(message: operations_pb2.Operation, workload: Workload) -> Workload
     None if it contains another workload: the operation's name comes from a status, which a user may have
     edited.
     """
-    resource = getattr(types, _API_NAMES[workload.kind].noun)
+    resource = getattr(run_v2, _API_NAMES[workload.kind].noun)
     packed = message.response if message.HasField("response") else message.metadata
     plain = resource.pb()()
     if not packed.Unpack(plain) or plain.name != workload.resource:
@@ -203,7 +198,7 @@ def _state_in(message: operations_pb2.Operation, workload: Workload) -> Workload
     return state_of(workload, resource.wrap(plain))
 
 
-def _execution(project_id: str, location: str, message: types.Execution) -> Execution:
+def _execution(project_id: str, location: str, message: "run_v2.Execution") -> Execution:
     job = Workload(WorkloadKind.JOB, project_id, location, message.name.split("/")[-3])
     return Execution(job, short_name(message.name), message.template.service_account)
 
@@ -211,7 +206,7 @@ def _execution(project_id: str, location: str, message: types.Execution) -> Exec
 _PACKAGE = "google.cloud.run.v2"
 _PAGE_SIZE = 100
 _API_NAMES = {
-    WorkloadKind.SERVICE: _ApiNames(ServicesAsyncClient, "Service", "service"),
-    WorkloadKind.JOB: _ApiNames(JobsAsyncClient, "Job", "job"),
-    WorkloadKind.WORKER_POOL: _ApiNames(WorkerPoolsAsyncClient, "WorkerPool", "worker_pool"),
+    WorkloadKind.SERVICE: _ApiNames("Service", "service"),
+    WorkloadKind.JOB: _ApiNames("Job", "job"),
+    WorkloadKind.WORKER_POOL: _ApiNames("WorkerPool", "worker_pool"),
 }

@@ -5,13 +5,12 @@ Requests name the project of the account: with `projects/-`, Google answers 403 
 
 from dataclasses import dataclass
 
-from google.cloud.iam_admin_v1 import types
-from google.cloud.iam_admin_v1.services.iam import IAMAsyncClient
 from google.iam.v1 import iam_policy_pb2
 from google.protobuf import field_mask_pb2
 
 from .clients import ProjectClients
 from .errors import Fault, GoogleError
+from .libraries import iam_admin_v1
 from .service_client import iam_service
 
 _GET = "iam.serviceAccounts.get"
@@ -78,8 +77,8 @@ class ServiceAccounts:
 
     async def get(self, project_id: str, email_or_unique_id: str) -> ServiceAccount:
         """Return the account with this e-mail or unique id."""
-        request = types.GetServiceAccountRequest(name=_name(project_id, email_or_unique_id))
-        reply = await self._iam.call(project_id, IAMAsyncClient.get_service_account, request)
+        request = iam_admin_v1.GetServiceAccountRequest(name=_name(project_id, email_or_unique_id))
+        reply = await self._iam.call(project_id, "get_service_account", request)
         return _account(project_id, reply)
 
     async def is_known(self, project_id: str, email: str) -> bool:
@@ -93,7 +92,7 @@ class ServiceAccounts:
             resource=_name(project_id, email), permissions=[_GET]
         )
         try:
-            reply = await self._iam.call(project_id, IAMAsyncClient.test_iam_permissions, request)
+            reply = await self._iam.call(project_id, "test_iam_permissions", request)
         except GoogleError as error:
             if error.fault not in _UNKNOWN_ACCOUNT:
                 raise
@@ -103,9 +102,9 @@ class ServiceAccounts:
     async def list(self, project_id: str) -> list[ServiceAccount]:
         """Return every account of the project, with one request per 100 accounts."""
         found: list[ServiceAccount] = []
-        request = types.ListServiceAccountsRequest(name=f"projects/{project_id}", page_size=_PAGE_SIZE)
+        request = iam_admin_v1.ListServiceAccountsRequest(name=f"projects/{project_id}", page_size=_PAGE_SIZE)
         while True:
-            page = await self._iam.call(project_id, IAMAsyncClient.list_service_accounts, request)
+            page = await self._iam.call(project_id, "list_service_accounts", request)
             found += [_account(project_id, account) for account in page.accounts]
             if not page.next_page_token:
                 return found
@@ -115,12 +114,12 @@ class ServiceAccounts:
         self, project_id: str, account_id: str, display_name: str, description: str
     ) -> ServiceAccount:
         """Create an enabled account. ALREADY_EXISTS if its id is in use."""
-        request = types.CreateServiceAccountRequest(
+        request = iam_admin_v1.CreateServiceAccountRequest(
             name=f"projects/{project_id}",
             account_id=account_id,
-            service_account=types.ServiceAccount(display_name=display_name, description=description),
+            service_account=iam_admin_v1.ServiceAccount(display_name=display_name, description=description),
         )
-        reply = await self._iam.call(project_id, IAMAsyncClient.create_service_account, request)
+        reply = await self._iam.call(project_id, "create_service_account", request)
         return _account(project_id, reply)
 
     async def patch(
@@ -134,31 +133,31 @@ class ServiceAccounts:
         """Change the fields that are not None. Google returns only these, so the reply is not used."""
         changes = {"display_name": display_name, "description": description}
         given = {field: value for field, value in changes.items() if value is not None}
-        request = types.PatchServiceAccountRequest(
-            service_account=types.ServiceAccount(name=_name(project_id, unique_id), **given),
+        request = iam_admin_v1.PatchServiceAccountRequest(
+            service_account=iam_admin_v1.ServiceAccount(name=_name(project_id, unique_id), **given),
             update_mask=field_mask_pb2.FieldMask(paths=sorted(given)),
         )
-        await self._iam.call(project_id, IAMAsyncClient.patch_service_account, request, repeatable=True)
+        await self._iam.call(project_id, "patch_service_account", request, repeatable=True)
 
     async def disable(self, project_id: str, unique_id: str) -> None:
         """Disable the account. A read right afterwards may not show it yet."""
-        request = types.DisableServiceAccountRequest(name=_name(project_id, unique_id))
-        await self._iam.call(project_id, IAMAsyncClient.disable_service_account, request, repeatable=True)
+        request = iam_admin_v1.DisableServiceAccountRequest(name=_name(project_id, unique_id))
+        await self._iam.call(project_id, "disable_service_account", request, repeatable=True)
 
     async def enable(self, project_id: str, unique_id: str) -> None:
         """Enable the account. A read right afterwards may not show it yet."""
-        request = types.EnableServiceAccountRequest(name=_name(project_id, unique_id))
-        await self._iam.call(project_id, IAMAsyncClient.enable_service_account, request, repeatable=True)
+        request = iam_admin_v1.EnableServiceAccountRequest(name=_name(project_id, unique_id))
+        await self._iam.call(project_id, "enable_service_account", request, repeatable=True)
 
     async def delete(self, project_id: str, unique_id: str) -> None:
         """Delete the account. It can be undeleted for 30 days."""
-        request = types.DeleteServiceAccountRequest(name=_name(project_id, unique_id))
-        await self._iam.call(project_id, IAMAsyncClient.delete_service_account, request)
+        request = iam_admin_v1.DeleteServiceAccountRequest(name=_name(project_id, unique_id))
+        await self._iam.call(project_id, "delete_service_account", request)
 
     async def undelete(self, project_id: str, unique_id: str) -> ServiceAccount:
         """Restore a deleted account and its grants. Fails if another account has its e-mail."""
-        request = types.UndeleteServiceAccountRequest(name=_name(project_id, unique_id))
-        reply = await self._iam.call(project_id, IAMAsyncClient.undelete_service_account, request)
+        request = iam_admin_v1.UndeleteServiceAccountRequest(name=_name(project_id, unique_id))
+        reply = await self._iam.call(project_id, "undelete_service_account", request)
         return _account(project_id, reply.restored_account)
 
 
@@ -166,7 +165,7 @@ def _name(project_id: str, email_or_unique_id: str) -> str:
     return f"projects/{project_id}/serviceAccounts/{email_or_unique_id}"
 
 
-def _account(project_id: str, message: types.ServiceAccount) -> ServiceAccount:
+def _account(project_id: str, message: "iam_admin_v1.ServiceAccount") -> ServiceAccount:
     return ServiceAccount(
         project_id=project_id,
         email=message.email,

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from google.cloud.run_v2 import types
-
 from cloudrun_identity.api import MULTI_REGION, TargetKind, WorkloadKind
 from cloudrun_identity.iam.grants import Target
+
+from .libraries import run_v2
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -155,7 +155,7 @@ def state_of(workload: Workload, message: Any) -> WorkloadState:
         generation=message.generation,
         observed_generation=message.observed_generation,
         reconciling=message.reconciling,
-        ready=_READY.get(message.terminal_condition.state),
+        ready=_is_ready(message.terminal_condition.state),
         ready_message=message.terminal_condition.message,
         latest_created_revision="" if is_job else short_name(message.latest_created_revision),
         latest_ready_revision="" if is_job else short_name(message.latest_ready_revision),
@@ -244,7 +244,12 @@ def _distinct(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in names if name))
 
 
-_READY = {
-    types.Condition.State.CONDITION_SUCCEEDED: True,
-    types.Condition.State.CONDITION_FAILED: False,
-}
+def _is_ready(state: int) -> bool | None:
+    """Return the result that a state of a condition shows; None while it is undecided."""
+    match state:
+        case run_v2.Condition.State.CONDITION_SUCCEEDED:
+            return True
+        case run_v2.Condition.State.CONDITION_FAILED:
+            return False
+        case _:
+            return None

@@ -6,6 +6,7 @@ come before allow policies, and a principal access boundary limits both
 (https://cloud.google.com/iam/docs/policy-types).
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -195,7 +196,9 @@ def _conditions(binding: AllowBinding, match: Membership, *, includes: bool | No
         yield match
     if binding.condition is not None:
         title = f"{binding.condition.title}: " if binding.condition.title else ""
-        yield f"the condition {title}{binding.condition.expression}"
+        expression = binding.condition.expression
+        unread = ", and resource tags are not read" if _TAG_FUNCTION.search(expression) else ""
+        yield f"the condition {title}{expression}{unread}"
     if includes is None:
         yield f"the permissions of {binding.role}, which could not be read"
 
@@ -211,4 +214,7 @@ def _distinct(items: Iterable[Item]) -> tuple[Item, ...]:
 
 
 _DELETED: Final = "deleted:"
+_TAG_FUNCTION: Final = re.compile(r"\bresource\.(?:matchTag(?:Id)?|hasTagKey(?:Id)?)\(")
+"""Functions of conditions that test the tags of a resource
+(https://cloud.google.com/iam/docs/conditions-attribute-reference#resource-tags)."""
 _RANK: Final = {AccessResult.YES: 0, AccessResult.DEPENDS: 1, AccessResult.NO: 2}

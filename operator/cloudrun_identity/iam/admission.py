@@ -255,8 +255,12 @@ def _may_have_account(
         return Denied(f"{email} is a default service account, which no guardrail of {named(project)} admits")
     if account in guardrail_facts.credential_accounts:
         return Denied(f"the operator acts as {email}, which no guardrail of {named(project)} admits")
+    by_pattern = not is_google_managed(account)  # a service agent of Google matches only literally
     matching = [
-        (index, entry) for index, entry in enumerate(entries) if _matches_account(entry.email, account)
+        (index, entry)
+        for index, entry in enumerate(entries)
+        if (pattern := lower_email(entry.email)) == account
+        or (by_pattern and "*" in pattern and matches(account, pattern))
     ]
     if any(is_for(project, entry.namespaces, namespace) for _, entry in matching):
         return Admitted()
@@ -264,9 +268,3 @@ def _may_have_account(
     denial = f"guardrails.{field} of {named(project)} does not list {email} for namespace {namespace}"
     admitting: dict[str, Value | None] = {"email": account, "namespaces": (namespace,)}
     return _denied(project, field, denial, admitting, next(incomplete, None))
-
-
-def _matches_account(pattern: str, account: str) -> bool:
-    """Return whether a pattern matches the e-mail. A service agent of Google matches only literally."""
-    pattern = lower_email(pattern)
-    return pattern == account or (not is_google_managed(account) and matches(account, pattern))

@@ -5,6 +5,7 @@ Manager limits the duration of each grant in the same way:
 https://cloud.google.com/iam/docs/pam-overview.
 """
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -91,7 +92,7 @@ def google_term_of(expiry: Expiry, recorded: Term | None, now: datetime) -> Term
 
 def timestamp(time: datetime) -> str:
     """Return a time in RFC 3339, in UTC and whole seconds."""
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return time.astimezone(UTC).strftime(_TIMESTAMP)
 
 
 def until(condition: IAMCondition | None, end: datetime) -> IAMCondition:
@@ -118,6 +119,21 @@ def as_granted(base: Grant, end: datetime, *, by_google: bool) -> Grant:
         return base
     return Grant(base.target, base.role, base.member, until(base.condition, end))
 
+
+def granted_end(base: Grant, granted: Grant) -> datetime | None:
+    """Return the end in the condition of a grant that Google Cloud ends for `base`; None for any other."""
+    found = _END.search(granted.condition.expression) if granted.condition else None
+    if found is None:
+        return None
+    try:
+        end = datetime.strptime(found[1], _TIMESTAMP).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return end if as_granted(base, end, by_google=True) == granted else None
+
+
+_TIMESTAMP = "%Y-%m-%dT%H:%M:%SZ"
+_END = re.compile(r'request\.time < timestamp\("([^"]+)"\)$')
 
 MAX_TITLE = 100
 """Characters of the title of an IAM condition, as specs and ledgers bound it."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 
 from cloudrun_identity.api import GrantAdmission, ManagedProject
 from cloudrun_identity.api.predefined_roles import BASIC_ROLES
@@ -13,6 +14,9 @@ from .guardrail_entries import is_for
 from .patterns import matches_any
 from .principal_forms import is_typewide
 from .principals import email, is_public, is_service_account, lower_email, normalise
+
+MAX_CACHED_ENTRIES = 1024
+"""Entries of which the members are kept in the form that they are compared in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +119,12 @@ def admits_duration(entry: GrantAdmission, lasts: timedelta | None) -> bool:
 def matches_apart_from_duration(entry: GrantAdmission, case: GrantCase) -> bool:
     """Return whether the entry admits all of the grant, apart from its duration and its flags."""
     request = case.request
-    return (
+    return (  # the cheapest comparisons first: an entry may list thousands of names and members
         _admits_role(entry, request.role)
+        and request.target.kind in (entry.target_kinds or ())
+        and _admits_namespace(entry, case)
         and covers_target(entry, request.target)
         and _admits_member(entry, case)
-        and _admits_namespace(entry, case)
         and _admits_condition(entry, request.condition)
     )
 
@@ -154,8 +159,14 @@ def _admits_namespace(entry: GrantAdmission, case: GrantCase) -> bool:
 
 
 def _admits_member(entry: GrantAdmission, case: GrantCase) -> bool:
-    patterns = [normalise(_ALIASES.get(pattern, pattern)) for pattern in entry.members]
+    patterns = _member_patterns(entry.members)
     return case.member in patterns or (not case.stands_for_many and matches_any(case.member, patterns))
+
+
+@lru_cache(maxsize=MAX_CACHED_ENTRIES)
+def _member_patterns(members: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the patterns of an entry in the form that members are compared in."""
+    return tuple(normalise(_ALIASES.get(pattern, pattern)) for pattern in members)
 
 
 def _admits_condition(entry: GrantAdmission, condition: IAMCondition | None) -> bool:

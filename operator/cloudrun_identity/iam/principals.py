@@ -148,7 +148,7 @@ def service_account_member(email: str) -> str:
 
 def lower_email(email: str) -> str:
     """Return the key of an e-mail. Only ASCII is lowered: `str.lower` turns the Kelvin sign into a `k`."""
-    return email.translate(_ASCII_LOWER)
+    return email.lower() if email.isascii() else email.translate(_ASCII_LOWER)
 
 
 def is_google_managed(email: str) -> bool:

@@ -82,15 +82,38 @@ def _finding(blocker: PlanBlocker) -> LintFinding | None:
         )
         if f"{ManagedProject.__name__} " in message:
             message += ", so that the guardrails are not checked; add its file"
-    if blocker.reason is Reason.DENIED_BY_GUARDRAIL and _is_about_unknown_members(message):
-        level, message = Level.WARNING, f"{message}. {_UNKNOWN_MEMBERS}"
+    if blocker.reason is Reason.DENIED_BY_GUARDRAIL:
+        if _is_about_unknown_members(message):
+            level = Level.WARNING
+        message = _with_numbers(message)
     return LintFinding(blocker.object, level, blocker.reason, message)
 
 
 def _is_about_unknown_members(refusal: str) -> bool:
     """Return whether all members that the guardrails refuse have an e-mail with the number of a project."""
     refused = _REFUSED_MEMBER.findall(refusal)
-    return bool(refused) and all(UNKNOWN_NUMBER in member for member in refused)
+    return bool(refused) and all(map(UNKNOWN_NUMBER.search, refused))
+
+
+def _with_numbers(refusal: str) -> str:
+    """Return the refusal with the commands that print the numbers of projects that are in it.
+
+    The command that admits the members runs them. Its patch is in single quotes.
+    """
+    unknown = dict.fromkeys(UNKNOWN_NUMBER.findall(refusal))
+    if not unknown:
+        return refusal
+    text, kubectl, command = refusal.partition("kubectl patch ")
+    command = UNKNOWN_NUMBER.sub(lambda found: f"""'"$({_print_number(found[1])})"'""", command)
+    known = "; ".join(f"number-of-{each} stands for what {_print_number(each)} prints" for each in unknown)
+    return (
+        f"{text}{kubectl}{command}. The numbers of projects are not known without Google Cloud: {known}. An "
+        "entry that has the number admits such a member"
+    )
+
+
+def _print_number(project_id: str) -> str:
+    return f"gcloud projects describe {project_id} --format='value(projectNumber)'"
 
 
 def _advice(run: DryRunSession) -> Iterator[LintFinding]:
@@ -111,11 +134,5 @@ _LEVELS = {
 
 _REFUSED_MEMBER = re.compile(r" for (\S+) in namespace ")
 """Member in a refusal of the guardrails."""
-
-_UNKNOWN_MEMBERS = (
-    "The number of the project is not known without Google Cloud: an entry that has it in an e-mail may "
-    "admit this"
-)
-"""Remark on a refusal that may not occur in a cluster."""
 
 _NAMESPACE = "cloudrun-identity"

@@ -4,6 +4,7 @@ A reconcile over it decides everything that depends on the manifests alone: refe
 conflicts. Projects exist and nothing is in them. A read whose answer would depend on more is UNAVAILABLE.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
@@ -54,8 +55,8 @@ class OfflineGoogle(GoogleClients):
 OFFLINE = "not known without Google Cloud"
 """Message of the errors."""
 
-UNKNOWN_NUMBER = "project-number"
-"""Number of all projects. Members that contain it have an e-mail that is not known."""
+UNKNOWN_NUMBER = re.compile(r"number-of-([a-z][a-z0-9.:-]*)")
+"""Placeholder of the number of a project. E-mails that contain it are not known."""
 
 _NOWHERE = "127.0.0.1:9"
 """Endpoint to which no request is sent."""
@@ -78,9 +79,10 @@ def _role(request: Any) -> iam_types.Role:
 
 
 def _project(request: Any) -> project_types.Project:
+    project_id = request.name.partition("/")[2]
     return project_types.Project(
-        name=f"projects/{UNKNOWN_NUMBER}",
-        project_id=request.name.partition("/")[2],
+        name=f"projects/number-of-{project_id}",
+        project_id=project_id,
         state=project_types.Project.State.ACTIVE,
     )
 

@@ -83,8 +83,8 @@ class Ports:
     """This operator; None in a dry run, which operates every project."""
     projects_elsewhere: Callable[[int], None] = lambda _: None
     """Called with the number of projects of other operators."""
-    ignores_observe: bool = False
-    """True to sync the policies of observed projects too, as a dry run does."""
+    is_dry_run: bool = False
+    """True to sync the policies of observed projects too, to read nothing twice, and to audit no account."""
     on_report: ReportObserver = ignore_report
     """Called with the report of every reconcile."""
 
@@ -145,7 +145,7 @@ def compose(ports: Ports) -> Engine:
     kinds: dict[str, AnyKindReconciler] = {}
     cache = Cache(kinds, ledgers, ports.wake, lambda: ports.google.identity, ports.operator)
     settings = ProjectSettings(cache)
-    cloud = Cloud.of(ClientPool(ports.google, settings.credential))
+    cloud = Cloud.of(ClientPool(ports.google, settings.credential), reads_once=ports.is_dry_run)
     policies = ports.policies(cloud.policies, ledgers)
     propagation = PropagationTracker(now, ledgers.owner_of)
     clock = grant_clock()
@@ -165,7 +165,7 @@ def compose(ports: Ports) -> Engine:
             account_id=cloud.unique_ids.of_account,
             may_return=partial(_may_return, ledgers),
             is_suspended=settings.is_suspended,
-            is_observed=lambda project: not ports.ignores_observe and settings.is_observed(project),
+            is_observed=lambda project: not ports.is_dry_run and settings.is_observed(project),
             checkpoint=checkpoint,
             settings=ports.sync_settings,
         )
@@ -193,6 +193,7 @@ def compose(ports: Ports) -> Engine:
         checkpoint=checkpoint,
         removals=removal_limiter.budget,
         drift_history=drift_history,
+        audits=not ports.is_dry_run,
     )
     kinds |= {kind: build(parts) for kind, build in KINDS.items()}
     return Engine(

@@ -86,9 +86,12 @@ class Cloud:
     """Permissions of a principal, cached."""
 
     @classmethod
-    def of(cls, clients: ClientPool) -> "Cloud":
-        """Return the clients on one pool of connections."""
-        policies, roles = Policies(clients), Roles(clients)
+    def of(cls, clients: ClientPool, *, reads_once: bool = False) -> "Cloud":
+        """Return the clients on one pool of connections.
+
+        With `reads_once`, accounts, workloads and roles are not read twice, whatever age is accepted.
+        """
+        policies, roles = Policies(clients), Roles(clients, reads_once=reads_once)
         service_accounts, run = ServiceAccounts(clients), Run(clients)
         unique_ids = UniqueIDs(clients, service_accounts)
         return cls(
@@ -98,7 +101,7 @@ class Cloud:
             service_accounts=service_accounts,
             unique_ids=unique_ids,
             run=run,
-            inventory=Inventory(service_accounts, run, time.monotonic),
+            inventory=Inventory(service_accounts, run, time.monotonic, reads_once=reads_once),
             keys=Keys(clients, time.monotonic),
             permission_checks=PermissionChecks(policies, roles, unique_ids, time.monotonic),
         )
@@ -130,6 +133,8 @@ class KindParts:
     """Returns the removals of unmanaged members in a project in the last hour, by namespace."""
     drift_history: DriftHistory
     """Times of the last repairs of drift."""
+    audits: bool
+    """True to read what only the status shows: unmanaged keys, powerful accounts, workloads by account."""
 
 
 def managed_project(parts: KindParts) -> AnyKindReconciler:
@@ -143,7 +148,7 @@ def managed_project(parts: KindParts) -> AnyKindReconciler:
         cloud.clients.identity,
         OrphanReleaser(parts.ledgers, parts.deps.syncers),
         now,
-        PowerfulAccounts(cloud.policies, cloud.roles, time.monotonic),
+        PowerfulAccounts(cloud.policies, cloud.roles, time.monotonic) if parts.audits else None,
         parts.removals,
         parts.drift_history.repeated,
     )
@@ -164,7 +169,7 @@ def cloud_run_identity(parts: KindParts) -> AnyKindReconciler:
     kind = CloudRunIdentityController(
         AccountObserver(deps),
         AccountExecutor(deps),
-        IdentityAuditor(cloud.inventory, cloud.permission_checks, cloud.keys),
+        IdentityAuditor(cloud.inventory, cloud.permission_checks, cloud.keys) if parts.audits else None,
         cloud.roles,
     )
     return KindReconciler(kind, parts.deps, parts.executor, parts.finisher, resource=kind, grants=kind)

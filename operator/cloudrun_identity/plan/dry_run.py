@@ -10,10 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias
 
-from cloudrun_identity.api import (
-    KINDS,
-    Reason,
-)
+from cloudrun_identity.api import KINDS, Authority, IAMBinding, Reason
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.iam.expiry import timestamp
 from cloudrun_identity.iam.grants import Grant, Target
@@ -36,12 +33,14 @@ from cloudrun_identity.policy.ports import SyncerSettings
 from cloudrun_identity.reconcile.cluster_state import ObjectKey
 from cloudrun_identity.reconcile.executor import ASSUMED_UNIQUE_ID
 from cloudrun_identity.reconcile.outcomes import Failing, internal_error, ledger_invalid
+from cloudrun_identity.reconcile.requeue import NoRequeue
 
 from .dry_run_executor import DryRunExecutor
 from .dry_run_policies import DryRunPolicies, describe_policy, grant_text
 from .in_memory_client import InMemoryClient
 from .model import DryRun, PlanBlocker, PlannedStep, Sign
 from .reports import Reports, groups_of, in_order
+from .scope import Scope
 
 MAX_ROUNDS = 8
 """Reconciles of each object at most: a chain of references is shorter than that."""
@@ -78,7 +77,7 @@ class DryRunSession:
     """Executor that assumes the effect of every action."""
     reports: Reports
     """Reports of the reconciles."""
-    scope: set[ObjectKey]
+    scope: Scope
     """Objects to reconcile. A change of an object adds those that it concerns, as in the operator."""
     recorded: Mapping[Target, Ledger]
     """The ledgers at the start."""
@@ -89,27 +88,35 @@ class DryRunSession:
         return tuple(_grouped([*steps, *self._grant_steps()]))
 
     async def reconcile_all(self, progress: Progress = lambda *_: None) -> None:
-        """Reconcile every object, in the order of references, until a round changes nothing."""
+        """Reconcile every object, in the order of references, until nothing is left to do."""
         self.scope.update(self.engine.cache.known())
         await self.reconcile(progress)
 
     async def reconcile(self, progress: Progress = lambda *_: None) -> None:
-        """Reconcile the objects in scope, in the order of references, until a round changes nothing.
+        """Reconcile the objects in scope, in the order of references, until nothing is left to do.
 
-        Objects of one kind are reconciled together, so that they share the syncs of a policy, as in the
-        operator.
+        An object is reconciled once more if another one changed what it depends on, and as long as it waits
+        and anything changes. Objects of one kind are reconciled together, so that they share the syncs of a
+        policy, as in the operator.
         """
         before: object = None
         for _ in range(MAX_ROUNDS):
-            keys = sorted(self.scope, key=in_order)
-            for start, group in groups_of(keys):
-                progress(start, len(keys))
-                await asyncio.gather(*map(self._reconcile, group))
+            unsettled: set[ObjectKey] = set()
+            due = self.scope.due
+            for start, group in groups_of(due, self.engine.cache):
+                progress(start, len(due))
+                self.scope.begin(group)
+                settled = await asyncio.gather(*map(self._reconcile, group))
+                unsettled.update(
+                    key for key, is_settled in zip(group, settled, strict=True) if not is_settled
+                )
                 for key in group:
                     await self._drop_if_finalized(key)
             changes = (len(self.scope), *policies_of(self.engine).changes())
             after = (frozenset(self.executor.steps), dict(self.reports.latest), changes)
-            if after == before:
+            if after != before:
+                self.scope.update(unsettled & self._existing())
+            if not self.scope.due:
                 return
             before = after
 
@@ -121,11 +128,14 @@ class DryRunSession:
         """Return what the status of an object would say besides, such as a grant that is over already."""
         return self.reports.notices()
 
-    async def _reconcile(self, key: ObjectKey) -> None:
-        """Reconcile an object. An error of the cluster or of a ledger is reported as its outcome."""
-        reconciler = self.engine.reconciler
+    async def _reconcile(self, key: ObjectKey) -> bool:
+        """Reconcile an object; return False if the operator would look at it again soon.
+
+        An error of the cluster or of a ledger is reported as its outcome.
+        """
+        reconciler, may_release = self.engine.reconciler, self.engine.syncers.is_complete
         try:
-            await reconciler.reconcile(key, max_age=0.0)
+            requeue, _ = await reconciler.reconcile(key, max_age=0.0)
         except KubeError as error:
             reason = Reason.PERMISSION_DENIED if error.is_forbidden else Reason.API_UNAVAILABLE
             reconciler.retain(key)
@@ -136,6 +146,15 @@ class DryRunSession:
         except (LedgerFull, LedgerPruned) as error:
             reconciler.retain(key)
             await reconciler.fail(key, internal_error(str(error)))
+        else:
+            # Unmanaged members are removed only after all objects have declared their grants.
+            return isinstance(requeue, NoRequeue) and (may_release or not self._is_exclusive(key))
+        return False
+
+    def _is_exclusive(self, key: ObjectKey) -> bool:
+        stored = self.engine.cache.stored(key)
+        binding = stored.obj if stored else None
+        return isinstance(binding, IAMBinding) and binding.spec.authority is Authority.EXCLUSIVE
 
     async def _drop_if_finalized(self, key: ObjectKey) -> None:
         """Delete an object that is being deleted and has no finalizers, as the API server does."""
@@ -192,7 +211,7 @@ async def dry_run_session(
 
     `reads_ids` is true if the ledgers are bound to resources, so that their unique IDs must be compared.
     """
-    metrics, reports, executor, scope = Metrics(), Reports(), DryRunExecutor(), set[ObjectKey]()
+    metrics, reports, executor, scope = Metrics(), Reports(), DryRunExecutor(), Scope()
     counted = CountedClient(client, metrics)
 
     async def target_id(target: Target) -> str:
@@ -215,7 +234,7 @@ async def dry_run_session(
             ),
             target_id=target_id,
             sync_settings=SyncerSettings(batch_window=0.0, max_wait=0.0),
-            ignores_observe=True,
+            is_dry_run=True,
             on_report=reports.add,
         )
     )

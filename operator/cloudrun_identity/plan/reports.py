@@ -1,8 +1,9 @@
 """Order of the objects in a dry run, and the reports of their reconciles."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import Protocol
 
 from cloudrun_identity.api import CloudRunIdentity, CustomRole, ManagedProject, ReconciledResource
 from cloudrun_identity.reconcile.cluster_state import ObjectKey
@@ -11,8 +12,9 @@ from cloudrun_identity.reconcile.status import Report
 
 from .model import PlanBlocker, blocker, bounded
 
-CONCURRENT = 64
-"""Objects that are reconciled together."""
+CONCURRENT = 250
+"""Objects that are reconciled together. They share one sync of the project's policy, which is large if they
+are many. More of them would delay each other until their deadline."""
 
 
 def in_order(key: ObjectKey) -> tuple[int, ObjectKey]:
@@ -21,11 +23,24 @@ def in_order(key: ObjectKey) -> tuple[int, ObjectKey]:
     return (first.index(key.kind) if key.kind in first else len(first), key)
 
 
-def groups_of(keys: list[ObjectKey]) -> Iterator[tuple[int, list[ObjectKey]]]:
-    """Divide sorted keys into groups to reconcile together, each with the number of keys before it."""
+class References(Protocol):
+    """The references between objects, which the cache has."""
+
+    def referrers(self, key: ObjectKey) -> Iterable[ObjectKey]:
+        """Return the objects that refer to this one."""
+        ...
+
+
+def groups_of(keys: Collection[ObjectKey], references: References) -> Iterator[tuple[int, list[ObjectKey]]]:
+    """Divide keys into groups to reconcile together, each with the number of keys before it.
+
+    Of one kind, objects that others of the kind refer to come first.
+    """
     start = 0
-    for _, of_kind in groupby(keys, key=lambda key: key.kind):
-        listed = list(of_kind)
+    unreferred = {key: not any(each.kind == key.kind for each in references.referrers(key)) for key in keys}
+    ordered = sorted(keys, key=lambda key: (in_order(key)[0], key.kind, unreferred[key], key))
+    for _, together in groupby(ordered, key=lambda key: (key.kind, unreferred[key])):
+        listed = list(together)
         for first in range(0, len(listed), CONCURRENT):
             group = listed[first : first + CONCURRENT]
             yield start, group

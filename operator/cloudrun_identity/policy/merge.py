@@ -36,6 +36,9 @@ class Removal:
     """The members as which the policy may show it: registered and deleted forms."""
     retained: frozenset[Grant] = frozenset()
     """The grants that stay for another entry."""
+    successors: frozenset[Grant] = frozenset()
+    """The grants that take its place with another end. It is removed only from a policy that has all of them
+    after the same write, so that a refused successor never shortens access."""
 
     @property
     def forms(self) -> frozenset[Grant]:
@@ -69,10 +72,15 @@ def merge(
     wanted = {desired.grant for desired in desired_grants}
     retained = {form for forms in registered.values() for form in forms}
     present = _members(policy)
+
+    def is_present(grant: Grant) -> bool:
+        forms = {grant, *registered.get(grant, ())}
+        return not present[role_and_condition(grant)].isdisjoint(form.member for form in forms)
+
     leaving: dict[RoleAndCondition, set[str]] = defaultdict(set)
     removed = set()
     for removal in removals:
-        if removal.grant in wanted:
+        if removal.grant in wanted or not all(map(is_present, removal.successors - wanted)):
             continue
         found = {form.member for form in removal.forms - retained} & present[
             role_and_condition(removal.grant)
@@ -82,12 +90,10 @@ def merge(
             removed.add(removal.grant)
     added: dict[Grant, None] = {}
     for desired in desired_grants:
-        members = present[role_and_condition(desired.grant)]
         leaving[role_and_condition(desired.grant)] |= {
             tombstone.member for tombstone in desired.tombstones
-        } & members
-        forms = {desired.grant, *registered.get(desired.grant, ())}
-        if members.isdisjoint(form.member for form in forms):
+        } & present[role_and_condition(desired.grant)]
+        if not is_present(desired.grant):
             added[desired.grant] = None
     if not added and not any(leaving.values()):
         return Merged(policy, frozenset(), frozenset())

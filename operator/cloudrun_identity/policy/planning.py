@@ -7,7 +7,7 @@ returns the ledger after the write. Both are pure, so a sync after a crash is an
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cloudrun_identity.api import MAX_MEMBERS, GrantState, LedgerEntry
 from cloudrun_identity.iam.grants import Grant, Target, order
@@ -23,7 +23,7 @@ from .merge import Removal
 from .registered_forms import Before, registered_grants, told_apart, with_declared
 from .review import EntryReview, SyncFacts, WantedGrants
 from .steps import AddGrant, GrantStep, RemoveUnmanaged, RetainGrant
-from .temporary_grants import renewals, review_temporary
+from .temporary_grants import review_temporary, successors
 from .tombstones import index_tombstones, unmanaged_tombstones, with_tombstones
 
 
@@ -39,10 +39,8 @@ class PolicyPlan:
     """The grants that must be present after the sync. A grant of a deleted account is not among them: its
     member would be refused, or be another account of the same e-mail."""
     released: tuple[Removal, ...]
-    """The entries that are released. Their grants are present, in one form or another."""
-    renewed: Mapping[Grant, Grant]
-    """By released grant, the grant that takes its place with another end. The former is removed only after
-    the latter is present, so that its member has the role at every moment."""
+    """The entries that are released. Their grants are present, in one form or another. A grant with another
+    end in its place names it as its successor."""
     replaced: tuple[Removal, ...]
     """The grants whose member was another account of the same e-mail. They are removed before they are added
     again, because the policy may still mean the former account."""
@@ -167,6 +165,7 @@ def plan_policy(
             if grant in entries and grant not in leaving and grant not in wanted.grants
         ),
     )
+    renewed_by = successors(ledger.entries, leaving, wanted.grants, wanted.owners, facts.now)
     new = frozenset(begun) & owners.keys()
     conflicts = conflicting(ledger.target, declared, entries)
     unmanaged_grants = tuple(unmanaged(ledger.target, declared, present, entries, facts.protected))
@@ -183,8 +182,7 @@ def plan_policy(
         .replace(restored=ledger.restored and not facts.may_release, target_absent=False),
         steps=(*review.steps, *additions, *removals),
         desired_grants=desired_grants,
-        released=tuple(review.released),
-        renewed=renewals(ledger, leaving, desired_grants),
+        released=tuple(replace(removal, successors=renewed_by[removal.grant]) for removal in review.released),
         replaced=tuple(review.replaced.values()),
         drifted=frozenset(
             grant

@@ -176,8 +176,7 @@ class PolicySync:
         excluded = {
             step.grant: step.namespace for step in plan.removals if limiter.admit(project_id, step.namespace)
         }
-        removals = tuple(each for each in plan.released if each.grant not in plan.renewed)
-        removals += tuple(map(Removal, excluded))
+        removals = (*plan.released, *map(Removal, excluded))
         removed = {form for removal in removals for form in removal.forms}
         prompt += [
             desired
@@ -210,26 +209,29 @@ class PolicySync:
         removals: tuple[Removal, ...],
     ) -> dict[Grant, GoogleError]:
         """Write the grants and the removals. Return the refused grants with the reasons."""
-        usage = writer.usage_without(removals)
+        written = writer.present.union(desired.grant for desired in (*prompt, *due))
+        leaving = [removal for removal in removals if removal.successors <= written]
+        usage = writer.usage_without(leaving)
         refused = share_refusals(
             (*prompt, *due),
             plan.ledger.entries,
             writer.present,
-            plan.released,
+            leaving,
             namespaces=lambda: self._ports.namespaces_on(self._target),
             principals=usage.principals,
         )
         refused |= over_capacity(_without((*prompt, *due), refused), writer.present, plan.new, usage)
-        kept = writer.shown.difference(*(removal.forms for removal in removals))
+        kept = writer.shown.difference(*(removal.forms for removal in leaving))
         refused |= over_conditions(_without((*prompt, *due), refused), kept)
         refused |= await write_with_bisection(writer, _without(prompt, refused), removals)
         if retried := _without(due, refused):
-            refused |= await write_with_bisection(writer, retried, (), retry=True)
-        removals += tuple(each for each in plan.released if plan.renewed.get(each.grant) in writer.present)
+            renewed = [removal for removal in removals if removal.successors]
+            refused |= await write_with_bisection(writer, retried, renewed, retry=True)
         if writer.contains_any(removals):
             await writer.write((), removals)
-        # The removals make room in the ledger, and the next sync records the rest.
-        return refused if plan.released else refused | dict.fromkeys(plan.unrecorded, LEDGER_FULL)
+        if any(removal.forms.isdisjoint(writer.shown) for removal in plan.released):
+            return refused  # the removals make room in the ledger, and the next sync records the rest
+        return refused | dict.fromkeys(plan.unrecorded, LEDGER_FULL)
 
     def _settle_removals(self, admitted: Mapping[Grant, str], writer: PolicyWriter) -> None:
         """Report the removals of unmanaged grants that happened, and count only these against the limit.

@@ -28,6 +28,11 @@ class PolicySyncers:
         self._registrations = Registrations()
         self._syncers: dict[Target, PolicySyncer] = {}
 
+    @property
+    def is_complete(self) -> bool:
+        """Return whether every expected object has declared its grants, so that grants may be released."""
+        return self._registrations.is_complete
+
     def expect(self, owners: Iterable[Owner]) -> None:
         """Add existing objects. No grant is released before all of them have declared their grants."""
         self._registrations.expect(owners)

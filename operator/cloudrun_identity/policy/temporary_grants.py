@@ -6,14 +6,16 @@ or only observed cannot extend a grant. The grant is removed with its last owner
 and ends.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from cloudrun_identity.api import MAX_MEMBERS, LedgerTemporaryGrant
-from cloudrun_identity.iam.expiry import Term, term_of
+from cloudrun_identity.api import MAX_MEMBERS, MAX_TEMPORARY, LedgerEntry, LedgerTemporaryGrant
+from cloudrun_identity.iam.expiry import Term, granted_end, term_of
 from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.ledger.model import Ledger
+from cloudrun_identity.ledger.owners import owner_key_of
 from cloudrun_identity.ledger.temporary_grants import (
     OwnerAndGrant,
     declared_by_granted,
@@ -91,6 +93,8 @@ class _Review:
         self._present = present
         self._now = now
         self._withheld = withheld
+        self._recorded = len(ledger.temporary)
+        self._lasting = sum(record.expires_at > now for record in ledger.temporary.values())
         self.records: dict[OwnerAndGrant, LedgerTemporaryGrant] = {}
         self.decided: set[OwnerAndGrant] = set()
         """The keys that an object declares now."""
@@ -128,19 +132,38 @@ class _Review:
         temporary, now = desired.temporary, self._now
         if temporary is None:
             return None
-        known = self._ledger.temporary.get((owner.rpartition("/")[0], temporary.base))
-        if known is None and max(len(self.records), len(self._ledger.temporary)) >= MAX_MEMBERS:
+        known = self._ledger.temporary.get((owner_key_of(owner), temporary.base))
+        if known is None and not self._take_room():
             return None
         recorded = recorded_term(known, owner)
+        is_made = desired.grant in self._present or self._has_permanently(owner, temporary.base)
         if recorded and not recorded.is_granted:
-            if desired.grant in self._present:  # made by a write whose reply was lost
+            if is_made:  # by a write whose reply was lost
                 recorded = replace(recorded, is_granted=True)
             elif desired.grant in self._withheld and known is not None:
                 return known
         term = term_of(temporary.expiry, recorded, temporary.start or now)
-        if desired.grant in self._present:
+        if is_made:
             term = replace(term, is_granted=True)
         return record_of(temporary.base, owner, term, by_google=temporary.expiry.by_google)
+
+    def _take_room(self) -> bool:
+        """Return whether the ledger has room for a further record, which takes it.
+
+        Grants that are over hold no member of the policy.
+        """
+        if self._recorded >= MAX_TEMPORARY or self._lasting >= MAX_MEMBERS:
+            return False
+        self._recorded += 1
+        self._lasting += 1
+        return True
+
+    def _has_permanently(self, owner: str, base: Grant) -> bool:
+        """Return whether the owner has the grant without a condition that ends it.
+
+        It stays until its successor is made, so the term of the successor begins now.
+        """
+        return base in self._present and base in self._ledger.held_by(owner_key_of(owner))
 
     def keep(
         self,
@@ -166,21 +189,39 @@ class _Review:
             self.over |= {(owner_key, each) for each in possible_grants(base, record)}
 
 
-def renewals(
-    ledger: Ledger, leaving: Iterable[Grant], desired_grants: Iterable[DesiredGrant]
-) -> Mapping[Grant, Grant]:
-    """Return, by a grant that leaves a policy, the desired grant that has another end in its condition."""
-    conditional = {
-        recorded_grant(base, record): base
-        for (_, base), record in ledger.temporary.items()
-        if record.enforced_by_google
-    }
-    desired = {each.temporary.base: each.grant for each in desired_grants if each.temporary}
-    return {
-        grant: desired[conditional[grant]]
-        for grant in leaving
-        if grant in conditional and conditional[grant] in desired
-    }
+def successors(
+    entries: Mapping[Grant, LedgerEntry],
+    leaving: Iterable[Grant],
+    wanted: Mapping[Grant, DesiredGrant],
+    owners: Mapping[Grant, Collection[str]],
+    now: datetime,
+) -> Mapping[Grant, frozenset[Grant]]:
+    """Return, by a grant that leaves a policy, the desired grants of its owners with another end.
+
+    The form with a condition and the form without one take the place of each other. A grant that Google
+    Cloud has ended has no successor: it gives no access.
+    """
+    by_member: defaultdict[tuple[str, str], list[Grant]] = defaultdict(list)
+    for grant in wanted:
+        by_member[grant.role, grant.member].append(grant)
+    found = {}
+    for grant in leaving:
+        keys = entries[grant].owner_keys
+        found[grant] = frozenset(
+            other
+            for other in by_member[grant.role, grant.member]
+            if _is_former(grant, wanted[other], now) and not keys.isdisjoint(map(owner_key_of, owners[other]))
+        )
+    return found
+
+
+def _is_former(grant: Grant, desired: DesiredGrant, now: datetime) -> bool:
+    """Return whether a grant gives the access of a desired grant, with another end."""
+    if grant == desired.grant:
+        return False
+    base = desired.temporary.base if desired.temporary else desired.grant
+    end = granted_end(base, grant)
+    return grant == base or (end is not None and end > now)
 
 
 def with_made(ledger: Ledger, present: Collection[Grant]) -> Ledger:

@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from google.iam.v1.policy_pb2 import Policy
@@ -124,8 +124,9 @@ class PolicyWriter:
         return usage_of(self._policy)
 
     def usage_without(self, removals: Sequence[Removal]) -> PolicyUsage:
-        """Return the use of the policy's limits after these removals."""
-        return usage_of(merge(self._policy, (), removals, self.forms.registered).policy)
+        """Return the use of the policy's limits after these removals, as if their successors were present."""
+        all_removed = [replace(removal, successors=frozenset()) for removal in removals]
+        return usage_of(merge(self._policy, (), all_removed, self.forms.registered).policy)
 
     async def read(self) -> None:
         """Read the policy, and judge a write without a reply by it."""

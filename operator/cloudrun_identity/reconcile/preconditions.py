@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from cloudrun_identity.api import (
     CloudRunIdentity,
     ConditionType,
+    IAMBinding,
     ManagedProject,
     ManagementPolicy,
     ProjectScopedResource,
@@ -235,9 +236,10 @@ def _blocked_by_itself(
 def _suspended(obj: ReconciledResource, project: ManagedProject) -> Blocked | None:
     if not is_suspended(obj, project):
         return None
-    message = (
-        f"{suspended_by(obj, project)}: nothing is read or written, until you run: {_resume(obj, project)}"
-    )
+    paused = "nothing is read or written"
+    if isinstance(obj, CloudRunIdentity | IAMBinding) and not project.spec.suspend:
+        paused += ", except to remove temporary grants at their end"
+    message = f"{suspended_by(obj, project)}: {paused}, until you run: {_resume(obj, project)}"
     return Blocked(Paused(Reason.SUSPENDED, message))
 
 

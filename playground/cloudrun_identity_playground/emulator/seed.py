@@ -203,7 +203,7 @@ class Project(StrictModel):
     project_id: str
     project_number: str = Field(default="", pattern=r"^[0-9]*$")
     parent: str = Field(default="", pattern=_PARENT)
-    display_name: str = ""
+    display_name: str | None = None
     labels: dict[str, str] = Field(default_factory=dict)
     quotas: Quotas = Quotas()
     service_agents: tuple[str, ...] | None = None

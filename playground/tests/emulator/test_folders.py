@@ -64,6 +64,13 @@ async def test_folders_are_shown_listed_by_parent_and_searched(clients: Clients)
     found = [each.name async for each in await clients.folders.search_folders(query="displayName=Pay*")]
     assert (listed, found) == ([PROD], [PAYMENTS])
 
+    for query, names in (
+        ('parent=folders/1 AND displayName="Pay ments"', []),
+        ('state=ACTIVE AND displayName="Payments"', [PAYMENTS]),
+    ):
+        pages = await clients.folders.search_folders(query=query)
+        assert [each.name async for each in pages] == names
+
 
 async def test_organizations_are_shown_and_searched_by_domain(clients: Clients) -> None:
     shown = await clients.organizations.get_organization(name=ORGANIZATION)

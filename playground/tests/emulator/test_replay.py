@@ -125,6 +125,52 @@ def test_policy_of_a_topic_is_replayed_without_its_creation(tmp_path: Path) -> N
     assert list(report.differences) == ["pubsub.googleapis.com: not served"]
 
 
+def exchange(call: str, status: int, answer: Any, sent: Any = None) -> str:
+    body = f"{json.dumps(sent)}\n\n" if sent is not None else ""
+    headers = "Content-Type: application/json\n\n"
+    return f"{call}\n{headers}{body}{status} Something\n{headers}{json.dumps(answer)}\n"
+
+
+def test_projects_and_folders_that_a_recording_creates_do_not_count(tmp_path: Path) -> None:
+    v1 = "https://cloudresourcemanager.googleapis.com/v1"
+    v3 = "https://cloudresourcemanager.googleapis.com/v3"
+    shown = {"projectId": "new-shop", "name": "Shop", "projectNumber": "7"}
+    file = tmp_path / "one.http.log"
+    file.write_text(
+        "\n---\n".join(
+            (
+                exchange(f"GET {v1}/projects/new-shop", 403, {"error": {"code": 403}}),
+                exchange(f"POST {v1}/projects", 200, {"name": "operations/cp.1"}, {"projectId": "new-shop"}),
+                exchange(f"GET {v1}/operations/cp.1", 200, {"done": True}),
+                exchange(f"GET {v1}/projects/new-shop", 200, shown),
+                exchange(f"POST {v3}/folders", 200, {"name": "operations/cf.1"}, {"displayName": "KCC"}),
+                exchange(f"GET {v3}/operations/cf.1", 200, {"response": {"name": "folders/12"}}),
+                exchange(f"GET {v3}/folders/12", 200, {"name": "folders/12", "displayName": "KCC"}),
+            )
+        )
+    )
+    report = asyncio.run(replay(file))
+    assert (report.equal, report.compared) == (0, 0)
+    assert all(difference.endswith("not served") for difference in report.differences)
+
+
+def test_project_has_the_name_labels_and_parent_that_its_first_read_shows(tmp_path: Path) -> None:
+    project = {
+        "createTime": "2024-04-01T12:34:56.123456Z",
+        "labels": {"team": "shop"},
+        "lifecycleState": "ACTIVE",
+        "parent": {"id": "42", "type": "folder"},
+        "projectId": "shop-1234",
+        "projectNumber": "${projectNumber}",
+    }
+    file = tmp_path / "one.http.log"
+    url = "https://cloudresourcemanager.googleapis.com/v1/projects/shop-1234"
+    file.write_text(exchange(f"GET {url}", 200, project))
+    report = asyncio.run(replay(file))
+    assert report.compared == 1
+    assert not {each for each in report.differences if re.search(r" (labels|parent|name)\b", each)}
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [("a.http.log", "nonsense"), ("a.http.log", ""), ("a.vcr.yaml", "{"), ("a.vcr.yaml", "interactions: 5")],

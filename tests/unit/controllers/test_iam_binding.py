@@ -137,6 +137,21 @@ def test_status_shows_the_declared_target_role_and_member_count() -> None:
     assert summary.issues == ()
 
 
+def test_member_with_several_ends_or_forms_counts_once() -> None:
+    account = {"principal": f"serviceAccount:{EMAIL.upper()}"}
+    members = [
+        {"principal": "user:ann@example.com", "duration": "1h"},
+        {"principal": "user:ann@example.com", "expiresAt": "2030-01-31T18:00:00Z"},
+        {"principal": "user:ann@example.com"},
+        {"identityRef": {"name": "checkout"}},
+        {"identityRef": {"name": "checkout"}, "duration": "1h"},
+        account,
+    ]
+    want = resolve(binding(BINDING, members=members))
+    assert isinstance(want, BindingWant)
+    assert CONTROLLER.summarize(want, BindingSeen()).fields["member_count"] == 2
+
+
 class Services:
     """A shared list with one service, which allows unauthenticated invocation."""
 

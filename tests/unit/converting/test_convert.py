@@ -127,6 +127,65 @@ def test_workload_is_still_deployed_by_its_tool() -> None:
     assert "ignore_changes" in steps
 
 
+def service(project: str, account: str = EMAIL, name: str = "web") -> Any:
+    values = {
+        "project": project,
+        "location": "us-east1",
+        "name": name,
+        "template": [{"service_account": account}],
+    }
+    return resource("google_cloud_run_v2_service", values, f"google_cloud_run_v2_service.{project}_{name}")
+
+
+def test_workload_of_another_project_is_attached_to_the_identity() -> None:
+    """The namespace of the attachment needs both projects, and the consent of the identity."""
+    result = converted(ACCOUNT, service("acme-data"))
+    found = objects(result)
+    assert result.left_out == ()
+    attachment = found["IdentityAttachment/service-us-east1-web"]
+    assert attachment["metadata"]["namespace"] == "acme-data"
+    assert attachment["spec"]["identityRef"] == {"name": "checkout", "namespace": "acme-shop"}
+    assert found["CloudRunIdentity/checkout"]["spec"]["allowedNamespaces"] == ["acme-data"]
+    home, away = (found[f"ManagedProject/acme-{name}"]["spec"] for name in ("shop", "data"))
+    assert home["namespaces"]["names"] == ["acme-data", "acme-shop"]
+    assert away["namespaces"]["names"] == ["acme-data"]
+    assert "accounts" not in away["guardrails"]
+    assert set(result.files) == {
+        "acme-data-attachments.yaml",
+        "acme-data-project.yaml",
+        "acme-shop-identities.yaml",
+        "acme-shop-project.yaml",
+    }
+    assert asyncio.run(lint(found.values())) == ()
+
+
+def test_workload_of_another_project_in_the_same_namespace_is_attached() -> None:
+    found = objects(converted(ACCOUNT, service("acme-data"), namespace="apps"))
+    assert found["IdentityAttachment/service-us-east1-web"]["spec"]["identityRef"] == {"name": "checkout"}
+    assert "allowedNamespaces" not in found["CloudRunIdentity/checkout"]["spec"]
+    assert asyncio.run(lint(found.values())) == ()
+
+
+def test_account_that_no_file_declares_is_attached_by_email() -> None:
+    found = objects(converted(service("acme-data")))
+    assert found["IdentityAttachment/service-us-east1-web"]["spec"]["email"] == EMAIL
+    (entry,) = found["ManagedProject/acme-data"]["spec"]["guardrails"]["accounts"]
+    assert entry == {"email": EMAIL, "namespaces": ["acme-data"]}
+
+
+def test_binding_on_a_key_is_named_by_the_words_of_its_kind() -> None:
+    key = resource(
+        "google_kms_crypto_key_iam_member",
+        {
+            "crypto_key_id": "projects/acme-shop/locations/europe/keyRings/tokens/cryptoKeys/signing",
+            "role": "roles/cloudkms.viewer",
+            "member": OPS,
+        },
+    )
+    (binding,) = [name for name in objects(converted(key)) if name.startswith("IAMBinding/")]
+    assert binding == "IAMBinding/kms-crypto-key-europe-tokens-signing-cloudkms-viewer"
+
+
 def test_identity_may_be_a_member_in_another_project() -> None:
     """Each ManagedProject admits the identity by its name, and the identity allows the other namespace."""
     found = objects(converted(ACCOUNT, member("roles/viewer", project="acme-data")))

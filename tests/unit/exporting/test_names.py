@@ -5,7 +5,8 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudrun_identity.exporting.names import distinct, object_name
+from cloudrun_identity.api import TargetKind
+from cloudrun_identity.exporting.names import distinct, kind_words, object_name
 
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
@@ -15,6 +16,14 @@ def test_parts_are_joined_into_an_object_name() -> None:
         "worker-pool-europe-west1-queue-run-invoker"
     )
     assert object_name("prefectRunner") == "prefect-runner"
+
+
+def test_acronym_at_the_start_of_a_kind_is_a_word() -> None:
+    names = {kind: object_name(kind_words(kind)) for kind in TargetKind}
+    assert names[TargetKind.KMS_CRYPTO_KEY] == "kms-crypto-key"
+    assert names[TargetKind.KMS_KEY_RING] == "kms-key-ring"
+    assert names[TargetKind.PUB_SUB_TOPIC] == "pub-sub-topic"
+    assert names[TargetKind.PROJECT] == "project"
 
 
 @given(st.lists(st.text(), max_size=4))

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -67,6 +68,14 @@ def test_group_domain_and_condition_are_depends_with_the_reason() -> None:
     assert access.result is AccessResult.DEPENDS
     assert access.reasons == (f"the membership of {ANN} in {OPS}", "the condition by day: x < y")
     assert result(facts(binding("domain:example.com"))) is AccessResult.DEPENDS
+
+
+@pytest.mark.parametrize("function", ["matchTag", "matchTagId", "hasTagKey", "hasTagKeyId"])
+def test_condition_on_resource_tags_is_depends_because_tags_are_not_read(function: str) -> None:
+    tagged = f"resource.{function}('9/env')"
+    access = access_of(facts(binding(ANN, condition=tagged)), ANN, ACT_AS)
+    assert access.result is AccessResult.DEPENDS
+    assert access.reasons == (f"the condition by day: {tagged}, and resource tags are not read",)
 
 
 def test_no_binding_is_no_unless_a_policy_was_not_read() -> None:

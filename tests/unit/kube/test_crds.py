@@ -1,6 +1,7 @@
 """State of the installed CRDs, and compatibility of their schemas."""
 
 import copy
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from cloudrun_identity.api import KINDS
 from cloudrun_identity.api.crd import generate
+from cloudrun_identity.api.schema import ApiModel
 from cloudrun_identity.kube.crds import (
     SERVED,
     CrdState,
@@ -122,13 +124,40 @@ async def test_crd_without_the_api_version_is_an_error(api: FakeApi) -> None:
         await check_compatible(api)
 
 
+class Leaf(ApiModel):
+    a: str
+
+
+class Tree(ApiModel):
+    leaves: tuple[Leaf, ...] = ()
+    by_name: dict[str, Leaf] | None = None
+
+
 def test_missing_fields_are_found_in_lists_and_maps() -> None:
-    leaf = {"properties": {"a": {"type": "string"}}}
-    wanted = {"properties": {"list": {"items": leaf}, "map": {"additionalProperties": leaf}}}
-    served = {"properties": {"list": {"items": {}}, "map": {"additionalProperties": {"type": "object"}}}}
-    assert list(missing_fields(wanted, served)) == [".list[].a", ".map{}.a"]
+    served = {"properties": {"leaves": {"items": {}}, "byName": {"additionalProperties": {"type": "object"}}}}
+    assert list(missing_fields(Tree, served)) == [".leaves[].a", ".byName{}.a"]
 
 
 def test_schema_that_preserves_unknown_fields_has_no_missing_fields() -> None:
-    wanted = {"properties": {"a": {"type": "string"}}}
-    assert list(missing_fields(wanted, {"x-kubernetes-preserve-unknown-fields": True})) == []
+    assert list(missing_fields(Tree, {"x-kubernetes-preserve-unknown-fields": True})) == []
+
+
+def removals(schema: Object, path: str = "") -> Iterator[str]:
+    """Yield the path of each field below spec and status, while the schema is without it."""
+    for name, child in list(schema.get("properties", {}).items()):
+        if path or name in ("spec", "status"):
+            yield from removals(child, f"{path}.{name}")
+            del schema["properties"][name]
+            yield f"{path}.{name}"
+            schema["properties"][name] = child
+    for key, mark in (("items", "[]"), ("additionalProperties", "{}")):
+        if isinstance(schema.get(key), dict):
+            yield from removals(schema[key], f"{path}{mark}")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_field_that_is_missing_from_a_crd_is_found(kind: str) -> None:
+    schema = copy.deepcopy(definitions()[kind])["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    assert list(missing_fields(KINDS[kind], schema)) == []
+    for removed in removals(schema):
+        assert list(missing_fields(KINDS[kind], schema)) == [removed]

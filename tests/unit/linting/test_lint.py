@@ -1,6 +1,8 @@
 """`cloudrun-identity lint`: findings that need neither a cluster nor Google Cloud."""
 
 import json
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -162,9 +164,32 @@ def test_refusal_of_an_agent_is_a_warning_because_its_number_is_unknown(tmp_path
     ((level, rule, message),) = found(tmp_path, project + binding("roles/run.viewer", AGENT))
     assert (level, rule) == ("warning", "DeniedByGuardrail")
     assert message.endswith(
-        "The number of the project is not known without Google Cloud: an entry that has it in an e-mail may "
-        "admit this"
+        "The numbers of projects are not known without Google Cloud: number-of-acme-shop stands for what "
+        "gcloud projects describe acme-shop --format='value(projectNumber)' prints. An entry that has the "
+        "number admits such a member"
     )
+
+
+def test_command_that_admits_an_agent_works_when_pasted(tmp_path: Path) -> None:
+    """It prints the number of the project, which lint does not know, and patches the entry with it."""
+    project = PROJECT.replace('members: ["*"]', 'members: ["group:ops@example.com"]')
+    ((_, _, message),) = found(tmp_path, project + binding("roles/run.viewer", AGENT))
+    command = message[message.index("kubectl patch ") :].partition(". The numbers of projects")[0]
+    programs = {"gcloud": 'test "$3" = acme-shop && echo 417203958816', "kubectl": 'echo "$6"'}
+    for name, script in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    pasted = subprocess.run(
+        ["/bin/sh", "-c", command],
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (operation,) = json.loads(pasted.stdout)
+    assert operation["value"]["members"] == [
+        "serviceAccount:service-417203958816@gcp-sa-pubsub.iam.gserviceaccount.com"
+    ]
 
 
 def test_refusal_of_an_agent_and_of_another_member_is_an_error(tmp_path: Path) -> None:

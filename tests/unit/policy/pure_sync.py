@@ -1,6 +1,6 @@
 """A sync of one policy as a pure function, from planning to settlement."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -59,8 +59,12 @@ def run_sync(
     may_return: bool = True,
     steps: int = 3,
     now: datetime = BEGINNING,
+    refused: Collection[Grant] = (),
 ) -> State:
-    """Run a sync that ends after some steps: write ahead, write the policy, settle."""
+    """Run a sync that ends after some steps: write ahead, write the policy, settle.
+
+    Google Cloud refuses the `refused` grants.
+    """
     planned = plan_policy(
         state.ledger,
         declared,
@@ -73,7 +77,8 @@ def run_sync(
         ),
     )
     freed = merge(state.policy, (), planned.replaced)
-    written = merge(freed.policy, planned.desired_grants, planned.released)
+    accepted = [desired for desired in planned.desired_grants if desired.grant not in refused]
+    written = merge(freed.policy, accepted, planned.released)
     record = write_of(state.policy.etag, grants_in(written.policy, TARGET)) if written.added else None
     ahead = planned.ledger.replace(pending_write=record or planned.ledger.pending_write)
     match steps:
@@ -88,7 +93,7 @@ def run_sync(
                 planned,
                 grants_in(written.policy, TARGET),
                 added=written.added,
-                refused=(),
+                refused=refused,
                 written_at=NOON if written.policy is not state.policy else None,
             )
             return State(with_new_etag(written.policy, state.policy), settled)

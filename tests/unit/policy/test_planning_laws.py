@@ -15,6 +15,7 @@ from cloudrun_identity.policy.merge import grants_in, merge
 from cloudrun_identity.policy.planning import plan_policy
 from cloudrun_identity.policy.review import SyncFacts
 from cloudrun_identity.policy.settlement import settle
+from cloudrun_identity.policy.tombstones import tombstones_of
 from tests.unit.policy import strategies
 from tests.unit.policy.strategies import ACCOUNT, TARGET
 
@@ -131,9 +132,12 @@ def test_released_grant_is_kept_by_no_object(
 def test_managed_grant_leaves_the_ledger_if_absent_or_abandoned(
     ledger: Ledger, declared: list[DesiredGrants], policy: Policy, may_release: bool
 ) -> None:
-    after = run_sync(State(policy, ledger), declared, may_release=may_release)
+    before = State(policy, ledger)
+    after = run_sync(before, declared, may_release=may_release)
     for grant, recorded in ledger.entries.items():
-        managed = not recorded.present_before and recorded.state is not GrantState.REJECTED
+        # Beside a tombstone, the member is a recreated principal, to which another client granted the role.
+        recreated = not recorded.unique_id and tombstones_of(grant, before.present)
+        managed = not recorded.present_before and recorded.state is not GrantState.REJECTED and not recreated
         if grant in after.present and managed:
             assert grant in after.ledger.entries or is_abandoned(ledger, grant, declared)
 
@@ -151,6 +155,11 @@ def test_only_grants_in_the_ledger_are_removed(
         for member in (
             *(f"deleted:{grant.member}?uid={unique_id}" for unique_id in recorded.unique_ids),
             *(() if recorded.present_before else (grant.member,)),
+            *(
+                tombstones_of(grant, before.present)
+                if recorded.is_made and not recorded.unique_id and not recorded.present_before
+                else ()
+            ),
         )
     }
     assert {(grant.role, grant.condition, grant.member) for grant in removed} <= managed

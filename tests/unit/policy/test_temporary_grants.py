@@ -6,10 +6,12 @@ from datetime import datetime, timedelta
 import pytest
 
 from cloudrun_identity.iam.expiry import Expiry, as_granted
+from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.ledger.owners import Owner
-from cloudrun_identity.policy import temporary_grants
+from cloudrun_identity.policy import planning, temporary_grants
 from cloudrun_identity.policy.desired_grants import RETAIN_ALL, DesiredGrant, DesiredGrants, Retain, Temporary
+from cloudrun_identity.policy.merge import merge
 from cloudrun_identity.policy.planning import PolicyPlan, plan_policy
 from cloudrun_identity.policy.review import SyncFacts
 from cloudrun_identity.policy.settlement import without_abandoned
@@ -174,11 +176,85 @@ def test_grant_without_room_for_its_record_is_not_made(monkeypatch: pytest.Monke
     assert plan.desired_grants == ()
 
 
-def test_new_end_in_a_condition_is_a_renewal_of_the_former_grant() -> None:
-    first, second = by_google(), by_google(NOON + 3 * HOUR)
-    plan = planned(start(first), second, now=NOON)
-    [former], [new] = ([each.grant for each in owner.desired_grants] for owner in (first, second))
-    assert plan.renewed == {former: new}
+def test_record_of_a_grant_that_is_over_leaves_room_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(temporary_grants, "MAX_MEMBERS", 1)
+    other = replace(GRANT, member="user:ann@example.com")
+    temporary = Temporary(other, Expiry(duration=HOUR))
+    second = DesiredGrants(TWO, frozenset({DesiredGrant(other, temporary=temporary)}))
+    state = start()
+    assert planned(state, lasting(), second, now=NOON).unrecorded == (other,)
+    after = run_sync(state, [lasting(), second], now=LATER)
+    assert after.present == {other}
+    assert len(after.ledger.temporary) == 2
+
+
+def only(declared: DesiredGrants) -> Grant:
+    [desired] = declared.desired_grants
+    return desired.grant
+
+
+@pytest.mark.parametrize(
+    ("former", "renewed"),
+    [
+        (by_google(), by_google(NOON + 3 * HOUR)),
+        (lasting(), by_google(NOON + 3 * HOUR)),
+        (by_google(), lasting(hours=3)),
+        (permanent(), by_google()),
+        (by_google(), permanent()),
+    ],
+    ids=["another end", "enforced by Google now", "not enforced by Google now", "temporary now", "permanent"],
+)
+def test_former_grant_stays_while_its_successor_is_refused(
+    former: DesiredGrants, renewed: DesiredGrants
+) -> None:
+    state = start(former)
+    for minutes in (1, 2, 3):
+        now = NOON + timedelta(minutes=minutes)
+        state = run_sync(state, [renewed], now=now, refused={only(renewed)})
+        assert state.present == {only(former)}
+    assert run_sync(state, [renewed], now=now).present == {only(renewed)}
+
+
+@pytest.mark.parametrize(
+    "former", [by_google(), lasting(), permanent()], ids=["by Google", "ends", "permanent"]
+)
+def test_former_grant_with_a_refused_successor_ends_with_the_declared_end(former: DesiredGrants) -> None:
+    duration = Expiry(duration=HOUR, by_google=True)
+    declared = DesiredGrant(
+        as_granted(GRANT, NOON + HOUR, by_google=True), temporary=Temporary(GRANT, duration, NOON)
+    )
+    renewed = DesiredGrants(ONE, frozenset({declared}))
+    state = run_sync(start(former), [renewed], now=NOON, refused={declared.grant})
+    assert state.present == {only(former)}
+    assert run_sync(state, [renewed], now=NOON + HOUR, refused={declared.grant}).present == set()
+
+
+def test_former_grant_is_removed_after_its_own_end() -> None:
+    renewed = by_google(NOON + 3 * HOUR)
+    state = run_sync(start(by_google()), [renewed], now=NOON, refused={only(renewed)})
+    assert run_sync(state, [renewed], now=LATER, refused={only(renewed)}).present == set()
+
+
+def test_former_grant_of_another_owner_is_no_reason_to_wait() -> None:
+    other = replace(by_google(NOON + 3 * HOUR), owner=TWO)
+    state = run_sync(start(by_google()), [DesiredGrants(ONE), other], now=NOON, refused={only(other)})
+    assert state.present == set()
+
+
+def test_former_grant_waits_for_the_successors_of_all_its_owners() -> None:
+    first, second = by_google(NOON + 3 * HOUR), replace(by_google(NOON + 4 * HOUR), owner=TWO)
+    both = start(by_google(), replace(by_google(), owner=TWO))
+    state = run_sync(both, [first, second], now=NOON, refused={only(second)})
+    assert state.present == {only(by_google()), only(first)}
+    assert run_sync(state, [first, second], now=NOON).present == {only(first), only(second)}
+
+
+def test_former_grant_stays_while_the_ledger_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = start(by_google())
+    monkeypatch.setattr(planning, "MAX_MEMBERS", 1)
+    plan = planned(state, by_google(NOON + 3 * HOUR), now=NOON)
+    assert plan.unrecorded
+    assert merge(state.policy, plan.desired_grants, plan.released).policy is state.policy
 
 
 def test_former_grant_ends_although_the_edit_of_its_enforcement_was_interrupted() -> None:

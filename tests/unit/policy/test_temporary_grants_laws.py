@@ -1,12 +1,12 @@
 """Laws of the release of temporary grants, over histories of declarations, syncs, crashes and time."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudrun_identity.iam.expiry import Expiry
+from cloudrun_identity.iam.expiry import Expiry, as_granted, granted_end
 from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy.desired_grants import RETAIN_ALL, DesiredGrant, DesiredGrants, Temporary
@@ -104,3 +104,86 @@ def test_sync_at_the_same_time_changes_nothing_more(history: list[Event]) -> Non
     for _ in range(2):
         state = run_sync(state, list(declared.values()), now=now)
     assert run_sync(state, list(declared.values()), now=now).ledger == state.ledger
+
+
+@dataclass(frozen=True)
+class Edit:
+    """An edit of the end of a grant, and a sync with it in which Google Cloud may refuse new grants."""
+
+    ends: int | None
+    """Minutes from noon until the declared end; None for a permanent grant."""
+    by_google: bool
+    refused: bool
+    later: int
+    """Minutes since the last edit."""
+    steps: int
+    """Steps after which the sync is killed; 3 for none."""
+
+    @property
+    def declared(self) -> DesiredGrants:
+        if self.ends is None:
+            return DesiredGrants(ONE, frozenset({DesiredGrant(GRANT)}))
+        end = NOON + self.ends * MINUTE
+        temporary = Temporary(GRANT, Expiry(expires_at=end, by_google=self.by_google), NOON)
+        granted = as_granted(GRANT, end, by_google=self.by_google)
+        return DesiredGrants(ONE, frozenset({DesiredGrant(granted, temporary=temporary)}))
+
+    @property
+    def end(self) -> datetime:
+        return FOREVER if self.ends is None else NOON + self.ends * MINUTE
+
+
+FOREVER = datetime.max.replace(tzinfo=UTC)
+edits = st.builds(
+    Edit,
+    ends=st.one_of(st.none(), st.integers(1, 60)),
+    by_google=st.booleans(),
+    refused=st.booleans(),
+    later=st.integers(0, 10),
+    steps=st.sampled_from([1, 2, 3, 3]),
+)
+
+
+def access_end(state: State) -> datetime:
+    """Return the time until which the bindings in the policy give access."""
+    ends = [
+        FOREVER if grant.condition is None else granted_end(GRANT, grant) or NOON for grant in state.present
+    ]
+    return max(ends, default=NOON)
+
+
+@given(st.lists(edits, max_size=8))
+def test_refused_write_never_shortens_access(history: list[Edit]) -> None:
+    state, now = State(policy_with(), Ledger.of(TARGET)), NOON
+    for edit in history:
+        now += edit.later * MINUTE
+        [desired] = edit.declared.desired_grants
+        refused = {desired.grant} - state.present if edit.refused else set()
+        had = access_end(state)
+        state = run_sync(state, [edit.declared], now=now, refused=refused, steps=edit.steps)
+        both = min(had, edit.end)
+        assert access_end(state) >= both or both <= now, "both the former and the new spec declare the access"
+
+
+@given(st.lists(edits, min_size=1, max_size=8))
+def test_access_ends_with_the_last_declared_end_although_writes_are_refused(history: list[Edit]) -> None:
+    state, now = State(policy_with(), Ledger.of(TARGET)), NOON
+    for edit in history:
+        now += edit.later * MINUTE
+        [desired] = edit.declared.desired_grants
+        refused = {desired.grant} - state.present if edit.refused else set()
+        state = run_sync(state, [edit.declared], now=now, refused=refused, steps=edit.steps)
+    if edit.ends is not None:
+        last = max(now, edit.end)
+        for _ in range(2):  # the first of them completes what a crash interrupted
+            state = run_sync(state, [edit.declared], now=last)
+        assert access_end(state) <= last
+
+
+@given(st.lists(edits, min_size=1, max_size=8))
+def test_renewal_needs_no_further_binding(history: list[Edit]) -> None:
+    state, now = State(policy_with(), Ledger.of(TARGET)), NOON
+    for edit in history:
+        now += edit.later * MINUTE
+        state = run_sync(state, [edit.declared], now=now, steps=edit.steps)
+        assert len(state.present) <= 1

@@ -70,19 +70,36 @@ def test_invalid_project_is_reported_as_invalid() -> None:
 
 
 @pytest.mark.parametrize(
-    ("own", "projects", "cause", "suspended"),
+    ("own", "projects", "said", "suspended"),
     [
-        (True, False, "spec.suspend is true", "cloudrunidentity -n payments checkout"),
-        (False, True, "ManagedProject payments-prod is suspended", "managedproject payments-prod"),
+        (
+            True,
+            False,
+            "spec.suspend is true: nothing is read or written, except to remove temporary grants at their "
+            "end",
+            "cloudrunidentity -n payments checkout",
+        ),
+        (
+            True,
+            True,
+            "spec.suspend is true: nothing is read or written",
+            "cloudrunidentity -n payments checkout",
+        ),
+        (
+            False,
+            True,
+            "ManagedProject payments-prod is suspended: nothing is read or written",
+            "managedproject payments-prod",
+        ),
     ],
 )
 def test_suspend_of_the_object_or_its_project_pauses(
-    own: bool, projects: bool, cause: str, suspended: str
+    own: bool, projects: bool, said: str, suspended: str
 ) -> None:
     allowed = blocked(identity(suspend=own), FakeClusterState(project(suspend=projects)))
     assert allowed.outcome == Paused(
         Reason.SUSPENDED,
-        f"{cause}: nothing is read or written, until you run: kubectl patch {suspended} --type=merge "
+        f"{said}, until you run: kubectl patch {suspended} --type=merge "
         """-p '{"spec":{"suspend":false}}'""",
     )
 

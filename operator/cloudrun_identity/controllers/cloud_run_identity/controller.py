@@ -26,7 +26,6 @@ from cloudrun_identity.iam.principals import service_account_member
 from cloudrun_identity.policy.desired_grants import RETAIN_ALL, Retain
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey
 from cloudrun_identity.reconcile.conditions import Finding
-from cloudrun_identity.reconcile.executor import ASSUMED_UNIQUE_ID
 from cloudrun_identity.reconcile.grants.public_services import invoked_services
 from cloudrun_identity.reconcile.grants.resolver import RequestedGrant, declared_grant
 from cloudrun_identity.reconcile.guardrail_checks import denied_account, guardrail_facts
@@ -73,8 +72,13 @@ class CloudRunIdentityController:
     kind = CloudRunIdentity
 
     def __init__(
-        self, observer: AccountObserver, executor: AccountExecutor, auditor: IdentityAuditor, roles: Roles
+        self,
+        observer: AccountObserver,
+        executor: AccountExecutor,
+        auditor: IdentityAuditor | None,
+        roles: Roles,
     ) -> None:
+        """Initialize the kind; without an `auditor`, as in a dry run, accounts are not audited."""
         self._observer = observer
         self._executor = executor
         self._auditor = auditor
@@ -134,9 +138,9 @@ class CloudRunIdentityController:
         """Return the account, and the audit of one that is settled; raises GoogleError."""
         seen = await self._observer.observe(want.account, want.cluster, max_age)
         record, project = seen.record, want.project
-        if project is None or seen.account is None or record is None or not record.is_steady:
+        if self._auditor is None:
             return IdentitySeen(seen)
-        if record.unique_id == ASSUMED_UNIQUE_ID:  # a dry run has no account to audit
+        if project is None or seen.account is None or record is None or not record.is_steady:
             return IdentitySeen(seen)
         places = (
             (requested.target, requested.role, requested.project or project)

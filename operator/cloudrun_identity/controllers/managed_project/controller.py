@@ -72,11 +72,11 @@ class ManagedProjectController:
         identity: Callable[[str], str],
         orphan_releaser: OrphanReleaser,
         wall_clock: Callable[[], datetime],
-        powerful_accounts: PowerfulAccounts,
+        powerful_accounts: PowerfulAccounts | None,
         removals: Callable[[str], Budget],
         repeated_drift: Callable[[str, float], tuple[RepeatedDrift, ...]],
     ) -> None:
-        """Initialize the kind.
+        """Initialize the kind; without `powerful_accounts`, as in a dry run, accounts are not audited.
 
         `identity(project_id)` is the e-mail that the operator acts as in a project; empty if unknown.
         `removals(project_id)` returns the removals of unmanaged members in the last hour, by namespace.
@@ -135,16 +135,21 @@ class ManagedProjectController:
         wanted = {permission for feature in needed(want.obj) for permission in FEATURES[feature]}
         wanted |= ACCOUNT_PERMISSIONS  # for the warning about powerful accounts
         held = await self._policies.test_permissions(Target.project(want.project_id), wanted)
-        return ProjectSeen(
+        seen = ProjectSeen(
             project,
             missing_permissions(held, want.obj),
             self._identity(want.project_id),
             await self._usage(want.project_id),
-            await audit_workloads(
+        )
+        if self._powerful_accounts is None:
+            return seen
+        return replace(
+            seen,
+            audit=await audit_workloads(
                 self._inventory, want.project_id, locations_of(want.obj, want.cluster), max_age
             ),
-            await self._powerful_accounts.of(project, held),
-            await self._accounts(want.project_id, max_age),
+            powerful=await self._powerful_accounts.of(project, held),
+            accounts=await self._accounts(want.project_id, max_age),
         )
 
     async def _accounts(self, project_id: str, max_age: float) -> frozenset[str]:

@@ -40,13 +40,12 @@ def orphans_of(ledger: Ledger, cluster: ClusterState) -> Iterator[str]:
 
 def orphans_to_release(project: ManagedProject, cluster: ClusterState) -> tuple[str, ...]:
     """Return the orphans of the project that the annotation of the ManagedProject selects."""
-    patterns = [
-        pattern.strip() for pattern in project.metadata.annotations.get(RELEASE_ORPHANS, "").split(",")
-    ]
-    if not any(patterns):
+    annotation = project.metadata.annotations.get(RELEASE_ORPHANS, "")
+    patterns = [pattern for each in annotation.split(",") if (pattern := each.strip())]
+    if not patterns:
         return ()
     found = {each for ledger in cluster.ledgers(project.project_id) for each in orphans_of(ledger, cluster)}
-    return tuple(sorted(each for each in found if matches_any(each, filter(None, patterns))))
+    return tuple(sorted(each for each in found if matches_any(each, patterns)))
 
 
 class OrphanReleaser:

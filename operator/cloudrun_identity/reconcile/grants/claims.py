@@ -25,9 +25,8 @@ def claimed_grants(owner: Owner, targets: Iterable[Target], cluster: ClusterStat
 def _claimed_on(target: Target, owner: Owner, cluster: ClusterState) -> Iterator[Grant]:
     ledger = cluster.ledger(target)
     temporary = by_granted(ledger.temporary)
-    for grant, entry in ledger.entries.items():
-        if owner.owner_key not in entry.owner_keys:
-            continue
+    for grant in ledger.held_by(owner.owner_key):
+        entry = ledger.entries[grant]
         declared, _ = temporary.get((owner.owner_key, grant), (grant, None))  # without the end as a condition
         # A grant that is not recorded as made may exist.
         if (entry.present_before or not entry.is_made) and _may_claim(owner, declared, cluster):

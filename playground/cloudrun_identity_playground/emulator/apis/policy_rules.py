@@ -126,6 +126,9 @@ def check_limits(
     https://cloud.google.com/iam/docs/allow-policies#limits-all-principals. The message about principals is
     that of terraform-provider-google issue 25093.
 
+    Only bindings with conditions count against their limit for one role and member:
+    https://cloud.google.com/iam/quotas.
+
     `named` returns a known user or group by its address.
 
     Raises GoogleError: INVALID_ARGUMENT.
@@ -147,7 +150,12 @@ def check_limits(
     groups += sum(_has_prefix(member, "domain:") for member in members)
     if groups > MAX_GROUPS:
         raise invalid(f"Groups in a policy must be at most {MAX_GROUPS}; the policy has {groups}.")
-    grants = Counter((binding.role, member) for binding in bindings for member in binding.members)
+    grants = Counter(
+        (binding.role, member)
+        for binding in bindings
+        if binding.condition is not None
+        for member in binding.members
+    )
     if grants and max(grants.values()) > MAX_CONDITIONS_OF_ONE_GRANT:
         raise invalid(
             f"One role and member may be in at most {MAX_CONDITIONS_OF_ONE_GRANT} conditional bindings."

@@ -36,14 +36,20 @@ class Project:
     """Folder or organization that it is in; empty for none."""
     service_account_quota: int = 100
     """Number of service accounts that it may have."""
-    display_name: str = ""
-    """Name in lists; by default the ID."""
+    display_name: str | None = None
+    """Name in lists; by default the ID, as gcloud names projects. Empty for a project without a name, which
+    clients of the API can create."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """Labels."""
     created_at: float = 0.0
     """Seconds since the epoch."""
     service_agents: frozenset[str] | None = None
     """Domains of the agents of Google's services that exist; None for all."""
+
+    @property
+    def shown_name(self) -> str:
+        """Name that answers show."""
+        return self.id if self.display_name is None else self.display_name
 
     @property
     def compute_account(self) -> str:
@@ -202,7 +208,7 @@ def _message(project: Project) -> resourcemanager.Project:
         name=f"projects/{project.number}",
         project_id=project.id,
         parent=project.parent,
-        display_name=project.display_name or project.id,
+        display_name=project.shown_name,
         labels=project.labels,
         state=resourcemanager.Project.State.ACTIVE,
         create_time=created,
@@ -217,8 +223,8 @@ def _fields(project: Project) -> dict[str, str]:
     return {
         "id": project.id,
         "projectId": project.id,
-        "name": project.display_name or project.id,
-        "displayName": project.display_name or project.id,
+        "name": project.shown_name,
+        "displayName": project.shown_name,
         "projectNumber": project.number,
         "parent": project.parent,
         "parent.type": kind.removesuffix("s"),

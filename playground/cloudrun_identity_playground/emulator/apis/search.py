@@ -7,16 +7,21 @@ from collections.abc import Mapping
 
 from cloudrun_identity_playground.emulator.errors import invalid
 
-_CONJUNCTION = re.compile(r"\s+(?:AND\s+)?")
+_TERM = re.compile(r'(?:"[^"]*"|[^\s"])+')
 
 
 def terms(query: str) -> Mapping[str, str]:
     """Parse `id:shop-* parent:organizations/1` to fields and their patterns.
 
+    A value with blanks is in quotation marks, such as `displayName="Test String"`:
+    https://cloud.google.com/resource-manager/reference/rest/v3/folders/search.
+
     Raises GoogleError: INVALID_ARGUMENT, a term is not `FIELD:VALUE` or `FIELD=VALUE`.
     """
     found = {}
-    for term in filter(None, _CONJUNCTION.split(query.strip())):
+    for term in _TERM.findall(query):
+        if term == "AND":
+            continue
         match = re.fullmatch(r"([A-Za-z.]+)[:=](.+)", term)
         if match is None:
             raise invalid(f"Invalid search term '{term}'; expected FIELD:VALUE.")

@@ -17,7 +17,7 @@ def project(shown: Json) -> Json:
         "projectNumber": shown["name"].removeprefix("projects/"),
         "projectId": shown["projectId"],
         "lifecycleState": shown["state"],
-        "name": shown["displayName"],
+        **({"name": shown["displayName"]} if "displayName" in shown else {}),
     }
     old |= {name: shown[name] for name in ("createTime", "labels") if name in shown}
     if number:

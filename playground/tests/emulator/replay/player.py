@@ -22,6 +22,7 @@ from cloudrun_identity_playground.emulator import Emulator, Seed
 
 from . import targets
 from .comparison import differences
+from .creations import Creations
 from .recordings import PROJECT, PROJECT_NUMBER, Exchange, read
 
 _SERVED = re.compile(
@@ -67,7 +68,8 @@ async def replay(file: Path) -> Report:
         Emulator(seed=seed, rest_port=0, clock=clock) as emulator,
         aiohttp.ClientSession() as session,
     ):
-        return await _Player(emulator, session, clock, _removed(exchanges)).play(exchanges)
+        player = _Player(emulator, session, clock, _removed(exchanges), Creations(exchanges))
+        return await player.play(exchanges)
 
 
 def _removed(exchanges: Sequence[Exchange]) -> frozenset[str]:
@@ -92,24 +94,52 @@ def _seed(exchanges: Sequence[Exchange]) -> Mapping[str, Any]:
     known = {PROJECT: PROJECT_NUMBER}
     if len(projects) == 1:
         known |= dict(zip(projects, numbers, strict=False))
+    found = _projects_as_found(exchanges)
     return {
         "lag": _LAG,
         "operationTime": _OPERATION,
         "projects": [
-            {"projectID": name, **({"projectNumber": known[name]} if name in known else {})}
+            {
+                "projectID": name,
+                **({"projectNumber": known[name]} if name in known else {}),
+                **found.get(name, {}),
+            }
             for name in sorted(projects)
         ],
     }
 
 
+def _projects_as_found(exchanges: Sequence[Exchange]) -> Mapping[str, Mapping[str, Any]]:
+    """Return the name, the labels and the parent of each project at its first read."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for exchange in exchanges:
+        match = re.fullmatch(r"/v\d/projects/([a-z][^/:?]*)", exchange.path)
+        if match is None or exchange.status != HTTPStatus.OK or not isinstance(exchange.answer, dict):
+            continue
+        shown, parent = exchange.answer, exchange.answer.get("parent", "")
+        if isinstance(parent, dict):
+            parent = f"{parent['type']}s/{parent['id']}"
+        if not re.fullmatch(r"(folders|organizations)/\d+", parent):  # the recording has no number of it
+            parent = ""
+        name = shown.get("displayName" if exchange.path.startswith("/v3/") else "name", "")
+        found.setdefault(match[1], {"labels": shown.get("labels", {}), "displayName": name, "parent": parent})
+    return found
+
+
 class _Player:
     def __init__(
-        self, emulator: Emulator, session: aiohttp.ClientSession, clock: _Clock, removed: frozenset[str]
+        self,
+        emulator: Emulator,
+        session: aiohttp.ClientSession,
+        clock: _Clock,
+        removed: frozenset[str],
+        creations: Creations,
     ) -> None:
         self._emulator = emulator
         self._session = session
         self._clock = clock
         self._removed = removed
+        self._creations = creations
         self._names: dict[str, str] = {}  # recorded names of operations and etags → those of the emulator
         self._known: dict[str, Any] = {}  # last recorded policies by resource
 
@@ -119,7 +149,7 @@ class _Player:
             if _SERVED.fullmatch(exchange.host) is None and not targets.is_policy_method(exchange):
                 report.add(f"{exchange.host}: {_NOT_SERVED}", exchange.place)
                 continue
-            found = await self._found(exchange)
+            found = [_NOT_SERVED] if self._creations.concern(exchange) else await self._found(exchange)
             if found == [_NOT_SERVED]:
                 report.add(f"{_kind(exchange)} {_NOT_SERVED}", exchange.place)
                 continue
