@@ -4,6 +4,7 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+PLOTS_INSTALLED := $(VENV)/.plots-installed
 CHART_CRDS := charts/cloudrun-identity/files/crds
 CONSTRAINTS_VENV := build/constraints
 PIP_TOOLS := pip-tools==7.6.2
@@ -35,7 +36,7 @@ test-all: $(INSTALLED) ## run all tests on both API servers; the real one needs 
 soak: $(INSTALLED) ## run each property test with 10,000 generated examples, for hours (ARGS="-k interference" selects)
 	@HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest tests/unit -m hypothesis --hypothesis-show-statistics $(ARGS)
 
-bench: $(INSTALLED) ## run the benchmarks; print tables and write build/bench.json
+bench: $(PLOTS_INSTALLED) ## run the benchmarks; print tables, write build/bench.json (ARGS="--only scale" selects)
 	@mkdir -p build
 	@$(BIN)/python -m benchmarks $(ARGS)
 
@@ -72,7 +73,7 @@ constraints: ## update constraints.txt and requirements/ to the newest versions 
 	$(refuse_unfit_python)
 	@rm -rf $(CONSTRAINTS_VENV)
 	@$(PYTHON) -m venv $(CONSTRAINTS_VENV)
-	@$(CONSTRAINTS_VENV)/bin/pip install --quiet --disable-pip-version-check -e '.[dev]' -e ./playground
+	@$(CONSTRAINTS_VENV)/bin/pip install --quiet --disable-pip-version-check -e '.[dev,bench]' -e ./playground
 	@sed -n '/^#/p' constraints.txt >build/constraints.txt
 	@$(CONSTRAINTS_VENV)/bin/pip freeze --exclude-editable >>build/constraints.txt
 	@mv build/constraints.txt constraints.txt
@@ -96,6 +97,11 @@ $(INSTALLED): pyproject.toml playground/pyproject.toml constraints.txt
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' -e ./playground
 	@touch $(INSTALLED)
+
+# Without matplotlib, the benchmarks print their tables and draw no plots.
+$(PLOTS_INSTALLED): $(INSTALLED)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]' && touch $@ \
+		|| echo 'Continuing without plots: matplotlib was not installed.'
 
 pip_compile = CUSTOM_COMPILE_COMMAND='make requirements' $(PIP_TOOLS_VENV)/bin/pip-compile --quiet --generate-hashes \
 	--strip-extras --allow-unsafe --no-annotate --no-emit-options --constraint constraints.txt

@@ -72,20 +72,24 @@ class Bindings:
 
     def objects(self) -> list[Object]:
         """Return the IAMBindings. Their members are users, because a policy may have only 250 groups."""
-        return [
-            {
-                "apiVersion": API_VERSION,
-                "kind": "IAMBinding",
-                "metadata": {"name": f"person-{number:05}", "namespace": NAMESPACE},
-                "spec": {
-                    "projectRef": {"name": self.project_ids[number % len(self.project_ids)]},
-                    "target": self._target(number),
-                    "role": _ROLES[self.kind],
-                    "members": [{"principal": member(number)}],
-                },
-            }
-            for number in range(self.size)
-        ]
+        return [self._object(number, member(number)) for number in range(self.size)]
+
+    def edited(self, count: int) -> list[Object]:
+        """Return the first bindings with other members."""
+        return [self._object(number, member(self.size + number)) for number in range(min(count, self.size))]
+
+    def _object(self, number: int, principal: str) -> Object:
+        return {
+            "apiVersion": API_VERSION,
+            "kind": "IAMBinding",
+            "metadata": {"name": f"person-{number:05}", "namespace": NAMESPACE},
+            "spec": {
+                "projectRef": {"name": self.project_ids[number % len(self.project_ids)]},
+                "target": self._target(number),
+                "role": _ROLES[self.kind],
+                "members": [{"principal": principal}],
+            },
+        }
 
     def write_seed(self, path: Path) -> None:
         """Write the seed of the emulator: projects whose policies have unmanaged members."""

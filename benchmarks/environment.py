@@ -1,16 +1,27 @@
 """The environment of a benchmark: an API server, an emulator, and many objects applied at once."""
 
 import asyncio
+import os
+import platform
+import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterable
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from cloudrun_identity import __version__
 from cloudrun_identity.kube.resources import Object
 from cloudrun_identity_playground.demo.stage import Stage, set_up
 from cloudrun_identity_playground.emulator.latency import Latency
 
-_CONCURRENT_APPLIES = 32  # more would only wait in the API server
+CONCURRENT_REQUESTS = 32
+"""Requests at the same time; more would only wait in the API server."""
+
+RARELY = "24h"
+"""Drift interval without a resync during a measurement."""
+
+_LEASE_DURATION = "2m"
 
 
 @asynccontextmanager
@@ -29,12 +40,39 @@ async def started(write_seed: Callable[[Path], None], *namespaces: str) -> Async
             yield stage
 
 
+async def start_operator(stage: Stage) -> float:
+    """Start an operator that keeps its Lease also on a busy machine. Return the seconds until it is ready."""
+    return await stage.start_operator(CLOUDRUN_IDENTITY_RUN_LEASE_DURATION=_LEASE_DURATION)
+
+
 async def apply_all(stage: Stage, objs: Iterable[Object]) -> None:
     """Apply the objects, a limited number at a time."""
-    slots = asyncio.Semaphore(_CONCURRENT_APPLIES)
+    slots = asyncio.Semaphore(CONCURRENT_REQUESTS)
 
     async def apply(obj: Object) -> None:
         async with slots:
             await stage.cluster.apply(obj)
 
     await asyncio.gather(*map(apply, objs))
+
+
+async def apply_over(stage: Stage, objs: Sequence[Object], seconds: float) -> None:
+    """Apply the objects evenly over a time, or as fast as the API server accepts them."""
+    start = time.monotonic()
+    batches = [objs[at : at + CONCURRENT_REQUESTS] for at in range(0, len(objs), CONCURRENT_REQUESTS)]
+    for number, batch in enumerate(batches):
+        await asyncio.sleep(max(0.0, start + seconds * number / len(batches) - time.monotonic()))
+        await apply_all(stage, batch)
+
+
+def conditions() -> str:
+    """Return the version of the operator and the machine, in one line."""
+    described = subprocess.run(
+        ["git", "log", "-1", "--format=%h of %cs"], capture_output=True, text=True, check=False
+    )
+    commit = described.stdout.strip()
+    version = f"{__version__} at {commit}" if commit else __version__
+    cores = len(os.sched_getaffinity(0))
+    load = os.getloadavg()[0]
+    python = platform.python_version()
+    return f"Version {version}; {cores} cores, Python {python}, load {load:.1f}."

@@ -24,6 +24,8 @@ class Figure:
     """The number of decimals in tables."""
     is_part: bool = False
     """True to indent the figure under the previous one."""
+    unit: str = ""
+    """The unit, if the label does not name it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +62,30 @@ def table(
     for title in dict.fromkeys(benchmark.title for benchmark in benchmarks):
         columns = {each.variant: each.figures for each in benchmarks if each.title == title}
         rows += [[""], [title], *_rows(variants, columns)]
-    return _aligned(rows)
+    return aligned(rows)
 
 
 def times(ratio: float) -> str:
     """Format a ratio with two significant digits, or all integer digits: `0.013`, `1.5`, `86`."""
     return f"{ratio:.2g}" if ratio < 10 else f"{ratio:,.0f}"
+
+
+def number(value: float, decimals: int) -> str:
+    """Format a number with digit grouping: `1,204.5`."""
+    return f"{value:,.{decimals}f}"
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the rows as lines. The first column is aligned on the left, numbers on the right."""
+    columns = max(map(len, rows))
+    widths = [max(len(row[column]) for row in rows if column < len(row)) for column in range(columns)]
+    return [
+        "".join(
+            cell.rjust(width + 3) if column else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=False))
+        ).rstrip()
+        for row in rows
+    ]
 
 
 def _rows(variants: Sequence[str], columns: Mapping[str, tuple[Figure, ...]]) -> list[list[str]]:
@@ -77,7 +97,7 @@ def _rows(variants: Sequence[str], columns: Mapping[str, tuple[Figure, ...]]) ->
         ]
         first = next(figure for figure in found if figure)
         label = ("    " if first.is_part else "  ") + first.label
-        rows.append([label, *(_number(figure) for figure in found), *_comparison(first)])
+        rows.append([label, *(_value(figure) for figure in found), *_comparison(first)])
     return rows
 
 
@@ -95,27 +115,15 @@ def _in_order(columns: Iterable[tuple[Figure, ...]]) -> list[str]:
     return names
 
 
-def _number(figure: Figure | None) -> str:
-    return MISSING if figure is None else f"{figure.value:,.{figure.decimals}f}"
+def _value(figure: Figure | None) -> str:
+    return MISSING if figure is None else number(figure.value, figure.decimals)
 
 
 def _comparison(figure: Figure) -> list[str]:
     if figure.baseline is None:
         return []
     ratio = times(figure.baseline and figure.value / figure.baseline)
-    return [f"{figure.baseline:,.{figure.decimals}f}", ratio]
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    columns = max(map(len, rows))
-    widths = [max(len(row[column]) for row in rows if column < len(row)) for column in range(columns)]
-    return [
-        "".join(
-            cell.rjust(width + 3) if column else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=False))
-        ).rstrip()
-        for row in rows
-    ]
+    return [number(figure.baseline, figure.decimals), ratio]
 
 
 def _numbers(figures: Iterable[Figure]) -> dict[str, float]:

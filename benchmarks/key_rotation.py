@@ -24,8 +24,9 @@ from .key_objects import KEYLESS, NAMESPACE, OVERLAP, PERIOD, KeyObjects
 WRITES_PER_MINUTE, READS_PER_MINUTE = 600, 6000
 """Google's quota of the IAM API per project and minute."""
 
-RARE_RESYNC, FREQUENT_RESYNC = "24h", "10s"
-RESYNCS = 3
+RARE_RESYNC = "24h"
+INTERVAL, INTERVALS = 10, 3
+"""Seconds of the drift interval when idle, and the number of measured intervals."""
 
 _IAM = "google.iam.admin.v1.IAM"
 _CREATE, _DISABLE, _DELETE, _LIST = (
@@ -139,15 +140,13 @@ async def _rotate(keys: KeyObjects, stage: Stage, key_clock: Path) -> Benchmark:
 
 
 async def _idle(keys: KeyObjects, stage: Stage) -> Benchmark:
-    await stage.cluster.apply(keys.project(FREQUENT_RESYNC))
-    before = await counts.after_resyncs(stage, 1)
-    spent = (await counts.after_resyncs(stage, RESYNCS)).since(before)
-    resyncs = spent.calls[counts.RESYNC_CALL]
+    await stage.cluster.apply(keys.project(f"{INTERVAL}s"))
+    spent = await counts.over_intervals(stage, INTERVAL, INTERVALS)
     return Benchmark(
         "keys_idle",
-        f"idle, {resyncs} resyncs",
+        f"idle, {INTERVALS} intervals",
         (
-            Figure("lists", "lists of keys", spent.calls[_LIST], resyncs * keys.with_keys),
+            Figure("lists", "lists of keys", spent.calls[_LIST], INTERVALS * keys.with_keys),
             Figure("idle_writes", "writes to Google Cloud", _writes(spent), 0),
             Figure("idle_kubernetes", "writes to Kubernetes", spent.changes.total(), 0),
         ),

@@ -20,17 +20,22 @@ def cpu_seconds(pid: int) -> float:
 
 def peak_memory(pid: int) -> float:
     """Return the peak resident memory of a running process in MiB."""
-    return _high_water_mark(Path(f"/proc/{pid}/status").read_text())
+    return _mib(Path(f"/proc/{pid}/status").read_text(), "VmHWM")
+
+
+def resident_memory(pid: int) -> float:
+    """Return the present resident memory of a running process in MiB."""
+    return _mib(Path(f"/proc/{pid}/status").read_text(), "VmRSS")
 
 
 def memory_of_imports() -> float:
     """Return the peak resident memory in MiB of a process with only the imports of the operator."""
     command = [sys.executable, "-c", f"{_IMPORTS}; {_REPORT}"]
-    return _high_water_mark(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return _mib(subprocess.run(command, check=True, capture_output=True, text=True).stdout, "VmHWM")
 
 
-def _high_water_mark(status: str) -> float:
-    found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+def _mib(status: str, field: str) -> float:
+    found = re.search(rf"^{field}:\s+(\d+) kB$", status, re.MULTILINE)
     if found is None:
-        raise ValueError("no VmHWM in the status of the process")
+        raise ValueError(f"no {field} in the status of the process")
     return int(found[1]) / 1024

@@ -1,23 +1,34 @@
-"""The kopf handlers: every watch event goes to the manager, which caches the object and enqueues its key.
+"""The watches of kopf: every event goes to the manager, which caches the object and enqueues its key.
 
 kopf runs in a thread of its own (`manager.watch_thread` has the reasons). The events are delivered in the
-event loop that called `watch`.
+event loop that called `watch`. Namespaces and the Lease have event handlers. The objects, of which there may
+be many thousand, come from kopf's streams without handlers (`manager.kopf_adapter.Stream` has the reasons).
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
 import kopf
 
-from cloudrun_identity.api import GROUP, KINDS, VERSION
 from cloudrun_identity.kube.connection import ClusterAccess
 from cloudrun_identity.kube.lease import NAME as LEASE
-from cloudrun_identity.kube.resources import LEASES
+from cloudrun_identity.kube.objects import resource
+from cloudrun_identity.kube.resources import LEASES, Object
 from cloudrun_identity.manager import kopf_adapter
 from cloudrun_identity.manager.watch_thread import WatchThread
 from cloudrun_identity.manager.watches import Connector, EventSink, Watches, WatchLost
+
+BATCH_SIZE = 32
+"""Events that are delivered in one go, so that other work of the event loop is not held up."""
+
+MAX_WAITING = 500
+"""Events that may wait for the loop of the process. The streams pause while there are more."""
+
+PAUSE = 0.02
+"""Seconds of such a pause."""
 
 
 def watch(sink: EventSink, connector: Connector, kinds: Iterable[str], lease_namespace: str) -> Watches:
@@ -38,6 +49,8 @@ class KopfWatches:
         self._loop = asyncio.get_running_loop()
         self._thread = WatchThread(self._run, kopf_adapter.end_tasks)
         self._is_delivering = True
+        self._events: deque[Callable[[], None]] = deque()
+        self._is_receiving = False
 
     def start(self) -> None:
         """Start the thread of the watches."""
@@ -68,12 +81,15 @@ class KopfWatches:
         objects, lease = kopf.OperatorRegistry(), kopf.OperatorRegistry()
         self.register(objects)
         self._register_login(lease)
+        streams = [kopf_adapter.Stream(resource(kind), self._on_object) for kind in self._kinds]
         kopf.on.event(LEASES.group, LEASES.version, LEASES.plural, registry=lease)(self._on_lease)
         only_own = kopf_adapter.watch_settings()
         only_own.watching.field_selectors[LEASES.group, LEASES.version, LEASES.plural] = _NAMES_LEASE
         # In a task each, because kopf keeps its credentials in context variables.
         operators = [
-            asyncio.create_task(kopf_adapter.run(objects, kopf_adapter.watch_settings(), clusterwide=True)),
+            asyncio.create_task(
+                kopf_adapter.run(objects, kopf_adapter.watch_settings(), streams=streams, clusterwide=True)
+            ),
             asyncio.create_task(kopf_adapter.run(lease, only_own, namespaces=[self._lease_namespace])),
         ]
         done, _ = await asyncio.wait(operators, return_when=asyncio.FIRST_COMPLETED)
@@ -81,12 +97,9 @@ class KopfWatches:
             operator.result()
 
     def register(self, registry: kopf.OperatorRegistry) -> None:
-        """Register the login, and one event handler per kind."""
+        """Register the login, and the event handler of namespaces."""
         self._register_login(registry)
         kopf.on.event("", "v1", "namespaces", registry=registry)(self._on_namespace)
-        for kind in self._kinds:
-            plural = KINDS[kind].plural
-            kopf.on.event(GROUP, VERSION, plural, registry=registry, id=kind)(self._on_object)
 
     def _register_login(self, registry: kopf.OperatorRegistry) -> None:
         async def login(**_: Any) -> kopf.ConnectionInfo:
@@ -99,8 +112,10 @@ class KopfWatches:
         access = asyncio.run_coroutine_threadsafe(self._connector.access(), self._loop)
         return await asyncio.wrap_future(access)
 
-    async def _on_object(self, event: kopf.RawEvent, **_: Any) -> None:
-        self._deliver(partial(self._sink.observe, dict(event["object"]), deleted=event["type"] == "DELETED"))
+    async def _on_object(self, raw: Object, deleted: bool) -> None:
+        self._deliver(partial(self._sink.observe, raw, deleted=deleted))
+        while len(self._events) > MAX_WAITING and self._is_delivering:  # noqa: ASYNC110 - another loop empties it
+            await asyncio.sleep(PAUSE)
 
     async def _on_namespace(self, event: kopf.RawEvent, **_: Any) -> None:
         observe = self._sink.observe_namespace
@@ -110,13 +125,27 @@ class KopfWatches:
         self._deliver(partial(self._sink.observe_lease, dict(event["object"])))
 
     def _deliver(self, event: Callable[[], None]) -> None:
-        """Hand an event to the loop of the process, in the order of the calls."""
-        if self._is_delivering and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._receive, event)
+        """Hand an event to the loop of the process, in the order of the calls.
 
-    def _receive(self, event: Callable[[], None]) -> None:
-        if self._is_delivering:
-            event()
+        Waking the loop costs more than an event. It is therefore woken once for all events that wait.
+        """
+        self._events.append(event)
+        if not self._is_receiving and self._is_delivering and not self._loop.is_closed():
+            self._is_receiving = True
+            self._loop.call_soon_threadsafe(self._receive)
+
+    def _receive(self) -> None:
+        """Take in the events that wait, at most `BATCH_SIZE` at once."""
+        self._is_receiving = False  # first: an event that is added from now on wakes the loop
+        try:
+            for _ in range(min(BATCH_SIZE, len(self._events))):
+                event = self._events.popleft()
+                if self._is_delivering:
+                    event()
+        finally:
+            if self._events and not self._is_receiving:
+                self._is_receiving = True
+                self._loop.call_soon(self._receive)
 
 
 _NAMES_LEASE = f"metadata.name={LEASE}"

@@ -1,20 +1,23 @@
 """Client of the Kubernetes API for any resource, built on `kubernetes.aio`. Objects are raw dictionaries."""
 
 import asyncio
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
+from typing import Any, Required
 from urllib.parse import urlencode
 
 import aiohttp
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
+from pydantic import TypeAdapter
+from pydantic_core import from_json
+from typing_extensions import TypedDict
 
 from cloudrun_identity import __version__
 
 from . import connection
 from .errors import ClusterUnreachable, KubeError
-from .resources import Object, Objects, PatchType, Resource
+from .resources import Object, Objects, PatchType, Resource, as_sent
 
 FIELD_MANAGER = "cloudrun-identity"
 PAGE_SIZE = 500
@@ -34,6 +37,28 @@ RETRY_INTERVAL = 1.0
 
 _JSON = "application/json"
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+
+class _Metadata(TypedDict, total=False):
+    """The part of the metadata of one object that a list of metadata returns."""
+
+    name: Required[str]
+    namespace: str
+    uid: str
+    resourceVersion: str
+
+
+class _Item(TypedDict):
+    metadata: _Metadata
+
+
+class _MetadataList(TypedDict):
+    metadata: dict[str, Any]
+    items: list[_Item] | None
+
+
+_METADATA_LIST = TypeAdapter(_MetadataList)
+"""Parser that skips the other fields, above all `managedFields`, without building objects for them."""
 
 
 async def connect(kubeconfig: str | None = None, context: str | None = None) -> "KubeClient":
@@ -125,28 +150,44 @@ class KubeClient:
         )
         await self._request("DELETE", resource.path(namespace, name), options)
 
-    async def list(self, resource: Resource, namespace: str = "", *, label_selector: str = "") -> Objects:
+    async def list(
+        self,
+        resource: Resource,
+        namespace: str = "",
+        *,
+        label_selector: str = "",
+        form: Callable[[Object], Object] = as_sent,
+    ) -> Objects:
         """Read all objects, page by page. If the continue token expires, read them in one request."""
         selected = {"labelSelector": label_selector} if label_selector else {}
         try:
-            return await self._list_pages(resource.path(namespace), selected)
+            return await self._list_pages(resource.path(namespace), selected, form=form)
         except KubeError as error:
             if not error.is_gone:
                 raise
             whole = await self._request("GET", resource.path(namespace), query=selected)
-            return list(whole["items"])
+            return list(map(form, whole["items"]))
 
     async def list_metadata(self, resource: Resource) -> Objects:
-        """Read all objects of all namespaces, each with its metadata only."""
-        return await self._list_pages(resource.path(), {}, accept=_METADATA)
+        """Read all objects of all namespaces: the name, the namespace, the UID and the version of each."""
+        parse = _METADATA_LIST.validate_json
+        return await self._list_pages(resource.path(), {}, accept=_METADATA, parse=parse)
 
-    async def _list_pages(self, path: str, query: Mapping[str, str], *, accept: str = _JSON) -> Objects:
+    async def _list_pages(
+        self,
+        path: str,
+        query: Mapping[str, str],
+        *,
+        accept: str = _JSON,
+        form: Callable[[Object], Object] = as_sent,
+        parse: Callable[[bytes], object] = from_json,
+    ) -> Objects:
         items: Objects = []
         position: Mapping[str, str] = {}
         while True:
             paged = {**query, "limit": str(PAGE_SIZE), **position}
-            page = await self._request("GET", path, query=paged, accept=accept)
-            items += page["items"] or ()  # an empty PartialObjectMetadataList has null
+            page = await self._request("GET", path, query=paged, accept=accept, parse=parse)
+            items += map(form, page["items"] or ())  # an empty PartialObjectMetadataList has null
             if not (token := page["metadata"].get("continue")):
                 return items
             position = {"continue": token}
@@ -159,6 +200,7 @@ class KubeClient:
         query: Mapping[str, str] | None = None,
         content_type: str = _JSON,
         accept: str = _JSON,
+        parse: Callable[[bytes], object] = from_json,
     ) -> Object:
         url = f"{self.server}{path}" + (f"?{urlencode(query)}" if query else "")
         try:
@@ -167,7 +209,7 @@ class KubeClient:
         except TimeoutError:
             message = f"{self.server}: no credentials and no answer within {ENDS_WITHIN:g}s"
             raise KubeError(0, "Timeout", message) from None
-        return _decode(status, text)
+        return _decode(status, text, parse)
 
     async def _send_authorized(
         self, method: str, url: str, body: Object | Objects | None, content_type: str, accept: str
@@ -244,12 +286,13 @@ def _namespace(obj: Object) -> str:
     return str(obj["metadata"].get("namespace", ""))
 
 
-def _decode(status: int, text: bytes) -> Object:
+def _decode(status: int, text: bytes, parse: Callable[[bytes], object]) -> Object:
+    is_success = status < HTTPStatus.BAD_REQUEST
     try:
-        reply = json.loads(text)
+        reply = parse(text) if is_success else from_json(text)
     except ValueError:
         reply = None
-    if status < HTTPStatus.BAD_REQUEST and isinstance(reply, dict):
+    if is_success and isinstance(reply, dict):
         return reply
     if isinstance(reply, dict) and reply.get("kind") == "Status":
         raise KubeError(status, reply.get("reason") or _phrase(status), reply.get("message", ""))

@@ -3,6 +3,8 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.config.config_exception import ConfigException
@@ -66,6 +68,8 @@ async def load(kubeconfig: str | None, context: str | None = None) -> Configurat
         _load_from_pod(configuration)
     else:
         raise KubeconfigInvalid(f"context {context}: there is no kubeconfig; name a file with --kubeconfig")
+    # With True, aiohttp reads ~/.netrc and looks for a proxy before each request, in other threads.
+    configuration.client_session_kwargs = {"trust_env": _is_behind_proxy(configuration.host)}
     return configuration
 
 
@@ -87,6 +91,12 @@ def pod_namespace() -> str | None:
         return POD_NAMESPACE_FILE.read_text().strip() or None
     except OSError:
         return None
+
+
+def _is_behind_proxy(server: str) -> bool:
+    """Return whether the environment names a proxy for this URL: `HTTPS_PROXY`, without `NO_PROXY`."""
+    url = urlsplit(server)
+    return url.scheme in getproxies() and not proxy_bypass(url.hostname or "")
 
 
 def _default_file() -> str | None:

@@ -1,5 +1,6 @@
 """Resources as URL paths, and the client interface `ObjectClient`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol, TypeAlias
@@ -9,6 +10,11 @@ Object: TypeAlias = dict[str, Any]
 """An object as the API server sends it: decoded JSON with camelCase attributes."""
 
 Objects: TypeAlias = list[Object]
+
+
+def as_sent(obj: Object) -> Object:
+    """Return the object as the API server sent it."""
+    return obj
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +77,18 @@ class ObjectClient(Protocol):
         """Read one object."""
         ...
 
-    async def list(self, resource: Resource, namespace: str = "", *, label_selector: str = "") -> Objects:
-        """Read all objects of a namespace, or of all namespaces if it is empty."""
+    async def list(
+        self,
+        resource: Resource,
+        namespace: str = "",
+        *,
+        label_selector: str = "",
+        form: Callable[[Object], Object] = as_sent,
+    ) -> Objects:
+        """Read all objects of a namespace, or of all namespaces if it is empty, each in the given form.
+
+        The form is applied page by page: a compact one bounds the memory of a large list.
+        """
         ...
 
     async def create(self, resource: Resource, obj: Object) -> Object:

@@ -76,6 +76,19 @@ def from_object(raw: Object) -> Ledger:
     return ledger.replace(written_generation=None, written_uid="", restored=restored)
 
 
+def is_stored_as_written(written: Object, stored: Object) -> bool:
+    """Return whether the API server stored a ledger exactly as the operator wrote it.
+
+    The ledger need not be parsed again then: with many entries, that takes longer than the rest of a write.
+    """
+    spec, metadata = written["spec"], stored["metadata"]
+    return bool(
+        stored.get("spec") == spec
+        and metadata.get("generation") in (None, spec["writtenGeneration"])
+        and spec.get("writtenUID") in (None, metadata.get("uid"))
+    )
+
+
 def _is_by_another(ledger: Ledger, metadata: Object) -> bool:
     """Return whether another client wrote the object with this metadata: it replaced it, or created it again.
 

@@ -23,7 +23,7 @@ from .interface import Change
 from .invalid import InvalidLedgers
 from .limits import refuse_too_large, refuse_too_many
 from .model import Ledger
-from .objects import LedgerInvalid, from_object, object_name, to_object
+from .objects import LedgerInvalid, from_object, is_stored_as_written, object_name, to_object
 from .stored import StoredLedger, StoredLedgers
 from .versions import SeenVersions
 
@@ -159,6 +159,10 @@ class Ledgers:
         except LedgerInvalid as error:
             _log.error("%s", error)
             return self._observed_invalid(raw, str(error), deleted=deleted)
+        return self._observed_valid(metadata, ledger, deleted=deleted)
+
+    def _observed_valid(self, metadata: Object, ledger: Ledger, *, deleted: bool) -> frozenset[str]:
+        """Add a newer ledger to the cache; return as `observed` does."""
         repaired = self._invalid.remove(metadata["name"])
         if metadata["name"] != object_name(ledger.target):
             _log.warning(
@@ -231,6 +235,10 @@ class Ledgers:
         reply = await (
             self._client.replace(_RESOURCE, raw) if stored else self._client.create(_RESOURCE, raw)
         )
+        if is_stored_as_written(raw, reply):
+            if not self._versions.has(reply["metadata"]):
+                self._observed_valid(reply["metadata"], new, deleted=False)
+            return new
         self.observed(reply, deleted=False)
         if (kept := from_object(reply)) != new:
             raise LedgerPruned(

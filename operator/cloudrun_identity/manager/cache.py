@@ -15,7 +15,6 @@ from cloudrun_identity.api import CloudRunIdentity, ManagedProject, ProjectOpera
 from cloudrun_identity.iam.namespace_selection import admits_namespace
 from cloudrun_identity.iam.role_permissions import home_of
 from cloudrun_identity.kube.finalizers import as_being_deleted, is_bypassed
-from cloudrun_identity.kube.objects import compact
 from cloudrun_identity.kube.resources import Object
 from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.ledger.store import Ledgers
@@ -25,6 +24,7 @@ from cloudrun_identity.reconcile.reconciler import AnyKindReconciler
 from .change_predicates import is_older, needs_reconcile, operator_in, visible_to_referrers
 from .cluster_view import ClusterView
 from .object_index import Entry
+from .stored_form import compact_version, parse
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +79,9 @@ class Cache(ClusterView):
             self._declared_credentials = None
         if deleted:
             return self._keep_to_finalize(key, raw) or self._remove(key)
-        raw = compact(raw)
+        raw = compact_version(raw, old)
         try:
-            obj = self._kinds[key.kind].model.model_validate(raw)
+            obj = parse(self._kinds[key.kind].model, raw, old)
         except ValidationError:
             last = self.stored(key)
             wakes = last is None or operator_in(last.raw) != operator_in(raw)
@@ -138,13 +138,13 @@ class Cache(ClusterView):
         """
         if not (key.namespace and is_bypassed(removed)):
             return None
-        raw = as_being_deleted(compact(removed), datetime.now(UTC))
+        old = self._objects.get(key)
+        raw = as_being_deleted(compact_version(removed, old), datetime.now(UTC))
         try:
-            obj = self._kinds[key.kind].model.model_validate(raw)
+            obj = parse(self._kinds[key.kind].model, raw, old)
         except ValidationError:  # the operator did nothing for it
             return None
         _log.warning("the API server removed %s while the finalizer was added; it is finalized now", key)
-        old = self._objects.get(key)
         self._objects.put(key, raw, obj, is_removed=True)
         return ObjectChange(changed=True, woken=self._concerned(key, old))
 

@@ -1,9 +1,10 @@
 """The engine: everything between the cache of objects and Google Cloud, built once per operator."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from cloudrun_identity.kube.objects import resource
+from cloudrun_identity.kube.objects import compact, resource
 from cloudrun_identity.kube.resources import NAMESPACES, Object, ObjectClient, Resource
 from cloudrun_identity.ledger.store import Ledgers
 from cloudrun_identity.policy.ports import PolicyPort
@@ -52,7 +53,9 @@ class Engine:
             listed(NAMESPACES, raw)
         for kind in kinds:
             if kind in self.kinds:
-                for raw in await client.list(resource(kind)):
+                objs = deque(await client.list(resource(kind), form=compact))
+                while objs:
+                    raw = objs.popleft()  # released at once, because the cache makes its own copy
                     self.cache.observe(raw, deleted=False)
                     listed(resource(kind), raw)
                 self.cache.listed(kind)

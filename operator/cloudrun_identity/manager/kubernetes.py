@@ -1,8 +1,10 @@
 """Writes to Kubernetes: counted in the metrics, and as the driver for every kind uses them."""
 
+from collections.abc import Callable
+
 from cloudrun_identity.kube.crds import CrdReader, CrdState
 from cloudrun_identity.kube.finalizers import Finalizers
-from cloudrun_identity.kube.resources import Object, ObjectClient, Objects, PatchType, Resource
+from cloudrun_identity.kube.resources import Object, ObjectClient, Objects, PatchType, Resource, as_sent
 from cloudrun_identity.kube.status_writer import StatusWriter
 
 from .metrics import Metrics
@@ -19,9 +21,16 @@ class CountedClient:
         """Read one object."""
         return await self._client.get(resource, name, namespace)
 
-    async def list(self, resource: Resource, namespace: str = "", *, label_selector: str = "") -> Objects:
+    async def list(
+        self,
+        resource: Resource,
+        namespace: str = "",
+        *,
+        label_selector: str = "",
+        form: Callable[[Object], Object] = as_sent,
+    ) -> Objects:
         """Read all objects of one namespace, or of every namespace if it is empty."""
-        return await self._client.list(resource, namespace, label_selector=label_selector)
+        return await self._client.list(resource, namespace, label_selector=label_selector, form=form)
 
     async def create(self, resource: Resource, obj: Object) -> Object:
         """Create the object."""

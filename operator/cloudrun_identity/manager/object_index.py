@@ -43,6 +43,12 @@ class ObjectIndex:
 
     def put(self, key: ObjectKey, raw: Object, obj: ReconciledResource, *, is_removed: bool = False) -> None:
         """Add or replace an object with a valid version."""
+        known = self._entries.get(key)
+        if known is not None and obj.spec is known.obj.spec:  # what the indexes hold depends on name and spec
+            self._invalid.pop(key, None)
+            entry = Entry(raw, obj, known.references, known.declares, is_removed=is_removed)
+            self._entries[key] = self._by_kind[key.kind][key] = entry
+            return
         self.remove(key)
         kind = self._kinds[key.kind]
         declares = (key.kind, kind.declares(obj))

@@ -1,6 +1,7 @@
 """A Kubernetes API in memory, without validation, for the duration of a command."""
 
 import itertools
+from collections.abc import Callable
 from http import HTTPStatus
 
 from cloudrun_identity.kube.errors import KubeError
@@ -13,6 +14,7 @@ from cloudrun_identity.kube.resources import (
     Objects,
     PatchType,
     Resource,
+    as_sent,
 )
 
 _Place = tuple[str, str, str]
@@ -38,10 +40,17 @@ class InMemoryClient:
                 HTTPStatus.NOT_FOUND, "NotFound", f"there is no {resource.plural} {name}"
             ) from None
 
-    async def list(self, resource: Resource, namespace: str = "", *, label_selector: str = "") -> Objects:
+    async def list(
+        self,
+        resource: Resource,
+        namespace: str = "",
+        *,
+        label_selector: str = "",
+        form: Callable[[Object], Object] = as_sent,
+    ) -> Objects:
         """Read all objects of one namespace, or of all when it is empty."""
         return [
-            obj
+            form(obj)
             for (plural, home, _), obj in self._stored.items()
             if plural == resource.plural and namespace in ("", home)
         ]

@@ -60,8 +60,9 @@ class Executed(Generic[Seen]):
 class Kind(Protocol[Obj, Want, Seen]):
     """One kind of custom resource.
 
-    `references`, `declares`, `resolve` and `summarize` are pure. `observe` is idempotent and may raise
-    GoogleError, whose meaning `outcomes.outcome_of` defines.
+    `references`, `declares`, `resolve` and `summarize` are pure. The first two depend on the name and the
+    spec of the object only: they are not called again when another part of it changes. `observe` is
+    idempotent and may raise GoogleError, whose meaning `outcomes.outcome_of` defines.
     """
 
     @property

@@ -13,6 +13,7 @@ from cloudrun_identity.api import FINALIZER, ProjectScopedResource, ReconciledRe
 from cloudrun_identity.gcp.errors import GoogleError
 from cloudrun_identity.gcp.ratelimit import without_slot
 from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.kube.resources import Object
 from cloudrun_identity.policy.desired_grants import RETAIN_ALL, DesiredGrants
 from cloudrun_identity.policy.results import GrantSyncResult
 
@@ -88,11 +89,10 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         if obj.is_deleting:
             return await self._finalizer.finalize(obj, raw, is_removed=stored.is_removed)
         if FINALIZER not in obj.metadata.finalizers:
-            finalized = await self._deps.kube.add_finalizer(raw)
+            finalized = await self._with_finalizer(raw)
             if finalized is None:
                 return self._finisher.gone(obj, raw)
-            self._deps.store.absorb(finalized)
-            raw, obj = finalized, self._kind.kind.model_validate(finalized)
+            raw, obj = finalized
             if obj.is_deleting:
                 return await self._finalizer.finalize(obj, raw)
         report = await self._reconcile(obj, max_age)
@@ -293,6 +293,23 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         self._deps.syncers.declare(
             DesiredGrants(ledger_owner(obj), retains=(RETAIN_ALL,), writable=False, upcoming=upcoming)
         )
+
+    async def _with_finalizer(self, raw: Object) -> tuple[Object, Obj] | None:
+        """Add the finalizer; return the object as the store has it then, or None if it was deleted.
+
+        The reply is released: thousands of reconciles may wait for the sync of a policy at the same time.
+        """
+        reply = await self._deps.kube.add_finalizer(raw)
+        if reply is None:
+            return None
+        self._deps.store.absorb(reply)
+        metadata = reply["metadata"]
+        key = ObjectKey(reply["kind"], metadata.get("namespace", ""), metadata["name"])
+        stored = self._deps.store.stored(key)
+        version = metadata.get("resourceVersion")
+        if stored and stored.obj and stored.raw["metadata"].get("resourceVersion") == version:
+            return stored.raw, self._parsed(stored)
+        return reply, self._kind.kind.model_validate(reply)
 
     def _parsed(self, stored: StoredObject) -> Obj:
         return self._of_kind(stored.obj)

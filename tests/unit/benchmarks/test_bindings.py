@@ -30,3 +30,10 @@ def test_seed_has_every_project_and_an_unmanaged_one(tmp_path: Path) -> None:
     projects = load_seed(tmp_path / "seed.yaml").projects
     assert {each.project_id for each in projects} == {*bindings.project_ids, UNMANAGED_PROJECT_ID}
     assert all(each.policy for each in projects), "unmanaged grants exist"
+
+
+def test_edited_bindings_have_members_of_no_other_binding() -> None:
+    bindings = Bindings(3, 1)
+    members = [each["spec"]["members"][0]["principal"] for each in bindings.objects() + bindings.edited(2)]
+    assert len(set(members)) == 5
+    assert [each["metadata"]["name"] for each in bindings.edited(2)] == ["person-00000", "person-00001"]

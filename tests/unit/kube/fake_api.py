@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.kube.objects import apply_merge_patch
-from cloudrun_identity.kube.resources import Object, Objects, PatchType, Resource
+from cloudrun_identity.kube.resources import Object, Objects, PatchType, Resource, as_sent
 
 Interference = Callable[[], None]
 
@@ -61,10 +61,17 @@ class FakeApi:
         self._receive("get", name)
         return copy.deepcopy(self._stored(resource, name, namespace))
 
-    async def list(self, resource: Resource, namespace: str = "", *, label_selector: str = "") -> Objects:
+    async def list(
+        self,
+        resource: Resource,
+        namespace: str = "",
+        *,
+        label_selector: str = "",
+        form: Callable[[Object], Object] = as_sent,
+    ) -> Objects:
         self._receive("list", "")
         return [
-            copy.deepcopy(obj)
+            form(copy.deepcopy(obj))
             for (plural, its_namespace, _), obj in self.objects.items()
             if plural == resource.plural and namespace in ("", its_namespace)
         ]

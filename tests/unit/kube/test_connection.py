@@ -139,6 +139,28 @@ async def test_missing_exec_plugin_is_named(home: Path) -> None:
         await load(str(path))
 
 
+@pytest.mark.parametrize(
+    ("environment", "trusted"),
+    [
+        ({}, False),
+        ({"http_proxy": "http://proxy.example.com:3128"}, True),
+        ({"https_proxy": "http://proxy.example.com:3128"}, False),
+        ({"http_proxy": "http://proxy.example.com:3128", "no_proxy": "api.example.com"}, False),
+    ],
+    ids=["no proxy", "proxy", "proxy of another scheme", "excepted host"],
+)
+async def test_environment_is_read_per_request_only_behind_a_proxy(
+    home: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], trusted: bool
+) -> None:
+    for name in ("http_proxy", "https_proxy", "no_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    configuration = await load(str(write(home / "config", {"token": "secret"})))
+    assert configuration.client_session_kwargs == {"trust_env": trusted}
+
+
 async def test_repr_of_cluster_access_omits_the_token(home: Path) -> None:
     found = await access(await load(str(write(home / "kubeconfig", {"token": "secret"}))))
     assert found.server == SERVER

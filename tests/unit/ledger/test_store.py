@@ -22,7 +22,7 @@ from cloudrun_identity.kube.resources import Object
 from cloudrun_identity.ledger.elsewhere import ledger_digest
 from cloudrun_identity.ledger.limits import LedgerFull
 from cloudrun_identity.ledger.model import Ledger
-from cloudrun_identity.ledger.objects import object_name, to_object
+from cloudrun_identity.ledger.objects import from_object, object_name, to_object
 from cloudrun_identity.ledger.store import TRIES, LedgerPruned, Ledgers
 from tests.unit.kube.fake_api import FakeApi
 
@@ -144,6 +144,17 @@ async def test_metadata_of_other_clients_is_kept(api: FakeApi, ledgers: Ledgers)
     await ledgers.update(PROJECT, entered("b"))
     assert stored(api)["metadata"]["labels"]["team"] == "payments"
     assert "managedFields" not in stored(api)["metadata"]
+
+
+async def test_reply_equal_to_the_write_is_not_parsed_again(
+    api: FakeApi, ledgers: Ledgers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ledgers.update(PROJECT, entered("a"))
+    monkeypatch.setattr("cloudrun_identity.ledger.store.from_object", None)
+    written = await ledgers.update(PROJECT, entered("b"))
+    assert written == ledgers.ledger(PROJECT)
+    monkeypatch.undo()
+    assert written == from_object(stored(api))
 
 
 async def test_pruned_reply_is_an_error_that_names_the_remedy(api: FakeApi, ledgers: Ledgers) -> None:

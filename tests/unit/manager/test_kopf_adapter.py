@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+import json
 import logging
 import re
 import signal
@@ -18,7 +19,7 @@ from aiohttp.test_utils import TestServer
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from cloudrun_identity.handlers import KopfWatches, watch
+from cloudrun_identity.handlers import BATCH_SIZE, KopfWatches, watch
 from cloudrun_identity.kube.connection import ClusterAccess
 from cloudrun_identity.kube.resources import Object
 from cloudrun_identity.manager import kopf_adapter
@@ -86,6 +87,8 @@ class ApiServer:
 
     def __init__(self) -> None:
         self.list_status = 200
+        self.bindings: list[Object] = []
+        self.events: list[Object] = []
         self.refused, self.watched = asyncio.Event(), asyncio.Event()
         app = web.Application()
         for path, answer in {
@@ -94,6 +97,7 @@ class ApiServer:
             "/apis": {"groups": []},
         }.items():
             app.router.add_get(path, self._fixed(answer))
+        app.router.add_get("/apis/cloudrun-identity.dev/v1alpha1/iambindings", self._iambindings)
         app.router.add_get("/api/v1/namespaces", self._namespaces)
         self.server = TestServer(app)
 
@@ -109,6 +113,16 @@ class ApiServer:
 
         return handle
 
+    async def _iambindings(self, request: web.Request) -> web.StreamResponse:
+        if "watch" not in request.query:
+            return web.json_response({"items": self.bindings, "metadata": {"resourceVersion": "1"}})
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for event in self.events:
+            await response.write(json.dumps(event).encode() + b"\n")
+        await asyncio.sleep(60)
+        return response
+
     async def _namespaces(self, request: web.Request) -> web.StreamResponse:
         if self.list_status != 200:
             self.refused.set()
@@ -121,6 +135,15 @@ class ApiServer:
         return web.Response()
 
 
+LAST = "1000"
+"""The resourceVersion of the last event."""
+
+
+def binding(version: int | str) -> Object:
+    metadata = {"name": "web", "namespace": "payments", "uid": "u-1", "resourceVersion": str(version)}
+    return {"kind": "IAMBinding", "metadata": metadata}
+
+
 NAMESPACES = {
     "name": "namespaces",
     "singularName": "namespace",
@@ -131,10 +154,20 @@ NAMESPACES = {
 
 
 class Sink:
-    """Ignores all events."""
+    """Records the events of objects, and ignores the others."""
+
+    def __init__(self) -> None:
+        self.observed: list[tuple[str, bool]] = []
+        self.fails = False
+        self.has_last = asyncio.Event()
 
     def observe(self, raw: Object, *, deleted: bool) -> None:
-        pass
+        version = raw["metadata"]["resourceVersion"]
+        self.observed.append((version, deleted))
+        if version == LAST:
+            self.has_last.set()
+        if self.fails:
+            raise RuntimeError("a bug in the sink")
 
     def observe_namespace(self, raw: Object, *, deleted: bool) -> None:
         pass
@@ -184,6 +217,26 @@ async def test_watch_of_a_deleted_kind_is_a_lost_watch(api_server: ApiServer) ->
         with pytest.raises(WatchLost, match="the API server refused a watch: no more namespaces"):
             await watches.wait()
         await watches.end()
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["", "while the sink fails"])
+async def test_objects_are_delivered_in_order_without_bookmarks(api_server: ApiServer, fails: bool) -> None:
+    changes = range(2, 2 + 3 * BATCH_SIZE)
+    api_server.bindings = [binding(1)]
+    api_server.events = [
+        {"type": "BOOKMARK", "object": {"kind": "IAMBinding", "metadata": {"resourceVersion": "1"}}},
+        *({"type": "MODIFIED", "object": binding(version)} for version in changes),
+        {"type": "DELETED", "object": binding(LAST)},
+    ]
+    sink = Sink()
+    sink.fails = fails
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    watches = watch(sink, api_server, ["IAMBinding"], "operator")
+    async with time_budget():
+        await sink.has_last.wait()
+        await watches.end()
+    expected = [("1", False), *((str(version), False) for version in changes), (LAST, True)]
+    assert sink.observed == expected, changed("infinite_watch()")
 
 
 async def test_watches_leave_signals_and_tasks_of_the_process_alone(api_server: ApiServer) -> None:

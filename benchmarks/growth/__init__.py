@@ -1,0 +1,1 @@
+"""The `growth` benchmark: costs against the number of objects, beside other ways to write policies."""
