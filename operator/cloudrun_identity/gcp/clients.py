@@ -230,14 +230,14 @@ class GoogleClients:
             retry += 1
 
     def reserved_write(
-        self, api: str, payer: Hashable, region: str = ""
+        self, api: str, resource: Hashable, region: str = ""
     ) -> AbstractAsyncContextManager[Reservation]:
         """Wait until the rate limiter admits a write of an API, for the first such write in the block.
 
-        `payer` is the resource to be written.
+        `resource` is what the write is about.
         """
         bucket = BucketKey(api, CallKind.WRITE, self._charged_project, region)
-        return self._limiter.reserved(bucket, call_priority.get(), payer)
+        return self._limiter.reserved(bucket, call_priority.get(), resource)
 
     def write_spacing(self, api: str, region: str = "") -> tuple[float, bool]:
         """Return the seconds between two writes of a resource with which the rate suffices for all.

@@ -162,11 +162,11 @@ _reservation: ContextVar[Reservation | None] = ContextVar("rate_limit_reservatio
 """The token that is reserved for the current task."""
 
 STEADY_SHARE = 2 / 3
-"""Share of the rate for payers that call continuously. The rest is for single calls of others, which need not
-wait then."""
+"""Share of the rate for resources that are written continuously. The rest is for single writes of others,
+which need not wait then."""
 
-PAYER_MEMORY = 120.0
-"""Seconds for which the reserved calls of a payer count."""
+CALL_MEMORY = 120.0
+"""Seconds for which a reserved call counts for `RateLimiter.spacing`."""
 
 
 class RateLimiter:
@@ -191,11 +191,11 @@ class RateLimiter:
 
     @asynccontextmanager
     async def reserved(
-        self, key: BucketKey, priority: Priority, payer: Hashable
+        self, key: BucketKey, priority: Priority, resource: Hashable
     ) -> AsyncIterator[Reservation]:
         """Wait for a token, for the first call in the block. An unused token is returned.
 
-        `payer` is the resource that the call is about, among which `spacing` divides the rate.
+        `resource` is what the call is about. `spacing` divides the rate among the resources.
         """
         bucket = self._bucket(key)
         await bucket.acquire(priority)
@@ -207,14 +207,14 @@ class RateLimiter:
             _reservation.reset(outer)
             reservation.is_returned = True
             if reservation.is_used:
-                bucket.note_payer(payer)
+                bucket.note_call(resource)
             else:
                 bucket.put_back()
 
     def spacing(self, key: BucketKey) -> float:
-        """Return the seconds between two reserved calls of a payer with which the rate suffices for all.
+        """Return the seconds between two reserved calls for a resource with which the rate suffices for all.
 
-        The payers of the last minutes then use `STEADY_SHARE` of the rate, and the rest is free for other
+        The resources of the last minutes then use `STEADY_SHARE` of the rate, and the rest is free for other
         calls. 0 while there are no more calls than one burst.
         """
         return self._bucket(key).spacing()
@@ -248,8 +248,8 @@ class _Bucket:
     waiting: list[tuple[Priority, int, asyncio.Future[None]]] = field(default_factory=list)
     arrivals: "itertools.count[int]" = field(default_factory=itertools.count)
     timer: asyncio.TimerHandle | None = None
-    paid: "deque[tuple[float, Hashable]]" = field(default_factory=deque)
-    """Reserved calls within `PAYER_MEMORY`: their times and payers."""
+    reserved: "deque[tuple[float, Hashable]]" = field(default_factory=deque)
+    """Reserved calls within `CALL_MEMORY`: their times and resources."""
 
     async def acquire(self, priority: Priority) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -268,16 +268,16 @@ class _Bucket:
         self.tokens = min(self.rate.burst, self.tokens + 1.0)
         self._serve()
 
-    def note_payer(self, payer: Hashable) -> None:
-        self.paid.append((_now(), payer))
+    def note_call(self, resource: Hashable) -> None:
+        self.reserved.append((_now(), resource))
 
     def spacing(self) -> float:
-        while self.paid and self.paid[0][0] < _now() - PAYER_MEMORY:
-            self.paid.popleft()
-        if len(self.paid) <= self.rate.burst:
+        while self.reserved and self.reserved[0][0] < _now() - CALL_MEMORY:
+            self.reserved.popleft()
+        if len(self.reserved) <= self.rate.burst:
             return 0.0
-        payers = len({payer for _, payer in self.paid})
-        return payers * 60 / self.rate.per_minute / STEADY_SHARE
+        resources = len({resource for _, resource in self.reserved})
+        return resources * 60 / self.rate.per_minute / STEADY_SHARE
 
     def is_low(self) -> bool:
         self._fill()

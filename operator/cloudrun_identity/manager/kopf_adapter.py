@@ -73,8 +73,8 @@ class Stream:
 
         `kopf._cogs.clients.watching.infinite_watch` lists, watches, reconnects, and lists again after 410.
         An event handler gets the same events through a queue, a task and a record that kopf keeps for each
-        object: that takes a tenth of the processor time of an object that becomes Ready, and several KiB of
-        memory per object. kopf has no setting to leave them out.
+        object: that takes a tenth of the processor time of an object that becomes Ready. kopf has no setting
+        to leave them out.
         """
         watched = WatchedResource(
             self.resource.group,

@@ -6,8 +6,8 @@ import pytest
 
 from cloudrun_identity.gcp.errors import LONGEST_RATE_PAUSE
 from cloudrun_identity.gcp.ratelimit import (
+    CALL_MEMORY,
     DEFAULT_RATES,
-    PAYER_MEMORY,
     Api,
     BucketKey,
     CallKind,
@@ -173,7 +173,7 @@ async def test_unused_reserved_token_is_returned() -> None:
     assert await granted_at(limits) == 0
 
 
-async def test_payers_are_spaced_only_while_they_call_continuously() -> None:
+async def test_calls_are_spaced_only_while_they_are_continuous() -> None:
     limits = limiter(per_minute=60, burst=5)
     for number in range(5):
         async with limits.reserved(WRITES, Priority.EDIT, f"policy-{number % 2}"):
@@ -181,6 +181,6 @@ async def test_payers_are_spaced_only_while_they_call_continuously() -> None:
     assert limits.spacing(WRITES) == 0
     async with limits.reserved(WRITES, Priority.EDIT, "policy-0"):
         await limits.acquire(WRITES, Priority.EDIT)
-    assert limits.spacing(WRITES) == pytest.approx(3), "two payers, one call per second, two thirds of it"
-    await asyncio.sleep(PAYER_MEMORY + 1)
+    assert limits.spacing(WRITES) == pytest.approx(3), "two resources, one call per second, two thirds of it"
+    await asyncio.sleep(CALL_MEMORY + 1)
     assert limits.spacing(WRITES) == 0
