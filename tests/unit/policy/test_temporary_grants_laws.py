@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from unittest.mock import patch
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cloudrun_identity.iam.expiry import Expiry, as_granted, granted_end
@@ -192,12 +192,19 @@ def test_renewal_needs_no_further_binding(history: list[Edit]) -> None:
         assert len(state.present) <= 1
 
 
+ENDS_IN_A_FULL_LEDGER = [
+    (Edit(None, by_google=False, refused=False, later=0, steps=3), False),
+    (Edit(30, by_google=True, refused=False, later=0, steps=3), True),
+]
+
+
 def full_ledger(full: bool) -> AbstractContextManager[object]:
     """Return a context in which a ledger has no room for further grants if it is full."""
     return patch.object(LedgerCapacity, "add", lambda *_, **__: False) if full else nullcontext()
 
 
 @given(st.lists(st.tuples(edits, st.booleans()), max_size=8))
+@example(ENDS_IN_A_FULL_LEDGER)
 def test_full_ledger_never_shortens_access(history: list[tuple[Edit, bool]]) -> None:
     state, now = State(policy_with(), Ledger.of(TARGET)), NOON
     for edit, full in history:
@@ -210,6 +217,7 @@ def test_full_ledger_never_shortens_access(history: list[tuple[Edit, bool]]) -> 
 
 
 @given(st.lists(st.tuples(edits, st.booleans()), min_size=1, max_size=8))
+@example(ENDS_IN_A_FULL_LEDGER)
 def test_access_ends_with_the_last_declared_end_in_a_full_ledger(history: list[tuple[Edit, bool]]) -> None:
     state, now = State(policy_with(), Ledger.of(TARGET)), NOON
     for edit, full in history:
