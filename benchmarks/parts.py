@@ -34,6 +34,8 @@ REAL = "kube-apiserver"
 _SCALE_LEGEND = (
     "Embedded API server, and an emulator with the recorded latencies of Google Cloud. Processor time and",
     "memory are those of the operator. The processor time of a restart includes the start.",
+    f"The interval when idle is {many_policies.INTERVAL} seconds. Reads that occur once per hour are",
+    "not in the rows per interval. An edit counts if other objects still wait after it.",
 )
 _GROWTH_LEGEND = (
     "All objects exist when the operator starts. Limits: a read and a write per policy; their latencies, and",

@@ -39,9 +39,9 @@ class Point:
     restart_reads: int
     """Policy reads after a restart in sync."""
     restart_seconds: float
-    """Seconds from a restart until all are looked at."""
+    """Seconds from a restart until all are reconciled or compared."""
     restart_cpu: float
-    """Processor time from a restart until all are looked at, in seconds."""
+    """Processor time from a restart until all are reconciled or compared, in seconds."""
 
     @property
     def calls(self) -> int:

@@ -47,7 +47,7 @@ async def _measure(bindings: Bindings) -> Point:
         await stage.parts.stop(OPERATOR)
         restarted = time.monotonic()
         await start_operator(stage)
-        looked_at = await settled(stage, are_looked_at, "all are looked at", bindings.size)
+        looked_at = await settled(stage, are_looked_at, "all are reconciled or compared", bindings.size)
         return Point(
             objects=bindings.size,
             policies=bindings.policies,

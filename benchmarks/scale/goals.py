@@ -16,7 +16,7 @@ class Goal:
     name: str
     """The key in JSON, without numbers of objects."""
     label: str
-    """The label in the table. `{few}`, `{many}` and `{policies}` stand for the sizes."""
+    """The label in the table. `{few}`, `{many}` and `{policies}` are the sizes."""
     unit: str
     """The unit of the measured value and of the limit."""
     at_most: float
@@ -33,10 +33,12 @@ GOALS = (
     Goal("restart_reads", "policy reads at a restart in sync, {policies} policies", "reads", 110),
     Goal("restart_writes", "policy writes at a restart in sync", "writes", 0),
     Goal("restart_cpu", "processor time per object at a restart in sync", "ms", 1, 2),
-    Goal("restart_seconds", "restart until all {many} are looked at", "s", 30, 1),
-    Goal("edit_seconds", "one edit until Ready while {many} are looked at, median", "s", 2, 1),
-    Goal("idle_calls", "calls without lists per interval, {policies} projects of one policy", "calls", 160),
-    Goal("idle_lists", "lists of workloads per interval, no identities or attachments", "lists", 0),
+    Goal("restart_seconds", "restart until all {many} are reconciled or compared", "s", 30, 1),
+    Goal("edit_seconds", "one edit until Ready while {many} are reconciled or compared, median", "s", 2, 1),
+    Goal(
+        "idle_calls", "calls without lists per interval, {policies} projects of one policy", "calls", 160, 2
+    ),
+    Goal("idle_lists", "lists of workloads per interval, no identities or attachments", "lists", 0, 2),
     Goal("idle_cpu", "processor time per 10,000 objects and interval", "s", 0.5, 2),
     Goal("deletion_reads", "policy reads, {few} of one policy deleted at once", "reads", 4),
     Goal("deletion_writes", "policy writes, {few} of one policy deleted at once", "writes", 4),
@@ -125,7 +127,7 @@ def verdict(goal: Goal, figure: Figure | None, sizes: Sizes) -> str:
     """Return `yes` or `no`, or a dash without a measurement, or with sizes that the goals are not for."""
     if figure is None or not sizes.has_goals:
         return MISSING
-    return "yes" if round(figure.value, goal.decimals) <= goal.at_most else "no"
+    return "yes" if figure.value <= goal.at_most else "no"
 
 
 def figures(measured: Measured, sizes: Sizes) -> tuple[Figure, ...]:

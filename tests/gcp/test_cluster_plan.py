@@ -308,9 +308,9 @@ class _Reads(InMemoryClient):
         self._client = client
         self.lists: Counter[str] = Counter()
 
-    async def list(self, resource: Resource, namespace: str = "", *, label_selector: str = "") -> Objects:
+    async def list(self, resource: Resource, namespace: str = "", **options: Any) -> Objects:
         self.lists[resource.plural] += 1
-        return await self._client.list(resource, namespace, label_selector=label_selector)
+        return await self._client.list(resource, namespace, **options)
 
 
 async def test_plan_reads_and_reconciles_each_object_once(cluster: SmallCluster, emulator: Emulator) -> None:

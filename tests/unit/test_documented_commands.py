@@ -101,7 +101,7 @@ def parse(arguments: tuple[str, ...], *, is_complete: bool) -> None:
     Raises click.UsageError: a command or an option does not exist, a value is invalid, or one is missing.
     """
     command: click.Command = cli
-    context = click.Context(cli, info_name=PROGRAM)
+    context = click.Context(cli, info_name=PROGRAM, **cli.context_settings)
     rest = list(arguments)
     if not is_complete:  # `[--option]` is optional
         rest = [word for each in rest if (word := each.strip("[]")) != _ELLIPSIS]
@@ -129,7 +129,7 @@ def parse(arguments: tuple[str, ...], *, is_complete: bool) -> None:
 
 def test_documentation_has_commands_of_every_kind() -> None:
     called = {command.arguments[0] for command in COMMANDS}
-    assert set(cli.list_commands(click.Context(cli))) <= called
+    assert set(cli.list_commands(click.Context(cli, **cli.context_settings))) <= called
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=str)

@@ -190,8 +190,9 @@ class PolicyLedgerSpec(ApiModel):
     """Records of the custom roles of the project. For a Project target only."""
     attachment: LedgerAttachment | None = None
     """Record of the workload's reassignment. For a Service, Job or WorkerPool target only."""
-    bindings: Annotated[tuple[LedgerBinding, ...], Field(max_length=MAX_MEMBERS)] = ()
-    """Grants by role and condition, with at most 1500 members in all."""
+    bindings: Annotated[tuple[LedgerBinding, ...], Field(max_length=2 * MAX_MEMBERS)] = ()
+    """Grants by role and condition, with at most 1500 members in all. A grant and its successor with another
+    end count as one."""
     left_grants: Annotated[tuple[LedgerLeftGrant, ...], Field(max_length=MAX_MEMBERS)] = no_items()
     """Grants of custom roles that objects left in the policy, in the order of role and member. A record ends
     when the grant is removed, or when an object declares it."""

@@ -43,7 +43,8 @@ class ReconciledSpec(ApiModel):
 
     suspend: bool = False
     """Suspends reconciliation: the operator reads and writes nothing for the object. Its grants remain.
-    Temporary grants still end at their recorded end, unless the ManagedProject is suspended."""
+    Temporary grants still end at their recorded end, unless the ManagedProject is suspended or
+    observed."""
     management_policy: ManagementPolicy = ManagementPolicy.MANAGE
     """Manage creates, updates and repairs resources in Google Cloud. Observe only reports the differences."""
     progress_deadline: Annotated[Duration, at_least("1s")] = Duration("10m")

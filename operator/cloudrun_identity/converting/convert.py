@@ -10,6 +10,7 @@ from cloudrun_identity.exporting.names import object_name
 from cloudrun_identity.exporting.namespaces import Namespaces, Placement
 from cloudrun_identity.exporting.selection import LeftOut, select
 from cloudrun_identity.exporting.survey import DeclaredKey, Survey
+from cloudrun_identity.exporting.writer import MAX_LIST
 from cloudrun_identity.gcp.custom_roles import CustomRoleState
 from cloudrun_identity.gcp.service_accounts import ServiceAccount, project_id_of_email
 from cloudrun_identity.gcp.workloads import WorkloadState
@@ -83,13 +84,24 @@ def convert(declarations: Declarations, namespaces: Namespaces | None = None) ->
         account: DeclaredIdentity(placed[home.project_id].of_account(account), account.partition("@")[0])
         for account, home in homes.items()
     }
+    allowed = {
+        account: {
+            identity.namespace,
+            *sorted(referring.get(account, frozenset()) - {identity.namespace})[:MAX_LIST],
+        }
+        for account, identity in identities.items()
+    }
     exports = {
         each.project_id: export(
             replace(
                 each,
                 referring=referring,
                 identities=identities,
-                attaching=frozenset(use.namespace for use in uses if use.home == each.project_id),
+                attaching=frozenset(
+                    use.namespace
+                    for use in uses
+                    if use.home == each.project_id and use.namespace in allowed[use.account]
+                ),
             ),
             _of_project(each, mapping),
         )

@@ -14,10 +14,7 @@ from .conventions import Convention
 from .namespaces import Namespaces, Placement
 from .selection import LeftOut, Selection, select
 from .survey import Survey
-from .writer import Entry, Writer, allowed_namespaces
-
-MAX_ALLOWED = 64
-"""Maximum number of other namespaces that may refer to a CloudRunIdentity."""
+from .writer import MAX_LIST, Entry, Writer, referring_namespaces
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +93,7 @@ def export(
         beyond = Admission(survey, selection, placement, patterns=True).accounts_beyond_limit()
         if beyond:
             selection = _without_accounts(survey, without, beyond)
-    selection = _within_references(selection, placement)
+    selection = _within_references(survey, selection, placement)
     admission = Admission(survey, selection, placement, patterns=patterns or is_forced)
     while refused := admission.refusals():
         left_out = tuple(LeftOut(str(grant), why, _NOT_ADMITTED) for grant, why in refused.items())
@@ -137,12 +134,15 @@ def _without_accounts(survey: Survey, without: frozenset[str], beyond: frozenset
     return replace(again, left_out=left_out)
 
 
-def _within_references(selection: Selection, placement: Placement) -> Selection:
-    """Leave out grants to identities that more namespaces refer to than an identity can allow."""
+def _within_references(survey: Survey, selection: Selection, placement: Placement) -> Selection:
+    """Leave out grants and attachments that refer to an identity from more namespaces than it can allow.
+
+    Each export of a conversion leaves out its own objects in the namespaces that exceed the limit.
+    """
     beyond = {
-        holder: set(sorted(named)[MAX_ALLOWED:])
-        for holder, named in allowed_namespaces(selection, placement).items()
-        if len(named) > MAX_ALLOWED
+        holder: set(names[MAX_LIST:])
+        for holder, names in referring_namespaces(survey, selection, placement).items()
+        if len(names) > MAX_LIST
     }
     if not beyond:
         return selection
@@ -151,11 +151,18 @@ def _within_references(selection: Selection, placement: Placement) -> Selection:
         for grant in selection.grants
         if placement.of_grant(grant) in beyond.get(lower_email(email(grant.member)), ())
     ]
-    why = f"an identity allows at most {MAX_ALLOWED} other namespaces to refer to it"
+    detached = [
+        state
+        for state in selection.attached
+        if placement.of_target(state.workload.target) in beyond.get(lower_email(state.service_account), ())
+    ]
+    why = f"an identity allows at most {MAX_LIST} other namespaces to refer to it"
+    labels = (*map(str, refused), *(str(state.workload) for state in detached))
     return replace(
         selection,
         grants=tuple(grant for grant in selection.grants if grant not in set(refused)),
-        left_out=(*selection.left_out, *(LeftOut(str(grant), why) for grant in refused)),
+        attached=tuple(state for state in selection.attached if state not in detached),
+        left_out=(*selection.left_out, *(LeftOut(label, why) for label in labels)),
     )
 
 

@@ -51,9 +51,7 @@ class Writer:
         self._names = {lower_email(each.email): each.email.partition("@")[0] for each in selection.accounts}
         self._references: dict[str, Declared] = {}
         self._own, self._others = self._divided()
-        self._allowed = allowed_namespaces(selection, placement)
-        for key in self._names:
-            self._allowed[key] |= survey.referring.get(key, frozenset()) - {placement.of_account(key)}
+        self._allowed = referring_namespaces(survey, selection, placement)
         self._running: defaultdict[str, list[str]] = defaultdict(list)
         for state in survey.workloads:
             self._running[lower_email(state.service_account)].append(str(state.workload))
@@ -182,7 +180,7 @@ class Writer:
             account,
             lists.pop("roles"),
             {field: [grant.member for grant in grants] for field, grants in lists.items()},
-            sorted(self._allowed[key]),
+            self._allowed.get(key, [])[:MAX_LIST],
             self._declared(namespace),
         )
         comment = f"{account.email}, which the operator keeps when this object is deleted."
@@ -232,15 +230,23 @@ def _reference(name: str, home: str, namespace: str) -> Manifest:
     return {"name": name} if home == namespace else {"name": name, "namespace": home}
 
 
-def allowed_namespaces(selection: Selection, placement: Placement) -> defaultdict[str, set[str]]:
-    """Return the other namespaces whose objects name an identity as a member, by e-mail in lower case."""
-    allowed: defaultdict[str, set[str]] = defaultdict(set)
+def referring_namespaces(
+    survey: Survey, selection: Selection, placement: Placement
+) -> Mapping[str, list[str]]:
+    """Return the other namespaces with objects that refer to an identity, by e-mail in lower case.
+
+    They are sorted, and include those of other exports. An identity allows the first `MAX_LIST` of them.
+    """
+    homes = {key: identity.namespace for key, identity in survey.identities.items()}
+    homes |= {
+        key: placement.of_account(key) for each in selection.accounts if (key := lower_email(each.email))
+    }
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for key, names in survey.referring.items():
+        found[key].update(names)
     for grant in selection.grants:
-        holder = lower_email(email(grant.member))
-        home, namespace = placement.of_account(holder), placement.of_grant(grant)
-        if home and home != namespace:
-            allowed[holder].add(namespace)
-    return allowed
+        found[lower_email(email(grant.member))].add(placement.of_grant(grant))
+    return {key: sorted(names - {homes[key]}) for key, names in found.items() if homes.get(key)}
 
 
 def _words(binding_key: BindingKey) -> tuple[str, ...]:

@@ -15,10 +15,14 @@ class LedgerFull(Exception):
 
 
 def refuse_too_many(old: Ledger, new: Ledger) -> None:
-    """Raise `LedgerFull` if `new` has more members or roles than allowed, and more than `old`."""
-    if _grows(old, new) and len(new.entries) > MAX_MEMBERS:
+    """Raise `LedgerFull` if `new` has more members or roles than allowed, and more than `old`.
+
+    A grant and its successor with another end count as one member: a sync records both.
+    """
+    members = len({(grant.role, grant.member) for grant in new.entries})
+    if _grows(old, new) and members > MAX_MEMBERS:
         raise LedgerFull(
-            f"the ledger of {new.target} would have {len(new.entries)} members; the limit is {MAX_MEMBERS}"
+            f"the ledger of {new.target} would have {members} members; the limit is {MAX_MEMBERS}"
         )
     if len(new.roles) > max(MAX_ROLES, len(old.roles)):
         raise LedgerFull(

@@ -82,11 +82,9 @@ def _finding(blocker: PlanBlocker) -> LintFinding | None:
         )
         if f"{ManagedProject.__name__} " in message:
             message += ", so that the guardrails are not checked; add its file"
-    if blocker.reason is Reason.DENIED_BY_GUARDRAIL:
-        if _is_about_unknown_members(message):
-            level = Level.WARNING
-        message = _with_numbers(message)
-    return LintFinding(blocker.object, level, blocker.reason, message)
+    if blocker.reason is Reason.DENIED_BY_GUARDRAIL and _is_about_unknown_members(message):
+        level = Level.WARNING
+    return LintFinding(blocker.object, level, blocker.reason, _with_numbers(message))
 
 
 def _is_about_unknown_members(refusal: str) -> bool:
@@ -105,11 +103,10 @@ def _with_numbers(refusal: str) -> str:
         return refusal
     text, kubectl, command = refusal.partition("kubectl patch ")
     command = UNKNOWN_NUMBER.sub(lambda found: f"""'"$({_print_number(found[1])})"'""", command)
-    known = "; ".join(f"number-of-{each} stands for what {_print_number(each)} prints" for each in unknown)
-    return (
-        f"{text}{kubectl}{command}. The numbers of projects are not known without Google Cloud: {known}. An "
-        "entry that has the number admits such a member"
-    )
+    known = "; ".join(f"number-of-{each} is what {_print_number(each)} prints" for each in unknown)
+    entry = ". An entry that has the number admits such a member" if command else ""
+    numbers = f"The numbers of projects are not known without Google Cloud: {known}"
+    return f"{text}{kubectl}{command}. {numbers}{entry}"
 
 
 def _print_number(project_id: str) -> str:

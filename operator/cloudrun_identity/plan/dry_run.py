@@ -6,7 +6,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeAlias
 
@@ -32,7 +32,7 @@ from cloudrun_identity.manager.metrics import Metrics
 from cloudrun_identity.policy.ports import SyncerSettings
 from cloudrun_identity.reconcile.cluster_state import ObjectKey
 from cloudrun_identity.reconcile.executor import ASSUMED_UNIQUE_ID
-from cloudrun_identity.reconcile.outcomes import Failing, internal_error, ledger_invalid
+from cloudrun_identity.reconcile.outcomes import Failing, Waiting, internal_error, ledger_invalid
 from cloudrun_identity.reconcile.requeue import NoRequeue
 
 from .dry_run_executor import DryRunExecutor
@@ -49,6 +49,10 @@ Progress: TypeAlias = Callable[[int, int], None]
 """Called with the number of reconciled objects of a round, and the number of all."""
 
 _NAMESPACE = "cloudrun-identity"
+_UNFINISHED = (
+    f"the plan of this object is incomplete: after {MAX_ROUNDS} rounds of reconciles, changes still concern "
+    "it; apply the objects that it refers to first, and plan it again"
+)
 
 
 async def dry_run(
@@ -81,6 +85,8 @@ class DryRunSession:
     """Objects to reconcile. A change of an object adds those that it concerns, as in the operator."""
     recorded: Mapping[Target, Ledger]
     """The ledgers at the start."""
+    unfinished: set[ObjectKey] = field(default_factory=set)
+    """Objects that are still due after the last round."""
 
     def steps(self) -> tuple[PlannedStep, ...]:
         """Return the steps so far, those of one resource together."""
@@ -97,39 +103,40 @@ class DryRunSession:
 
         An object is reconciled once more if another one changed what it depends on, and as long as it waits
         and anything changes. Objects of one kind are reconciled together, so that they share the syncs of a
-        policy, as in the operator.
+        policy, as in the operator. Objects that are still due after the last round have a blocker.
         """
+        self.unfinished.clear()
         before: object = None
         for _ in range(MAX_ROUNDS):
-            unsettled: set[ObjectKey] = set()
             due = self.scope.due
             for start, group in groups_of(due, self.engine.cache):
                 progress(start, len(due))
                 self.scope.begin(group)
                 settled = await asyncio.gather(*map(self._reconcile, group))
-                unsettled.update(
-                    key for key, is_settled in zip(group, settled, strict=True) if not is_settled
-                )
+                self.scope.wait(key for key, is_settled in zip(group, settled, strict=True) if not is_settled)
                 for key in group:
                     await self._drop_if_finalized(key)
             changes = (len(self.scope), *policies_of(self.engine).changes())
             after = (frozenset(self.executor.steps), dict(self.reports.latest), changes)
             if after != before:
-                self.scope.update(unsettled & self._existing())
+                self.scope.requeue_waiting()
             if not self.scope.due:
                 return
             before = after
+        self.unfinished.update(self.scope.due)
 
     def blockers(self) -> Iterable[PlanBlocker]:
-        """Return why objects would not become Ready."""
-        return self.reports.blockers()
+        """Return why objects would not become Ready, or why that is not known."""
+        yield from self.reports.blockers()
+        for key in sorted(self.unfinished, key=in_order):
+            yield PlanBlocker(key, Reason.INTERNAL_ERROR, _UNFINISHED, final=True)
 
     def notices(self) -> Iterable[str]:
         """Return what the status of an object would say besides, such as a grant that is over already."""
         return self.reports.notices()
 
     async def _reconcile(self, key: ObjectKey) -> bool:
-        """Reconcile an object; return False if the operator would look at it again soon.
+        """Reconcile an object; return False if the operator would reconcile it again soon, or if it waits.
 
         An error of the cluster or of a ledger is reported as its outcome.
         """
@@ -148,8 +155,14 @@ class DryRunSession:
             await reconciler.fail(key, internal_error(str(error)))
         else:
             # Unmanaged members are removed only after all objects have declared their grants.
-            return isinstance(requeue, NoRequeue) and (may_release or not self._is_exclusive(key))
+            is_complete = may_release or not self._is_exclusive(key)
+            return isinstance(requeue, NoRequeue) and is_complete and not self._waits(key)
         return False
+
+    def _waits(self, key: ObjectKey) -> bool:
+        """Return whether an object waits or fails. A stalled one has no requeue, and a change may help it."""
+        report = self.reports.latest.get(key)
+        return report is not None and isinstance(report.outcome, Waiting | Failing)
 
     def _is_exclusive(self, key: ObjectKey) -> bool:
         stored = self.engine.cache.stored(key)

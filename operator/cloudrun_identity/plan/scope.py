@@ -14,6 +14,7 @@ class Scope:
     def __init__(self) -> None:
         self._keys: set[ObjectKey] = set()
         self._due: set[ObjectKey] = set()
+        self._waiting: set[ObjectKey] = set()
 
     @property
     def due(self) -> frozenset[ObjectKey]:
@@ -37,14 +38,26 @@ class Scope:
 
     def begin(self, keys: Iterable[ObjectKey]) -> None:
         """Note that these objects are reconciled now. A later change makes them due again."""
-        self._due.difference_update(keys)
+        listed = tuple(keys)
+        self._due.difference_update(listed)
+        self._waiting.difference_update(listed)
+
+    def wait(self, keys: Iterable[ObjectKey]) -> None:
+        """Note that these objects wait for a change, until their next reconcile begins."""
+        self._waiting.update(keys)
+
+    def requeue_waiting(self) -> None:
+        """Make the objects due that wait for a change."""
+        self.update(self._waiting)
 
     def discard(self, key: ObjectKey) -> None:
         """Remove an object that no longer exists."""
         self._keys.discard(key)
         self._due.discard(key)
+        self._waiting.discard(key)
 
     def clear(self) -> None:
         """Remove all objects."""
         self._keys.clear()
         self._due.clear()
+        self._waiting.clear()

@@ -26,6 +26,10 @@ GRANT_BUDGET: Final = 540_000
 OWNER_BUDGET: Final = 360_000
 """The characters of JSON for further owners: a third of the limit. Accounts, keys and roles use the rest."""
 
+REPLACEMENT_BUDGET: Final = 48_000
+"""The characters of JSON by which grants that replace others may exceed the budget of grants. The ledger has
+both until the policy is written."""
+
 MAX_CONDITIONS: Final = 20
 """The role bindings of a policy with the same role and principal and different conditions.
 
@@ -138,10 +142,18 @@ class LedgerCapacity:
             self._add(grant, self._size(grant, (*entry.owners[:1], *entry.unique_ids, *forms)))
             self._for_owners -= sum(map(_written_size, entry.owners[1:]))
 
-    def add(self, grant: Grant, owner: str) -> bool:
-        """Add a grant with one owner. Return False if there is no room for it."""
+    @property
+    def fits_records(self) -> bool:
+        """Return whether the ledger has room for the records of grants that cannot replace others yet."""
+        return self._for_grants >= -REPLACEMENT_BUDGET
+
+    def add(self, grant: Grant, owner: str, *, replaces: bool = False) -> bool:
+        """Add a grant with one owner. Return False if there is no room for it.
+
+        With `replaces`, it takes the place of a grant that leaves the ledger after the write.
+        """
         size = self._size(grant, (owner,))
-        if size > self._for_grants:
+        if size > self._for_grants + (REPLACEMENT_BUDGET if replaces else 0):
             return False
         self._add(grant, size)
         return True

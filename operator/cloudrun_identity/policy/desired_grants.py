@@ -1,7 +1,7 @@
 """The desired grants of one object, and the grants that it retains without declaring them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from cloudrun_identity.iam.expiry import Expiry
@@ -107,12 +107,16 @@ class DesiredGrants:
     """The bindings in which unmanaged members are not allowed."""
     upcoming: frozenset[Target] = frozenset()
     """Targets on which the object is about to declare more grants; a sync waits for them up to `max_wait`."""
+    _grants: frozenset[Grant] = field(init=False, repr=False, compare=False)
+    """The grants of `desired_grants`. A binding may declare 1,500 of them, and a sync looks each up."""
+
+    def __post_init__(self) -> None:
+        """Index the grants."""
+        object.__setattr__(self, "_grants", frozenset(desired.grant for desired in self.desired_grants))
 
     def keeps(self, grant: Grant) -> bool:
         """Return whether the object declares or retains a grant that the ledger records for it."""
-        return any(desired.grant == grant for desired in self.desired_grants) or any(
-            retain.covers(grant) for retain in self.retains
-        )
+        return grant in self._grants or any(retain.covers(grant) for retain in self.retains)
 
     def leaves(self, grant: Grant) -> bool:
         """Return whether the object leaves a grant in the policy when it releases it as its last owner."""

@@ -8,12 +8,12 @@ returns the ledger after the write. Both are pure, so a sync after a crash is an
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from cloudrun_identity.api import MAX_MEMBERS, GrantState, LedgerEntry
 from cloudrun_identity.iam.grants import Grant, Target, order
 from cloudrun_identity.ledger.model import Ledger, changed_entry, entry_of
 from cloudrun_identity.ledger.owners import owner_key_of
-from cloudrun_identity.ledger.temporary_grants import TemporaryGrants
 
 from .capacity import LedgerCapacity
 from .desired_grants import DesiredGrant, DesiredGrants
@@ -23,7 +23,7 @@ from .merge import Removal
 from .registered_forms import Before, registered_grants, told_apart, with_declared
 from .review import EntryReview, SyncFacts, WantedGrants
 from .steps import AddGrant, GrantStep, RemoveUnmanaged, RetainGrant
-from .temporary_grants import review_temporary, successors
+from .temporary_grants import review_temporary, successors, without_blocked
 from .tombstones import index_tombstones, unmanaged_tombstones, with_tombstones
 
 
@@ -133,7 +133,11 @@ def plan_policy(
     wanted, present, leaving = review.wanted, review.present, review.leaving
     awaited = {grant for grant, desired in wanted.grants.items() if _is_in_deleted_form(desired, present)}
     begun = [grant for grant in wanted.grants if grant not in ledger.entries and grant not in awaited]
-    owners = _record_owners(review.entries, begun, wanted.owners, temporary.records)
+    renewed_by = successors(ledger.entries, leaving, wanted.grants, wanted.owners, facts.now)
+    capacity = LedgerCapacity(
+        review.entries.items(), ((base, record) for (_, base), record in temporary.records.items())
+    )
+    owners = _record_owners(review.entries, begun, wanted.owners, capacity, renewed_by)
     entries = {
         grant: changed_entry(entry, owners=tuple(sorted(owners[grant])))
         for grant, entry in review.entries.items()
@@ -165,7 +169,9 @@ def plan_policy(
             if grant in entries and grant not in leaving and grant not in wanted.grants
         ),
     )
-    renewed_by = successors(ledger.entries, leaving, wanted.grants, wanted.owners, facts.now)
+    without_room = {grant: wanted.grants[grant] for grant in begun if grant not in owners}
+    waiting = without_room.keys() & frozenset(chain.from_iterable(renewed_by.values()))
+    records = temporary.kept_with(ledger, entries.keys() | (waiting if capacity.fits_records else set()))
     new = frozenset(begun) & owners.keys()
     conflicts = conflicting(ledger.target, declared, entries)
     unmanaged_grants = tuple(unmanaged(ledger.target, declared, present, entries, facts.protected))
@@ -178,11 +184,24 @@ def plan_policy(
     removals = _removals_of_unmanaged(unmanaged_grants, declared, conflicts) if facts.may_release else ()
     return PolicyPlan(
         ledger=with_left_grants(ledger.with_entries(entries), ledger, present)
-        .with_temporary(temporary.kept_with(ledger, entries))
+        .with_temporary(records)
         .replace(restored=ledger.restored and not facts.may_release, target_absent=False),
         steps=(*review.steps, *additions, *removals),
         desired_grants=desired_grants,
-        released=tuple(replace(removal, successors=renewed_by[removal.grant]) for removal in review.released),
+        released=tuple(
+            replace(
+                removal,
+                successors=without_blocked(
+                    renewed_by[removal.grant],
+                    removal.grant,
+                    without_room,
+                    wanted.owners,
+                    temporary.records,
+                    records,
+                ),
+            )
+            for removal in review.released
+        ),
         replaced=tuple(review.replaced.values()),
         drifted=frozenset(
             grant
@@ -226,19 +245,31 @@ def _record_owners(
     entries: Mapping[Grant, LedgerEntry],
     begun: Iterable[Grant],
     owners: Mapping[Grant, Collection[str]],
-    temporary: TemporaryGrants,
+    capacity: LedgerCapacity,
+    renewed_by: Mapping[Grant, Collection[Grant]],
 ) -> dict[Grant, frozenset[str]]:
     """Return the owners to record for each grant: existing ones, and others as far as there is room.
 
-    The records of temporary grants take room, too.
+    A grant that leaves gives its place to one successor. The ledger has both entries until the policy is
+    written.
     """
-    capacity = LedgerCapacity(entries.items(), ((base, record) for (_, base), record in temporary.items()))
+    places = {
+        grant: others for grant, others in renewed_by.items() if others and entries.keys().isdisjoint(others)
+    }
+    formers: defaultdict[Grant, list[Grant]] = defaultdict(list)
+    for former, others in places.items():
+        for grant in others:
+            formers[grant].append(former)
     recorded = {
         grant: capacity.add_owners(entry.owners, owners.get(grant, ())) for grant, entry in entries.items()
     }
     for grant in begun:
         first = min(owners[grant])
-        if len(recorded) < MAX_MEMBERS and capacity.add(grant, first):
+        replaced = next((each for each in formers[grant] if each in places), None)
+        has_place = replaced is not None or len(recorded) < MAX_MEMBERS
+        if has_place and capacity.add(grant, first, replaces=replaced is not None):
+            if replaced is not None:
+                del places[replaced]
             recorded[grant] = capacity.add_owners((first,), owners[grant])
     return recorded
 

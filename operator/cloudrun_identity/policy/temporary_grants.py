@@ -224,6 +224,34 @@ def _is_former(grant: Grant, desired: DesiredGrant, now: datetime) -> bool:
     return grant == base or (end is not None and end > now)
 
 
+def without_blocked(
+    found: Collection[Grant],
+    former: Grant,
+    without_room: Mapping[Grant, DesiredGrant],
+    owners: Mapping[Grant, Collection[str]],
+    planned: Mapping[OwnerAndGrant, LedgerTemporaryGrant],
+    stored: Collection[OwnerAndGrant],
+) -> frozenset[Grant]:
+    """Return the successors for which a former grant waits.
+
+    It waits for a successor without room in the ledger if the successor ends later, or if the ledger stores
+    the end of the successor, which then ends the former grant, too. Otherwise the former grant could extend
+    the access that is declared.
+    """
+
+    def is_awaited(grant: Grant) -> bool:
+        temporary = without_room[grant].temporary if grant in without_room else None
+        if temporary is None:
+            return True
+        keys = [(owner_key_of(owner), temporary.base) for owner in owners[grant]]
+        if all(key in stored for key in keys):
+            return True
+        end = granted_end(temporary.base, former)
+        return end is not None and all(planned[key].expires_at >= end for key in keys if key in planned)
+
+    return frozenset(filter(is_awaited, found))
+
+
 def with_made(ledger: Ledger, present: Collection[Grant]) -> Ledger:
     """Return the ledger with the temporary grants that are present recorded as made."""
     temporary = {

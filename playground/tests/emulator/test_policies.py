@@ -309,14 +309,19 @@ class TestConditions:
 
     async def test_grant_has_at_most_20_conditions(self, clients: Clients) -> None:
         policy = policy_pb2.Policy(version=3)
-        for number in range(20):
+
+        def add(title: str) -> None:
             policy.bindings.add(
                 role="roles/run.viewer",
                 members=["user:ann@example.com"],
-                condition=expr_pb2.Expr(title=f"c{number}", expression="true"),
+                condition=expr_pb2.Expr(title=title, expression="true"),
             )
-        await clients.set_policy(policy)
+
+        for number in range(20):
+            add(f"c{number}")
         policy.bindings.add(role="roles/run.viewer", members=["user:ann@example.com"])
+        await clients.set_policy(policy)
+        add("c20")
         with pytest.raises(exceptions.InvalidArgument, match="20"):
             await clients.set_policy(policy)
 

@@ -28,6 +28,17 @@ ROOT = Path(__file__).parents[3]
 CREATE_ACCOUNT = "google.iam.admin.v1.IAM/CreateServiceAccount"
 CREATE_SERVICE = "google.cloud.run.v2.Services/CreateService"
 
+INTERRUPTIBLE = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("tools.verify", run_name="__main__", alter_sys=True)
+"""
+"""`python -m tools.verify`, which ends on SIGINT even if a shell started the tests in the background.
+
+Such a shell lets its commands and their children ignore SIGINT. A `preexec_fn` would run Python in a copy of
+this process, which the threads of gRPC abort now and then.
+"""
+
 
 async def leave_everything(sandbox: Sandbox) -> None:
     """Leave a workload, an account and grants, as a crash does."""
@@ -147,19 +158,12 @@ async def start(emulator: Emulator, *arguments: str) -> asyncio.subprocess.Proce
     """Start the command against the emulator."""
     return await asyncio.create_subprocess_exec(
         sys.executable,
-        "-m",
-        "tools.verify",
+        *("-c", INTERRUPTIBLE),
         *("--project", PROJECT, "--location", LOCATION, "--google-endpoint", emulator.grpc_address),
         *arguments,
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
-        preexec_fn=_reset_interrupt_handler,
     )
-
-
-def _reset_interrupt_handler() -> None:
-    """Reset what a shell sets for commands in the background: they and their children ignore SIGINT."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 async def until(holds: Callable[[], bool]) -> None:

@@ -197,3 +197,31 @@ def test_identity_may_be_a_member_in_another_project() -> None:
 def test_manifests_of_several_projects_have_no_findings() -> None:
     found = objects(converted(ACCOUNT, member("roles/viewer", project="acme-data")))
     assert asyncio.run(lint(found.values())) == ()
+
+
+def test_attachments_beyond_the_limit_of_allowed_namespaces_are_left_out() -> None:
+    projects = [f"acme-{number:02}" for number in range(70)]
+    result = converted(ACCOUNT, *(service(each) for each in projects))
+    found = [obj for text in result.files.values() for obj in yaml.safe_load_all(text)]
+    (identity,) = [obj for obj in found if obj["kind"] == "CloudRunIdentity"]
+    assert identity["spec"]["allowedNamespaces"] == projects[:64]
+    attached = [obj["metadata"]["namespace"] for obj in found if obj["kind"] == "IdentityAttachment"]
+    assert sorted(attached) == projects[:64]
+    (home,) = [
+        obj for obj in found if obj["metadata"]["name"] == "acme-shop" and obj["kind"] == "ManagedProject"
+    ]
+    assert home["spec"]["namespaces"]["names"] == [*projects[:64], "acme-shop"]
+    assert {each.why for each in result.left_out} == {
+        "an identity allows at most 64 other namespaces to refer to it"
+    }
+    assert len(result.left_out) == 6
+
+
+def test_grants_in_other_projects_count_toward_the_allowed_namespaces() -> None:
+    projects = [f"acme-{number:02}" for number in range(70)]
+    result = converted(ACCOUNT, *(member("roles/viewer", project=each) for each in projects))
+    found = [obj for text in result.files.values() for obj in yaml.safe_load_all(text)]
+    (identity,) = [obj for obj in found if obj["kind"] == "CloudRunIdentity"]
+    assert identity["spec"]["allowedNamespaces"] == projects[:64]
+    assert len([obj for obj in found if obj["kind"] == "IAMBinding"]) == 64
+    assert len(result.left_out) == 6

@@ -16,6 +16,7 @@ from cloudrun_identity.api import (
     TargetKind,
 )
 from cloudrun_identity.api.status import GrantState
+from cloudrun_identity.iam.expiry import as_granted
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.kube.resources import Object
@@ -173,6 +174,16 @@ async def test_entry_beyond_the_limit_is_refused(api: FakeApi, ledgers: Ledgers)
     with pytest.raises(LedgerFull, match="would have 1501 members; the limit is 1500"):
         await ledgers.update(PROJECT, entered("one-more"))
     assert api.writes == ["create"]
+
+
+async def test_full_ledger_records_the_successor_of_a_grant(ledgers: Ledgers) -> None:
+    def renewed(ledger: Ledger) -> Ledger:
+        former, entry = next(iter(ledger.entries.items()))
+        successor = as_granted(former, datetime(2027, 1, 1, tzinfo=UTC), by_google=True)
+        return ledger.with_entries({**ledger.entries, successor: entry})
+
+    await ledgers.update(PROJECT, entered(*map(str, range(MAX_MEMBERS))))
+    assert len((await ledgers.update(PROJECT, renewed)).entries) == MAX_MEMBERS + 1
 
 
 async def test_role_beyond_the_limit_is_refused(ledgers: Ledgers) -> None:

@@ -164,7 +164,7 @@ def test_refusal_of_an_agent_is_a_warning_because_its_number_is_unknown(tmp_path
     ((level, rule, message),) = found(tmp_path, project + binding("roles/run.viewer", AGENT))
     assert (level, rule) == ("warning", "DeniedByGuardrail")
     assert message.endswith(
-        "The numbers of projects are not known without Google Cloud: number-of-acme-shop stands for what "
+        "The numbers of projects are not known without Google Cloud: number-of-acme-shop is what "
         "gcloud projects describe acme-shop --format='value(projectNumber)' prints. An entry that has the "
         "number admits such a member"
     )
@@ -196,3 +196,13 @@ def test_refusal_of_an_agent_and_of_another_member_is_an_error(tmp_path: Path) -
     members = f"{AGENT}}}, {{principal: 'group:ops@example.com'"
     ((level, rule, _),) = found(tmp_path, PROJECT + binding("roles/run.admin", members))
     assert (level, rule) == ("error", "DeniedByGuardrail")
+
+
+def test_command_beside_another_error_prints_the_number_of_the_project(tmp_path: Path) -> None:
+    ambiguous = AGENT.replace("pubsub", "cloudbuild")
+    project = PROJECT.replace('members: ["*"]', 'members: ["group:ops@example.com"]')
+    text = project + binding("roles/run.viewer", f"{ambiguous}}}, {{{AGENT}")
+    ((_, rule, message),) = found(tmp_path, text)
+    assert rule == "InvalidSpec"
+    command = message[message.index("kubectl patch ") :].partition(". The numbers of projects")[0]
+    assert "number-of-" not in command

@@ -24,7 +24,8 @@ def test_object_is_due_until_its_reconcile_begins() -> None:
     scope = Scope()
     scope.update([WEB], [JOBS])
     scope.begin([WEB])
-    assert (scope.due, set(scope)) == ({JOBS}, {WEB, JOBS})
+    assert scope.due == {JOBS}
+    assert set(scope) == {WEB, JOBS}
 
 
 def test_change_during_a_reconcile_makes_the_object_due_again() -> None:
@@ -55,3 +56,24 @@ def test_many_objects_of_a_kind_are_divided_into_groups() -> None:
         (0, CONCURRENT),
         (CONCURRENT, 2),
     ]
+
+
+def test_waiting_object_is_due_after_a_change_until_its_reconcile_begins() -> None:
+    scope = Scope()
+    scope.update([WEB, JOBS])
+    scope.begin([WEB, JOBS])
+    scope.wait([WEB])
+    assert scope.due == frozenset()
+    scope.requeue_waiting()
+    assert scope.due == {WEB}
+    scope.begin([WEB])
+    scope.requeue_waiting()
+    assert scope.due == frozenset()
+
+
+def test_deleted_object_does_not_wait() -> None:
+    scope = Scope()
+    scope.wait([WEB])
+    scope.discard(WEB)
+    scope.requeue_waiting()
+    assert scope.due == frozenset()

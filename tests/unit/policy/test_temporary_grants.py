@@ -9,9 +9,8 @@ from cloudrun_identity.iam.expiry import Expiry, as_granted
 from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.ledger.owners import Owner
-from cloudrun_identity.policy import planning, temporary_grants
+from cloudrun_identity.policy import capacity, planning, temporary_grants
 from cloudrun_identity.policy.desired_grants import RETAIN_ALL, DesiredGrant, DesiredGrants, Retain, Temporary
-from cloudrun_identity.policy.merge import merge
 from cloudrun_identity.policy.planning import PolicyPlan, plan_policy
 from cloudrun_identity.policy.review import SyncFacts
 from cloudrun_identity.policy.settlement import without_abandoned
@@ -249,12 +248,102 @@ def test_former_grant_waits_for_the_successors_of_all_its_owners() -> None:
     assert run_sync(state, [first, second], now=NOON).present == {only(first), only(second)}
 
 
-def test_former_grant_stays_while_the_ledger_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
-    state = start(by_google())
+def of_duration(hours: int, *, google: bool) -> DesiredGrants:
+    """Return the grants of an object with one whose end the operator computes at the first sync."""
+    granted = as_granted(GRANT, NOON + hours * HOUR, by_google=google)
+    temporary = Temporary(GRANT, Expiry(duration=hours * HOUR, by_google=google), NOON)
+    return DesiredGrants(ONE, frozenset({DesiredGrant(granted, temporary=temporary)}))
+
+
+RENEWALS = [
+    (by_google(), by_google(NOON + 3 * HOUR)),
+    (by_google(), by_google(NOON + HOUR)),
+    (permanent(), of_duration(1, google=True)),
+    (by_google(), permanent()),
+]
+
+
+@pytest.mark.parametrize(("former", "renewed"), RENEWALS)
+def test_replacement_needs_no_room_in_a_full_ledger(
+    monkeypatch: pytest.MonkeyPatch, former: DesiredGrants, renewed: DesiredGrants
+) -> None:
+    state = start(former)
     monkeypatch.setattr(planning, "MAX_MEMBERS", 1)
-    plan = planned(state, by_google(NOON + 3 * HOUR), now=NOON)
-    assert plan.unrecorded
-    assert merge(state.policy, plan.desired_grants, plan.released).policy is state.policy
+    after = run_sync(state, [renewed], now=NOON)
+    assert after.present == {only(renewed)}
+    assert set(after.ledger.entries) == {only(renewed)}
+
+
+@pytest.mark.parametrize(("former", "renewed"), RENEWALS)
+def test_replacement_needs_no_room_in_a_ledger_of_the_largest_size(
+    monkeypatch: pytest.MonkeyPatch, former: DesiredGrants, renewed: DesiredGrants
+) -> None:
+    state = start(former)
+    monkeypatch.setattr(capacity, "GRANT_BUDGET", 0)
+    assert run_sync(state, [renewed], now=NOON).present == {only(renewed)}
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_interrupted_replacement_in_a_full_ledger_is_completed(
+    monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    state = start(permanent())
+    monkeypatch.setattr(planning, "MAX_MEMBERS", 1)
+    renewed = of_duration(1, google=True)
+    interrupted = run_sync(state, [renewed], now=NOON, steps=steps)
+    assert set(interrupted.ledger.entries) == {GRANT, only(renewed)}
+    after = run_sync(interrupted, [renewed], now=NOON)
+    assert after.present == set(after.ledger.entries) == {only(renewed)}
+
+
+def test_former_grant_gives_its_place_to_one_successor(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = by_google(NOON + 3 * HOUR), replace(by_google(NOON + 4 * HOUR), owner=TWO)
+    state = start(by_google(), replace(by_google(), owner=TWO))
+    monkeypatch.setattr(planning, "MAX_MEMBERS", 1)
+    for _ in range(3):
+        state = run_sync(state, [first, second], now=NOON)
+        assert len(state.ledger.entries) == 2
+
+
+def no_room(monkeypatch: pytest.MonkeyPatch, *, for_records: bool) -> None:
+    """Leave no room in ledgers for entries, or for entries and records."""
+    monkeypatch.setattr(capacity.LedgerCapacity, "add", lambda *_, **__: False)
+    monkeypatch.setattr(capacity.LedgerCapacity, "fits_records", for_records)
+
+
+@pytest.mark.parametrize("google", [False, True])
+@pytest.mark.parametrize("former", [by_google(NOON + 9 * HOUR), permanent()], ids=["by Google", "permanent"])
+def test_former_grant_ends_with_the_declared_end_although_the_ledger_is_full(
+    monkeypatch: pytest.MonkeyPatch, former: DesiredGrants, google: bool
+) -> None:
+    renewed = of_duration(1, google=google)
+    state = start(former)
+    no_room(monkeypatch, for_records=True)
+    for minutes in (0, 30, 59):
+        state = run_sync(state, [renewed], now=NOON + timedelta(minutes=minutes))
+        assert state.present == {only(former)}, "both declare the access"
+    after = run_sync(state, [renewed], now=NOON + HOUR)
+    assert after.present == set()
+    assert not after.ledger.entries
+
+
+def test_permanent_grant_is_removed_if_its_end_cannot_be_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = start(permanent())
+    no_room(monkeypatch, for_records=False)
+    after = run_sync(state, [of_duration(1, google=True)], now=NOON)
+    assert after.present == set()
+    assert not after.ledger.temporary
+
+
+@pytest.mark.parametrize("renewed", [by_google(NOON + 3 * HOUR), permanent()], ids=["later", "permanent"])
+def test_former_grant_stays_until_its_end_while_a_longer_one_has_no_room(
+    monkeypatch: pytest.MonkeyPatch, renewed: DesiredGrants
+) -> None:
+    state = start(by_google())
+    no_room(monkeypatch, for_records=False)
+    state = run_sync(state, [renewed], now=NOON + HOUR)
+    assert state.present == {only(by_google())}
+    assert run_sync(state, [renewed], now=LATER).present == set()
 
 
 def test_former_grant_ends_although_the_edit_of_its_enforcement_was_interrupted() -> None:

@@ -1,14 +1,17 @@
 """Laws of the release of temporary grants, over histories of declarations, syncs, crashes and time."""
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from unittest.mock import patch
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cloudrun_identity.iam.expiry import Expiry, as_granted, granted_end
 from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.ledger.owners import Owner
+from cloudrun_identity.policy.capacity import LedgerCapacity
 from cloudrun_identity.policy.desired_grants import RETAIN_ALL, DesiredGrant, DesiredGrants, Temporary
 from tests.unit.policy.strategies import TARGET
 
@@ -187,3 +190,43 @@ def test_renewal_needs_no_further_binding(history: list[Edit]) -> None:
         now += edit.later * MINUTE
         state = run_sync(state, [edit.declared], now=now, steps=edit.steps)
         assert len(state.present) <= 1
+
+
+ENDS_IN_A_FULL_LEDGER = [
+    (Edit(None, by_google=False, refused=False, later=0, steps=3), False),
+    (Edit(30, by_google=True, refused=False, later=0, steps=3), True),
+]
+
+
+def full_ledger(full: bool) -> AbstractContextManager[object]:
+    """Return a context in which a ledger has no room for further grants if it is full."""
+    return patch.object(LedgerCapacity, "add", lambda *_, **__: False) if full else nullcontext()
+
+
+@given(st.lists(st.tuples(edits, st.booleans()), max_size=8))
+@example(ENDS_IN_A_FULL_LEDGER)
+def test_full_ledger_never_shortens_access(history: list[tuple[Edit, bool]]) -> None:
+    state, now = State(policy_with(), Ledger.of(TARGET)), NOON
+    for edit, full in history:
+        now += edit.later * MINUTE
+        had = access_end(state)
+        with full_ledger(full):
+            state = run_sync(state, [edit.declared], now=now, steps=edit.steps)
+        both = min(had, edit.end)
+        assert access_end(state) >= both or both <= now, "both the former and the new spec declare the access"
+
+
+@given(st.lists(st.tuples(edits, st.booleans()), min_size=1, max_size=8))
+@example(ENDS_IN_A_FULL_LEDGER)
+def test_access_ends_with_the_last_declared_end_in_a_full_ledger(history: list[tuple[Edit, bool]]) -> None:
+    state, now = State(policy_with(), Ledger.of(TARGET)), NOON
+    for edit, full in history:
+        now += edit.later * MINUTE
+        with full_ledger(full):
+            state = run_sync(state, [edit.declared], now=now, steps=edit.steps)
+    if edit.ends is not None:
+        last = max(now, edit.end)
+        with full_ledger(True):
+            for _ in range(2):  # the first of them completes what a crash interrupted
+                state = run_sync(state, [edit.declared], now=last)
+        assert access_end(state) <= last
