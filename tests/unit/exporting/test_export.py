@@ -263,9 +263,9 @@ def test_more_accounts_than_entries_are_adopted_by_pattern() -> None:
 
     assert result.is_forced
     assert [str(each) for each in result.conventions] == [
-        f"runner-* stands for {MAX_ENTRIES + 1} accounts that namespace shop may adopt"
+        f"runner-* replaces {MAX_ENTRIES + 1} accounts that namespace shop may adopt"
     ]
-    assert "runner-* stands for" in result.files["project.yaml"]
+    assert "runner-* replaces" in result.files["project.yaml"]
     guardrails = yaml.safe_load(result.files["project.yaml"])["spec"]["guardrails"]
     assert [each["email"] for each in guardrails["adoptableAccounts"]] == [
         f"checkout@{DOMAIN}",
