@@ -138,7 +138,7 @@ def _placed(survey: Survey, namespaces: Namespaces) -> Placement:
 
 
 def _of_project(survey: Survey, namespaces: Namespaces) -> Namespaces:
-    """Return the mapping, whose default is named like the project if it has none."""
+    """Return the mapping; without a default, names belong to a namespace with the name of the project."""
     return replace(namespaces, default=namespaces.default or object_name(survey.project_id))
 
 
@@ -197,7 +197,7 @@ def _uses(
 def _referring(
     surveys: Iterable[Survey], placed: Mapping[str, Placement], uses: Iterable[_Use]
 ) -> Mapping[str, frozenset[str]]:
-    """Return the namespaces whose objects refer to an account, by the lower-case e-mail."""
+    """Return the namespaces with objects that refer to an account, by its lower-case e-mail."""
     found: defaultdict[str, set[str]] = defaultdict(set)
     for use in uses:
         found[use.account].add(use.namespace)

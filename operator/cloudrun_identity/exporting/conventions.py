@@ -1,4 +1,4 @@
-"""Naming conventions: patterns that stand for many names, and match no other name that exists."""
+"""Naming conventions: patterns that match many names of an export, and no other name that exists."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
@@ -6,28 +6,28 @@ from dataclasses import dataclass
 
 from cloudrun_identity.iam.patterns import matches
 
-FEWEST = 3
-"""Minimum number of names that a pattern stands for."""
+MIN_NAMES = 3
+"""Minimum number of names that a pattern replaces."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Convention:
-    """A pattern that stands for several names of the export. It also matches later names of its form."""
+    """A pattern that replaces several names of the export. It also matches later names of its form."""
 
     subject: str
     """Kind of the names."""
     pattern: str
     """The pattern."""
     count: int
-    """Number of exported names that the pattern stands for."""
+    """Number of exported names that the pattern replaces."""
 
     def __str__(self) -> str:
-        return f"{self.pattern} stands for {self.count} {self.subject}"
+        return f"{self.pattern} replaces {self.count} {self.subject}"
 
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Names for a guardrail entry: patterns, and the names that no pattern stands for."""
+    """Names for a guardrail entry: patterns, and the names that no pattern replaces."""
 
     conventions: tuple[Convention, ...]
     """The patterns."""
@@ -47,19 +47,19 @@ def combined(names: Iterable[str], existing: Collection[str], subject: str, fixe
     and so does each pattern. The widest patterns are chosen first.
     """
     left = set(names)
-    ours = Counter(pattern for name in left for pattern in _candidates(name, fixed))
+    exported = Counter(pattern for name in left for pattern in _candidates(name, fixed))
     all_names = Counter(pattern for name in {*existing, *left} for pattern in _candidates(name, fixed))
-    widest = sorted(ours, key=lambda pattern: (-ours[pattern], len(pattern), pattern))
+    widest = sorted(exported, key=lambda pattern: (-exported[pattern], len(pattern), pattern))
     found: list[Convention] = []
     for pattern in widest:
-        if ours[pattern] < FEWEST:
+        if exported[pattern] < MIN_NAMES:
             break
-        if ours[pattern] != all_names[pattern]:
+        if exported[pattern] != all_names[pattern]:
             continue
-        standing = {name for name in left if matches(name, pattern)}
-        if len(standing) >= FEWEST:
-            found.append(Convention(subject, pattern, len(standing)))
-            left -= standing
+        replaced = {name for name in left if matches(name, pattern)}
+        if len(replaced) >= MIN_NAMES:
+            found.append(Convention(subject, pattern, len(replaced)))
+            left -= replaced
     return Names(tuple(found), tuple(sorted(left)))
 
 

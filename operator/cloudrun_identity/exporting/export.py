@@ -74,7 +74,7 @@ class Export:
 
 def export(
     survey: Survey,
-    namespaces: Namespaces | str,
+    namespaces: Namespaces,
     without: frozenset[str] = frozenset(),
     *,
     patterns: bool = False,
@@ -83,8 +83,6 @@ def export(
 
     The guardrails have patterns of names with `patterns`, or if exact lists do not fit.
     """
-    if isinstance(namespaces, str):
-        namespaces = Namespaces(namespaces)
     selection = select(survey, without)
     placement = Placement(survey, namespaces, selection.accounts)
     exact = Admission(survey, selection, placement)

@@ -23,7 +23,7 @@ class Namespaces:
     patterns: tuple[tuple[str, str], ...] = ()
     """Patterns of names, each with its namespace. The first pattern that matches decides."""
     label: str = ""
-    """Label of Cloud Run workloads whose value is the namespace of the workload and of its account."""
+    """Label of Cloud Run workloads. Its value is the namespace of the workload and of its account."""
 
     def of_name(self, name: str) -> str:
         """Return the namespace of a name by the patterns; empty if none matches."""

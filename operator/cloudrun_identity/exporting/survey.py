@@ -68,9 +68,9 @@ class Survey:
     notes: tuple[str, ...] = ()
     """Parts of the project that could not be read."""
     attaching: frozenset[str] = frozenset()
-    """Namespaces of other exports whose attachments refer to identities of the project."""
+    """Namespaces of other exports with attachments that refer to identities of the project."""
     referring: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """Namespaces of other exports whose objects refer to an account, by its lower-case e-mail."""
+    """Namespaces of other exports with objects that refer to an account, by its lower-case e-mail."""
     identities: Mapping[str, DeclaredIdentity] = field(default_factory=dict)
     """Identities in other exports, by the lower-case e-mails of their accounts."""
 

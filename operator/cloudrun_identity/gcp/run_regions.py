@@ -55,4 +55,4 @@ RUN_LOCATIONS: Final = (
     "us-west3",
     "us-west4",
 )
-"""Regions of https://cloud.google.com/run/docs/locations, and the location of multi-region services."""
+"""Regions of https://cloud.google.com/run/docs/locations, read in November 2026, and `global`."""

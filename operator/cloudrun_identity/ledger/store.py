@@ -136,10 +136,11 @@ class Ledgers:
         """Return whether ledgers name an object, but only those in other namespaces."""
         return self._elsewhere.name(owner_key) and not self._index.names(owner_key)
 
-    async def fill(self) -> None:
-        """Read all ledgers, also those in other namespaces; raises `KubeError`."""
+    async def fill(self, listed: Callable[[Object], None] = lambda _: None) -> None:
+        """Read all ledgers, also those in other namespaces; raises `KubeError`. Call `listed` with each."""
         for raw in await self._client.list(_RESOURCE):
             self.observed(raw, deleted=False)
+            listed(raw)
 
     def observed(self, raw: Object, *, deleted: bool) -> frozenset[str]:
         """Add an object from a list or a watch event to the cache, unless a newer version is known.

@@ -3,7 +3,9 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
+from cloudrun_identity.api import PolicyLedger
 from cloudrun_identity.kube.objects import compact, resource
 from cloudrun_identity.kube.resources import NAMESPACES, Object, ObjectClient, Resource
 from cloudrun_identity.ledger.store import Ledgers
@@ -45,9 +47,10 @@ class Engine:
     ) -> None:
         """List every object once, because no decision may rest on a partial cache. Raises KubeError.
 
-        `listed` is called with each namespace and each object of a kind.
+        `listed` is called with each namespace, each PolicyLedger and each object of a kind. Their versions
+        show later whether the watches, which begin after these lists, have missed a change.
         """
-        await self.ledgers.fill()
+        await self.ledgers.fill(partial(listed, resource(PolicyLedger.__name__)))
         for raw in await client.list(NAMESPACES):
             self.cache.observe_namespace(raw, deleted=False)
             listed(NAMESPACES, raw)

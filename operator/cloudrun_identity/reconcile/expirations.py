@@ -26,11 +26,11 @@ from cloudrun_identity.gcp.ratelimit import without_slot
 from cloudrun_identity.iam.expiry import timestamp
 from cloudrun_identity.iam.grants import Grant
 
-from .cluster_state import ClusterState, ledger_owner
+from .cluster_state import ledger_owner
 from .conditions import Finding
 from .grants.terms import EndedGrant
 from .outcomes import InSync, Outcome
-from .preconditions import observes
+from .preconditions import is_halted
 
 if TYPE_CHECKING:
     from .dependencies import Dependencies
@@ -52,11 +52,11 @@ def next_look(deps: "Dependencies", obj: ReconciledResource) -> float | None:
     """Return the seconds until a grant of the object ends, or is warned of; None without such a grant."""
     now = deps.wall_clock()
     times: list[float] = []
-    for record, is_halted in _records(deps, obj):
+    for record, halts in _records(deps, obj):
         left = record.expires_at - now
         ahead = (each for each in (left - WARNED_BEFORE, left) if each > timedelta())
         times += [each.total_seconds() + _MARGIN for each in ahead]
-        if left <= timedelta() and not is_halted:
+        if left <= timedelta() and not halts:
             times.append(OVER_RECHECK)
     return min(times, default=None)
 
@@ -67,7 +67,7 @@ async def release_over(deps: "Dependencies", obj: ReconciledResource) -> None:
     An object that is suspended, refused or only observed cannot extend a temporary grant.
     """
     owner, now = ledger_owner(obj), deps.wall_clock()
-    is_over = any(record.expires_at <= now for record, is_halted in _records(deps, obj) if not is_halted)
+    is_over = any(record.expires_at <= now for record, halts in _records(deps, obj) if not halts)
     if is_over and not deps.store.invalid_ledger_of(owner.owner_key):
         async with without_slot():
             await deps.syncers.sync(owner)
@@ -115,14 +115,10 @@ def _records(deps: "Dependencies", obj: ReconciledResource) -> Iterator[tuple[Le
     """Yield the records of temporary grants that are made, and whether their project halts the operator."""
     owner = ledger_owner(obj)
     for target in deps.syncers.held_by(owner):
-        ledger, is_halted = deps.store.ledger(target), _is_halted(target.project_id, deps.store)
+        project = deps.store.project_on(target.project_id)
+        ledger, halts = deps.store.ledger(target), project is None or is_halted(project)
         for record in ledger.temporary_held_by(owner.owner_key):
-            yield record, is_halted
-
-
-def _is_halted(project_id: str, cluster: ClusterState) -> bool:
-    project = cluster.project_on(project_id)
-    return project is None or project.spec.suspend or observes(project, project)
+            yield record, halts
 
 
 def with_ended(outcome: Outcome, grants: Iterable[GrantStatus], *, is_empty: bool) -> Outcome:

@@ -105,6 +105,11 @@ def observes(obj: ReconciledResource, project: ManagedProject | None) -> bool:
     return ManagementPolicy.OBSERVE in policies
 
 
+def is_halted(project: ManagedProject) -> bool:
+    """Return whether nothing is written in the project, not even to remove temporary grants at their end."""
+    return project.spec.suspend or observes(project, project)
+
+
 def project_of(obj: ReconciledResource, cluster: ClusterState) -> ManagedProject | None:
     """Return the ManagedProject of an object; a ManagedProject belongs to itself."""
     if isinstance(obj, ManagedProject):
@@ -237,7 +242,7 @@ def _suspended(obj: ReconciledResource, project: ManagedProject) -> Blocked | No
     if not is_suspended(obj, project):
         return None
     paused = "nothing is read or written"
-    if isinstance(obj, CloudRunIdentity | IAMBinding) and not project.spec.suspend:
+    if isinstance(obj, CloudRunIdentity | IAMBinding) and not is_halted(project):
         paused += ", except to remove temporary grants at their end"
     message = f"{suspended_by(obj, project)}: {paused}, until you run: {_resume(obj, project)}"
     return Blocked(Paused(Reason.SUSPENDED, message))

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from cloudrun_identity.exporting.export import export
+from cloudrun_identity.exporting.namespaces import Namespaces
 from cloudrun_identity.exporting.survey import survey
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.plan.dry_run import dry_run
@@ -99,7 +100,7 @@ async def changes_after_export(emulator: Emulator) -> Sequence[str]:
     """Return what applying the exported manifests of the project would change."""
     clients = GoogleClients(emulator.grpc_address, Unobserved(), read_only=True)
     try:
-        exported = export(await survey(clients, "shop", ("europe-west1",), ()), "shop")
+        exported = export(await survey(clients, "shop", ("europe-west1",), ()), Namespaces("shop"))
         planned = await dry_run(clients, list(yaml.safe_load_all(exported.text)))
     finally:
         await clients.close()

@@ -9,6 +9,7 @@ from cloudrun_identity.api import KINDS, MAX_ENTRIES, MAX_SPEC_BYTES, ManagedPro
 from cloudrun_identity.api.predefined_roles import ACTING_ROLES
 from cloudrun_identity.api.validation import complaints
 from cloudrun_identity.exporting.export import Export, export
+from cloudrun_identity.exporting.namespaces import Namespaces
 from cloudrun_identity.exporting.survey import Survey
 from cloudrun_identity.gcp.custom_roles import CustomRoleState
 from cloudrun_identity.gcp.service_accounts import ServiceAccount
@@ -71,7 +72,7 @@ def test_account_is_adopted_unchanged_with_its_grants_and_users() -> None:
         permissions=dict.fromkeys(("roles/cloudsql.client", *ACTING_ROLES), HARMLESS),
     )
 
-    found = objects(export(survey, "shop"))
+    found = objects(export(survey, Namespaces("shop")))
 
     assert found["CloudRunIdentity/webshop"] == {
         "projectRef": {"name": "acme-shop"},
@@ -96,7 +97,7 @@ def test_guardrails_admit_only_exported_grants() -> None:
         Grant(PROJECT, "roles/cloudsql.client", f"serviceAccount:webshop@{DOMAIN}"),
     )
 
-    spec = objects(export(survey, "shop"))["ManagedProject/acme-shop"]
+    spec = objects(export(survey, Namespaces("shop")))["ManagedProject/acme-shop"]
 
     assert spec["namespaces"] == {"names": ["shop"]}
     assert spec["guardrails"] == {
@@ -128,7 +129,7 @@ def test_guardrails_admit_exported_grants_only_where_they_exist() -> None:
     when = IAMCondition("until 2040", "", 'request.time < timestamp("2040-01-01T00:00:00Z")')
     web = Target(TargetKind.SERVICE, "acme-shop", "europe-west1", "web")
     exported = Grant(web, "roles/run.invoker", "allUsers", when)
-    manifest = next(yaml.safe_load_all(export(surveyed(exported), "shop").files["project.yaml"]))
+    manifest = next(yaml.safe_load_all(export(surveyed(exported), Namespaces("shop")).files["project.yaml"]))
     project, facts = ManagedProject.model_validate(manifest), GuardrailFacts(frozenset({"shop"}))
 
     def admits(grant: Grant) -> bool:
@@ -144,7 +145,7 @@ def test_guardrails_admit_exported_grants_only_where_they_exist() -> None:
 
 def test_project_lists_the_exported_locations() -> None:
     def locations(*looked_at: str) -> object:
-        result = export(surveyed(locations=looked_at), "shop")
+        result = export(surveyed(locations=looked_at), Namespaces("shop"))
         return objects(result)["ManagedProject/acme-shop"].get("locations")
 
     assert locations("europe-west1", "us-east1") == ["europe-west1", "us-east1"]
@@ -163,7 +164,7 @@ def test_escalating_and_unreadable_roles_need_allow_escalation() -> None:
         },
     )
 
-    result = export(survey, "shop")
+    result = export(survey, Namespaces("shop"))
 
     project = ManagedProject.model_validate(next(yaml.safe_load_all(result.files["project.yaml"])))
     (entry,) = project.spec.guardrails.grants
@@ -179,7 +180,7 @@ def test_conditional_grants_and_other_principals_become_bindings() -> None:
         Grant(PROJECT, "roles/run.viewer", "user:ann@example.com"),
     )
 
-    found = objects(export(survey, "shop"))
+    found = objects(export(survey, Namespaces("shop")))
 
     assert found["IAMBinding/project-run-viewer"]["members"] == [
         {"principal": OPS},
@@ -197,7 +198,9 @@ def test_grants_on_each_kind_of_target_are_declared_and_admitted() -> None:
         Target(TargetKind.FOLDER, "acme-shop", name="42"),
         Target(TargetKind.ORGANIZATION, "acme-shop", name="7"),
     ]
-    result = export(surveyed(*(Grant(target, "roles/run.viewer", OPS) for target in targets)), "shop")
+    result = export(
+        surveyed(*(Grant(target, "roles/run.viewer", OPS) for target in targets)), Namespaces("shop")
+    )
 
     bindings = [spec for name, spec in objects(result).items() if name.startswith("IAMBinding/")]
     assert [spec["target"] for spec in bindings] == [declared(target) for target in targets]
@@ -212,7 +215,7 @@ def test_custom_role_is_referenced_by_its_object() -> None:
     )
     survey = surveyed(Grant(PROJECT, name, f"serviceAccount:deploy@{DOMAIN}"), roles=(role, deleted))
 
-    result = export(survey, "shop")
+    result = export(survey, Namespaces("shop"))
 
     found = objects(result)
     assert found["CustomRole/flow-starter"]["adoption"] == "Adopt"
@@ -237,7 +240,7 @@ def test_unsuitable_members_are_left_out_with_the_reason() -> None:
     }
     survey = surveyed(*(Grant(PROJECT, "roles/run.viewer", member) for member in members), accounts=("ops",))
 
-    result = export(survey, "shop", frozenset({f"OPS@{DOMAIN}"}))
+    result = export(survey, Namespaces("shop"), frozenset({f"OPS@{DOMAIN}"}))
 
     assert left_out(result) == {
         f"ServiceAccount ops@{DOMAIN}": "excluded from the export",
@@ -249,7 +252,7 @@ def test_unsuitable_members_are_left_out_with_the_reason() -> None:
 def test_grant_that_no_guardrail_admits_is_left_out() -> None:
     survey = surveyed(Grant(on_account("webshop"), "roles/iam.serviceAccountUser", "domain:example.com"))
 
-    result = export(survey, "shop")
+    result = export(survey, Namespaces("shop"))
 
     (why,) = left_out(result).values()
     assert "name each member" in why
@@ -259,13 +262,13 @@ def test_grant_that_no_guardrail_admits_is_left_out() -> None:
 def test_more_accounts_than_entries_are_adopted_by_pattern() -> None:
     accounts = tuple(f"runner-{number:04}" for number in range(MAX_ENTRIES + 1))
 
-    result = export(surveyed(accounts=(*accounts, "checkout")), "shop")
+    result = export(surveyed(accounts=(*accounts, "checkout")), Namespaces("shop"))
 
     assert result.is_forced
     assert [str(each) for each in result.conventions] == [
-        f"runner-* stands for {MAX_ENTRIES + 1} accounts that namespace shop may adopt"
+        f"runner-* replaces {MAX_ENTRIES + 1} accounts that namespace shop may adopt"
     ]
-    assert "runner-* stands for" in result.files["project.yaml"]
+    assert "runner-* replaces" in result.files["project.yaml"]
     guardrails = yaml.safe_load(result.files["project.yaml"])["spec"]["guardrails"]
     assert [each["email"] for each in guardrails["adoptableAccounts"]] == [
         f"checkout@{DOMAIN}",
@@ -277,7 +280,7 @@ def test_more_accounts_than_entries_are_adopted_by_pattern() -> None:
 def test_accounts_without_a_convention_are_left_out_beyond_the_limit() -> None:
     accounts = tuple(f"{number:04}runner" for number in range(MAX_ENTRIES + 2))
 
-    result = export(surveyed(accounts=accounts), "shop")
+    result = export(surveyed(accounts=accounts), Namespaces("shop"))
 
     assert [count for _, count in result.reasons] == [2]
     assert "at most 1024 adoptable accounts" in result.left_out[0].why
@@ -288,7 +291,7 @@ def test_patterns_admit_no_other_account_that_exists() -> None:
     grants = [
         Grant(PROJECT, "roles/cloudsql.client", f"serviceAccount:{each}@{DOMAIN}") for each in accounts[:3]
     ]
-    result = export(surveyed(*grants, accounts=accounts), "shop", patterns=True)
+    result = export(surveyed(*grants, accounts=accounts), Namespaces("shop"), patterns=True)
 
     guardrails = objects(result)["ManagedProject/acme-shop"]["guardrails"]
     assert isinstance(guardrails, dict)
@@ -301,7 +304,7 @@ def test_account_of_another_project_is_attached_by_email() -> None:
     web = settled(Workload(WorkloadKind.SERVICE, "acme-shop", "europe-west1", "web"), ledger)
     survey = surveyed(accounts=(), workloads=(web,))
 
-    result = export(survey, "shop")
+    result = export(survey, Namespaces("shop"))
 
     attachment = objects(result)["IdentityAttachment/service-europe-west1-web"]
     assert attachment["email"] == ledger
@@ -313,7 +316,7 @@ def test_account_of_another_project_is_attached_by_email() -> None:
 def test_hand_made_keys_are_mentioned_with_the_account() -> None:
     survey = surveyed(hand_made_keys={f"webshop@{DOMAIN}": ("0123",)})
 
-    assert "Keys made by hand: 0123." in export(survey, "shop").files["identities.yaml"]
+    assert "Keys made by hand: 0123." in export(survey, Namespaces("shop")).files["identities.yaml"]
 
 
 def test_project_with_two_hundred_accounts_is_exported_as_a_whole() -> None:
@@ -323,7 +326,7 @@ def test_project_with_two_hundred_accounts_is_exported_as_a_whole() -> None:
         for each in accounts
     )
 
-    result = export(surveyed(*users, accounts=accounts), "shop")
+    result = export(surveyed(*users, accounts=accounts), Namespaces("shop"))
 
     guardrails = objects(result)["ManagedProject/acme-shop"]["guardrails"]
     assert isinstance(guardrails, dict)
@@ -336,12 +339,14 @@ def test_project_with_two_hundred_accounts_is_exported_as_a_whole() -> None:
 def test_export_is_deterministic() -> None:
     grants = tuple(Grant(PROJECT, f"roles/run.{each}", OPS) for each in ("viewer", "invoker"))
 
-    assert export(surveyed(*grants), "shop") == export(surveyed(*grants), "shop")
+    assert export(surveyed(*grants), Namespaces("shop")) == export(surveyed(*grants), Namespaces("shop"))
 
 
 def test_binding_of_1500_members_is_one_object() -> None:
     members = [f"user:{number:04}@example.com" for number in range(1500)]
-    result = export(surveyed(*(Grant(PROJECT, "roles/browser", each) for each in members)), "payments")
+    result = export(
+        surveyed(*(Grant(PROJECT, "roles/browser", each) for each in members)), Namespaces("payments")
+    )
     [binding] = [name for name in objects(result) if name.startswith("IAMBinding/")]
     assert len(objects(result)[binding]["members"]) == 1500  # type: ignore[arg-type]
 
@@ -349,7 +354,9 @@ def test_binding_of_1500_members_is_one_object() -> None:
 def test_binding_is_split_by_the_size_of_its_members() -> None:
     subject = "principal://iam.googleapis.com/projects/42/locations/global/workloadIdentityPools/p/subject/"
     members = [f"{subject}{'s' * 200}{number:04}" for number in range(1000)]
-    result = export(surveyed(*(Grant(PROJECT, "roles/browser", each) for each in members)), "payments")
+    result = export(
+        surveyed(*(Grant(PROJECT, "roles/browser", each) for each in members)), Namespaces("payments")
+    )
     bindings = [spec for name, spec in objects(result).items() if name.startswith("IAMBinding/")]
     assert len(bindings) == 2
     assert all(len(json.dumps(spec)) < MAX_SPEC_BYTES for spec in bindings)
@@ -360,7 +367,7 @@ def test_role_with_as_many_permissions_as_google_accepts_is_exported() -> None:
     permissions = frozenset(f"run.r{number:04}.get" for number in range(2999))
     pools = "iam.googleapis.com/workloadIdentityPools.get"
     role = CustomRoleState("projects/acme-shop/roles/wide", "Wide", "", "GA", permissions | {pools}, b"1")
-    found = objects(export(surveyed(roles=(role,)), "payments"))
+    found = objects(export(surveyed(roles=(role,)), Namespaces("payments")))
     assert pools in found["CustomRole/wide"]["permissions"]  # type: ignore[operator]
     guardrails = ManagedProject.model_validate(
         {"kind": "ManagedProject", "metadata": {"name": "x"}, "spec": found["ManagedProject/acme-shop"]}

@@ -1,7 +1,7 @@
 """The rounds of reconciles of a dry run."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -49,7 +49,7 @@ class _Engine:
 
 class _Stored:
     obj = None
-    raw: dict[str, Any] = {"metadata": {}}  # noqa: RUF012
+    raw: ClassVar[dict[str, Any]] = {"metadata": {}}
 
 
 @pytest.fixture

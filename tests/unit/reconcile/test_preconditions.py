@@ -7,6 +7,7 @@ from cloudrun_identity.api import (
     LedgerAttachment,
     LedgerRole,
     ManagedProject,
+    ManagementPolicy,
     Origin,
     ProjectOperator,
     Reason,
@@ -102,6 +103,13 @@ def test_suspend_of_the_object_or_its_project_pauses(
         f"{said}, until you run: kubectl patch {suspended} --type=merge "
         """-p '{"spec":{"suspend":false}}'""",
     )
+
+
+def test_ends_of_grants_in_an_observed_project_are_not_promised() -> None:
+    """`expirations` removes no grant there at its end."""
+    observed = project(management_policy=ManagementPolicy.OBSERVE)
+    allowed = blocked(identity(suspend=True), FakeClusterState(observed))
+    assert "nothing is read or written, until you run" in allowed.outcome.message
 
 
 def test_object_in_a_terminating_namespace_is_left_and_not_ready() -> None:

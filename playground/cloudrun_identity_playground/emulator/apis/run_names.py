@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from cloudrun_identity.api import MULTI_REGION
 from cloudrun_identity_playground.emulator.errors import GoogleError, invalid, not_found
 
 from .projects import Project, ProjectRegistry
 from .run_kinds import SERVICE, RunKind
-from .run_locations import MULTI_REGION, check_location
+from .run_locations import check_location
 
 _ID = re.compile(r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _PARENT = re.compile(r"projects/([^/]+)/locations/([^/]+)")

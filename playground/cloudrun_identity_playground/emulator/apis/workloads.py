@@ -11,6 +11,7 @@ from google.cloud import run_v2 as run
 from google.longrunning import operations_pb2
 from google.protobuf import field_mask_pb2
 
+from cloudrun_identity.api import MULTI_REGION
 from cloudrun_identity_playground.emulator.errors import already_exists, failed_precondition
 
 from .actor import actor
@@ -23,7 +24,6 @@ from .projects import Project, ProjectRegistry
 from .revisions import Revisions
 from .rpc import Handler
 from .run_kinds import RunKind
-from .run_locations import MULTI_REGION
 from .run_messages import check_etag, copy_of, merged, sent_in, set_ready, settle
 from .run_names import WorkloadNames
 from .stamps import Stamps
