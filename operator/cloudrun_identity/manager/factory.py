@@ -136,7 +136,7 @@ def build_manager(
         client=client,
         engine=engine,
         queue=queue,
-        workers=Workers(queue, engine.reconciler, slots, metrics, engine.settings.resync_interval),
+        workers=Workers(queue, engine.reconciler, slots, metrics, engine.settings.resync_max_age),
         resync=Resync(
             engine.cache,
             engine.syncers,

@@ -89,11 +89,6 @@ class PolicySyncer:
         """Return whether no sync is running or requested."""
         return self._running is None
 
-    @property
-    def has_failed(self) -> bool:
-        """Return whether the last sync failed for another reason than that the target does not exist."""
-        return self._last is not None and self._last.fault is not None and not self._last.missing
-
     async def close(self) -> None:
         """Stop the syncer and cancel its requests. The ledger lets the next process continue."""
         if self._running:

@@ -12,7 +12,7 @@ from cloudrun_identity.ledger.owners import Owner
 from .desired_grants import RETAIN_ALL, DesiredGrant, DesiredGrants
 from .ports import SyncerPorts
 from .registrations import Registration, Registrations
-from .results import GrantResult, GrantSyncResult, SyncResult
+from .results import GrantResult, GrantSyncResult, ResyncResult, SyncResult
 from .settled import is_settled, needs_write
 from .syncer import PolicySyncer
 from .temporary_grants import is_due, recorded_end
@@ -118,8 +118,8 @@ class PolicySyncers:
         )
         return self._result_of(registration, results)
 
-    async def resync(self, project_id: str) -> frozenset[Owner]:
-        """Sync all policies of a project. Return the objects with drift or unmet grants.
+    async def resync(self, project_id: str) -> ResyncResult:
+        """Sync all policies of a project. Return the objects with drift or without a desired grant.
 
         A policy on which all objects only retain grants, such as suspended ones, is not read.
         """
@@ -129,18 +129,16 @@ class PolicySyncers:
         now = asyncio.get_running_loop().time()
         # The objects of a full or invalid ledger report it; the resync continues.
         results = await self._results(targets, since=now, max_age=0.0, tolerant=True)
-        return self._registrations.with_drift() | {
+        differing = {
             declared.owner
             for target, result in results.items()
             if not result.is_met
             for declared in self._registrations.on(target)
             if not _is_met(declared, target, result)
         }
-
-    def has_faults(self, project_id: str) -> bool:
-        """Return whether the last sync of a policy of the project failed."""
-        return any(
-            syncer.has_failed for target, syncer in self._syncers.items() if target.project_id == project_id
+        return ResyncResult(
+            self._registrations.with_drift() | differing,
+            any(result.fault is not None and not result.missing for result in results.values()),
         )
 
     async def close(self) -> None:
