@@ -92,6 +92,7 @@ class SyncPlanner:
                 withheld=self._backoffs.withheld,
                 protected=self._ports.is_protected,
                 may_return=self._ports.may_return,
+                is_declared=self._ports.is_declared,
                 now=self._ports.wall_clock(),
                 account_ids=account_ids,
                 write_found=write_found,
