@@ -48,7 +48,7 @@ class SyncResult:
     """True if the target is an account that another client created in the place of an identity's."""
     fault: GoogleError | None = None
     """The error that ended the sync."""
-    is_met: bool = False
+    all_in_sync: bool = False
     """True if it is known that every object has the grants that it desires, and no unmanaged one remains."""
 
     def grant_result(self, grant: Grant) -> GrantResult:
