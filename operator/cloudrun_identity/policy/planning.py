@@ -71,7 +71,12 @@ class PolicyPlan:
     @property
     def depends_on_target(self) -> bool:
         """Return whether the sync records a grant, or writes the policy, so that it must know the target."""
-        return bool(self.new) or not all(isinstance(step, RetainGrant) for step in self.steps)
+        return bool(self.new) or self.writes
+
+    @property
+    def writes(self) -> bool:
+        """Return whether the sync writes the policy."""
+        return not all(isinstance(step, RetainGrant) for step in self.steps)
 
     def members_to_identify(self, present: Collection[Grant]) -> frozenset[str]:
         """Return the members with an e-mail that may belong to another account since the grant."""
