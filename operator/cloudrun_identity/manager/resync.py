@@ -2,7 +2,8 @@
 
 A resync costs policies and list pages, not objects. Every policy syncer of the project syncs once, and finds
 the objects with drift. The objects that depend on more than policies, or are not Ready, are compared one by
-one with shared reads. All others are compared once per hour, and when the permissions of a role change.
+one with shared reads. Events report every other change that concerns an object. So all others are compared
+when the permissions of a role change, and otherwise only every `FULL_INTERVAL`.
 
 What seldom changes of the project is read hourly (`controllers.managed_project.facts`). A failure of a policy
 or an object may have its cause there, so the project is then read at once.
@@ -33,8 +34,12 @@ _log = logging.getLogger(__name__)
 BATCH_SIZE = 16
 """Objects that are compared at the same time: the keys of each account take a call of their own."""
 
-FULL_INTERVAL = 3600.0
-"""Seconds within which a resync compares every object, whatever its policies show."""
+FULL_INTERVAL = 36_000.0
+"""Seconds within which a resync compares every object, whatever its policies show.
+
+10 hours is the default in controller-runtime, too
+(https://pkg.go.dev/sigs.k8s.io/controller-runtime/pkg/cache#Options, `SyncPeriod`).
+"""
 
 
 class Comparison(Enum):
