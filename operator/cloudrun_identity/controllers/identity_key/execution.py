@@ -17,6 +17,7 @@ from cloudrun_identity.api import LedgerKeyAttempt
 from cloudrun_identity.controllers.new_accounts import is_fresh as is_fresh_account
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.keys import Keys
+from cloudrun_identity.gcp.last_use import LastUses, Source
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.listed_keys import ListedKey
 from cloudrun_identity.kube.errors import KubeError
@@ -44,8 +45,9 @@ from .actions import (
     TakeBackSecret,
 )
 from .key_records import KeyRecords, change_of, record_of
-from .key_state import KeysSeen, KeyWant, is_fresh
-from .outcomes import creation_refused, key_not_shown, secret_refused
+from .key_state import KeyEvidence, KeysSeen, KeyWant, is_fresh
+from .outcomes import creation_refused, key_not_shown, last_use_ignored, secret_refused
+from .retirement import needs_evidence
 
 _FRESH = 5.0
 """Age in seconds of a list of keys that is new enough for a deletion. A write of the operator ends a list."""
@@ -64,13 +66,18 @@ class KeyExecution:
         records: KeyRecords,
         wall_clock: Callable[[], datetime],
         checkpoint: Callable[[str], None],
+        last_uses: LastUses | None = None,
     ) -> None:
-        """`checkpoint(step)` is called after every step that a crash could follow."""
+        """`checkpoint(step)` is called after every step that a crash could follow.
+
+        Without `last_uses`, the last uses of keys are unknown.
+        """
         self._keys = keys
         self._secrets = secrets
         self._records = records
         self._wall_clock = wall_clock
         self._checkpoint = checkpoint
+        self._last_uses = last_uses
         self._files: dict[str, bytes] = {}
         self._locks: WeakValueDictionary[Target, asyncio.Lock] = WeakValueDictionary()
 
@@ -80,7 +87,7 @@ class KeyExecution:
         lock = self._locks.get(want.account) if want.account else None
         if lock is not None and lock.locked():  # the attempt is under way now, for another object
             seen = replace(seen, ring=seen.ring.with_attempt(None))
-        return seen
+        return replace(seen, evidence=await self._evidence(want, seen))
 
     async def execute(self, action: KeyAction, want: KeyWant, seen: KeysSeen) -> Executed[KeysSeen]:
         """Execute one action."""
@@ -113,6 +120,16 @@ class KeyExecution:
             is_forbidden=is_forbidden,
             account_deleted=account_deleted,
         )
+
+    async def _evidence(self, want: KeyWant, seen: KeysSeen) -> KeyEvidence:
+        """Return what Google reports about the uses of keys, from reads that all objects share."""
+        if not want.reads_last_use or self._last_uses is None:
+            return KeyEvidence(remedy=last_use_ignored(want))
+        project_id, former = want.home.project_id, seen.ring.of(want.name)
+        analyzer = await self._last_uses.get(project_id, Source.KEYS)
+        if not any(needs_evidence(each, want.rotation, seen.now) for each in former):
+            return KeyEvidence(analyzer)
+        return KeyEvidence(analyzer, await self._last_uses.get(project_id, Source.KEY_EVENTS))
 
     async def _list(self, want: KeyWant, max_age: float) -> tuple[dict[str, ListedKey], bool]:
         """Return the keys of the account, and whether a deletion found the account deleted."""
