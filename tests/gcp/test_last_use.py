@@ -10,16 +10,8 @@ import pytest
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.keys import Keys
-from cloudrun_identity.gcp.last_use import (
-    INTERVAL,
-    KEPT,
-    MAX_PAGES,
-    LastUses,
-    Observation,
-    Source,
-    Unknown,
-    date_of,
-)
+from cloudrun_identity.gcp.last_use import INTERVAL, KEPT, MAX_PAGES, LastUses
+from cloudrun_identity.gcp.observed_uses import PENDING, Observation, Source, Unknown, date_of
 from cloudrun_identity.gcp.rest import RestRequest
 from cloudrun_identity.gcp.service_accounts import ServiceAccount, ServiceAccounts
 from cloudrun_identity_playground.emulator.emulator import Emulator
@@ -217,7 +209,7 @@ async def test_a_slow_answer_delays_no_caller(
     use(emulator, account, key, time() - 5 * DAY)
     emulator.faults.add(InjectedFault(method=QUERY, delay=0.2))
     last_uses = LastUses(clients, time, patience=0.001)
-    assert await last_uses.get(PROJECT, Source.KEYS) == Unknown()
+    assert await last_uses.get(PROJECT, Source.KEYS) == PENDING
     [read] = (task for task in asyncio.all_tasks() if task.get_name() == "read of last uses")
     await read
     assert isinstance(await last_uses.get(PROJECT, Source.KEYS), Observation)

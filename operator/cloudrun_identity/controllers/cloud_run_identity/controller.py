@@ -18,7 +18,8 @@ from cloudrun_identity.api import (
     ManagedProject,
     Reason,
 )
-from cloudrun_identity.gcp.last_use import LastUses, date_of
+from cloudrun_identity.gcp.last_use import LastUses
+from cloudrun_identity.gcp.observed_uses import date_of
 from cloudrun_identity.gcp.roles import Roles
 from cloudrun_identity.gcp.service_accounts import expected_email
 from cloudrun_identity.iam.admission import may_adopt
@@ -227,14 +228,18 @@ class CloudRunIdentityController:
         conditions = {ConditionType.LEAST_PRIVILEGE: least_privilege(advice)}
         audit = seen.audit
         if audit is None:
-            return Summary(fields, conditions | _as_before(want.obj))
+            return Summary(fields, conditions | _as_before(want.obj, *_AUDITED))
         crossing = cross_project(want.obj, want.project, target, audit, want.cluster)
         if crossing:
             conditions[ConditionType.CROSS_PROJECT_READY] = crossing
-        keys = with_last_use(audit.keys, seen.use) if isinstance(audit.keys, tuple) else audit.keys
+        keys = with_last_use(want.obj, audit.keys, seen.use) if isinstance(audit.keys, tuple) else audit.keys
         if keys is not None:
             conditions[ConditionType.KEYS_AUDITED] = keys_audited(keys, record.email)
-        if seen.use is not None:
+        if seen.use is None:
+            fields["last_used"] = None
+        elif seen.use.is_pending:
+            conditions |= _as_before(want.obj, ConditionType.RECENTLY_USED)
+        else:
             conditions[ConditionType.RECENTLY_USED] = recently_used(want.obj, record.unique_id, seen.use)
             fields["last_used"] = date_of(seen.use.accounts, record.unique_id)
         fields["attached_to"] = audit.attached_to
@@ -252,8 +257,10 @@ def _restoring(obj: CloudRunIdentity, cluster: ClusterState) -> Iterator[str]:
                 yield str(key)
 
 
-def _as_before(obj: CloudRunIdentity) -> dict[ConditionType, Finding]:
-    """Return the findings of the last audit, where this reconcile had none."""
-    audited = (ConditionType.CROSS_PROJECT_READY, ConditionType.KEYS_AUDITED, ConditionType.RECENTLY_USED)
-    known = ((each, obj.status.condition(each)) for each in audited)
+_AUDITED = (ConditionType.CROSS_PROJECT_READY, ConditionType.KEYS_AUDITED, ConditionType.RECENTLY_USED)
+
+
+def _as_before(obj: CloudRunIdentity, *types: ConditionType) -> dict[ConditionType, Finding]:
+    """Return the findings in the status, where this reconcile had none."""
+    known = ((each, obj.status.condition(each)) for each in types)
     return {each: Finding(found.status, found.reason, found.message) for each, found in known if found}

@@ -6,7 +6,8 @@ from datetime import timedelta
 from typing import Final, assert_never
 
 from cloudrun_identity.api import CloudRunIdentity, ConditionStatus, LastUse, ManagedProject, UnmanagedKey
-from cloudrun_identity.gcp.last_use import Evidence, LastUses, Observation, Source, Unknown, date_of
+from cloudrun_identity.gcp.last_use import LastUses
+from cloudrun_identity.gcp.observed_uses import Evidence, Observation, Source, Unknown, date_of
 from cloudrun_identity.reconcile.advice import advised
 from cloudrun_identity.reconcile.conditions import Finding
 
@@ -24,6 +25,11 @@ class AccountUse:
     keys: Evidence
     """Last uses by id of the key."""
 
+    @property
+    def is_pending(self) -> bool:
+        """True if an answer has not arrived yet."""
+        return any(isinstance(each, Unknown) and each.is_pending for each in (self.accounts, self.keys))
+
 
 async def account_use(last_uses: LastUses, project: ManagedProject) -> AccountUse | None:
     """Return the last uses in a project, from reads that all objects share; None if it ignores them."""
@@ -35,10 +41,15 @@ async def account_use(last_uses: LastUses, project: ManagedProject) -> AccountUs
     )
 
 
-def with_last_use(keys: Iterable[UnmanagedKey], use: AccountUse | None) -> tuple[UnmanagedKey, ...]:
-    """Return unmanaged keys with their last use."""
+def with_last_use(
+    obj: CloudRunIdentity, keys: Iterable[UnmanagedKey], use: AccountUse | None
+) -> tuple[UnmanagedKey, ...]:
+    """Return unmanaged keys with their last use: the former one while an answer has not arrived."""
     if use is None:
         return tuple(keys)
+    if use.is_pending:
+        former = {each.id: each.last_used for each in obj.status.unmanaged_keys}
+        return tuple(each.replace(last_used=former.get(each.id)) for each in keys)
     return tuple(each.replace(last_used=date_of(use.keys, each.id)) for each in keys)
 
 
@@ -60,13 +71,14 @@ def recently_used(obj: CloudRunIdentity, unique_id: str, use: AccountUse) -> Fin
 
 def _recently_used(obj: CloudRunIdentity, unique_id: str, seen: Observation) -> Finding:
     use, date = seen.uses.get(unique_id), date_of(seen, unique_id)
+    until = seen.observed_until(unique_id)
     created = obj.metadata.creation_timestamp
-    if use is not None and seen.until - use.ended < UNUSED_AFTER:
+    if use is not None and until - use.ended < UNUSED_AFTER:
         return Finding(ConditionStatus.TRUE, "Used", f"Google last saw a use on {date}")
     if use is None and not seen.is_complete:
         message = "The last use is not known: the answer of Policy Analyzer is too long to be read as a whole"
         return Finding(ConditionStatus.UNKNOWN, "NotObserved", message)
-    if use is None and (created is None or seen.until - max(created, seen.since) < UNUSED_AFTER):
+    if use is None and (created is None or until - max(created, seen.since) < UNUSED_AFTER):
         return Finding(ConditionStatus.UNKNOWN, "NoUseYet", "Google has not seen a use yet")
     last = f"Google last saw a use on {date}" if date else "Google has seen no use"
     remedy = "if nothing needs it, delete the CloudRunIdentity or set spec.disabled to true"

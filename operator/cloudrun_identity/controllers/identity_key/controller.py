@@ -12,7 +12,7 @@ from cloudrun_identity.api import (
     LedgerKey,
     Reason,
 )
-from cloudrun_identity.gcp.last_use import date_of
+from cloudrun_identity.gcp.observed_uses import Unknown, date_of
 from cloudrun_identity.iam.admission import Denied, may_make_keys
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey, identity_key, project_key
 from cloudrun_identity.reconcile.guardrail_checks import guardrail_facts
@@ -26,7 +26,7 @@ from cloudrun_identity.reconcile.steps import Plan
 from .actions import KeyAction
 from .assumption import KeyAssumption
 from .execution import KeyExecution
-from .key_state import KeysSeen, KeyWant, delete_due, disable_due, rotation_due
+from .key_state import KeyEvidence, KeysSeen, KeyWant, delete_due, disable_due, rotation_due
 from .plan import SETTLE, plan
 from .retirement import report, retirement
 
@@ -109,7 +109,6 @@ class IdentityKeyController(ExternalResource[IdentityKey, KeyWant, KeysSeen, Key
         """Return the keys by their ids and times."""
         records, rotation = seen.ring.of(want.name), want.rotation
         active = next((each for each in records if each.state is KeyState.ACTIVE), None)
-        analyzer = seen.evidence.analyzer
         in_use = tuple(_in_use(want, seen))
         warnings = [("FormerKeyInUse", message) for message, is_warning in in_use if is_warning]
         return Summary(
@@ -122,11 +121,11 @@ class IdentityKeyController(ExternalResource[IdentityKey, KeyWant, KeysSeen, Key
                         created_time=each.created_time,
                         disable_after=disable_due(each, rotation),
                         delete_after=delete_due(each, rotation),
-                        last_used=date_of(analyzer, each.id),
+                        last_used=_last_used(want, seen, each.id),
                     )
                     for each in records
                 ),
-                "last_used": date_of(analyzer, active.id) if active else None,
+                "last_used": _last_used(want, seen, active.id) if active else None,
                 "next_rotation_time": rotation_due(active, rotation) if active else None,
             },
             issues=(*_unclear(records), *_expiring(want, active), *dict(in_use)),
@@ -151,6 +150,15 @@ def _unclear(records: Iterable[LedgerKey]) -> Iterable[str]:
             "The creation of a key was interrupted while another user created one: it is not known which of "
             f"{', '.join(unclear)} the operator created; delete those that are not in use"
         )
+
+
+def _last_used(want: KeyWant, seen: KeysSeen, key_id: str) -> str | None:
+    """Return the date of the last use of a key: the former one while the answer has not arrived."""
+    match seen.evidence:
+        case KeyEvidence(analyzer=Unknown(is_pending=True), remedy=""):
+            return next((each.last_used for each in want.obj.status.keys if each.id == key_id), None)
+        case KeyEvidence(analyzer=analyzer):
+            return date_of(analyzer, key_id)
 
 
 def _in_use(want: KeyWant, seen: KeysSeen) -> Iterable[tuple[str, bool]]:

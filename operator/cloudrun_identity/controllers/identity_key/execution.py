@@ -17,11 +17,13 @@ from cloudrun_identity.api import LedgerKeyAttempt
 from cloudrun_identity.controllers.new_accounts import is_fresh as is_fresh_account
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.keys import Keys
-from cloudrun_identity.gcp.last_use import LastUses, Source
+from cloudrun_identity.gcp.last_use import LastUses
+from cloudrun_identity.gcp.observed_uses import Source
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.listed_keys import ListedKey
 from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.kube.secrets import KeySecrets
+from cloudrun_identity.ledger.keys import KeyRing
 from cloudrun_identity.reconcile.interfaces import Executed
 
 from .actions import (
@@ -87,7 +89,7 @@ class KeyExecution:
         lock = self._locks.get(want.account) if want.account else None
         if lock is not None and lock.locked():  # the attempt is under way now, for another object
             seen = replace(seen, ring=seen.ring.with_attempt(None))
-        return replace(seen, evidence=await self._evidence(want, seen))
+        return seen
 
     async def execute(self, action: KeyAction, want: KeyWant, seen: KeysSeen) -> Executed[KeysSeen]:
         """Execute one action."""
@@ -111,23 +113,26 @@ class KeyExecution:
             if not error.is_forbidden:
                 raise
             is_forbidden = True
+        now, ring = self._now(), self._records.ring(want)
+        evidence = await self._evidence(want, ring, now)
         return KeysSeen(
-            now=self._now(),
+            now=now,
             listed=listed,
             secret=secret,
-            ring=self._records.ring(want),
+            ring=ring,
             publishable=frozenset(self._files),
             is_forbidden=is_forbidden,
             account_deleted=account_deleted,
+            evidence=evidence,
         )
 
-    async def _evidence(self, want: KeyWant, seen: KeysSeen) -> KeyEvidence:
+    async def _evidence(self, want: KeyWant, ring: KeyRing, now: datetime) -> KeyEvidence:
         """Return what Google reports about the uses of keys, from reads that all objects share."""
         if not want.reads_last_use or self._last_uses is None:
             return KeyEvidence(remedy=last_use_ignored(want))
-        project_id, former = want.home.project_id, seen.ring.of(want.name)
+        project_id = want.home.project_id
         analyzer = await self._last_uses.get(project_id, Source.KEYS)
-        if not any(needs_evidence(each, want.rotation, seen.now) for each in former):
+        if not any(needs_evidence(each, want.rotation, now) for each in ring.of(want.name)):
             return KeyEvidence(analyzer)
         return KeyEvidence(analyzer, await self._last_uses.get(project_id, Source.KEY_EVENTS))
 

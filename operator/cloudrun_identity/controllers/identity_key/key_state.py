@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from cloudrun_identity.api import IdentityKey, LedgerKey
-from cloudrun_identity.gcp.last_use import UNKNOWN, Evidence
+from cloudrun_identity.gcp.observed_uses import PENDING, Evidence
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.listed_keys import ListedKey
 from cloudrun_identity.kube.secrets import KeySecret, ObjectReference, SecretMetadata
@@ -106,9 +106,9 @@ class KeyWant:
 class KeyEvidence:
     """Last uses of the keys of a project, by the two sources."""
 
-    analyzer: Evidence = UNKNOWN
+    analyzer: Evidence = PENDING
     """Days, from Policy Analyzer."""
-    monitoring: Evidence = UNKNOWN
+    monitoring: Evidence = PENDING
     """Samples, from Monitoring. It is read only if the decision about a former key depends on it."""
     remedy: str = ""
     """Why nothing was read, and the field that changes it; empty if Google was asked."""

@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 from typing import Final, assert_never
 
 from cloudrun_identity.api import KeyState, LedgerKey
-from cloudrun_identity.gcp.last_use import INTERVAL, Evidence, LastUse, Observation, Unknown
+from cloudrun_identity.gcp.last_use import INTERVAL
+from cloudrun_identity.gcp.observed_uses import Evidence, Observation, Unknown
 from cloudrun_identity.reconcile.advice import advised
 
 from .key_state import KeyEvidence, Rotation, disable_due
@@ -107,27 +108,30 @@ def _doubts(key_id: str, superseded: datetime, evidence: KeyEvidence, now: datet
 def _doubts_about(source: str, key_id: str, superseded: datetime, evidence: Evidence) -> Iterator[Doubt]:
     """Yield why a source does not show two full days without a use of the key."""
     match evidence:
+        case Unknown(is_pending=True):
+            yield Doubt(f"{source} was not read yet", is_warning=False)
         case Unknown(error):
             if error is None:
                 yield Doubt(f"{source} reports no use of any key of the project, which is no evidence")
             else:
                 yield Doubt(f"{source} cannot be read: {advised(error)}")
         case Observation():
-            if doubt := _doubt(source, evidence, evidence.uses.get(key_id), superseded):
+            if doubt := _doubt(source, evidence, key_id, superseded):
                 yield doubt
         case _:
             assert_never(evidence)
 
 
-def _doubt(source: str, seen: Observation, use: LastUse | None, superseded: datetime) -> Doubt | None:
+def _doubt(source: str, seen: Observation, key_id: str, superseded: datetime) -> Doubt | None:
+    use, until = seen.uses.get(key_id), seen.observed_until(key_id)
     if use is None and not seen.is_complete:
         return Doubt(f"the answer of {source} is too long to be read as a whole")
     quiet_since = max(superseded, use.ended if use else seen.since)
-    if seen.until - quiet_since >= QUIET:
+    if until - quiet_since >= QUIET:
         return None
     if use is not None and use.ended > superseded + QUIET:
         return Doubt(f"{source} shows a use at or after {_time(use.began)}")
-    return Doubt(f"{source} shows no two days yet, only until {_time(seen.until)}", is_warning=False)
+    return Doubt(f"{source} shows no two days yet, only until {_time(until)}", is_warning=False)
 
 
 def _time(time: datetime) -> str:

@@ -14,7 +14,8 @@ from cloudrun_identity.controllers.cloud_run_identity.last_use import (
     with_last_use,
 )
 from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.gcp.last_use import DAY, UNKNOWN, Evidence, LastUse, Observation, Unknown
+from cloudrun_identity.gcp.last_use_calls import DAY
+from cloudrun_identity.gcp.observed_uses import PENDING, UNKNOWN, Evidence, LastUse, Observation, Unknown
 from tests.unit.controllers.cluster_state import EMAIL, identity
 
 READ = datetime(2030, 6, 15, 12, tzinfo=UTC)
@@ -90,7 +91,14 @@ def test_unmanaged_keys_have_their_age_and_last_use() -> None:
     old = UnmanagedKey(id="old", created_time=datetime(2029, 3, 1, tzinfo=UTC))
     use = LastUse(datetime(2030, 6, 1, 7, tzinfo=UTC), datetime(2030, 6, 2, 8, tzinfo=UTC))
     keys = Observation(READ, UNTIL - timedelta(days=400), UNTIL, {"old": use})
-    [shown] = with_last_use((old,), AccountUse(UNKNOWN, keys))
+    [shown] = with_last_use(identity(), (old,), AccountUse(UNKNOWN, keys))
     assert shown.last_used == "2030-06-01"
     assert "the oldest of 2029-03-01, last used on 2030-06-01;" in keys_audited((shown,), EMAIL).message
-    assert with_last_use((old,), None) == (old,)
+    assert with_last_use(identity(), (old,), None) == (old,)
+
+
+def test_last_use_stays_while_the_answer_has_not_arrived() -> None:
+    known = UnmanagedKey(id="old", last_used="2030-06-01")
+    status = identity().status.replace(unmanaged_keys=(known,))
+    obj = identity().model_copy(update={"status": status})
+    assert with_last_use(obj, (UnmanagedKey(id="old"),), AccountUse(PENDING, PENDING)) == (known,)

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudrun_identity.api import KeyState, LedgerKey
+from cloudrun_identity.controllers.identity_key.actions import DisableKey
 from cloudrun_identity.controllers.identity_key.key_state import KeyEvidence, Rotation, disable_due
+from cloudrun_identity.controllers.identity_key.plan import plan
 from cloudrun_identity.controllers.identity_key.retirement import (
     MAX_AGE,
     QUIET,
@@ -19,8 +21,9 @@ from cloudrun_identity.controllers.identity_key.retirement import (
     retirement,
 )
 from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.gcp.last_use import UNKNOWN, Evidence, LastUse, Observation, Unknown
-from tests.unit.controllers.identity_key.key_bench import DAY, NOON, key
+from cloudrun_identity.gcp.observed_uses import UNKNOWN, Evidence, LastUse, Observation, Unknown
+from cloudrun_identity.iam.listed_keys import ListedKey
+from tests.unit.controllers.identity_key.key_bench import DAY, NOON, key, ring_of, secret, seen, wanted
 
 HOUR = timedelta(hours=1)
 FORMER: LedgerKey = key("former", state=KeyState.OVERLAP, superseded_time=NOON)
@@ -41,7 +44,12 @@ def observations(draw: st.DrawFn) -> Observation:
     read = NOON + draw(hours(-48, 600))
     until = read - draw(hours(0, 72))
     names = draw(st.lists(st.sampled_from(["former", "other"]), unique=True))
-    uses = {name: last_use(NOON + draw(hours(-200, 600))) for name in names}
+    uses = {
+        name: replace(
+            last_use(NOON + draw(hours(-200, 600))), until=draw(st.sampled_from([None, until - DAY]))
+        )
+        for name in names
+    }
     return Observation(read, until - draw(hours(0, 500)), until, uses, draw(st.booleans()))
 
 
@@ -55,9 +63,9 @@ times = hours(-48, 700).map(lambda after: NOON + after)
 def shows_no_use(source: Evidence) -> bool:
     """Return whether a source shows two full days without a use since the new key was published."""
     match source:
-        case Observation(since=since, until=until, uses=uses):
+        case Observation(since=since, uses=uses) as seen:
             last = uses["former"].ended if "former" in uses else since
-            return until - max(last, NOON) >= QUIET
+            return seen.observed_until("former") - max(last, NOON) >= QUIET
     return False
 
 
@@ -101,15 +109,15 @@ def test_a_later_use_never_makes_a_key_due(
     evidence: KeyEvidence, now: datetime, source: str, later: timedelta
 ) -> None:
     before = retirement(FORMER, ROTATION, evidence, now)
-    seen = getattr(evidence, source)
-    if not isinstance(seen, Observation):
+    answer = getattr(evidence, source)
+    if not isinstance(answer, Observation):
         return
-    last = seen.uses["former"].ended if "former" in seen.uses else max(NOON, seen.since)
-    more = replace(seen, uses={**seen.uses, "former": last_use(last + later)}, is_complete=True)
+    last = answer.uses["former"].ended if "former" in answer.uses else max(NOON, answer.since)
+    more = replace(answer, uses={**answer.uses, "former": last_use(last + later)}, is_complete=True)
     after = retirement(FORMER, ROTATION, replace(evidence, **{source: more}), now)
     assert before
     assert after
-    if after.is_due and seen.is_complete:
+    if after.is_due and answer.is_complete:
         assert before.is_due
 
 
@@ -133,6 +141,23 @@ def test_a_kept_key_is_reported_with_the_bound(evidence: KeyEvidence, now: datet
         assert now >= NOON + DAY
 
 
+@given(evidences, times)
+def test_plan_disables_a_former_key_exactly_as_decided(evidence: KeyEvidence, now: datetime) -> None:
+    want = wanted(rotation={"period": "720h", "overlap": "24h", "requireUnused": True, "maxOverlap": "480h"})
+    active = key("active", created_time=NOON)
+    keys = [ListedKey(each, NOON - DAY) for each in ("former", "active")]
+    looked = seen(*keys, has=secret("active"), now=now, ring=ring_of(FORMER, active), evidence=evidence)
+    decided, planned = retirement(FORMER, ROTATION, evidence, now), plan(want, looked)
+    disabled = [each for each in planned.actions if isinstance(each, DisableKey)]
+    assert decided
+    assert bool(disabled) is decided.is_due
+    if disabled:
+        assert bool(disabled[0].event) is bool(decided.doubts)
+        assert planned.forecast.message == "key former: enabled → disabled"  # type: ignore[union-attr]
+    elif planned.due is not None:
+        assert planned.due <= max((decided.next_look - now).total_seconds(), 1.0)
+
+
 def test_key_in_use_has_no_decision() -> None:
     assert retirement(key("k1"), ROTATION, KeyEvidence(), NOON) is None
     assert not needs_evidence(key("k1"), ROTATION, NOON)
@@ -153,8 +178,8 @@ def test_a_bound_below_the_overlap_has_no_effect() -> None:
 def test_delay_of_a_source_is_no_warning(used: bool) -> None:
     until = NOON + DAY
     uses = {"former": last_use(NOON + HOUR)} if used else {}
-    seen = Observation(NOON + 2 * DAY, NOON - 10 * DAY, until, uses)
-    decided = retirement(FORMER, ROTATION, KeyEvidence(seen, seen), NOON + 2 * DAY)
+    answer = Observation(NOON + 2 * DAY, NOON - 10 * DAY, until, uses)
+    decided = retirement(FORMER, ROTATION, KeyEvidence(answer, answer), NOON + 2 * DAY)
     assert decided
     assert decided.doubts
     assert not decided.is_warning
