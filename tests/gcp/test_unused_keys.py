@@ -101,7 +101,7 @@ async def test_used_former_key_works_until_its_last_use_is_two_days_ago(
     assert await scenario.enabled() == {former, active}
     [issue] = scenario.status.issues
     assert former in issue
-    assert "Policy Analyzer shows a use at or after 2030-02-0" in issue
+    assert "Policy Analyzer shows a use on or after 2030-02-0" in issue
     assert "spec.rotation.maxOverlap" in issue
     assert scenario.status.notices == {"FormerKeyInUse": issue}
     await days(scenario, emulator, 1, active)

@@ -122,6 +122,7 @@ def _doubts_about(source: str, key_id: str, superseded: datetime, evidence: Evid
             assert_never(evidence)
 
 
+# The texts have dates only, so that an hourly read does not change a status each time.
 def _doubt(source: str, seen: Observation, key_id: str, superseded: datetime) -> Doubt | None:
     use, until = seen.uses.get(key_id), seen.observed_until(key_id)
     if use is None and not seen.is_complete:
@@ -130,8 +131,8 @@ def _doubt(source: str, seen: Observation, key_id: str, superseded: datetime) ->
     if until - quiet_since >= QUIET:
         return None
     if use is not None and use.ended > superseded + QUIET:
-        return Doubt(f"{source} shows a use at or after {_time(use.began)}")
-    return Doubt(f"{source} shows no two days yet, only until {_time(until)}", is_warning=False)
+        return Doubt(f"{source} shows a use on or after {use.began:%Y-%m-%d}")
+    return Doubt(f"{source} does not cover two days yet, only until {until:%Y-%m-%d}", is_warning=False)
 
 
 def _time(time: datetime) -> str:
