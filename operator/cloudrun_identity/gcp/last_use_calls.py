@@ -23,7 +23,7 @@ PERIOD: Final = timedelta(hours=6)
 
 @dataclass(frozen=True, slots=True)
 class SourceCall:
-    """How to read a source."""
+    """Request that reads a source."""
 
     api: Api
     method: str

@@ -58,7 +58,7 @@ class Unknown:
     """No answer."""
 
     error: GoogleError | None = None
-    """Why Google refused; None if the answer was empty or has not arrived."""
+    """Refusal of Google; None if the answer was empty or has not arrived."""
     is_pending: bool = False
     """True if the answer has not arrived yet."""
 
@@ -66,8 +66,10 @@ class Unknown:
 Evidence: TypeAlias = Observation | Unknown
 
 UNKNOWN: Final = Unknown()
+"""Evidence of an empty answer."""
 
 PENDING: Final = Unknown(is_pending=True)
+"""Evidence before the first answer."""
 
 
 def date_of(evidence: Evidence, name: str) -> str | None:

@@ -111,7 +111,7 @@ class KeyEvidence:
     monitoring: Evidence = PENDING
     """Samples, from Monitoring. It is read only if the decision about a former key depends on it."""
     remedy: str = ""
-    """Why nothing was read, and the field that changes it; empty if Google was asked."""
+    """Message with the field that permits to read last uses; empty if Google was asked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ MAX_AGE: Final = 2 * INTERVAL
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """Why a source does not show that a former key is unused."""
+    """Reason to assume that a former key may be in use."""
 
     text: str
     is_warning: bool = True
@@ -44,7 +44,7 @@ class Retirement:
     latest: datetime
     """Time at which the key is disabled, whatever Google reports."""
     doubts: tuple[Doubt, ...] = ()
-    """Why the key may still be in use, if `rotation.overlap` is over."""
+    """Reasons to assume that the key may be in use, if `rotation.overlap` is over."""
 
     @property
     def is_warning(self) -> bool:
