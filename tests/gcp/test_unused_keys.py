@@ -142,6 +142,9 @@ async def test_without_permission_to_read_the_project_nothing_is_read(
     scenario: KeyScenario, emulator: Emulator
 ) -> None:
     scenario.project = project(guardrails=KEYS_ALLOWED)
+    await scenario.reconcile()
+    [issue] = scenario.status.issues
+    assert issue.startswith("spec.rotation.requireUnused: former keys work for maxOverlap")
     former, active = await rotated(scenario, emulator)
     await days(scenario, emulator, 5, active)
     assert await scenario.enabled() == {former, active}

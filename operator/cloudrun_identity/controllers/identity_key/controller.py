@@ -128,7 +128,7 @@ class IdentityKeyController(ExternalResource[IdentityKey, KeyWant, KeysSeen, Key
                 "last_used": _last_used(want, seen, active.id) if active else None,
                 "next_rotation_time": rotation_due(active, rotation) if active else None,
             },
-            issues=(*_unclear(records), *_expiring(want, active), *dict(in_use)),
+            issues=(*_unclear(records), *_expiring(want, active), *(dict(in_use) or _ignored(want, seen))),
             notices=dict(warnings[-1:]),
             uncertain=_propagation(active),
         )
@@ -169,6 +169,12 @@ def _in_use(want: KeyWant, seen: KeysSeen) -> Iterable[tuple[str, bool]]:
         decided = retirement(record, want.rotation, seen.evidence, seen.now)
         if decided and (message := report(record, decided)):
             yield message, decided.is_warning
+
+
+def _ignored(want: KeyWant, seen: KeysSeen) -> Iterable[str]:
+    """Report that former keys work for the longest time, because last uses are not read."""
+    if want.rotation.require_unused and seen.evidence.remedy:
+        yield f"spec.rotation.requireUnused: former keys work for maxOverlap: {seen.evidence.remedy}"
 
 
 def _expiring(want: KeyWant, active: LedgerKey | None) -> Iterable[str]:
