@@ -22,9 +22,11 @@ from cloudrun_identity_playground.emulator.access.rules import (
 )
 from cloudrun_identity_playground.emulator.apis.policies import Policies
 from cloudrun_identity_playground.emulator.apis.target_names import target_name
+from cloudrun_identity_playground.emulator.log_router.messages import PACKAGE
 from cloudrun_identity_playground.emulator.wire.methods import as_protobuf
 
 from .record import Record
+from .run_v1 import is_of_v1, request_in_v1, response_in_v1
 from .subjects import Subject
 
 Json = dict[str, Any]
@@ -80,10 +82,7 @@ def _payload(record: Record, subject: Subject, policies: Policies) -> Json:
     else:
         if subject.location:
             payload["resourceLocation"] = {"currentLocations": [subject.location]}
-        if not record.ends_operation:
-            payload["request"] = _shown(record.request, subject)
-        if record.response is not None:
-            payload["response"] = _shown(record.response, subject)
+        payload |= _bodies(record, subject)
     if data := _service_data(record, subject, policies):
         payload["serviceData"] = data
     return payload
@@ -117,9 +116,30 @@ def _authorization(record: Record, subject: Subject) -> list[Json]:
         case _:
             return []
     granted = record.error is None or record.error.code is not grpc.StatusCode.PERMISSION_DENIED
-    authorization: Json = {"permission": permission, "resource": subject.resource, "resourceAttributes": {}}
+    named = subject.type == "service_account" and "/serviceAccounts/" in subject.resource
+    attributes = {"name": subject.resource} if named else {}
+    authorization: Json = {
+        "permission": permission,
+        "resource": subject.resource,
+        "resourceAttributes": attributes,
+    }
     # JSON leaves out fields with default values: no `granted` means that it is false.
     return [{**authorization, **({"granted": True} if granted else {}), "permissionType": "ADMIN_WRITE"}]
+
+
+def _bodies(record: Record, subject: Subject) -> Json:
+    """Return the request and the response. The entry at the end of an operation has no request."""
+    bodies: Json = {}
+    if is_of_v1(record):
+        bodies["request"] = request_in_v1(record, subject)
+        if response := response_in_v1(record, subject):
+            bodies["response"] = response
+        return bodies
+    if not record.ends_operation:
+        bodies["request"] = _shown(record.request, subject)
+    if record.response is not None:
+        bodies["response"] = _shown(record.response, subject)
+    return bodies
 
 
 def _shown(message: Any, subject: Subject) -> Json:
@@ -133,14 +153,15 @@ def _shown(message: Any, subject: Subject) -> Json:
     if isinstance(plain, operations_pb2.Operation):
         outcome: Json = shown.get("response") or shown.get("metadata") or {}
         return outcome
-    return {"@type": f"type.googleapis.com/{plain.DESCRIPTOR.full_name}", **shown}
+    full_name = plain.DESCRIPTOR.full_name.replace(PACKAGE, "google.logging.v2")
+    return {"@type": f"type.googleapis.com/{full_name}", **shown}
 
 
 def _service_data(record: Record, subject: Subject, policies: Policies) -> Json:
     if record.error is not None:
         return {}
-    if record.before.policy and subject.service in _WITH_DELTA:
-        deltas = list(policies.deltas(record.before.bindings, record.bindings_after))
+    if record.policy is not None and subject.service in _WITH_DELTA:
+        deltas = list(policies.deltas(record.policy))
         return {
             "@type": "type.googleapis.com/google.iam.v1.logging.AuditData",
             "policyDelta": {"bindingDeltas": deltas} if deltas else {},

@@ -39,7 +39,7 @@ class Injection(StrictModel):
     entry: dict[str, Any] | None = None
     """Entry to publish as it is."""
     times: int = Field(default=1, ge=1, le=1_000_000)
-    """How often to publish `entry`. From the second time on, it has another `insertId`."""
+    """Number of times to publish `entry`. From the second time on, it has another `insertId`."""
 
     def into(self, router: LogRouter, now: float) -> None:
         """Publish the messages."""
