@@ -318,6 +318,21 @@ async def test_operation_of_version_2_has_entries_at_start_and_end(feed: Feed, c
     assert ended["protoPayload"]["response"]["latestReadyRevision"]
 
 
+async def test_readiness_of_a_service_is_in_the_system_event_log(feed: Feed) -> None:
+    """See tests/unit/extraction_rules/test_audit_system_event.py of dynatrace-oss/dynatrace-gcp-monitor."""
+    await change(feed, "PATCH", f"/v2/{LOCATION}/services/web", {**SERVICE, "labels": {"a": "b"}})
+    entry = [*feed.emulator.cloud.audit_log.entries()][-1]
+    payload = entry["protoPayload"]
+    assert payload["methodName"] == "/Services.UpdateService"
+    assert payload["resourceName"] == "namespaces/shop/services/web"
+    assert payload["status"] == {"message": "Ready condition status changed to True for Service web."}
+    assert payload["response"]["@type"] == "type.googleapis.com/google.cloud.run.v1.Service"
+    assert "authenticationInfo" not in payload
+    assert entry["logName"].endswith("%2Fsystem_event")
+    assert entry["severity"] == "INFO"
+    assert len(await feed.entries()) == 2  # those of the operation
+
+
 async def test_failed_revision_is_the_status_at_the_end(feed: Feed) -> None:
     name = f"//run.googleapis.com/{LOCATION}/services/web"
     feed.edit({"workload": name, "failsToStart": "The container failed to start."})

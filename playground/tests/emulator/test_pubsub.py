@@ -118,6 +118,28 @@ async def test_stream_of_a_deleted_subscription_ends_as_not_found(feed: Feed) ->
         await anext(messages)
 
 
+async def test_stream_ends_when_the_permission_is_revoked(feed: Feed) -> None:
+    dana = "user:dana@example.com"
+    name = f"//pubsub.googleapis.com/{SUBSCRIPTION}"
+    granted = {"role": "roles/pubsub.subscriber", "member": dana}
+    feed.edit({"policy": name, "add": [granted]})
+
+    async def sent() -> AsyncIterator[pubsub.StreamingPullRequest]:
+        yield pubsub.StreamingPullRequest(subscription=SUBSCRIPTION, stream_ack_deadline_seconds=10)
+        await asyncio.Event().wait()
+
+    stream = await feed.subscriber.streaming_pull(
+        requests=sent(), timeout=30, metadata=[("authorization", f"Bearer {dana}")]
+    )
+    await publish(feed, b"one")
+    messages = aiter(stream)
+    await anext(messages)
+    feed.edit({"policy": name, "remove": [granted]})
+    await publish(feed, b"two")
+    with pytest.raises((exceptions.Forbidden, grpc.aio.AioRpcError), match=r"pubsub\.subscriptions\.consume"):
+        await anext(messages)
+
+
 async def test_recreated_subscription_has_no_topic_and_no_messages(feed: Feed) -> None:
     await publish(feed, b"one")
     feed.edit({"resource": f"//pubsub.googleapis.com/{SUBSCRIPTION}", "recreate": True})

@@ -8,7 +8,6 @@ form of their APIs, as published entries show (see `subjects`).
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 import grpc
@@ -28,6 +27,8 @@ from cloudrun_identity_playground.emulator.wire.methods import as_protobuf
 from .record import Record
 from .run_v1 import is_of_v1, request_in_v1, response_in_v1
 from .subjects import Subject
+from .system_events import system_event
+from .timestamps import timestamp
 
 Json = dict[str, Any]
 
@@ -42,6 +43,8 @@ _WITH_DELTA = frozenset(
 
 def entry_of(record: Record, subject: Subject, policies: Policies, received_at: float) -> Json:
     """Return the log entry of a call."""
+    if record.is_system_event:
+        return system_event(record, subject, received_at)
     entry: Json = {
         "protoPayload": _payload(record, subject, policies),
         "insertId": record.insert_id,
@@ -51,15 +54,10 @@ def entry_of(record: Record, subject: Subject, policies: Policies, received_at: 
         "logName": f"{subject.container}/logs/{_LOG}",
         "receiveTimestamp": timestamp(received_at),
     }
-    if record.operation:
+    if record.operation and not record.sender.is_version_1:
         entry["operation"] = {"id": record.operation, "producer": subject.service}
         entry["operation"]["last" if record.ends_operation else "first"] = True
     return entry
-
-
-def timestamp(seconds: float) -> str:
-    """Return a time as Google's JSON shows it."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _payload(record: Record, subject: Subject, policies: Policies) -> Json:

@@ -22,6 +22,7 @@ from cloudrun_identity_playground.emulator.sender import Sender
 from .entries import Json, entry_of
 from .record import Before, Record, is_logged
 from .subjects import Subjects, named_in
+from .system_events import is_of_service
 
 _REMEMBERED: Final = 1000
 _REMEMBERED_BINDINGS: Final = 100_000
@@ -92,16 +93,18 @@ class AuditLog:
                 self._running.append(record)
                 continue
             error = GoogleError.of_status(operation.error) if operation.HasField("error") else None
-            self._add(
-                replace(
-                    record,
-                    response=operation if error is None else None,
-                    error=error,
-                    time=self._clock(),
-                    insert_id=self._insert_id(),
-                    ends_operation=True,
-                )
+            ended = replace(
+                record,
+                response=operation if error is None else None,
+                error=error,
+                time=self._clock(),
+                insert_id=self._insert_id(),
+                ends_operation=True,
             )
+            if not record.sender.is_version_1:
+                self._add(ended)
+            if is_of_service(record):
+                self._add(replace(ended, insert_id=self._insert_id(), is_system_event=True))
 
     def _record(
         self,
@@ -113,7 +116,7 @@ class AuditLog:
         response: Any = None,
         error: GoogleError | None = None,
     ) -> None:
-        is_operation = isinstance(response, operations_pb2.Operation) and not sender.is_version_1
+        is_operation = isinstance(response, operations_pb2.Operation)
         record = Record(
             rpc,
             request,

@@ -74,6 +74,8 @@ class Record:
     """Name of the long-running operation that the call started."""
     ends_operation: bool = False
     """True for the entry at the end of the operation."""
+    is_system_event: bool = False
+    """True for the entry of Cloud Run about the readiness of a service, which has no caller."""
 
     @property
     def service(self) -> str:
