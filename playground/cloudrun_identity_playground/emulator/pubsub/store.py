@@ -114,6 +114,10 @@ class PubSub:
             ):
                 yield stored
 
+    def backlog(self) -> dict[str, int]:
+        """Return the number of messages that are not acknowledged, by subscription."""
+        return {name: len(stored.queue) for name, stored in self._subscriptions.items()}
+
     def delete_topic(self, name: str) -> None:
         """Delete a topic. Its subscriptions remain without one.
 
