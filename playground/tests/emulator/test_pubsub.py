@@ -101,7 +101,7 @@ async def test_stream_delivers_and_acknowledges(feed: Feed, clock: Clock) -> Non
 async def test_pull_of_a_deleted_subscription_is_not_found(feed: Feed) -> None:
     name = f"//pubsub.googleapis.com/{SUBSCRIPTION}"
     feed.edit({"resource": name, "delete": True})
-    with pytest.raises(exceptions.NotFound, match=r"Resource not found \(resource=changes\)"):
+    with pytest.raises(exceptions.NotFound, match=rf"Resource not found \(resource={SUBSCRIPTION}\)"):
         await feed.pull()
 
 
