@@ -33,6 +33,11 @@ TURNED: dict[str, Any] = {
     "metricDelay": "10800s",
     "lastUseAhead": "60s",
     "withoutToken": "user:ann@example.com",
+    "sinkDelay": "5s",
+    "sinkReordering": "8s",
+    "sinkDuplication": 0.25,
+    "sinkLoss": 0.5,
+    "sinkStopped": True,
 }
 OPTIONS = (
     *("--lag", "7s", "--flapping-reads", "forbidden", "--stale-reads", "9s", "--latency", "recorded"),
@@ -40,6 +45,8 @@ OPTIONS = (
     *("--requests-per-minute", "run.googleapis.com: {reads: 5, writes: 2}"),
     *("--activity-delay", "48h", "--metric-delay", "3h", "--last-use-ahead", "1m"),
     *("--without-token", "user:ann@example.com"),
+    *("--sink-delay", "5s", "--sink-reordering", "8s", "--sink-duplication", "0.25"),
+    *("--sink-loss", "0.5", "--sink-stopped"),
 )
 FAULT = {"method": "google.cloud.*", "code": "UNAVAILABLE", "times": 2}
 
