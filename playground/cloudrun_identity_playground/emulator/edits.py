@@ -187,7 +187,7 @@ class _UseEdit(_Model):
     used: str
     at: AwareDatetime | None = None
 
-    def apply(self, cloud: Cloud) -> None:
+    def apply(self, cloud: Cloud, _sender: Sender) -> None:
         cloud.key_uses.add(_resource(self.used), self.at)
 
 
