@@ -102,6 +102,7 @@ class KopfWatches:
         return await asyncio.wrap_future(access)
 
     async def _on_object(self, raw: Object, deleted: bool) -> None:
+        raw["metadata"].pop("managedFields", None)  # half of the object, which may wait for its delivery
         self._delivery.put(partial(self._sink.observe, raw, deleted=deleted))
         await self._delivery.room()
 
