@@ -52,37 +52,40 @@ class PolicySyncer:
         self._last_write = float("-inf")
         self._running: asyncio.Task[None] | None = None
 
-    async def result(
+    def request(
         self,
         *,
         since: float,
         max_age: float,
         is_settled_by: SettledCheck | None = None,
         writes: bool = False,
-    ) -> SyncResult:
-        """Return the result of the last sync, or run another one.
+    ) -> asyncio.Future[SyncResult]:
+        """Return the result of the last sync, or that of the next one.
 
         The last result is returned if its sync had no fault, and began after `since` and at most `max_age`
         seconds ago. If `max_age` is not 0, its sync may also have begun before `since`, if it settled what
         the caller desires. Without `is_settled_by`, the caller desires nothing of its own. `writes`
         is True if the sync is likely to write the policy.
         """
+        result: asyncio.Future[SyncResult] = asyncio.get_running_loop().create_future()
         last = self._last
         is_recent = last is not None and not last.fault and _now() - last.began <= max_age
         if last and is_recent and (last.began > since or (is_settled_by and is_settled_by(last))):
-            return last
-        request = _Request(
-            asyncio.get_running_loop().create_future(),
-            call_priority.get(),
-            request_reason.get(),
-            is_settled_by if max_age > 0 else None,
-            writes,
+            result.set_result(last)
+            return result
+        self._requests.append(
+            _Request(
+                result,
+                call_priority.get(),
+                request_reason.get(),
+                is_settled_by if max_age > 0 else None,
+                writes,
+            )
         )
-        self._requests.append(request)
         self._last_request = _now()
         if self._running is None:
             self._running = start_shared_task(self._run(), name=f"policy syncer {self._target}")
-        return await request.result
+        return result
 
     @property
     def is_idle(self) -> bool:

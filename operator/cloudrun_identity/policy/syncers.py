@@ -164,7 +164,7 @@ class PolicySyncers:
         try:
             results = await asyncio.gather(
                 *(
-                    syncer.result(
+                    syncer.request(
                         since=since,
                         max_age=max_age,
                         is_settled_by=partial(self._is_settled_by, desired, target) if desired else None,
