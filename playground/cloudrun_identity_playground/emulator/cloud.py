@@ -15,11 +15,13 @@ from .access.effective import EffectivePermissions
 from .access.resources import Hierarchy
 from .apis.access_limits import AccessBoundaries, DenyPolicies
 from .apis.accounts import AccountStore
+from .apis.activities import Activities
 from .apis.assertions import Assertions
 from .apis.credentials import IAMCredentials, IdTokens
 from .apis.custom_constraints import CustomConstraints
 from .apis.executions import Executions, JobRuns
 from .apis.folders import Folders, Organizations
+from .apis.key_uses import KeyUses
 from .apis.keys import Keys
 from .apis.operations import Operations
 from .apis.org_policy import OrgPolicies
@@ -36,10 +38,21 @@ from .apis.service_accounts import ServiceAccounts, policy_name
 from .apis.sharing import DomainRestrictedSharing
 from .apis.stamps import Stamps
 from .apis.target_resources import TargetResources
+from .apis.time_series import TimeSeries
 from .apis.workloads import Workloads
 from .apis.workspace import Workspace
+from .audit_log.entries import Json
+from .audit_log.log import AuditLog
+from .audit_log.subjects import Subjects
 from .calls import only_reads
 from .lag import Lag
+from .log_router.reader import LogReader
+from .log_router.router import LogRouter
+from .log_router.sinks import Sinks
+from .pubsub.publisher import Publisher
+from .pubsub.store import PubSub
+from .pubsub.subscriber import Subscriber
+from .sender import Sender
 from .switches import Switches
 
 
@@ -79,6 +92,7 @@ class Cloud:
         self.callers = Callers(self.accounts, self.assertions, switches, clock)
         self.id_tokens = IdTokens(clock)
         self.keys = Keys(self.accounts, self.org_policies, clock)
+        self.key_uses = KeyUses(self.accounts, switches, clock)
         self.directory = Directory()
         self.deny_policies = DenyPolicies(self.registry)
         self.boundaries = AccessBoundaries(self.registry)
@@ -92,6 +106,20 @@ class Cloud:
             self.registry, self.accounts, self.org_policies, hierarchy, permissions
         )
         self.operations = Operations(clock, switches)
+        self.audit_log = AuditLog(
+            Subjects(self.registry, self.accounts, self.resources),
+            self.policies,
+            self.accounts,
+            self.role_table,
+            self.operations,
+            clock,
+        )
+        self.pubsub = PubSub(self.resources, clock)
+        self.sinks = Sinks(self.registry, clock)
+        self.log_router = LogRouter(self.sinks, self.pubsub, hierarchy, permissions, switches, clock)
+        self.audit_log.listener = self._export
+        subscriber = Subscriber(self.pubsub, self._release)
+        self.streams = {"google.pubsub.v1.Subscriber/StreamingPull": subscriber.stream}
         self.revisions = Revisions(self.registry, self.operations)
         stamps = Stamps(clock)
         self.executions = Executions(self.registry, self.operations, stamps, switches, clock)
@@ -122,6 +150,8 @@ class Cloud:
                 self.boundaries,
                 ServiceAccounts(self.registry, self.accounts, self.lag),
                 self.keys,
+                Activities(self.registry, self.key_uses, switches),
+                TimeSeries(self.registry, self.key_uses, switches),
                 IAMCredentials(self.accounts, self.org_policies, self.id_tokens, self.callers.mint, clock),
                 Roles(self.registry, self.role_table, clock),
                 self.revisions,
@@ -132,10 +162,30 @@ class Cloud:
                     self.workloads[JOB.collection].forget_token,
                 ),
                 self.operations,
+                self.sinks,
+                LogReader(self.registry, self.audit_log.entries),
             ),
             tables=(*self.workloads.values(), self.resources, *self._policy_methods()),
         )
+        handlers |= {**handlers_of(Publisher(self.pubsub)), **handlers_of(subscriber)}
         self.handlers = {rpc: self._auto_creating(rpc, handler) for rpc, handler in handlers.items()}
+
+    def write(self, rpc: str, request: Any, sender: Sender) -> Any:
+        """Make a call that everything permits, and record it in the audit log.
+
+        Raises GoogleError: that of the method.
+        """
+        return self.audit_log.answer(rpc, request, sender, lambda: self.handlers[rpc](request))
+
+    def _export(self, entry: Callable[[], Json]) -> None:
+        """Export a log entry, which is built only if a sink exists."""
+        if self.sinks:
+            self.log_router.route(entry())
+
+    def _release(self) -> None:
+        """Export what is due by now."""
+        self.audit_log.end_operations()
+        self.log_router.release()
 
     def _policy_methods(self) -> Iterator[PolicyMethods]:
         """Yield the policy methods of all resources but workloads, which have their own."""

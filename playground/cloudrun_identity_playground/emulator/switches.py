@@ -57,6 +57,10 @@ CallerName = Annotated[str, AfterValidator(principals.require_caller)]
 """Caller without a token: a principal, `admin` (allowed everything) or `nobody`."""
 
 
+Probability = Annotated[float, Field(ge=0, le=1)]
+"""Part of all cases, 0 to 1."""
+
+
 class FlappingReads(StrEnum):
     """Answers of every second read of a new account during the lag."""
 
@@ -95,8 +99,24 @@ class Switches(StrictModel):
     """See `apis.policies.Policies`."""
     requests_per_minute: dict[Api, RequestsPerMinute] = Field(default_factory=dict)
     """Quotas by the host of the API."""
+    activity_delay: Time = timedelta(hours=24)
+    """Time until Policy Analyzer shows a use of an account or key."""
+    metric_delay: Time = timedelta(minutes=5)
+    """Time until Monitoring shows a use of an account or key."""
+    last_use_ahead: Time = timedelta()
+    """Time by which the clock of these two APIs is ahead, for clients with such a clock."""
     without_token: CallerName = principals.ADMIN
     """The caller of requests without a token."""
+    sink_delay: Time = timedelta()
+    """Time between a log entry and its export by a sink."""
+    sink_reordering: Time = timedelta()
+    """Longest further delay of an entry, at random, so that entries change their order."""
+    sink_duplication: Probability = 0.0
+    """Part of the entries that a sink exports twice."""
+    sink_loss: Probability = 0.0
+    """Part of the entries that a sink does not export."""
+    sink_stopped: bool = False
+    """True holds all entries back until it is false again."""
 
     @property
     def operation_seconds(self) -> float:

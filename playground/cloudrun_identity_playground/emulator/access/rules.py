@@ -36,6 +36,11 @@ class RequiresPolicyPermission:
 
 
 @dataclass(frozen=True)
+class RequiresActivityPermission:
+    """A query of activities on the project in `parent`. It needs the permission of the type of activity."""
+
+
+@dataclass(frozen=True)
 class FiltersResults:
     """A search that everyone may make. It returns the items on which the caller has `permission`."""
 
@@ -65,6 +70,7 @@ class Unrestricted:
 Rule: TypeAlias = (
     RequiresPermission
     | RequiresPolicyPermission
+    | RequiresActivityPermission
     | FiltersResults
     | ReturnsPermissions
     | Impersonates
@@ -221,6 +227,47 @@ RULES: Final[Mapping[str, Rule]] = dict(
             },
         ),
         *_in(
+            "google.logging.v2.ConfigServiceV2",
+            {
+                "CreateSink": RequiresPermission("logging.sinks.create", "parent"),
+                "GetSink": RequiresPermission("logging.sinks.get", "sink_name"),
+                "UpdateSink": RequiresPermission("logging.sinks.update", "sink_name"),
+                "DeleteSink": RequiresPermission("logging.sinks.delete", "sink_name"),
+                "ListSinks": RequiresPermission("logging.sinks.list", "parent"),
+            },
+        ),
+        *_in(
+            "google.logging.v2.LoggingServiceV2",
+            {"ListLogEntries": RequiresPermission("logging.logEntries.list", "resource_names")},
+        ),
+        *_in(
+            "google.pubsub.v1.Publisher",
+            {
+                "CreateTopic": RequiresPermission("pubsub.topics.create", "name"),
+                "GetTopic": RequiresPermission("pubsub.topics.get", "topic"),
+                "UpdateTopic": RequiresPermission("pubsub.topics.update", "topic.name"),
+                "ListTopics": RequiresPermission("pubsub.topics.list", "project"),
+                "ListTopicSubscriptions": RequiresPermission("pubsub.topics.get", "topic"),
+                "DeleteTopic": RequiresPermission("pubsub.topics.delete", "topic"),
+                "Publish": RequiresPermission("pubsub.topics.publish", "topic"),
+            },
+        ),
+        *_in(
+            "google.pubsub.v1.Subscriber",
+            {
+                "CreateSubscription": RequiresPermission("pubsub.subscriptions.create", "name"),
+                "GetSubscription": RequiresPermission("pubsub.subscriptions.get", "subscription"),
+                "UpdateSubscription": RequiresPermission("pubsub.subscriptions.update", "subscription.name"),
+                "ListSubscriptions": RequiresPermission("pubsub.subscriptions.list", "project"),
+                "DeleteSubscription": RequiresPermission("pubsub.subscriptions.delete", "subscription"),
+                "Seek": RequiresPermission("pubsub.subscriptions.consume", "subscription"),
+                **dict.fromkeys(
+                    ("Pull", "StreamingPull", "Acknowledge", "ModifyAckDeadline"),
+                    RequiresPermission("pubsub.subscriptions.consume", "subscription"),
+                ),
+            },
+        ),
+        *_in(
             "google.longrunning.Operations",
             {
                 "GetOperation": RequiresPermission("run.operations.get", "name"),
@@ -228,6 +275,13 @@ RULES: Final[Mapping[str, Rule]] = dict(
                 "ListOperations": RequiresPermission("run.operations.list", "name"),
                 "DeleteOperation": RequiresPermission("run.operations.delete", "name"),
             },
+        ),
+        *_in(
+            "google.cloud.policyanalyzer.v1.PolicyAnalyzer", {"QueryActivity": RequiresActivityPermission()}
+        ),
+        *_in(
+            "google.monitoring.v3.MetricService",
+            {"ListTimeSeries": RequiresPermission("monitoring.timeSeries.list", "name")},
         ),
         *_in(
             "google.cloud.orgpolicy.v2.OrgPolicy",

@@ -48,6 +48,14 @@ class _Replaced:
     reads: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class PolicyWrite:
+    """Bindings before and after a write of a policy."""
+
+    before: Sequence[Binding]
+    after: Sequence[Binding]
+
+
 class Sharing(Protocol):
     """Organization policy that restricts members: `sharing.DomainRestrictedSharing`."""
 
@@ -90,6 +98,8 @@ class Policies:
         self._policies: dict[str, _Policy] = {}
         self._replaced: dict[str, _Replaced] = {}
         self._last_stamp = 0
+        self.last_write: PolicyWrite | None = None
+        """The last write, for the audit log."""
 
     def read(self, resource: str, request: iam_policy_pb2.GetIamPolicyRequest) -> policy_pb2.Policy:
         """Return the policy of `resource` in the requested version."""
@@ -132,6 +142,7 @@ class Policies:
             self._lag.begin(_event(resource, *grant))
         written = _Policy(self._next_etag(resource, current), bindings, audit_configs)
         self._policies[resource] = written
+        self.last_write = PolicyWrite(current.bindings, bindings)
         if self._switches.stale_reads:
             self._replaced[resource] = _Replaced(current, self._clock())
         return self._view(written, 3)
@@ -169,6 +180,10 @@ class Policies:
     def bindings(self, resource: str) -> Sequence[Binding]:
         """Return the bindings of a policy, with the accounts of their members."""
         return self._policies.get(resource, _Policy()).bindings
+
+    def shown_member(self, member: Member) -> str:
+        """Return the form of a member that a read shows."""
+        return self._render(member)
 
     def is_effective(self, resource: str, binding: Binding, member: Member) -> bool:
         """Return whether a grant is in effect: not during the lag after the write that added it.

@@ -15,6 +15,7 @@ from google.rpc import error_details_pb2
 
 from cloudrun_identity_playground.emulator.dispatch import Dispatcher
 from cloudrun_identity_playground.emulator.errors import GoogleError, NotServedError, invalid
+from cloudrun_identity_playground.emulator.sender import Sender
 
 from .ancestry import ancestry
 from .fixed import fixed_answer
@@ -22,6 +23,7 @@ from .hosts import is_served
 from .knative_children import KnativeChildren
 from .knative_rest import KnativeRest, region_of
 from .knative_rest import address as knative_address
+from .last_use import last_use_answer
 from .methods import as_protobuf
 from .older import RENAMED, RESHAPES
 from .org_policy_v1 import OrgPolicyV1
@@ -48,16 +50,15 @@ def add_rest(
 
     async def answer(request: web.Request) -> web.Response:
         legacy = request.path.startswith("/v1/")
-        reason = request.headers.get("X-Goog-Request-Reason", "")
-        authorization = request.headers.get("Authorization", "")
-
-        async def call(rpc: str, message: Any) -> Any:
-            return await dispatcher.call(rpc, message, reason=reason, authorization=authorization)
-
         try:
             if not is_served(request.host):
                 raise NotServedError(f"{request.method} {request.host}{request.path}")
             body = await _body(request)
+            sender = _sender(request, body, is_version_1=legacy)
+
+            async def call(rpc: str, message: Any) -> Any:
+                return await dispatcher.call(rpc, message, sender)
+
             if is_storage(request.path):
                 query = {name: request.query.getall(name) for name in request.query}
                 storage = StorageJson(call, is_uniform)
@@ -76,6 +77,18 @@ def add_rest(
     app.router.add_route("*", "/{path:.*}", answer)
 
 
+def _sender(request: web.Request, body: Mapping[str, Any], *, is_version_1: bool) -> Sender:
+    is_version_1 = is_version_1 or knative_address(request.path, request.host) is not None
+    return Sender(
+        authorization=request.headers.get("Authorization", ""),
+        reason=request.headers.get("X-Goog-Request-Reason", ""),
+        user_agent=request.headers.get("User-Agent", ""),
+        address=request.remote or "",
+        is_version_1=is_version_1,
+        body=body if is_version_1 else {},
+    )
+
+
 async def _of_version_1(
     request: web.Request,
     body: dict[str, Any],
@@ -92,6 +105,8 @@ async def _of_version_1(
     if (shown := await OrgPolicyV1(call).answer(request.path, body)) is not None:
         return shown
     if (shown := await ancestry(request.path, call)) is not None:
+        return shown
+    if (shown := await last_use_answer(request.method, request.path, request.query, call)) is not None:
         return shown
     return fixed_answer(request.method, request.path, body)
 
