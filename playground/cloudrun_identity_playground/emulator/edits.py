@@ -18,15 +18,13 @@ from .apis.actor import OTHER_USER, acting_as
 from .apis.target_names import DESCRIBED, target_name
 from .apis.workloads import Workloads
 from .cloud import Cloud
+from .edit_errors import EditError
 from .errors import GoogleError
+from .recommender_edits import InsightEdit, RecommendationEdit, UsageEdit
 
 _HOSTS = frozenset(each.host for each in (*TARGET_KINDS.values(), *DESCRIBED))
 _COLLECTIONS = ("projects/", "folders/", "organizations/")
 _IAM = "google.iam.admin.v1.IAM"
-
-
-class EditError(Exception):
-    """An edit that cannot be made; one line with the reason."""
 
 
 def edit(cloud: Cloud, change: Mapping[str, Any]) -> None:
@@ -45,6 +43,7 @@ def edit(cloud: Cloud, change: Mapping[str, Any]) -> None:
     - `{"resource": FULL_NAME, "uniformBucketLevelAccess": false}`: switch that of a bucket
     - `{"principal": "user:EMAIL", "aliases": [EMAIL, …]}`: policies show the address of `principal` only
     - `{"principal": "group:EMAIL", "rename": EMAIL}`: policies show the new address
+    - those of `recommender_edits`, such as `{"usage": "projects/P", "used": {"serviceAccount:EMAIL": []}}`
     - `{"principal": "user:EMAIL", "delete"|"undelete"|"create": true}`; one that is created where one was
       deleted is another one
 
@@ -245,7 +244,17 @@ class _PrincipalEdit(_Model):
 
 def _parse(
     change: Mapping[str, Any],
-) -> _PolicyEdit | _WorkloadEdit | _AccountEdit | _ServiceAgentEdit | _ResourceEdit | _PrincipalEdit:
+) -> (
+    _PolicyEdit
+    | _WorkloadEdit
+    | _AccountEdit
+    | _ServiceAgentEdit
+    | _ResourceEdit
+    | _PrincipalEdit
+    | UsageEdit
+    | RecommendationEdit
+    | InsightEdit
+):
     if "policy" in change:
         return _PolicyEdit.model_validate(change)
     if "workload" in change:
@@ -258,8 +267,15 @@ def _parse(
         return _ResourceEdit.model_validate(change)
     if "principal" in change:
         return _PrincipalEdit.model_validate(change)
+    if "usage" in change:
+        return UsageEdit.model_validate(change)
+    if "recommendation" in change:
+        return RecommendationEdit.model_validate(change)
+    if "insight" in change:
+        return InsightEdit.model_validate(change)
     raise EditError(
-        "the edit names none of policy, workload, serviceAccount, serviceAgent, resource, principal"
+        "the edit names none of policy, workload, serviceAccount, serviceAgent, resource, principal, usage, "
+        "recommendation, insight"
     )
 
 

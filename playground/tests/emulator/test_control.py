@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from google.api_core import exceptions
 
 from cloudrun_identity_playground.emulator import Emulator, PortTakenError
-from cloudrun_identity_playground.emulator.edits import EditError
+from cloudrun_identity_playground.emulator.edit_errors import EditError
 
 from .clients import LOCATION, Clients, members
 

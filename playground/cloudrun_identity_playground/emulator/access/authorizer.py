@@ -11,6 +11,7 @@ from google.iam.v1 import iam_policy_pb2
 from cloudrun_identity_playground.emulator.apis.accounts import AccountStore
 from cloudrun_identity_playground.emulator.apis.actor import Caller, caller
 from cloudrun_identity_playground.emulator.apis.policies import Policies
+from cloudrun_identity_playground.emulator.apis.recommender import required_permission
 from cloudrun_identity_playground.emulator.apis.rpc import Handler
 from cloudrun_identity_playground.emulator.apis.target_names import target_name
 
@@ -23,6 +24,7 @@ from .rules import (
     Impersonates,
     RequiresPermission,
     RequiresPolicyPermission,
+    RequiresRecommenderPermission,
     ReturnsPermissions,
     Unrestricted,
 )
@@ -59,6 +61,10 @@ class Authorizer:
                 if target := target_name(request.resource, rpc):
                     permission = f"{target.descriptor.permission_prefix}.{verb}"
                     self._check(rpc, RequiresPermission(permission, "resource"), request)
+                return handler(request)
+            case RequiresRecommenderPermission(verb, on):
+                if needed := required_permission(_field(request, on), verb):
+                    self._check(rpc, RequiresPermission(needed, on), request)
                 return handler(request)
             case Impersonates():
                 self._check_impersonation(rpc, rule, request)

@@ -36,6 +36,14 @@ class RequiresPolicyPermission:
 
 
 @dataclass(frozen=True)
+class RequiresRecommenderPermission:
+    """A method of Recommender on the name in the field `on`. Each recommender has permissions of its own."""
+
+    verb: str
+    on: str
+
+
+@dataclass(frozen=True)
 class FiltersResults:
     """A search that everyone may make. It returns the items on which the caller has `permission`."""
 
@@ -65,6 +73,7 @@ class Unrestricted:
 Rule: TypeAlias = (
     RequiresPermission
     | RequiresPolicyPermission
+    | RequiresRecommenderPermission
     | FiltersResults
     | ReturnsPermissions
     | Impersonates
@@ -227,6 +236,20 @@ RULES: Final[Mapping[str, Rule]] = dict(
                 "WaitOperation": RequiresPermission("run.operations.get", "name"),
                 "ListOperations": RequiresPermission("run.operations.list", "name"),
                 "DeleteOperation": RequiresPermission("run.operations.delete", "name"),
+            },
+        ),
+        *_in(
+            "google.cloud.recommender.v1.Recommender",
+            {
+                "ListRecommendations": RequiresRecommenderPermission("list", "parent"),
+                "GetRecommendation": RequiresRecommenderPermission("get", "name"),
+                "MarkRecommendationClaimed": RequiresRecommenderPermission("update", "name"),
+                "MarkRecommendationSucceeded": RequiresRecommenderPermission("update", "name"),
+                "MarkRecommendationFailed": RequiresRecommenderPermission("update", "name"),
+                "MarkRecommendationDismissed": RequiresRecommenderPermission("update", "name"),
+                "ListInsights": RequiresRecommenderPermission("list", "parent"),
+                "GetInsight": RequiresRecommenderPermission("get", "name"),
+                "MarkInsightAccepted": RequiresRecommenderPermission("update", "name"),
             },
         ),
         *_in(
