@@ -39,6 +39,13 @@ class EffectiveCrossProjectUsage(StrEnum):
     UNKNOWN = "Unknown"
 
 
+class GoogleRecommendations(StrEnum):
+    """Use of the recommendations and insights of Google's Recommender."""
+
+    IGNORE = "Ignore"
+    REPORT = "Report"
+
+
 class Credentials(ApiModel):
     """Credentials are the service accounts that the operator acts as in the project."""
 
@@ -122,6 +129,9 @@ class ManagedProjectSpec(ReconciledSpec):
     """Use of service accounts of this project by workloads of other projects. Verify reports whether they
     may. Allow stops enforcing the organization policy constraint iam.disableCrossProjectServiceAccountUsage
     in this project."""
+    recommendations: GoogleRecommendations = GoogleRecommendations.IGNORE
+    """Use of the recommendations of Google's Recommender for the identities of this project. Ignore does not
+    read them. Report reads them at most every six hours, and shows them in the status of the identities."""
     guardrails: Guardrails = Guardrails()
     """Limits on what the admitted namespaces may do in this project."""
 

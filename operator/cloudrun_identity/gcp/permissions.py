@@ -5,12 +5,19 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from cloudrun_identity.api import TARGET_KINDS, KeyAdmission, ManagedProject, kinds_where
+from cloudrun_identity.api import (
+    TARGET_KINDS,
+    GoogleRecommendations,
+    KeyAdmission,
+    ManagedProject,
+    kinds_where,
+)
 from cloudrun_identity.iam.delegation import entries_on
 
 CUSTOM_ROLES: Final = "custom roles"
 KEYS: Final = "keys"
 ATTACHING: Final = "attaching identities"
+RECOMMENDATIONS: Final = "reading Google's recommendations"
 CROSS_PROJECT: Final = "reading whether other projects may use the accounts"
 
 
@@ -78,6 +85,12 @@ FEATURES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "run.workerpools.update",
         ),
         CROSS_PROJECT: ("orgpolicy.policy.get",),
+        RECOMMENDATIONS: (
+            "recommender.iamPolicyInsights.list",
+            "recommender.iamPolicyLateralMovementInsights.list",
+            "recommender.iamPolicyRecommendations.list",
+            "recommender.iamServiceAccountInsights.list",
+        ),
     }
 )
 """Permissions by feature. All of them can be tested on a project.
@@ -103,6 +116,9 @@ Source: https://cloud.google.com/iam/docs/understanding-roles, under "Lowest-lev
 roles/iam.serviceAccountUser, roles/iam.serviceAccountAdmin and roles/iam.serviceAccountKeyAdmin.
 """
 
+ADVISORY_PERMISSIONS: Final = frozenset(FEATURES[RECOMMENDATIONS])
+"""Permissions without which only advice is missing. A project that lacks them is not Degraded."""
+
 ABOVE_PROJECTS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         TARGET_KINDS[kind].feature: (*TARGET_KINDS[kind].permissions, TARGET_KINDS[kind].read_permission)
@@ -122,10 +138,12 @@ def granting_features(project: ManagedProject) -> frozenset[str]:
 
 
 def needed(project: ManagedProject) -> tuple[str, ...]:
-    """Return the features in `FEATURES` that the project's guardrails allow to use."""
+    """Return the features in `FEATURES` that the project's spec and guardrails allow to use."""
     unused = {descriptor.feature for descriptor in TARGET_KINDS.values()} - granting_features(project)
     if not project.spec.guardrails.custom_roles.permissions:
         unused.add(CUSTOM_ROLES)
     if project.spec.guardrails.keys is KeyAdmission.DENIED:
         unused.add(KEYS)
+    if project.spec.recommendations is GoogleRecommendations.IGNORE:
+        unused.add(RECOMMENDATIONS)
     return tuple(feature for feature in FEATURES if feature not in unused)

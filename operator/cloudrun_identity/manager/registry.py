@@ -38,6 +38,7 @@ from cloudrun_identity.controllers.managed_project.orphans import OrphanReleaser
 from cloudrun_identity.controllers.managed_project.powerful_accounts import PowerfulAccounts
 from cloudrun_identity.gcp.client_pool import ClientPool
 from cloudrun_identity.gcp.custom_roles import CustomRoles
+from cloudrun_identity.gcp.findings_reader import FindingsReader
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.keys import Keys
 from cloudrun_identity.gcp.org_policies import OrgPolicies
@@ -133,6 +134,8 @@ class KindParts:
     """Returns the removals of unmanaged members in a project in the last hour, by namespace."""
     drift_history: DriftHistory
     """Times of the last repairs of drift."""
+    findings: FindingsReader
+    """Findings of Google's Recommender, shared by the identities of a project."""
     audits: bool
     """True to read what only the status shows: unmanaged keys, powerful accounts, workloads by account."""
 
@@ -171,6 +174,7 @@ def cloud_run_identity(parts: KindParts) -> AnyKindReconciler:
         AccountExecutor(deps),
         IdentityAuditor(cloud.inventory, cloud.permission_checks, cloud.keys) if parts.audits else None,
         cloud.roles,
+        parts.findings if parts.audits else None,
     )
     return KindReconciler(kind, parts.deps, parts.executor, parts.finisher, resource=kind, grants=kind)
 

@@ -13,14 +13,17 @@ from cloudrun_identity.api import (
     AttachmentDeletionPolicy,
     CloudRunIdentity,
     ConditionType,
+    GoogleRecommendations,
     IdentityAttachment,
     IdentityDeletionPolicy,
     ManagedProject,
     Reason,
 )
+from cloudrun_identity.gcp.findings_reader import FindingsReader
 from cloudrun_identity.gcp.roles import Roles
 from cloudrun_identity.gcp.service_accounts import expected_email
 from cloudrun_identity.iam.admission import may_adopt
+from cloudrun_identity.iam.google_findings import ProjectFindings
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.principals import service_account_member
 from cloudrun_identity.policy.desired_grants import RETAIN_ALL, Retain
@@ -39,6 +42,7 @@ from .actions import AccountAction
 from .advisory_conditions import cross_project, keys_audited, least_privilege, recommendations
 from .audit import Audit, IdentityAuditor
 from .execution import AccountExecutor
+from .google_advice import evidence, google_recommendations
 from .grants import identity_grants, identity_references
 from .observation import AccountObserver
 from .places import declared_places
@@ -64,6 +68,8 @@ class IdentitySeen:
     account: AccountSeen
     audit: Audit | None = None
     """Findings about an account that is settled; None if this reconcile did not look."""
+    findings: ProjectFindings | None = None
+    """Findings of Google's Recommender; None if they are not asked for, or not read yet."""
 
 
 class CloudRunIdentityController:
@@ -77,8 +83,10 @@ class CloudRunIdentityController:
         executor: AccountExecutor,
         auditor: IdentityAuditor | None,
         roles: Roles,
+        findings: FindingsReader | None = None,
     ) -> None:
         """Initialize the kind; without an `auditor`, as in a dry run, accounts are not audited."""
+        self._findings = findings
         self._observer = observer
         self._executor = executor
         self._auditor = auditor
@@ -157,7 +165,13 @@ class CloudRunIdentityController:
         )
         if audit.vacant:
             seen = replace(seen, unused=await self._observer.unused(want.account, audit.vacant))
-        return IdentitySeen(seen, audit)
+        return IdentitySeen(seen, audit, self._google_findings(project))
+
+    def _google_findings(self, project: ManagedProject) -> ProjectFindings | None:
+        """Return what is known of Google's findings, if the project asks for them. Nothing waits for them."""
+        if self._findings is None or project.spec.recommendations is GoogleRecommendations.IGNORE:
+            return None
+        return self._findings.latest(project.project_id)
 
     def describe(self, want: IdentityWant) -> str:
         """Return the name of the account as plans show it."""
@@ -205,7 +219,13 @@ class CloudRunIdentityController:
         if record is None or not record.unique_id or want.project is None:
             return Summary()
         target = Target.service_account(want.account.project_id, record.email)
-        advice = recommendations(self.requested_grants(want, want.cluster), self._roles)
+        requested = self.requested_grants(want, want.cluster)
+        asked = want.project.spec.recommendations
+        shown = evidence(asked, seen.findings, target, record.unique_id, requested)
+        advice = (
+            *google_recommendations(want.obj, target, shown, requested),
+            *recommendations(requested, self._roles),
+        )
         fields: dict[str, object] = {
             "email": record.email,
             "unique_id": record.unique_id,
@@ -214,7 +234,8 @@ class CloudRunIdentityController:
             "origin": record.origin,
             "recommendations": advice,
         }
-        conditions = {ConditionType.LEAST_PRIVILEGE: least_privilege(advice)}
+        verdict = least_privilege(advice, shown, want.project.metadata.name)
+        conditions = {ConditionType.LEAST_PRIVILEGE: verdict}
         audit = seen.audit
         if audit is None:
             return Summary(fields, conditions | _as_before(want.obj))
