@@ -22,7 +22,7 @@ spec:
   namespaces: {names: [$scene]}
   guardrails:
     grants:
-    - roles: ["roles/storage.*", roles/run.viewer]
+    - roles: ["roles/cloudsql.*", roles/run.viewer]
       targetKinds: [Project]
       members: [identities]
       namespaces: [$scene]
@@ -31,7 +31,7 @@ kind: CloudRunIdentity
 metadata: {name: checkout}
 spec:
   roles:
-  - role: roles/storage.admin
+  - role: roles/cloudsql.editor
   - role: roles/run.viewer
 """
 
@@ -59,7 +59,7 @@ def test_recommended_manifests_replace_broad_roles(closed_scene: Scene) -> None:
     scene.apply(PROJECT)
     scene.ready("CloudRunIdentity/checkout")
     assert least_privilege(scene) == ("True", "NoAdvice")
-    scene.cloud.use(scene.name, {scene.member("checkout"): ["storage.objects.get"]})
+    scene.cloud.use(scene.name, {scene.member("checkout"): ["cloudsql.instances.connect"]})
     scene.patch(f"ManagedProject/{scene.name}", REPORT)
 
     eventually(lambda: least_privilege(scene), lambda found: found == ("False", "Advice"))
@@ -67,7 +67,7 @@ def test_recommended_manifests_replace_broad_roles(closed_scene: Scene) -> None:
     evidence = {each["role"]: each for each in shown if each["source"] == "Recommender"}
     assert evidence["roles/run.viewer"]["kind"] == "UnusedRole"
     assert evidence["roles/run.viewer"]["since"]
-    [smaller] = evidence["roles/storage.admin"]["replaceBy"]
+    [smaller] = evidence["roles/cloudsql.editor"]["replaceBy"]
 
     result = recommend(scene, "-o", "yaml")
     assert result.returncode == 2, result.stderr

@@ -23,7 +23,7 @@ def google_options(command: Command) -> Command:
 async def google_clients(
     endpoint: str | None, token_file: Path | None, *, read_only: bool = True
 ) -> AsyncIterator["GoogleClients"]:
-    """Open clients for the block, which refuse to write unless told otherwise. Raises CredentialsError."""
+    """Open clients for the block, which refuse to write if `read_only`. Raises CredentialsError."""
     from cloudrun_identity.gcp.clients import GoogleClients
     from cloudrun_identity.gcp.token_file import TokenFile
 

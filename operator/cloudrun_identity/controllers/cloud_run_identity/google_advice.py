@@ -38,7 +38,7 @@ class GoogleAdviceKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What Google's Recommender shows about an identity."""
+    """Findings of Google's Recommender about an identity, and whether they can show anything."""
 
     is_asked: bool = False
     """True if the ManagedProject asks for recommendations."""
