@@ -27,7 +27,6 @@ EXAMPLES = examples(
     "cloudrun-identity recommend -f manifests/ -o yaml",
     "# Change the files, review the difference, and say in Recommender who is at it",
     "cloudrun-identity recommend --apply-to manifests/ --mark claimed",
-    "git diff manifests/",
 )
 
 
@@ -159,6 +158,8 @@ async def _report(
     from .recommend_reading import Reader
 
     projects = [project] if project else [each.project_id for each in declared.all(ManagedProject)]
+    if not projects:
+        raise click.ClickException("there is no ManagedProject; name a project with --project")
     async with google_clients(endpoint, token_file, read_only=mark is None) as clients:
         reader = Reader(clients, declared, Mark(mark) if mark else None, custom_roles=custom_roles)
         for each in dict.fromkeys(projects):

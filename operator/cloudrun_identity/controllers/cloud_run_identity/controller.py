@@ -12,12 +12,14 @@ from datetime import datetime
 from cloudrun_identity.api import (
     AttachmentDeletionPolicy,
     CloudRunIdentity,
+    ConditionStatus,
     ConditionType,
     GoogleRecommendations,
     IdentityAttachment,
     IdentityDeletionPolicy,
     ManagedProject,
     Reason,
+    Recommendation,
 )
 from cloudrun_identity.gcp.findings_reader import FindingsReader
 from cloudrun_identity.gcp.roles import Roles
@@ -42,7 +44,7 @@ from .actions import AccountAction
 from .advisory_conditions import cross_project, keys_audited, least_privilege, recommendations
 from .audit import Audit, IdentityAuditor
 from .execution import AccountExecutor
-from .google_advice import evidence, google_recommendations
+from .google_advice import Evidence, evidence, google_recommendations
 from .grants import identity_grants, identity_references
 from .observation import AccountObserver
 from .places import declared_places
@@ -234,7 +236,9 @@ class CloudRunIdentityController:
             "origin": record.origin,
             "recommendations": advice,
         }
-        verdict = least_privilege(advice, shown, want.project.metadata.name)
+        verdict = _awaited(want.obj, advice, shown) or least_privilege(
+            advice, shown, want.project.metadata.name
+        )
         conditions = {ConditionType.LEAST_PRIVILEGE: verdict}
         audit = seen.audit
         if audit is None:
@@ -257,6 +261,16 @@ def _restoring(obj: CloudRunIdentity, cluster: ClusterState) -> Iterator[str]:
             found = cluster.attachment(key.namespace, key.name)
             if found and found.is_deleting and found.spec.deletion_policy is AttachmentDeletionPolicy.RESTORE:
                 yield str(key)
+
+
+def _awaited(obj: CloudRunIdentity, advice: tuple[Recommendation, ...], shown: Evidence) -> Finding | None:
+    """Return the finding before, while the first read of Google's evidence after a start is in flight."""
+    before = obj.status.condition(ConditionType.LEAST_PRIVILEGE)
+    if advice or not shown.is_asked or shown.findings or not before:
+        return None
+    if before.status is ConditionStatus.FALSE:
+        return None
+    return Finding(before.status, before.reason, before.message)
 
 
 def _as_before(obj: CloudRunIdentity) -> dict[ConditionType, Finding]:

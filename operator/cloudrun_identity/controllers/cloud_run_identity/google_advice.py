@@ -1,6 +1,6 @@
 """Advice from Google's evidence: findings of Recommender about one identity, as status.recommendations."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -12,6 +12,7 @@ from cloudrun_identity.api import (
 )
 from cloudrun_identity.iam.google_findings import (
     AccountFindings,
+    FindingSource,
     LateralMovement,
     PermissionUsage,
     ProjectFindings,
@@ -34,6 +35,15 @@ class GoogleAdviceKind(StrEnum):
     LATERAL_MOVEMENT = "LateralMovement"
     UNUSED_ROLE = "UnusedRole"
     EXCESS_PERMISSIONS = "ExcessPermissions"
+
+
+_SOURCES: Mapping[str, FindingSource] = {
+    GoogleAdviceKind.UNUSED_ACCOUNT: FindingSource.UNUSED_ACCOUNTS,
+    GoogleAdviceKind.LATERAL_MOVEMENT: FindingSource.LATERAL_MOVEMENT,
+    GoogleAdviceKind.UNUSED_ROLE: FindingSource.ROLES,
+    GoogleAdviceKind.EXCESS_PERMISSIONS: FindingSource.ROLES,
+}
+"""Source of each kind of advice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +91,16 @@ def google_recommendations(
     shown: Evidence,
     requested_grants: Iterable[RequestedGrant],
 ) -> tuple[Recommendation, ...]:
-    """Return the advice, the most severe first. An entry keeps the time at which it was first read."""
+    """Return the advice, the most severe first. An entry keeps the time at which it was first read.
+
+    Until a source is read, or while it cannot be read, its entries stay as they are in the status.
+    """
     findings = shown.findings
+    before = [each for each in obj.status.recommendations if each.source is RecommendationSource.RECOMMENDER]
     if findings is None:
-        return ()
+        return tuple(before) if shown.is_asked else ()
+    unreadable = {each.source for each in findings.unreadable}
+    kept = [each for each in before if _SOURCES.get(each.kind) in unreadable]
     paths = {
         each.role: each.path
         for each in requested_grants
@@ -93,14 +109,13 @@ def google_recommendations(
         and each.target == Target.project(account.project_id)
         and each.path.startswith("spec.roles")
     }
-    since = {(each.kind, each.role, each.name): each.since for each in obj.status.recommendations}
+    since = {(each.kind, each.role, each.name): each.since for each in before}
     order = {kind: rank for rank, kind in enumerate(GoogleAdviceKind)}
     found = _advice(obj, account, findings, paths)
     advice = sorted(found, key=lambda each: (order[GoogleAdviceKind(each.kind)], each.role or ""))
-    return tuple(
-        each.model_copy(update={"since": since.get((each.kind, each.role, each.name)) or findings.read_at})
-        for each in advice
-    )
+    first_read = (since.get((each.kind, each.role, each.name)) or findings.read_at for each in advice)
+    dated = (each.model_copy(update={"since": time}) for each, time in zip(advice, first_read, strict=True))
+    return (*kept, *dated)
 
 
 def _advice(

@@ -92,6 +92,23 @@ def test_recommendation_keeps_the_time_at_which_it_was_first_read() -> None:
     assert found.since == NOW
 
 
+def test_entries_stay_until_the_first_read_after_a_start() -> None:
+    before = advice(ProjectFindings(NOW, (REMOVE,)))
+    rule = Recommendation(kind="BasicRole", text="…", source=RecommendationSource.OPERATOR)
+    kept = google_recommendations(identity(*before, rule), ACCOUNT, shown(None), REQUESTED)
+    assert list(kept) == before
+    ignored = google_recommendations(identity(*before), ACCOUNT, shown(None, asked=False), REQUESTED)
+    assert ignored == ()
+
+
+def test_entries_of_an_unreadable_source_stay() -> None:
+    before = advice(ProjectFindings(NOW, (REMOVE,)))
+    unreadable = (Unreadable(FindingSource.ROLES, "denied"),)
+    assert advice(ProjectFindings(NOW, unreadable=unreadable), *before) == before
+    unreadable = (Unreadable(FindingSource.UNUSED_ACCOUNTS, "denied"),)
+    assert advice(ProjectFindings(NOW, unreadable=unreadable), *before) == []
+
+
 def test_unused_account_is_the_one_with_the_same_unique_id() -> None:
     unused = UnusedAccount(EMAIL, "111", NOW - timedelta(days=200))
     [found] = advice(ProjectFindings(NOW, unused_accounts=(unused,)))
