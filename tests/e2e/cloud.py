@@ -9,6 +9,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 from tests.time_budget import HUNG_AFTER
@@ -122,6 +123,10 @@ class Cloud:
         """Disable a key as another user."""
         self._request("POST", f"/v1/{account}/keys/{key_id}:disable", {})
 
+    def use(self, name: str, at: datetime) -> None:
+        """Use an account or a key (its resource name) at this time."""
+        self._edit({"used": f"//iam.googleapis.com/{name}", "at": at.isoformat()})
+
     def set_org_policy(self, project: str, constraint: str, **rule: Any) -> None:
         """Set a constraint of the organization on a project: `enforce=True`, or `values={…}`."""
         policy = {"name": f"{project}/policies/{constraint}", "spec": {"rules": [rule]}}
@@ -193,7 +198,7 @@ class Cloud:
         """Make new revisions of a workload fail with this message; empty to end that."""
         self._edit({"workload": full_name(workload), "failsToStart": message})
 
-    def use(self, project: str, used: dict[str, list[str]]) -> None:
+    def use_permissions(self, project: str, used: dict[str, list[str]]) -> None:
         """State which permissions members used in the last 90 days, for Recommender."""
         self._edit({"usage": f"projects/{project}", "used": used})
 

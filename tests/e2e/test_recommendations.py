@@ -59,7 +59,7 @@ def test_recommended_manifests_replace_broad_roles(closed_scene: Scene) -> None:
     scene.apply(PROJECT)
     scene.ready("CloudRunIdentity/checkout")
     assert least_privilege(scene) == ("True", "NoAdvice")
-    scene.cloud.use(scene.name, {scene.member("checkout"): ["cloudsql.instances.connect"]})
+    scene.cloud.use_permissions(scene.name, {scene.member("checkout"): ["cloudsql.instances.connect"]})
     scene.patch(f"ManagedProject/{scene.name}", REPORT)
 
     eventually(lambda: least_privilege(scene), lambda found: found == ("False", "Advice"))

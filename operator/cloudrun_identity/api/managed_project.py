@@ -31,6 +31,13 @@ class CrossProjectUsage(StrEnum):
     ALLOW = "Allow"
 
 
+class LastUse(StrEnum):
+    """Action on the last uses of accounts and keys that Google reports."""
+
+    IGNORE = "Ignore"
+    REPORT = "Report"
+
+
 class EffectiveCrossProjectUsage(StrEnum):
     """Effect of the constraint iam.disableCrossProjectServiceAccountUsage in a project."""
 
@@ -132,6 +139,9 @@ class ManagedProjectSpec(ReconciledSpec):
     recommendations: GoogleRecommendations = GoogleRecommendations.IGNORE
     """Use of the recommendations of Google's Recommender for the identities of this project. Ignore does not
     read them. Report reads them at most every six hours, and shows them in the status of the identities."""
+    last_use: LastUse = LastUse.IGNORE
+    """Last uses of service accounts and their keys. Report reads them once per hour from Policy Analyzer and
+    Monitoring, and reports them in the status of identities and keys. Ignore does not read them."""
     guardrails: Guardrails = Guardrails()
     """Limits on what the admitted namespaces may do in this project."""
 

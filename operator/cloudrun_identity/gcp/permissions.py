@@ -9,6 +9,7 @@ from cloudrun_identity.api import (
     TARGET_KINDS,
     GoogleRecommendations,
     KeyAdmission,
+    LastUse,
     ManagedProject,
     kinds_where,
 )
@@ -18,6 +19,7 @@ CUSTOM_ROLES: Final = "custom roles"
 KEYS: Final = "keys"
 ATTACHING: Final = "attaching identities"
 RECOMMENDATIONS: Final = "reading Google's recommendations"
+LAST_USE: Final = "reporting the last use of accounts and keys"
 CROSS_PROJECT: Final = "reading whether other projects may use the accounts"
 
 
@@ -91,6 +93,11 @@ FEATURES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "recommender.iamPolicyRecommendations.list",
             "recommender.iamServiceAccountInsights.list",
         ),
+        LAST_USE: (
+            "monitoring.timeSeries.list",
+            "policyanalyzer.serviceAccountKeyLastAuthenticationActivities.query",
+            "policyanalyzer.serviceAccountLastAuthenticationActivities.query",
+        ),
     }
 )
 """Permissions by feature. All of them can be tested on a project.
@@ -146,4 +153,6 @@ def needed(project: ManagedProject) -> tuple[str, ...]:
         unused.add(KEYS)
     if project.spec.recommendations is GoogleRecommendations.IGNORE:
         unused.add(RECOMMENDATIONS)
+    if project.spec.last_use is LastUse.IGNORE:
+        unused.add(LAST_USE)
     return tuple(feature for feature in FEATURES if feature not in unused)

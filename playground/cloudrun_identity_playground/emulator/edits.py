@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from google.cloud import iam_admin_v1 as iam
 from google.cloud import run_v2 as run
 from google.iam.v1 import iam_policy_pb2, options_pb2, policy_pb2
 from google.type import expr_pb2
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from cloudrun_identity.api import TARGET_KINDS
 
@@ -36,6 +36,7 @@ def edit(cloud: Cloud, change: Mapping[str, Any]) -> None:
     - `{"workload": FULL_NAME, "serviceAccount": EMAIL}`
     - `{"workload": FULL_NAME, "failsToStart": MESSAGE}`: new revisions fail until the message is empty
     - `{"serviceAccount": FULL_NAME, "delete"|"disable"|"enable"|"undelete": true}`
+    - `{"used": FULL_NAME, "at"?: TIME}`: an account or key is used, now if there is no time
     - `{"serviceAgent": EMAIL, "missing": true|false}`: Google has not created the agent yet, or creates it
     - `{"resource": FULL_NAME, "delete"|"recreate": true}`: delete a secret, bucket, topic or the like, or
       delete it and create another one of the same name
@@ -173,6 +174,14 @@ class _AccountEdit(_Model):
         cloud.handlers[f"{_IAM}/{verb.capitalize()}ServiceAccount"](self._REQUESTS[verb](name=name))
 
 
+class _UseEdit(_Model):
+    used: str
+    at: AwareDatetime | None = None
+
+    def apply(self, cloud: Cloud) -> None:
+        cloud.key_uses.add(_resource(self.used), self.at)
+
+
 class _ServiceAgentEdit(_Model):
     agent: str = Field(alias="serviceAgent", pattern=r"^[^@\s:]+@[^@\s:]+\.gserviceaccount\.com$")
     missing: bool
@@ -242,41 +251,31 @@ class _PrincipalEdit(_Model):
             principal.deleted = self.delete
 
 
-def _parse(
-    change: Mapping[str, Any],
-) -> (
-    _PolicyEdit
-    | _WorkloadEdit
-    | _AccountEdit
-    | _ServiceAgentEdit
-    | _ResourceEdit
-    | _PrincipalEdit
-    | UsageEdit
-    | RecommendationEdit
-    | InsightEdit
-):
-    if "policy" in change:
-        return _PolicyEdit.model_validate(change)
-    if "workload" in change:
-        return _WorkloadEdit.model_validate(change)
-    if "serviceAccount" in change:
-        return _AccountEdit.model_validate(change)
-    if "serviceAgent" in change:
-        return _ServiceAgentEdit.model_validate(change)
-    if "resource" in change:
-        return _ResourceEdit.model_validate(change)
-    if "principal" in change:
-        return _PrincipalEdit.model_validate(change)
-    if "usage" in change:
-        return UsageEdit.model_validate(change)
-    if "recommendation" in change:
-        return RecommendationEdit.model_validate(change)
-    if "insight" in change:
-        return InsightEdit.model_validate(change)
-    raise EditError(
-        "the edit names none of policy, workload, serviceAccount, serviceAgent, resource, principal, usage, "
-        "recommendation, insight"
-    )
+class _Edit(Protocol):
+    def apply(self, cloud: Cloud) -> None: ...
+
+
+_EDITS: Mapping[str, Any] = {
+    "policy": _PolicyEdit,
+    "workload": _WorkloadEdit,
+    "serviceAccount": _AccountEdit,
+    "usage": UsageEdit,  # before `used`, which it has as a field
+    "used": _UseEdit,
+    "serviceAgent": _ServiceAgentEdit,
+    "resource": _ResourceEdit,
+    "principal": _PrincipalEdit,
+    "recommendation": RecommendationEdit,
+    "insight": InsightEdit,
+}
+"""Edits by the field that names what they change. The first field that an edit has decides."""
+
+
+def _parse(change: Mapping[str, Any]) -> _Edit:
+    for field, edit_class in _EDITS.items():
+        if field in change:
+            parsed: _Edit = edit_class.model_validate(change)
+            return parsed
+    raise EditError(f"the edit names none of {', '.join(_EDITS)}")
 
 
 def _resource(full_name: str) -> str:

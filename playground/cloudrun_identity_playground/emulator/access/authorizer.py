@@ -22,6 +22,7 @@ from .rules import (
     RULES,
     FiltersResults,
     Impersonates,
+    RequiresActivityPermission,
     RequiresPermission,
     RequiresPolicyPermission,
     RequiresRecommenderPermission,
@@ -57,14 +58,9 @@ class Authorizer:
             case RequiresPermission():
                 self._check(rpc, rule, request)
                 return handler(request)
-            case RequiresPolicyPermission(verb):
-                if target := target_name(request.resource, rpc):
-                    permission = f"{target.descriptor.permission_prefix}.{verb}"
-                    self._check(rpc, RequiresPermission(permission, "resource"), request)
-                return handler(request)
-            case RequiresRecommenderPermission(verb, on):
-                if needed := required_permission(_field(request, on), verb):
-                    self._check(rpc, RequiresPermission(needed, on), request)
+            case RequiresPolicyPermission() | RequiresRecommenderPermission() | RequiresActivityPermission():
+                if needed := _derived(rule, rpc, request):
+                    self._check(rpc, needed, request)
                 return handler(request)
             case Impersonates():
                 self._check_impersonation(rpc, rule, request)
@@ -137,6 +133,27 @@ class Authorizer:
             return frozenset()
         before = {*_grants(self._policies.shown(resource.policies[0]).bindings)}
         return frozenset(role for role, *_ in before ^ {*_grants(request.policy.bindings)})
+
+
+def _derived(
+    rule: RequiresPolicyPermission | RequiresRecommenderPermission | RequiresActivityPermission,
+    rpc: str,
+    request: Any,
+) -> RequiresPermission | None:
+    """Return the permission that the resource in the request decides; None for a name of no resource."""
+    match rule:
+        case RequiresPolicyPermission(verb):
+            target = target_name(request.resource, rpc)
+            if target is None:
+                return None
+            return RequiresPermission(f"{target.descriptor.permission_prefix}.{verb}", "resource")
+        case RequiresRecommenderPermission(verb, on):
+            needed = required_permission(_field(request, on), verb)
+            return RequiresPermission(needed, on) if needed else None
+        case RequiresActivityPermission():
+            return RequiresPermission(f"policyanalyzer.{request.activity_type}Activities.query", "parent")
+        case _:
+            assert_never(rule)
 
 
 def _grants(bindings: Any) -> Iterator[tuple[str, bytes, str]]:

@@ -44,6 +44,11 @@ class RequiresRecommenderPermission:
 
 
 @dataclass(frozen=True)
+class RequiresActivityPermission:
+    """A query of activities on the project in `parent`. It needs the permission of the type of activity."""
+
+
+@dataclass(frozen=True)
 class FiltersResults:
     """A search that everyone may make. It returns the items on which the caller has `permission`."""
 
@@ -74,6 +79,7 @@ Rule: TypeAlias = (
     RequiresPermission
     | RequiresPolicyPermission
     | RequiresRecommenderPermission
+    | RequiresActivityPermission
     | FiltersResults
     | ReturnsPermissions
     | Impersonates
@@ -251,6 +257,14 @@ RULES: Final[Mapping[str, Rule]] = dict(
                 "GetInsight": RequiresRecommenderPermission("get", "name"),
                 "MarkInsightAccepted": RequiresRecommenderPermission("update", "name"),
             },
+        ),
+        *_in(
+            "google.cloud.policyanalyzer.v1.PolicyAnalyzer",
+            {"QueryActivity": RequiresActivityPermission()},
+        ),
+        *_in(
+            "google.monitoring.v3.MetricService",
+            {"ListTimeSeries": RequiresPermission("monitoring.timeSeries.list", "name")},
         ),
         *_in(
             "google.cloud.orgpolicy.v2.OrgPolicy",

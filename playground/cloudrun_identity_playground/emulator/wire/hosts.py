@@ -14,7 +14,8 @@ from cloudrun_identity.api import TARGET_KINDS
 _GOOGLE: Final = ".googleapis.com"
 _APIS: Final = frozenset(
     {descriptor.host.removesuffix(_GOOGLE) for descriptor in TARGET_KINDS.values()}
-    | {"iamcredentials", "oauth2", "orgpolicy", "recommender", "serviceusage", "sts", "www"}
+    | {"iamcredentials", "monitoring", "oauth2", "orgpolicy", "policyanalyzer", "recommender"}
+    | {"serviceusage", "sts", "www"}
 )
 _REGIONAL: Final = re.compile(r"[a-z]+-[a-z]+\d+-(run)|([a-z]+)\.[a-z]+-[a-z]+\d+\.rep")
 
