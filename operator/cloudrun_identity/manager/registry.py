@@ -158,6 +158,7 @@ def managed_project(parts: KindParts) -> AnyKindReconciler:
         PowerfulAccounts(cloud.policies, cloud.roles, time.monotonic) if parts.audits else None,
         parts.removals,
         parts.drift_history.repeated,
+        findings=parts.findings if parts.audits else None,
     )
     return KindReconciler(kind, parts.deps, parts.executor, parts.finisher, resource=kind)
 
