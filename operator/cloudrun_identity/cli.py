@@ -16,6 +16,7 @@ from cloudrun_identity.commands.ledgers import ledgers
 from cloudrun_identity.commands.lint import lint
 from cloudrun_identity.commands.permissions import permissions
 from cloudrun_identity.commands.plan import plan
+from cloudrun_identity.commands.recommend import recommend
 from cloudrun_identity.commands.recover import recover
 from cloudrun_identity.commands.role import role
 from cloudrun_identity.commands.run import run
@@ -125,6 +126,7 @@ for command in (
     lint,
     permissions,
     plan,
+    recommend,
     recover,
     role,
     run,

@@ -245,6 +245,10 @@ class Cloud:
         """Make new revisions of a workload fail with this message; empty to end that."""
         self._edit({"workload": full_name(workload), "failsToStart": message})
 
+    def use_permissions(self, project: str, used: dict[str, list[str]]) -> None:
+        """State which permissions members used in the last 90 days, for Recommender."""
+        self._edit({"usage": f"projects/{project}", "used": used})
+
     def create_resource(self, full_name: str, project: str) -> None:
         """Create a secret, bucket, topic or the like in a project."""
         self._edit({"resource": full_name, "create": project})

@@ -164,6 +164,13 @@ class AttachedWorkload(ApiModel):
     """Name of the workload."""
 
 
+class RecommendationSource(StrEnum):
+    """Sources of recommendations."""
+
+    OPERATOR = "Operator"
+    RECOMMENDER = "Recommender"
+
+
 class Recommendation(ApiModel):
     """Recommendation is advice on the grants of the identity."""
 
@@ -171,6 +178,17 @@ class Recommendation(ApiModel):
     """Subject of the advice, in CamelCase."""
     text: Annotated[str, Clipped(512)]
     """Text of the advice."""
+    source: RecommendationSource | None = None
+    """Source of the advice. Operator is a rule of this operator, without evidence from use. Recommender is
+    evidence of Google's Recommender from the last 90 days."""
+    role: Annotated[str, Clipped(256)] | None = None
+    """Full name of the role that should be replaced or removed."""
+    replace_by: Annotated[tuple[Annotated[str, Clipped(256)], ...], Clipped(5)] = ()
+    """Full names of the roles that should replace the role."""
+    name: Annotated[str, Clipped(512)] | None = None
+    """Resource name of the recommendation in Recommender."""
+    since: Timestamp | None = None
+    """Time at which the operator first read the recommendation."""
 
 
 class UnmanagedKey(ApiModel):

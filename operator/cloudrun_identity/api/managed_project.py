@@ -46,6 +46,13 @@ class EffectiveCrossProjectUsage(StrEnum):
     UNKNOWN = "Unknown"
 
 
+class GoogleRecommendations(StrEnum):
+    """Use of the recommendations and insights of Google's Recommender."""
+
+    IGNORE = "Ignore"
+    REPORT = "Report"
+
+
 class Credentials(ApiModel):
     """Credentials are the service accounts that the operator acts as in the project."""
 
@@ -129,6 +136,9 @@ class ManagedProjectSpec(ReconciledSpec):
     """Use of service accounts of this project by workloads of other projects. Verify reports whether they
     may. Allow stops enforcing the organization policy constraint iam.disableCrossProjectServiceAccountUsage
     in this project."""
+    recommendations: GoogleRecommendations = GoogleRecommendations.IGNORE
+    """Use of the recommendations of Google's Recommender for the identities of this project. Ignore does not
+    read them. Report reads them at most every six hours, and shows them in the status of the identities."""
     last_use: LastUse = LastUse.IGNORE
     """Last uses of service accounts and their keys. Report reads them once per hour from Policy Analyzer and
     Monitoring, and reports them in the status of identities and keys. Ignore does not read them."""

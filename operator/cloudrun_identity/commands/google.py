@@ -20,13 +20,15 @@ def google_options(command: Command) -> Command:
 
 
 @asynccontextmanager
-async def google_clients(endpoint: str | None, token_file: Path | None) -> AsyncIterator["GoogleClients"]:
-    """Open read-only clients for the block. Raises CredentialsError."""
+async def google_clients(
+    endpoint: str | None, token_file: Path | None, *, read_only: bool = True
+) -> AsyncIterator["GoogleClients"]:
+    """Open clients for the block, which refuse to write if `read_only`. Raises CredentialsError."""
     from cloudrun_identity.gcp.clients import GoogleClients
     from cloudrun_identity.gcp.token_file import TokenFile
 
     tokens = TokenFile(token_file) if token_file else None
-    clients = GoogleClients(endpoint, _Unobserved(), tokens=tokens, read_only=True)
+    clients = GoogleClients(endpoint, _Unobserved(), tokens=tokens, read_only=read_only)
     try:
         await clients.check_credentials()
         yield clients

@@ -111,7 +111,7 @@ def suggest(
     manifests = manifests_in(paths, namespace or "default")
     objects: list[Object] = []
     if in_cluster:
-        objects = with_cluster(kubeconfig, _read_objects, context)
+        objects = with_cluster(kubeconfig, read_objects, context)
     declared = Declared([*objects, *manifests.objects])
     found = _in_files(manifests, declared, project, locations)
     attachments = Declared(manifests.objects if paths or project else objects).all(IdentityAttachment)
@@ -221,7 +221,7 @@ async def _suggested(
         return without(suggestions, await held_grants(permission_checks(clients), suggestions))
 
 
-async def _read_objects(client: "KubeClient") -> "list[Object]":
+async def read_objects(client: "KubeClient") -> "list[Object]":
     """Return the objects of the cluster that suggestions depend on.
 
     A kind that is not installed has no objects. Raises KubeError.

@@ -130,6 +130,11 @@ class Declared:
         by_name = replace(need, target=target)
         return any(grant.meets(by_name, members) for grant in self._grants)
 
+    def has_member(self, binding: IAMBinding, member: str) -> bool:
+        """Return whether a binding names a member, by its e-mail or by its identity."""
+        namespace = binding.metadata.namespace
+        return any(same_member(self._member(each, namespace), member) for each in binding.spec.members)
+
     def facts(self, project: ManagedProject, namespace: str) -> GuardrailFacts:
         """Return the facts that guardrails are evaluated with. Namespaces of objects are assumed to exist."""
         named = {each.metadata.namespace for each in self._objects.values()} | {namespace}

@@ -14,11 +14,19 @@ if TYPE_CHECKING:
         iam_admin_v1,
         iam_credentials_v1,
         orgpolicy_v2,
+        recommender_v1,
         resourcemanager_v3,
         run_v2,
     )
 
-__all__ = ["iam_admin_v1", "iam_credentials_v1", "orgpolicy_v2", "resourcemanager_v3", "run_v2"]
+__all__ = [
+    "iam_admin_v1",
+    "iam_credentials_v1",
+    "orgpolicy_v2",
+    "recommender_v1",
+    "resourcemanager_v3",
+    "run_v2",
+]
 
 
 def _on_first_use(name: str) -> ModuleType:
@@ -44,5 +52,6 @@ if not TYPE_CHECKING:
     iam_admin_v1 = _on_first_use("iam_admin_v1")
     iam_credentials_v1 = _on_first_use("iam_credentials_v1")
     orgpolicy_v2 = _on_first_use("orgpolicy_v2")
+    recommender_v1 = _on_first_use("recommender_v1")
     resourcemanager_v3 = _on_first_use("resourcemanager_v3")
     run_v2 = _on_first_use("run_v2")

@@ -5,12 +5,20 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from cloudrun_identity.api import TARGET_KINDS, KeyAdmission, LastUse, ManagedProject, kinds_where
+from cloudrun_identity.api import (
+    TARGET_KINDS,
+    GoogleRecommendations,
+    KeyAdmission,
+    LastUse,
+    ManagedProject,
+    kinds_where,
+)
 from cloudrun_identity.iam.delegation import entries_on
 
 CUSTOM_ROLES: Final = "custom roles"
 KEYS: Final = "keys"
 ATTACHING: Final = "attaching identities"
+RECOMMENDATIONS: Final = "reading Google's recommendations"
 LAST_USE: Final = "reporting the last use of accounts and keys"
 CROSS_PROJECT: Final = "reading whether other projects may use the accounts"
 
@@ -79,6 +87,12 @@ FEATURES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "run.workerpools.update",
         ),
         CROSS_PROJECT: ("orgpolicy.policy.get",),
+        RECOMMENDATIONS: (
+            "recommender.iamPolicyInsights.list",
+            "recommender.iamPolicyLateralMovementInsights.list",
+            "recommender.iamPolicyRecommendations.list",
+            "recommender.iamServiceAccountInsights.list",
+        ),
         LAST_USE: (
             "monitoring.timeSeries.list",
             "policyanalyzer.serviceAccountKeyLastAuthenticationActivities.query",
@@ -109,6 +123,9 @@ Source: https://cloud.google.com/iam/docs/understanding-roles, under "Lowest-lev
 roles/iam.serviceAccountUser, roles/iam.serviceAccountAdmin and roles/iam.serviceAccountKeyAdmin.
 """
 
+ADVISORY_PERMISSIONS: Final = frozenset(FEATURES[RECOMMENDATIONS])
+"""Permissions without which only advice is missing. A project that lacks them is not Degraded."""
+
 ABOVE_PROJECTS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         TARGET_KINDS[kind].feature: (*TARGET_KINDS[kind].permissions, TARGET_KINDS[kind].read_permission)
@@ -128,12 +145,14 @@ def granting_features(project: ManagedProject) -> frozenset[str]:
 
 
 def needed(project: ManagedProject) -> tuple[str, ...]:
-    """Return the features in `FEATURES` that the project's guardrails allow to use."""
+    """Return the features in `FEATURES` that the project's spec and guardrails allow to use."""
     unused = {descriptor.feature for descriptor in TARGET_KINDS.values()} - granting_features(project)
     if not project.spec.guardrails.custom_roles.permissions:
         unused.add(CUSTOM_ROLES)
     if project.spec.guardrails.keys is KeyAdmission.DENIED:
         unused.add(KEYS)
+    if project.spec.recommendations is GoogleRecommendations.IGNORE:
+        unused.add(RECOMMENDATIONS)
     if project.spec.last_use is LastUse.IGNORE:
         unused.add(LAST_USE)
     return tuple(feature for feature in FEATURES if feature not in unused)

@@ -21,6 +21,7 @@ class Api(StrEnum):
     IAM_CREDENTIALS = "iamcredentials.googleapis.com"
     RESOURCE_MANAGER = "cloudresourcemanager.googleapis.com"
     ORG_POLICY = "orgpolicy.googleapis.com"
+    RECOMMENDER = "recommender.googleapis.com"
     RUN = "run.googleapis.com"
     SECRET_MANAGER = "secretmanager.googleapis.com"  # noqa: S105 - a host
     STORAGE = "storage.googleapis.com"
@@ -132,6 +133,10 @@ DEFAULT_RATES: Mapping[tuple[str, CallKind], Rate] = {
     # Google documents no general number. The operator reads once per project and interval.
     (Api.ORG_POLICY, CallKind.READ): Rate(per_minute=120, burst=60),
     (Api.ORG_POLICY, CallKind.WRITE): Rate(per_minute=30, burst=10),
+    # Google allows 100 reads and writes per minute, recommender and organization without a support package
+    # (https://cloud.google.com/recommender/quotas).
+    (Api.RECOMMENDER, CallKind.READ): Rate(per_minute=60, burst=30),
+    (Api.RECOMMENDER, CallKind.WRITE): Rate(per_minute=60, burst=30),
     # Google allows 3,000 reads and 180 writes per minute and region.
     (Api.RUN, CallKind.READ): Rate(per_minute=2000, burst=300),
     (Api.RUN, CallKind.WRITE): Rate(per_minute=100, burst=50),

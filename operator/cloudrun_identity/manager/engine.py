@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from cloudrun_identity.api import PolicyLedger
+from cloudrun_identity.gcp.findings_reader import FindingsReader
 from cloudrun_identity.kube.objects import compact, resource
 from cloudrun_identity.kube.resources import NAMESPACES, Object, ObjectClient, Resource
 from cloudrun_identity.ledger.store import Ledgers
@@ -30,6 +31,8 @@ class Engine:
     """Settings of projects, looked up in the cache."""
     cloud: Cloud
     """Clients of Google Cloud, with the credentials of each project."""
+    findings: FindingsReader
+    """Findings of Google's Recommender, read in the background."""
     syncers: PolicySyncers
     """One syncer per IAM policy."""
     kinds: Mapping[str, AnyKindReconciler]
@@ -65,6 +68,7 @@ class Engine:
         self.syncers.expect(self.cache.owners())
 
     async def close(self) -> None:
-        """Stop the syncers, then close the connections to Google Cloud."""
+        """Stop the syncers and the reads in the background, then close the connections to Google Cloud."""
         await self.syncers.close()
+        await self.findings.close()
         await self.cloud.clients.close()

@@ -9,12 +9,14 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
-from cloudrun_identity.api import ProjectOperator
+from cloudrun_identity.api import CloudRunIdentity, ProjectOperator
 from cloudrun_identity.controllers.cloud_run_identity.propagation import PropagationTracker
 from cloudrun_identity.gcp.client_pool import ClientPool
 from cloudrun_identity.gcp.clients import GoogleClients
+from cloudrun_identity.gcp.findings_reader import FindingsReader
 from cloudrun_identity.gcp.policies import Policies
 from cloudrun_identity.gcp.ratelimit import Priority
+from cloudrun_identity.gcp.recommender import Recommender
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.kube.event_recorder import EventRecorder
 from cloudrun_identity.kube.lease import NAME as LEASE
@@ -31,6 +33,7 @@ from cloudrun_identity.policy.ports import (
 )
 from cloudrun_identity.policy.removal_limit import RemovalRateLimiter
 from cloudrun_identity.policy.syncers import PolicySyncers
+from cloudrun_identity.reconcile.advice import advised
 from cloudrun_identity.reconcile.cluster_state import ObjectKey
 from cloudrun_identity.reconcile.deadline import Deadline
 from cloudrun_identity.reconcile.dependencies import Dependencies, KubePort
@@ -79,6 +82,8 @@ class Ports:
     """The receiver of the outcomes of policy syncs."""
     wake: Callable[[Iterable[ObjectKey]], None]
     """Called with the objects that the change of another object concerns."""
+    compare: Callable[[Iterable[ObjectKey]], None] = lambda _: None
+    """Called with objects to compare without urgency, because advice about them has changed."""
     executor: Callable[[EventReporter], Executor] = CloudExecutor
     """Builds the executor of the actions of all kinds."""
     policies: Callable[[Policies, Ledgers], PolicyPort] = lambda policies, _: policies
@@ -125,6 +130,7 @@ def build_manager(
             drift=metrics,
             syncs=metrics,
             wake=partial(queue.add_all, priority=Priority.EDIT),
+            compare=partial(queue.add_all, priority=Priority.RESYNC),
         )
     )
     events.use_stand_ins(engine.cache.project_of)
@@ -196,6 +202,13 @@ def compose(ports: Ports) -> Engine:
     )
     drift_history = DriftHistory(time.monotonic)
     executor, finisher = ports.executor(event_reporter), Finisher(deps, drift_history, ports.on_report)
+    findings = FindingsReader(
+        Recommender(cloud.clients),
+        time.monotonic,
+        now,
+        advised,
+        lambda project_id: ports.compare(_identities_in(cache, project_id)),
+    )
     parts = KindParts(
         cloud=cloud,
         deps=deps,
@@ -208,6 +221,7 @@ def compose(ports: Ports) -> Engine:
         checkpoint=checkpoint,
         removals=removal_limiter.budget,
         drift_history=drift_history,
+        findings=findings,
         audits=not ports.is_dry_run,
     )
     kinds |= {kind: build(parts) for kind, build in KINDS.items()}
@@ -216,6 +230,7 @@ def compose(ports: Ports) -> Engine:
         ledgers=ledgers,
         settings=settings,
         cloud=cloud,
+        findings=findings,
         syncers=syncers,
         kinds=kinds,
         policies=policies,
@@ -239,6 +254,13 @@ def _operator_gate(
         warn=event_reporter.warn_about,
         count=ports.projects_elsewhere,
     )
+
+
+def _identities_in(cache: Cache, project_id: str) -> Iterable[ObjectKey]:
+    """Return the identities of a project."""
+    project = cache.project_on(project_id)
+    referrers = cache.referrers(ObjectKey.of(project)) if project else ()
+    return [key for key in referrers if key.kind == CloudRunIdentity.__name__]
 
 
 def _may_return(ledgers: Ledgers, email: str, unique_id: str) -> bool:

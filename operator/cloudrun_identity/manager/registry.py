@@ -38,6 +38,7 @@ from cloudrun_identity.controllers.managed_project.orphans import OrphanReleaser
 from cloudrun_identity.controllers.managed_project.powerful_accounts import PowerfulAccounts
 from cloudrun_identity.gcp.client_pool import ClientPool
 from cloudrun_identity.gcp.custom_roles import CustomRoles
+from cloudrun_identity.gcp.findings_reader import FindingsReader
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.keys import Keys
 from cloudrun_identity.gcp.last_use import PATIENCE, LastUses
@@ -137,6 +138,8 @@ class KindParts:
     """Returns the removals of unmanaged members in a project in the last hour, by namespace."""
     drift_history: DriftHistory
     """Times of the last repairs of drift."""
+    findings: FindingsReader
+    """Findings of Google's Recommender, shared by the identities of a project."""
     audits: bool
     """True to read what only the status shows: unmanaged keys, powerful accounts, workloads by account."""
 
@@ -155,6 +158,7 @@ def managed_project(parts: KindParts) -> AnyKindReconciler:
         PowerfulAccounts(cloud.policies, cloud.roles, time.monotonic) if parts.audits else None,
         parts.removals,
         parts.drift_history.repeated,
+        findings=parts.findings if parts.audits else None,
     )
     return KindReconciler(kind, parts.deps, parts.executor, parts.finisher, resource=kind)
 
@@ -176,6 +180,7 @@ def cloud_run_identity(parts: KindParts) -> AnyKindReconciler:
         IdentityAuditor(cloud.inventory, cloud.permission_checks, cloud.keys) if parts.audits else None,
         cloud.roles,
         cloud.last_uses,
+        parts.findings if parts.audits else None,
     )
     return KindReconciler(kind, parts.deps, parts.executor, parts.finisher, resource=kind, grants=kind)
 

@@ -20,6 +20,7 @@ APIS: Mapping[str, str] = {
     "google.longrunning.": RUN,
     "google.cloud.orgpolicy.": "orgpolicy.googleapis.com",
     "google.iam.credentials.": "iamcredentials.googleapis.com",
+    "google.cloud.recommender.": "recommender.googleapis.com",
     "google.cloud.policyanalyzer.": "policyanalyzer.googleapis.com",
     "google.monitoring.": "monitoring.googleapis.com",
     "google.logging.v2.": "logging.googleapis.com",

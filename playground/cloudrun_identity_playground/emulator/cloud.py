@@ -29,11 +29,13 @@ from .apis.policies import Policies
 from .apis.policy_methods import PolicyMethods
 from .apis.policy_rules import ResourceKind
 from .apis.projects import ProjectRegistry, Projects
+from .apis.recommendation_findings import Analysis
+from .apis.recommender import Recommender
 from .apis.revisions import Revisions
 from .apis.role_table import RoleTable
 from .apis.roles import Roles
 from .apis.rpc import Handler, handlers_of
-from .apis.run_kinds import JOB, KINDS
+from .apis.run_kinds import JOB, KINDS, SERVICE
 from .apis.service_accounts import ServiceAccounts, policy_name
 from .apis.sharing import DomainRestrictedSharing
 from .apis.stamps import Stamps
@@ -138,6 +140,14 @@ class Cloud:
             )
             for kind in KINDS
         }
+        self.recommender = Recommender(self.registry)
+        self.analysis = Analysis(
+            self.registry,
+            self.accounts,
+            self.policies,
+            self.role_table,
+            self.workloads[SERVICE.collection],
+        )
         containers = self.registry.containers
         handlers = _handlers(
             apis=(
@@ -164,6 +174,7 @@ class Cloud:
                 self.operations,
                 self.sinks,
                 LogReader(self.registry, self.audit_log.entries),
+                self.recommender,
             ),
             tables=(*self.workloads.values(), self.resources, *self._policy_methods()),
         )

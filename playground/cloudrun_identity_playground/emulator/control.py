@@ -12,7 +12,8 @@ from pydantic import Field, ValidationError
 
 from .calls import Calls
 from .cloud import Cloud
-from .edits import EditError, edit
+from .edit_errors import EditError
+from .edits import edit
 from .faults import Fault, Faults
 from .log_router.injection import Injection
 from .snapshot import snapshot

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from google.cloud import iam_admin_v1 as iam
 from google.cloud import run_v2 as run
@@ -19,16 +19,14 @@ from .apis.target_names import DESCRIBED, target_name
 from .apis.workloads import Workloads
 from .author import Author
 from .cloud import Cloud
+from .edit_errors import EditError
 from .errors import GoogleError
+from .recommender_edits import InsightEdit, RecommendationEdit, UsageEdit
 from .sender import Sender
 
 _HOSTS = frozenset(each.host for each in (*TARGET_KINDS.values(), *DESCRIBED))
 _COLLECTIONS = ("projects/", "folders/", "organizations/")
 _IAM = "google.iam.admin.v1.IAM"
-
-
-class EditError(Exception):
-    """An edit that cannot be made; one line with the reason."""
 
 
 def edit(cloud: Cloud, change: Mapping[str, Any]) -> None:
@@ -48,6 +46,7 @@ def edit(cloud: Cloud, change: Mapping[str, Any]) -> None:
     - `{"resource": FULL_NAME, "uniformBucketLevelAccess": false}`: switch that of a bucket
     - `{"principal": "user:EMAIL", "aliases": [EMAIL, …]}`: policies show the address of `principal` only
     - `{"principal": "group:EMAIL", "rename": EMAIL}`: policies show the new address
+    - those of `recommender_edits`, such as `{"usage": "projects/P", "used": {"serviceAccount:EMAIL": []}}`
     - `{"principal": "user:EMAIL", "delete"|"undelete"|"create": true}`; one that is created where one was
       deleted is another one
 
@@ -260,28 +259,31 @@ class _PrincipalEdit(_Model):
             principal.deleted = self.delete
 
 
-def _parse(
-    change: Mapping[str, Any],
-) -> (
-    _PolicyEdit | _WorkloadEdit | _AccountEdit | _UseEdit | _ServiceAgentEdit | _ResourceEdit | _PrincipalEdit
-):
-    if "policy" in change:
-        return _PolicyEdit.model_validate(change)
-    if "workload" in change:
-        return _WorkloadEdit.model_validate(change)
-    if "serviceAccount" in change:
-        return _AccountEdit.model_validate(change)
-    if "used" in change:
-        return _UseEdit.model_validate(change)
-    if "serviceAgent" in change:
-        return _ServiceAgentEdit.model_validate(change)
-    if "resource" in change:
-        return _ResourceEdit.model_validate(change)
-    if "principal" in change:
-        return _PrincipalEdit.model_validate(change)
-    raise EditError(
-        "the edit names none of policy, workload, serviceAccount, used, serviceAgent, resource, principal"
-    )
+class _Edit(Protocol):
+    def apply(self, cloud: Cloud, sender: Sender, /) -> None: ...
+
+
+_EDITS: Mapping[str, Any] = {
+    "policy": _PolicyEdit,
+    "workload": _WorkloadEdit,
+    "serviceAccount": _AccountEdit,
+    "usage": UsageEdit,  # before `used`, which it has as a field
+    "used": _UseEdit,
+    "serviceAgent": _ServiceAgentEdit,
+    "resource": _ResourceEdit,
+    "principal": _PrincipalEdit,
+    "recommendation": RecommendationEdit,
+    "insight": InsightEdit,
+}
+"""Edits by the field that names what they change. The first field that an edit has decides."""
+
+
+def _parse(change: Mapping[str, Any]) -> _Edit:
+    for field, edit_class in _EDITS.items():
+        if field in change:
+            parsed: _Edit = edit_class.model_validate(change)
+            return parsed
+    raise EditError(f"the edit names none of {', '.join(_EDITS)}")
 
 
 def _resource(full_name: str) -> str:

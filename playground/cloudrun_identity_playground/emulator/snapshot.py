@@ -54,6 +54,8 @@ def snapshot(cloud: Cloud, under: str = "") -> dict[str, Any]:
         },
         "orgPolicies": messages(cloud.org_policies.all()),
         "customConstraints": messages(cloud.custom_constraints.all()),
+        "recommendations": messages(cloud.recommender.recommendations()),
+        "insights": messages(cloud.recommender.insights()),
     }
 
 

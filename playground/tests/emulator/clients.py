@@ -10,6 +10,7 @@ import grpc.aio
 from google.api_core import exceptions, grpc_helpers_async
 from google.cloud import iam_admin_v1 as iam
 from google.cloud import orgpolicy_v2 as orgpolicy
+from google.cloud import recommender_v1 as recommender
 from google.cloud import resourcemanager_v3 as resourcemanager
 from google.cloud import run_v2 as run
 from google.iam.v1 import iam_policy_pb2, options_pb2, policy_pb2
@@ -115,6 +116,10 @@ class Clients:
     @cached_property
     def org_policy(self) -> orgpolicy.OrgPolicyAsyncClient:
         return self._client(orgpolicy.OrgPolicyAsyncClient)
+
+    @cached_property
+    def recommender(self) -> recommender.RecommenderAsyncClient:
+        return self._client(recommender.RecommenderAsyncClient)
 
     @cached_property
     def secrets(self) -> SecretPolicies:

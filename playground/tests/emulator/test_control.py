@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from google.api_core import exceptions
 
 from cloudrun_identity_playground.emulator import Emulator, PortTakenError
-from cloudrun_identity_playground.emulator.edits import EditError
+from cloudrun_identity_playground.emulator.edit_errors import EditError
 
 from .clients import LOCATION, Clients, members
 
@@ -254,7 +254,7 @@ class TestEdits:
     @pytest.mark.parametrize(
         ("change", "named"),
         [
-            ({}, "none of policy, workload, serviceAccount, used, serviceAgent, resource, principal"),
+            ({}, "none of policy, workload, serviceAccount, usage, used, serviceAgent"),
             ({"policy": PROJECT}, "set remove or add"),
             ({"policy": "projects/shop", "add": [EVE]}, "full resource name"),
             (

@@ -6,7 +6,7 @@ import pytest
 from google.api_core import exceptions
 
 from cloudrun_identity_playground.emulator import Emulator
-from cloudrun_identity_playground.emulator.edits import EditError
+from cloudrun_identity_playground.emulator.edit_errors import EditError
 
 from .clients import Clients, members
 

@@ -10,6 +10,7 @@ from cloudrun_identity.api import (
     ManagedProject,
     PreflightCheck,
     Recommendation,
+    RecommendationSource,
     UnmanagedKey,
 )
 from cloudrun_identity.api.predefined_roles import TOKEN_CREATOR
@@ -36,6 +37,7 @@ from cloudrun_identity.reconcile.grants.members import GrantMember
 from cloudrun_identity.reconcile.grants.resolver import RequestedGrant
 
 from .audit import Audit, usable_projects
+from .google_advice import Evidence
 
 AGENT_FIELD = "spec.usableFrom"
 """Field whose grants go to service agents of Google, so that a user has no choice of the role."""
@@ -106,12 +108,48 @@ def recommendations(requested_grants: Iterable[RequestedGrant], roles: Roles) ->
     return tuple(map(_recommendation, advise(given)))
 
 
-def least_privilege(found: tuple[Recommendation, ...]) -> Finding:
-    """Return the condition LeastPrivilege."""
-    if not found:
-        return Finding(ConditionStatus.TRUE, "NoAdvice", "Nothing to recommend")
-    kinds = ", ".join(dict.fromkeys(each.kind for each in found))
-    return Finding(ConditionStatus.FALSE, "Advice", f"{kinds}: see status.recommendations")
+def least_privilege(found: tuple[Recommendation, ...], shown: Evidence, project: str) -> Finding:
+    """Return the condition LeastPrivilege, which says whether evidence or only rules support it.
+
+    An empty or refused answer of Google is no evidence. `project` is the name of the ManagedProject.
+    """
+    by_rule = [each.kind for each in found if each.source is RecommendationSource.OPERATOR]
+    by_use = [each.kind for each in found if each.source is RecommendationSource.RECOMMENDER]
+    if found:
+        parts = (_with_source(by_use, "Google's evidence"), _with_source(by_rule, "rules of this operator"))
+        kinds = "; ".join(filter(None, parts))
+        return Finding(ConditionStatus.FALSE, "Advice", f"{kinds}: see status.recommendations")
+    if not shown.is_asked:
+        return Finding(
+            ConditionStatus.TRUE,
+            "NoAdvice",
+            "Nothing to recommend by the rules of this operator. Google's evidence is not read: set "
+            f"spec.recommendations of ManagedProject {project} to Report",
+        )
+    if shown.unreadable:
+        return Finding(
+            ConditionStatus.UNKNOWN,
+            "NotObserved",
+            f"Nothing to recommend by the rules of this operator. Google's evidence cannot be read: "
+            f"{shown.unreadable}",
+        )
+    if shown.is_possible and not (shown.findings and shown.findings.has_evidence):
+        return Finding(
+            ConditionStatus.UNKNOWN,
+            "NoEvidence",
+            "Nothing to recommend by the rules of this operator. Google shows no use of the roles of this "
+            "identity yet",
+        )
+    return Finding(
+        ConditionStatus.TRUE,
+        "NoAdvice",
+        "Nothing to recommend, by the rules of this operator and by Google's evidence",
+    )
+
+
+def _with_source(kinds: Iterable[str], source: str) -> str:
+    listed = ", ".join(dict.fromkeys(kinds))
+    return f"{listed} ({source})" if listed else ""
 
 
 def _gets_tokens(account: Target, use: CrossProjectUse, cluster: ClusterState) -> AccessState:
@@ -122,4 +160,4 @@ def _gets_tokens(account: Target, use: CrossProjectUse, cluster: ClusterState) -
 
 
 def _recommendation(advice: Advice) -> Recommendation:
-    return Recommendation(kind=advice.kind, text=advice.text)
+    return Recommendation(kind=advice.kind, text=advice.text, source=RecommendationSource.OPERATOR)

@@ -12,17 +12,22 @@ from datetime import datetime
 from cloudrun_identity.api import (
     AttachmentDeletionPolicy,
     CloudRunIdentity,
+    ConditionStatus,
     ConditionType,
+    GoogleRecommendations,
     IdentityAttachment,
     IdentityDeletionPolicy,
     ManagedProject,
     Reason,
+    Recommendation,
 )
+from cloudrun_identity.gcp.findings_reader import FindingsReader
 from cloudrun_identity.gcp.last_use import LastUses
 from cloudrun_identity.gcp.observed_uses import date_of
 from cloudrun_identity.gcp.roles import Roles
 from cloudrun_identity.gcp.service_accounts import expected_email
 from cloudrun_identity.iam.admission import may_adopt
+from cloudrun_identity.iam.google_findings import ProjectFindings
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.principals import service_account_member
 from cloudrun_identity.policy.desired_grants import RETAIN_ALL, Retain
@@ -41,6 +46,7 @@ from .actions import AccountAction
 from .advisory_conditions import cross_project, keys_audited, least_privilege, recommendations
 from .audit import Audit, IdentityAuditor
 from .execution import AccountExecutor
+from .google_advice import Evidence, evidence, google_recommendations
 from .grants import identity_grants, identity_references
 from .last_use import AccountUse, account_use, recently_used, with_last_use
 from .observation import AccountObserver
@@ -69,6 +75,8 @@ class IdentitySeen:
     """Findings about an account that is settled; None if this reconcile did not look."""
     use: AccountUse | None = None
     """Last uses in the project of the account; None if they are not read."""
+    findings: ProjectFindings | None = None
+    """Findings of Google's Recommender; None if they are not asked for, or not read yet."""
 
 
 class CloudRunIdentityController:
@@ -83,11 +91,13 @@ class CloudRunIdentityController:
         auditor: IdentityAuditor | None,
         roles: Roles,
         last_uses: LastUses | None = None,
+        findings: FindingsReader | None = None,
     ) -> None:
         """Initialize the kind; without an `auditor`, as in a dry run, accounts are not audited.
 
-        Without `last_uses`, no last use is reported.
+        Without `last_uses`, no last use is reported. Without `findings`, no evidence of Google is.
         """
+        self._findings = findings
         self._observer = observer
         self._executor = executor
         self._auditor = auditor
@@ -168,7 +178,13 @@ class CloudRunIdentityController:
         if audit.vacant:
             seen = replace(seen, unused=await self._observer.unused(want.account, audit.vacant))
         use = await account_use(self._last_uses, project) if self._last_uses else None
-        return IdentitySeen(seen, audit, use)
+        return IdentitySeen(seen, audit, use, self._google_findings(project))
+
+    def _google_findings(self, project: ManagedProject) -> ProjectFindings | None:
+        """Return what is known of Google's findings, if the project asks for them. Nothing waits for them."""
+        if self._findings is None or project.spec.recommendations is GoogleRecommendations.IGNORE:
+            return None
+        return self._findings.latest(project.project_id)
 
     def describe(self, want: IdentityWant) -> str:
         """Return the name of the account as plans show it."""
@@ -216,7 +232,13 @@ class CloudRunIdentityController:
         if record is None or not record.unique_id or want.project is None:
             return Summary()
         target = Target.service_account(want.account.project_id, record.email)
-        advice = recommendations(self.requested_grants(want, want.cluster), self._roles)
+        requested = self.requested_grants(want, want.cluster)
+        asked = want.project.spec.recommendations
+        shown = evidence(asked, seen.findings, target, record.unique_id, requested)
+        advice = (
+            *google_recommendations(want.obj, target, shown, requested),
+            *recommendations(requested, self._roles),
+        )
         fields: dict[str, object] = {
             "email": record.email,
             "unique_id": record.unique_id,
@@ -225,7 +247,10 @@ class CloudRunIdentityController:
             "origin": record.origin,
             "recommendations": advice,
         }
-        conditions = {ConditionType.LEAST_PRIVILEGE: least_privilege(advice)}
+        verdict = _awaited(want.obj, advice, shown) or least_privilege(
+            advice, shown, want.project.metadata.name
+        )
+        conditions = {ConditionType.LEAST_PRIVILEGE: verdict}
         audit = seen.audit
         if audit is None:
             return Summary(fields, conditions | _as_before(want.obj, *_AUDITED))
@@ -255,6 +280,16 @@ def _restoring(obj: CloudRunIdentity, cluster: ClusterState) -> Iterator[str]:
             found = cluster.attachment(key.namespace, key.name)
             if found and found.is_deleting and found.spec.deletion_policy is AttachmentDeletionPolicy.RESTORE:
                 yield str(key)
+
+
+def _awaited(obj: CloudRunIdentity, advice: tuple[Recommendation, ...], shown: Evidence) -> Finding | None:
+    """Return the finding before, while the first read of Google's evidence after a start is in flight."""
+    before = obj.status.condition(ConditionType.LEAST_PRIVILEGE)
+    if advice or not shown.is_asked or shown.findings or not before:
+        return None
+    if before.status is ConditionStatus.FALSE:
+        return None
+    return Finding(before.status, before.reason, before.message)
 
 
 _AUDITED = (ConditionType.CROSS_PROJECT_READY, ConditionType.KEYS_AUDITED, ConditionType.RECENTLY_USED)

@@ -15,10 +15,12 @@ from cloudrun_identity.api import (
     MAX_SPEC_BYTES,
     ConditionType,
     EffectiveCrossProjectUsage,
+    GoogleRecommendations,
     ManagedProject,
     Reason,
 )
 from cloudrun_identity.gcp.errors import Fault, GoogleError
+from cloudrun_identity.gcp.findings_reader import FindingsReader
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.org_policies import CROSS_PROJECT_USAGE, OrgPolicies
 from cloudrun_identity.gcp.policies import Policies
@@ -73,6 +75,7 @@ class ManagedProjectController:
         removals: Callable[[str], Budget],
         repeated_drift: Callable[[str, float], tuple[RepeatedDrift, ...]],
         clock: Clock = time.monotonic,
+        findings: FindingsReader | None = None,
     ) -> None:
         """Initialize the kind; without `powerful_accounts`, as in a dry run, accounts are not audited.
 
@@ -80,6 +83,7 @@ class ManagedProjectController:
         `removals(project_id)` returns the removals of unmanaged members in the last hour, by namespace.
         `repeated_drift(project_id, interval)` returns the drift that returned at the last resyncs.
         """
+        self._findings = findings
         self._repeated_drift = repeated_drift
         self._removals = removals
         self._facts = ProjectFactsReader(projects, policies, org_policies, clock)
@@ -130,6 +134,8 @@ class ManagedProjectController:
             return ProjectSeen(None, operator=self._identity(want.project_id))
         if isinstance(facts, Project):
             return ProjectSeen(facts)
+        if self._findings and want.obj.spec.recommendations is GoogleRecommendations.REPORT:
+            self._findings.latest(want.project_id)  # a project is observed more often than its identities
         seen = ProjectSeen(
             facts.project,
             missing_permissions(facts.held, want.obj),

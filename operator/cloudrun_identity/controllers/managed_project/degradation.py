@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from cloudrun_identity.api import ConditionStatus, ManagedProject, MissingPermission, Reason
 from cloudrun_identity.gcp.errors import Fault
-from cloudrun_identity.gcp.permissions import ACCOUNT_PERMISSIONS, FEATURES, needed
+from cloudrun_identity.gcp.permissions import ACCOUNT_PERMISSIONS, ADVISORY_PERMISSIONS, FEATURES, needed
 from cloudrun_identity.iam.wording import SHOWN, some
 from cloudrun_identity.reconcile.advice import advised, grant_permissions, operator_name
 from cloudrun_identity.reconcile.conditions import Finding
@@ -65,9 +65,10 @@ def _missing_permissions(
 ) -> Iterator[Finding]:
     """Yield the finding about permissions on the project.
 
-    The permissions over accounts are not among them: they may be granted on single accounts.
+    The permissions over accounts are not among them: they may be granted on single accounts. Neither are
+    those without which only advice is missing.
     """
-    lacking = frozenset(each.permission for each in missing) - ACCOUNT_PERMISSIONS
+    lacking = frozenset(each.permission for each in missing) - ACCOUNT_PERMISSIONS - ADVISORY_PERMISSIONS
     if not lacking:
         return
     listed = lacking if len(lacking) <= SHOWN else frozenset[str]()  # more would make the command too long

@@ -11,6 +11,7 @@ from google.iam.v1 import iam_policy_pb2
 from cloudrun_identity_playground.emulator.apis.accounts import AccountStore
 from cloudrun_identity_playground.emulator.apis.actor import Caller, caller
 from cloudrun_identity_playground.emulator.apis.policies import Policies
+from cloudrun_identity_playground.emulator.apis.recommender import required_permission
 from cloudrun_identity_playground.emulator.apis.rpc import Handler
 from cloudrun_identity_playground.emulator.apis.target_names import target_name
 
@@ -24,6 +25,7 @@ from .rules import (
     RequiresActivityPermission,
     RequiresPermission,
     RequiresPolicyPermission,
+    RequiresRecommenderPermission,
     ReturnsPermissions,
     Unrestricted,
 )
@@ -56,14 +58,9 @@ class Authorizer:
             case RequiresPermission():
                 self._check(rpc, rule, request)
                 return handler(request)
-            case RequiresPolicyPermission(verb):
-                if target := target_name(request.resource, rpc):
-                    permission = f"{target.descriptor.permission_prefix}.{verb}"
-                    self._check(rpc, RequiresPermission(permission, "resource"), request)
-                return handler(request)
-            case RequiresActivityPermission():
-                permission = f"policyanalyzer.{request.activity_type}Activities.query"
-                self._check(rpc, RequiresPermission(permission, "parent"), request)
+            case RequiresPolicyPermission() | RequiresRecommenderPermission() | RequiresActivityPermission():
+                if needed := _derived(rule, rpc, request):
+                    self._check(rpc, needed, request)
                 return handler(request)
             case Impersonates():
                 self._check_impersonation(rpc, rule, request)
@@ -136,6 +133,27 @@ class Authorizer:
             return frozenset()
         before = {*_grants(self._policies.shown(resource.policies[0]).bindings)}
         return frozenset(role for role, *_ in before ^ {*_grants(request.policy.bindings)})
+
+
+def _derived(
+    rule: RequiresPolicyPermission | RequiresRecommenderPermission | RequiresActivityPermission,
+    rpc: str,
+    request: Any,
+) -> RequiresPermission | None:
+    """Return the permission that the resource in the request decides; None for a name of no resource."""
+    match rule:
+        case RequiresPolicyPermission(verb):
+            target = target_name(request.resource, rpc)
+            if target is None:
+                return None
+            return RequiresPermission(f"{target.descriptor.permission_prefix}.{verb}", "resource")
+        case RequiresRecommenderPermission(verb, on):
+            needed = required_permission(_field(request, on), verb)
+            return RequiresPermission(needed, on) if needed else None
+        case RequiresActivityPermission():
+            return RequiresPermission(f"policyanalyzer.{request.activity_type}Activities.query", "parent")
+        case _:
+            assert_never(rule)
 
 
 def _grants(bindings: Any) -> Iterator[tuple[str, bytes, str]]:

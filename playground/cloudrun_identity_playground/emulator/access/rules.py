@@ -36,6 +36,14 @@ class RequiresPolicyPermission:
 
 
 @dataclass(frozen=True)
+class RequiresRecommenderPermission:
+    """A method of Recommender on the name in the field `on`. Each recommender has permissions of its own."""
+
+    verb: str
+    on: str
+
+
+@dataclass(frozen=True)
 class RequiresActivityPermission:
     """A query of activities on the project in `parent`. It needs the permission of the type of activity."""
 
@@ -70,6 +78,7 @@ class Unrestricted:
 Rule: TypeAlias = (
     RequiresPermission
     | RequiresPolicyPermission
+    | RequiresRecommenderPermission
     | RequiresActivityPermission
     | FiltersResults
     | ReturnsPermissions
@@ -277,7 +286,22 @@ RULES: Final[Mapping[str, Rule]] = dict(
             },
         ),
         *_in(
-            "google.cloud.policyanalyzer.v1.PolicyAnalyzer", {"QueryActivity": RequiresActivityPermission()}
+            "google.cloud.recommender.v1.Recommender",
+            {
+                "ListRecommendations": RequiresRecommenderPermission("list", "parent"),
+                "GetRecommendation": RequiresRecommenderPermission("get", "name"),
+                "MarkRecommendationClaimed": RequiresRecommenderPermission("update", "name"),
+                "MarkRecommendationSucceeded": RequiresRecommenderPermission("update", "name"),
+                "MarkRecommendationFailed": RequiresRecommenderPermission("update", "name"),
+                "MarkRecommendationDismissed": RequiresRecommenderPermission("update", "name"),
+                "ListInsights": RequiresRecommenderPermission("list", "parent"),
+                "GetInsight": RequiresRecommenderPermission("get", "name"),
+                "MarkInsightAccepted": RequiresRecommenderPermission("update", "name"),
+            },
+        ),
+        *_in(
+            "google.cloud.policyanalyzer.v1.PolicyAnalyzer",
+            {"QueryActivity": RequiresActivityPermission()},
         ),
         *_in(
             "google.monitoring.v3.MetricService",

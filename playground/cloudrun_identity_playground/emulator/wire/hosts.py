@@ -21,6 +21,7 @@ _APIS: Final = frozenset(
         "oauth2",
         "orgpolicy",
         "policyanalyzer",
+        "recommender",
         "serviceusage",
         "sts",
         "www",

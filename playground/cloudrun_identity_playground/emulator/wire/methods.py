@@ -20,6 +20,7 @@ from google.cloud.iam_credentials_v1.services.iam_credentials.transports import 
 from google.cloud.iam_v2.services.policies.transports import PoliciesGrpcAsyncIOTransport
 from google.cloud.iam_v3.services.policy_bindings.transports import PolicyBindingsGrpcAsyncIOTransport
 from google.cloud.orgpolicy_v2.services.org_policy.transports import OrgPolicyGrpcAsyncIOTransport
+from google.cloud.recommender_v1.services.recommender.transports import RecommenderGrpcAsyncIOTransport
 from google.cloud.resourcemanager_v3.services.folders.transports import FoldersGrpcAsyncIOTransport
 from google.cloud.resourcemanager_v3.services.organizations.transports import (
     OrganizationsGrpcAsyncIOTransport,
@@ -56,6 +57,7 @@ _TRANSPORTS = (
     ExecutionsGrpcAsyncIOTransport,
     PublisherGrpcAsyncIOTransport,
     SubscriberGrpcAsyncIOTransport,
+    RecommenderGrpcAsyncIOTransport,
 )
 
 # The serializer of a plain protobuf message has no reference to its class.

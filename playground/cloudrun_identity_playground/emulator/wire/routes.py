@@ -1,8 +1,8 @@
 """REST routes from the client libraries' http rules, and those of the APIs of version 1.
 
-The libraries contain the rules of Cloud Run v2, Resource Manager v3, Organization Policy v2 and IAM
-Credentials. google-cloud-iam has none for IAM v1, Resource Manager v1 has no library, and those of the
-other target kinds are not dependencies.
+The libraries contain the rules of Cloud Run v2, Resource Manager v3, Organization Policy v2, Recommender v1
+and IAM Credentials. google-cloud-iam has none for IAM v1, Resource Manager v1 has no library, and those of
+the other target kinds are not dependencies.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from google.cloud.iam_credentials_v1.services.iam_credentials.transports import 
     rest_base as credentials,
 )
 from google.cloud.orgpolicy_v2.services.org_policy.transports import rest_base as org_policy
+from google.cloud.recommender_v1.services.recommender.transports import rest_base as recommender
 from google.cloud.resourcemanager_v3.services.folders.transports import rest_base as folders
 from google.cloud.resourcemanager_v3.services.organizations.transports import rest_base as organizations
 from google.cloud.resourcemanager_v3.services.projects.transports import rest_base as projects
@@ -38,6 +39,7 @@ from .methods import Method, library_methods, methods
 _RULES: Mapping[str, Any] = {
     "google.cloud.orgpolicy.v2.OrgPolicy": org_policy,
     "google.iam.credentials.v1.IAMCredentials": credentials,
+    "google.cloud.recommender.v1.Recommender": recommender,
     "google.cloud.resourcemanager.v3.Folders": folders,
     "google.cloud.resourcemanager.v3.Organizations": organizations,
     "google.cloud.resourcemanager.v3.Projects": projects,

@@ -12,6 +12,7 @@ from cloudrun_identity.controllers.cloud_run_identity.advisory_conditions import
     recommendations,
 )
 from cloudrun_identity.controllers.cloud_run_identity.audit import Audit
+from cloudrun_identity.controllers.cloud_run_identity.google_advice import Evidence
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.permission_checks import AccessState
 from cloudrun_identity.gcp.projects import cloud_run_service_agent
@@ -106,9 +107,9 @@ def requested(
 def test_role_is_advised_about_once_its_permissions_are_known() -> None:
     found = recommendations([requested("roles/run.admin"), requested("roles/unread")], ROLES)
     assert [each.kind for each in found] == ["Escalation"]
-    finding = least_privilege(found)
+    finding = least_privilege(found, Evidence(), "shop")
     assert (finding.status, finding.reason) == (ConditionStatus.FALSE, "Advice")
-    assert "Escalation" in finding.message
+    assert finding.message == "Escalation (rules of this operator): see status.recommendations"
 
 
 def test_agents_and_unresolved_targets_are_not_advised_about() -> None:
@@ -116,4 +117,4 @@ def test_agents_and_unresolved_targets_are_not_advised_about() -> None:
     nowhere = requested("roles/owner", target=Unresolved("ManagedProject shared", InSync()))
     found = recommendations([agent, nowhere], ROLES)
     assert found == ()
-    assert least_privilege(found).status is ConditionStatus.TRUE
+    assert least_privilege(found, Evidence(), "shop").status is ConditionStatus.TRUE

@@ -1,0 +1,189 @@
+"""`cloudrun-identity recommend`: print Google's recommendations as changes of manifests."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .formats import examples
+from .google import google_options, one_line_errors
+from .ledgers import with_cluster
+from .options import CONTEXT, KUBECONFIG, filename_option, manifests_in
+from .suggest import read_objects
+
+if TYPE_CHECKING:
+    from cloudrun_identity.exporting.declared import Declared
+    from cloudrun_identity.kube.resources import Object
+    from cloudrun_identity.recommendations.changes import DeclaredKey
+
+    from .recommend_output import Report
+
+EXAMPLES = examples(
+    "# What Google recommends for the identities of a cluster",
+    "cloudrun-identity recommend --context prod",
+    "# The changed manifests",
+    "cloudrun-identity recommend -f manifests/ -o yaml",
+    "# Change the files, review the difference, and say in Recommender who is at it",
+    "cloudrun-identity recommend --apply-to manifests/ --mark claimed",
+)
+
+
+@click.command(epilog=EXAMPLES)
+@filename_option(required=False)
+@click.option(
+    "--project",
+    metavar="ID",
+    default="",
+    help="Project to ask about. [default: those of all ManagedProjects]",
+)
+@click.option(
+    "--location",
+    "locations",
+    metavar="L",
+    multiple=True,
+    help="Location of Cloud Run services; repeatable. [default: spec.locations of the ManagedProject]",
+)
+@click.option(
+    "-n", "--namespace", metavar="NS", default="", help="Namespace of objects in files without one."
+)
+@KUBECONFIG
+@CONTEXT
+@click.option(
+    "--cluster",
+    is_flag=True,
+    help="Read the objects of the current context or of this pod. Implied by --kubeconfig, --context.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["text", "yaml", "json"]),
+    default="text",
+    show_default=True,
+    help="Format of the output. yaml has the changed objects and the new ones.",
+)
+@click.option(
+    "--custom-roles",
+    is_flag=True,
+    help="Replace roles by CustomRoles with the permissions that were used, not by smaller predefined roles.",
+)
+@click.option(
+    "--apply-to",
+    "directory",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Change the manifests in the files of this directory, and write new objects to it.",
+)
+@click.option(
+    "--mark",
+    type=click.Choice(["claimed", "succeeded"]),
+    help="Set the state of recommendations in Recommender: claimed for those that are printed, succeeded for "
+    "those whose role no object declares any more. Nothing is marked without this option.",
+)
+@google_options
+def recommend(
+    paths: tuple[Path, ...],
+    project: str,
+    locations: tuple[str, ...],
+    namespace: str,
+    kubeconfig: str | None,
+    context: str | None,
+    cluster: bool,
+    output: str,
+    custom_roles: bool,
+    directory: Path | None,
+    mark: str | None,
+    google_endpoint: str | None,
+    google_token_file: Path | None,
+) -> None:
+    """Print Google's recommendations as changes of manifests.
+
+    Recommender compares the roles of service accounts with the permissions that they used in the last 90
+    days. The command compares its recommendations with the objects in the files or in the cluster, and prints
+    what to change: the smaller predefined role, a CustomRole with the permissions that were used, and an
+    identity for a service on the default account. Each change passes the guardrails, or is printed with the
+    entry that is missing. The command changes nothing in Google Cloud and in the cluster.
+
+    Exit codes: 0 if nothing is recommended, 2 if something is, 1 for an error.
+    """
+    from cloudrun_identity.exporting.declared import Declared
+    from cloudrun_identity.recommendations.changes import DeclaredKey
+
+    in_cluster = bool(cluster or kubeconfig or context)
+    paths = (*paths, *((directory,) if directory and directory not in paths else ()))
+    if not paths and not project and not in_cluster:
+        raise click.ClickException(
+            "name manifests with -f, a project with --project, or a cluster with --context"
+        )
+    objects: list[Object] = with_cluster(kubeconfig, read_objects, context) if in_cluster else []
+    manifests = manifests_in(paths, namespace or "default")
+    objects += manifests.objects
+    declared = Declared(objects)
+    with one_line_errors():
+        report = asyncio.run(
+            _report(declared, project, locations, mark, custom_roles, google_endpoint, google_token_file)
+        )
+    for why in report.unreadable:
+        click.echo(f"unknown: {why}", err=True)
+    raw = {
+        DeclaredKey(each["kind"], each["metadata"].get("namespace", ""), each["metadata"]["name"]): each
+        for each in objects
+    }
+    _print(report, declared, raw, output)
+    if directory:
+        from .recommend_files import apply_to
+
+        for line in apply_to(directory, report, declared, namespace or "default"):
+            click.echo(line, err=True)
+    if report.sources and len(report.unreadable) == report.sources:
+        sys.exit(1)
+    sys.exit(0 if report.is_empty else 2)
+
+
+async def _report(
+    declared: "Declared",
+    project: str,
+    locations: tuple[str, ...],
+    mark: str | None,
+    custom_roles: bool,
+    endpoint: str | None,
+    token_file: Path | None,
+) -> "Report":
+    """Return the recommendations about the projects, and mark them if asked to. Raises GoogleError."""
+    from cloudrun_identity.api import ManagedProject
+    from cloudrun_identity.gcp.recommender import Mark
+
+    from .google import google_clients
+    from .recommend_reading import Reader
+
+    projects = [project] if project else [each.project_id for each in declared.all(ManagedProject)]
+    if not projects:
+        raise click.ClickException("there is no ManagedProject; name a project with --project")
+    async with google_clients(endpoint, token_file, read_only=mark is None) as clients:
+        reader = Reader(clients, declared, Mark(mark) if mark else None, custom_roles=custom_roles)
+        for each in dict.fromkeys(projects):
+            found = declared.project_on(each)
+            await reader.read(each, locations or (tuple(found.spec.locations) if found else ()))
+        await reader.suggest()
+        return reader.report
+
+
+def _print(report: "Report", declared: "Declared", raw: "dict[DeclaredKey, Object]", output: str) -> None:
+    """Print the recommendations in the chosen format."""
+    from cloudrun_identity.exporting.suggestion_manifests import documents as suggested
+    from cloudrun_identity.recommendations.manifests import documents
+
+    from .recommend_output import as_json, as_text, summary
+
+    if output == "text":
+        for line in as_text(report):
+            click.echo(line)
+        return
+    changed, new = documents(report.roles, raw, declared), suggested(report.suggestions, declared)
+    if output == "json":
+        click.echo(as_json(report, [*(each.obj for each in changed), *(each.obj for each in new)]))
+        return
+    texts = [*(each.text for each in changed), *(each.text for each in new)]
+    click.echo("---\n".join(texts), nl=False)
+    click.echo(summary(report), err=True)

@@ -1,0 +1,1 @@
+"""`cloudrun-identity recommend`: findings of Google as changes of manifests."""

@@ -1,0 +1,248 @@
+"""Changes of declared objects that Google's recommendations about roles lead to. Pure.
+
+The same guardrail functions decide about them as about every grant and role that an object declares.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from cloudrun_identity.api import (
+    CloudRunIdentity,
+    CustomRole,
+    IAMBinding,
+    ManagedProject,
+    RoleGrant,
+    TargetKind,
+)
+from cloudrun_identity.exporting.declared import Declared
+from cloudrun_identity.exporting.names import object_name
+from cloudrun_identity.iam.admission import DeclaredIdentity, Denied
+from cloudrun_identity.iam.google_findings import PermissionUsage, ProjectFindings, RoleRecommendation
+from cloudrun_identity.iam.grant_matching import GrantRequest
+from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.iam.guardrails import decide
+from cloudrun_identity.iam.principals import email, is_service_account
+from cloudrun_identity.iam.role_catalog import role_catalog
+from cloudrun_identity.iam.role_permissions import may_define
+
+
+class DeclaredKey(NamedTuple):
+    """Key of a declared object."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class NewRole:
+    """Custom role with the permissions that were used."""
+
+    name: str
+    """Name of the CustomRole."""
+    role_id: str
+    """ID of the role in Google Cloud."""
+    permissions: tuple[str, ...]
+    """Permissions of the role, sorted."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoleChange:
+    """Change of one entry of `spec.roles` of an identity."""
+
+    identity: DeclaredKey
+    """The identity."""
+    index: int
+    """Index of the entry."""
+    found: RoleRecommendation
+    """Recommendation that the change follows."""
+    usage: PermissionUsage | None
+    """Use of the role, if Google shows it."""
+    replace_by: tuple[str, ...] = ()
+    """Predefined roles for the entry; without them and without a custom role, the entry is removed."""
+    custom_role: NewRole | None = None
+    """Custom role for the entry."""
+    refusals: tuple[Denied, ...] = ()
+    """Denials by the guardrails of the project; empty if they admit the change or are unknown."""
+
+    @property
+    def path(self) -> str:
+        """Field of the entry."""
+        return f"spec.roles[{self.index}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Recommendation about a grant that no identity declares in `spec.roles`."""
+
+    found: RoleRecommendation
+    """The recommendation."""
+    usage: PermissionUsage | None
+    """Use of the role, if Google shows it."""
+    declared_by: str = ""
+    """IAMBinding that declares the grant; empty if no object does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Result of comparing the findings about a project with the declared objects."""
+
+    roles: tuple[RoleChange, ...]
+    """Changes of identities."""
+    elsewhere: tuple[Elsewhere, ...]
+    """Recommendations that no change of an identity follows."""
+
+
+def role_changes(
+    declared: Declared, project_id: str, findings: ProjectFindings, *, custom_roles: bool = False
+) -> Changes:
+    """Return the changes that the recommendations about service accounts lead to.
+
+    With `custom_roles`, a custom role replaces each role whose use is known, instead of smaller predefined
+    roles.
+    """
+    return _Comparison(declared, project_id, findings, custom_roles=custom_roles).changes()
+
+
+def applied(declared: Declared, project_id: str, findings: ProjectFindings) -> tuple[RoleRecommendation, ...]:
+    """Return the recommendations about declared identities whose role no object declares any more."""
+    changes = role_changes(declared, project_id, findings)
+    return tuple(
+        each.found
+        for each in changes.elsewhere
+        if not each.declared_by and declared.identity_of(email(each.found.member))
+    )
+
+
+class _Comparison:
+    def __init__(
+        self, declared: Declared, project_id: str, findings: ProjectFindings, *, custom_roles: bool
+    ) -> None:
+        self._declared = declared
+        self._project_id = project_id
+        self._findings = findings
+        self._custom_roles = custom_roles
+        self._names: set[tuple[str, str]] = set()
+
+    def changes(self) -> Changes:
+        roles: list[RoleChange] = []
+        elsewhere: list[Elsewhere] = []
+        for found in self._findings.roles:
+            if not is_service_account(found.member):
+                continue
+            usage = self._findings.usage_of(found)
+            identity = self._declared.identity_of(email(found.member))
+            indexes = list(self._entries(identity, found)) if identity else []
+            if identity and indexes:
+                roles += (self._change(identity, index, found, usage) for index in indexes)
+            else:
+                elsewhere.append(Elsewhere(found, usage, self._binding_of(found)))
+        return Changes(tuple(roles), tuple(elsewhere))
+
+    def _entries(self, identity: CloudRunIdentity, found: RoleRecommendation) -> Iterator[int]:
+        """Yield the indexes of the entries that declare the grant."""
+        for index, entry in enumerate(identity.spec.roles):
+            home = (entry.project_ref or identity.spec.project_ref).name
+            on_project = entry.target is None or entry.target.kind is TargetKind.PROJECT
+            condition = entry.condition.expression if entry.condition else ""
+            if (
+                on_project
+                and self._declared.project_id(home) == self._project_id
+                and self._role_of(entry, identity.metadata.namespace) == found.role
+                and condition == found.condition
+            ):
+                yield index
+
+    def _role_of(self, entry: RoleGrant, namespace: str) -> str:
+        if entry.custom_role_ref is None:
+            return entry.role or ""
+        role = self._custom_role(namespace, entry.custom_role_ref.name)
+        return role.name_in(self._project_id) if role else ""
+
+    def _custom_role(self, namespace: str, name: str) -> CustomRole | None:
+        matching = (
+            each
+            for each in self._declared.all(CustomRole)
+            if (each.metadata.namespace, each.metadata.name) == (namespace, name)
+        )
+        return next(matching, None)
+
+    def _binding_of(self, found: RoleRecommendation) -> str:
+        """Return the IAMBinding that declares the grant; empty if none does."""
+        for binding in self._declared.all(IAMBinding):
+            spec = binding.spec
+            if (
+                spec.role == found.role
+                and (spec.target is None or spec.target.kind is TargetKind.PROJECT)
+                and self._declared.project_id(spec.project_ref.name) == self._project_id
+                and self._declared.has_member(binding, found.member)
+            ):
+                return f"IAMBinding {binding.metadata.namespace}/{binding.metadata.name}"
+        return ""
+
+    def _change(
+        self,
+        identity: CloudRunIdentity,
+        index: int,
+        found: RoleRecommendation,
+        usage: PermissionUsage | None,
+    ) -> RoleChange:
+        key = DeclaredKey("CloudRunIdentity", identity.metadata.namespace, identity.metadata.name)
+        change = RoleChange(key, index, found, usage)
+        is_custom = found.is_customizable or (self._custom_roles and bool(found.replace_by))
+        if is_custom and usage and usage.needed:
+            change = replace(change, custom_role=self._new_role(identity, found, usage))
+        else:
+            change = replace(change, replace_by=found.replace_by)
+        project = self._declared.project_on(self._project_id)
+        return replace(change, refusals=tuple(self._refusals(change, project))) if project else change
+
+    def _new_role(
+        self, identity: CloudRunIdentity, found: RoleRecommendation, usage: PermissionUsage
+    ) -> NewRole:
+        """Return a role under a name that no other CustomRole has."""
+        namespace, of = identity.metadata.namespace, re.split(r"[./]", found.role)[-1]
+        for number in ("", *map(str, range(2, 1000))):
+            name = object_name(identity.metadata.name, of, "used", number)
+            existing = self._custom_role(namespace, name)
+            same = existing is not None and set(existing.spec.permissions) == set(usage.needed)
+            if (namespace, name) not in self._names and (existing is None or same):
+                break
+        self._names.add((namespace, name))
+        role_id = re.sub(r"[^a-zA-Z0-9_]", "_", name)[:64]
+        return NewRole(name, role_id, usage.needed)
+
+    def _refusals(self, change: RoleChange, project: ManagedProject) -> Iterator[Denied]:
+        """Yield what the guardrails do not admit."""
+        namespace = change.identity.namespace
+        facts = self._declared.facts(project, namespace)
+        permissions: Iterable[tuple[str, frozenset[str] | None]] = [
+            (role, _permissions(role)) for role in change.replace_by
+        ]
+        if custom := change.custom_role:
+            defined = may_define(project, namespace, custom.permissions, facts)
+            if isinstance(defined, Denied):
+                yield defined
+            full_name = f"projects/{self._project_id}/roles/{custom.role_id}"
+            permissions = [(full_name, frozenset(custom.permissions))]
+        for role, listed in permissions:
+            request = GrantRequest(
+                namespace=namespace,
+                target=Target.project(self._project_id),
+                role=role,
+                member=DeclaredIdentity(namespace, change.identity.name),
+                permissions=listed,
+            )
+            decision = decide(request, project, facts)
+            if isinstance(decision, Denied):
+                yield decision
+
+
+def _permissions(role: str) -> frozenset[str] | None:
+    found = role_catalog().get(role)
+    return frozenset(found.permissions) if found else None

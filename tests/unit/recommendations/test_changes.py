@@ -1,0 +1,125 @@
+"""Changes of declared objects, and what the guardrails say about them."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from cloudrun_identity.exporting.declared import Declared
+from cloudrun_identity.iam.google_findings import (
+    FindingState,
+    PermissionUsage,
+    ProjectFindings,
+    RoleRecommendation,
+)
+from cloudrun_identity.recommendations.changes import Changes, applied, role_changes
+
+NOW = datetime(2026, 11, 29, tzinfo=UTC)
+MEMBER = "serviceAccount:checkout@shop-1234.iam.gserviceaccount.com"
+REMOVE = RoleRecommendation("r/1", '"1"', FindingState.ACTIVE, MEMBER, "roles/storage.admin")
+SMALLER = replace(REMOVE, replace_by=("roles/storage.objectViewer",))
+CUSTOM = replace(REMOVE, is_customizable=True)
+USAGE = PermissionUsage(MEMBER, "roles/storage.admin", ("storage.objects.get",), (), 42)
+
+
+def project(**guardrails: Any) -> dict[str, Any]:
+    return {
+        "kind": "ManagedProject",
+        "metadata": {"name": "shop"},
+        "spec": {
+            "projectID": "shop-1234",
+            "namespaces": {"names": ["payments"]},
+            "guardrails": guardrails,
+        },
+    }
+
+
+def identity(*roles: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "kind": "CloudRunIdentity",
+        "metadata": {"name": "checkout", "namespace": "payments"},
+        "spec": {"projectRef": {"name": "shop"}, "roles": list(roles)},
+    }
+
+
+def changes(*objects: dict[str, Any], found: RoleRecommendation, custom_roles: bool = False) -> Changes:
+    findings = ProjectFindings(NOW, (found,), (USAGE,))
+    return role_changes(Declared(objects), "shop-1234", findings, custom_roles=custom_roles)
+
+
+STORAGE = {"role": "roles/storage.admin"}
+RUN = {"role": "roles/run.viewer"}
+
+
+def test_entry_of_the_role_is_changed() -> None:
+    [change] = changes(project(), identity(RUN, STORAGE), found=SMALLER).roles
+    assert (change.path, change.replace_by) == ("spec.roles[1]", ("roles/storage.objectViewer",))
+
+
+def test_role_on_another_target_is_not_changed() -> None:
+    on_bucket = {**STORAGE, "target": {"kind": "StorageBucket", "name": "receipts"}}
+    assert not changes(project(), identity(on_bucket), found=REMOVE).roles
+
+
+def test_refused_role_names_the_missing_entry() -> None:
+    [change] = changes(project(), identity(STORAGE), found=SMALLER).roles
+    [refusal] = change.refusals
+    assert "roles/storage.objectViewer" in refusal.reason
+    assert refusal.proposals
+
+
+def test_admitted_role_has_no_refusal() -> None:
+    admitted = {
+        "roles": ["roles/storage.objectViewer"],
+        "targetKinds": ["Project"],
+        "members": ["identities"],
+    }
+    [change] = changes(project(grants=[admitted]), identity(STORAGE), found=SMALLER).roles
+    assert change.refusals == ()
+
+
+def test_custom_role_has_exactly_what_was_used() -> None:
+    [change] = changes(project(), identity(STORAGE), found=CUSTOM).roles
+    assert change.custom_role is not None
+    assert change.custom_role.permissions == ("storage.objects.get",)
+    reasons = " ".join(each.reason for each in change.refusals)
+    assert "guardrails.customRoles" in reasons
+
+
+def test_custom_roles_replace_predefined_ones_on_request() -> None:
+    [change] = changes(project(), identity(STORAGE), found=SMALLER, custom_roles=True).roles
+    assert (change.replace_by, change.custom_role is not None) == ((), True)
+
+
+def test_name_of_another_custom_role_is_not_taken() -> None:
+    other = {
+        "kind": "CustomRole",
+        "metadata": {"name": "checkout-admin-used", "namespace": "payments"},
+        "spec": {"projectRef": {"name": "shop"}, "roleID": "other", "permissions": ["run.jobs.run"]},
+    }
+    [change] = changes(project(), identity(STORAGE), other, found=CUSTOM).roles
+    assert change.custom_role is not None
+    assert change.custom_role.name == "checkout-admin-used-2"
+
+
+def test_undeclared_grant_and_one_of_a_binding_are_told_apart() -> None:
+    binding = {
+        "kind": "IAMBinding",
+        "metadata": {"name": "storage", "namespace": "payments"},
+        "spec": {
+            "projectRef": {"name": "shop"},
+            "target": {"kind": "Project"},
+            "role": "roles/storage.admin",
+            "members": [{"identityRef": {"name": "checkout"}}],
+        },
+    }
+    [by_binding] = changes(project(), identity(RUN), binding, found=REMOVE).elsewhere
+    assert by_binding.declared_by == "IAMBinding payments/storage"
+    [undeclared] = changes(project(), identity(RUN), found=REMOVE).elsewhere
+    assert undeclared.declared_by == ""
+
+
+def test_recommendation_is_applied_once_no_object_declares_the_role() -> None:
+    findings = ProjectFindings(NOW, (REMOVE,))
+    assert applied(Declared([project(), identity(RUN)]), "shop-1234", findings) == (REMOVE,)
+    assert applied(Declared([project(), identity(STORAGE)]), "shop-1234", findings) == ()
+    assert applied(Declared([project()]), "shop-1234", findings) == ()
