@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from cloudrun_identity.api import Resource
     from cloudrun_identity.kube.client import KubeClient
     from cloudrun_identity.kube.resources import Objects
-
-    from .identity_tree import Node
+    from cloudrun_identity.overview.identities import Node
 
 Kind = TypeVar("Kind", bound="Resource")
 
@@ -73,8 +72,7 @@ async def _read(kubeconfig: str | None, context: str | None, namespace: str) -> 
     """
     from cloudrun_identity.api import CloudRunIdentity, CustomRole, IAMBinding
     from cloudrun_identity.kube.client import connect
-
-    from .identity_tree import nodes_of
+    from cloudrun_identity.overview.identities import nodes_of
 
     client = await connect(kubeconfig, context)
     try:
