@@ -32,7 +32,7 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[process.Set
     started: list[process.Settings] = []
     monkeypatch.chdir(tmp_path)
 
-    async def run(settings: process.Settings, watch: object) -> None:
+    async def run(settings: process.Settings, watch: object, page: object = None) -> None:
         assert watch is handlers.watch
         started.append(settings)
 

@@ -1,13 +1,13 @@
 """State of all objects of a cluster, as a person on duty needs it (`ClusterStatus`)."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from pydantic import ValidationError
 
-from cloudrun_identity.api import KINDS, ConditionType, Drift, ReconciledStatus
+from cloudrun_identity.api import KINDS, ConditionType, Drift, ReconciledStatus, Resource
 from cloudrun_identity.api.status import Condition, ConditionStatus, Reason
 from cloudrun_identity.api.validation import misfits
 from cloudrun_identity.kube.resources import Object
@@ -89,21 +89,30 @@ class ClusterStatus:
         return [each for each in self.objects if each.state is state]
 
 
-def status_of(objects: Iterable[Object], now: datetime) -> ClusterStatus:
+Parse = Callable[[Object], Resource]
+"""Returns the model of an object. Raises ValidationError."""
+
+
+def parsed(raw: Object) -> Resource:
+    """Return the model of an object with its `kind`. Raises ValidationError."""
+    return KINDS[raw["kind"]].model_validate(raw)
+
+
+def status_of(objects: Iterable[Object], now: datetime, parse: Parse = parsed) -> ClusterStatus:
     """Return the state of objects, each with its `kind`."""
     order = list(State)
     found = sorted(
-        (_object_status(raw, now) for raw in objects),
+        (_object_status(raw, now, parse) for raw in objects),
         key=lambda each: (order.index(each.state), each.namespace, each.kind, each.name),
     )
     return ClusterStatus(tuple(found), now)
 
 
-def _object_status(raw: Object, now: datetime) -> ObjectStatus:
+def _object_status(raw: Object, now: datetime, parse: Parse) -> ObjectStatus:
     kind, metadata = raw["kind"], raw["metadata"]
     key = kind, metadata.get("namespace", ""), metadata["name"]
     try:
-        status = getattr(KINDS[kind].model_validate(raw), "status", None)
+        status = getattr(parse(raw), "status", None)
     except ValidationError as error:
         message = f"The object is invalid: {misfits(error)[0]}"
         return ObjectStatus(*key, State.NEEDS_ATTENTION, Reason.INVALID_SPEC, message, None, (), None)
