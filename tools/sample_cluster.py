@@ -448,7 +448,8 @@ class SampleCluster:
 
     def put(self, obj: Object) -> None:
         """Store a new version of an object."""
-        version = int(obj["metadata"]["resourceVersion"]) + 1
+        known = self._objects.get(self._key(obj), obj)
+        version = int(known["metadata"]["resourceVersion"]) + 1
         self._objects[self._key(obj)] = obj | {
             "metadata": obj["metadata"] | {"resourceVersion": str(version)}
         }

@@ -32,8 +32,3 @@ export function words(name) {
 export function linkTo(key) {
   return `#/identities/${key}`;
 }
-
-/** Let a long name break after its punctuation. */
-export function breakable(text) {
-  return text.replace(/([.@/:_-])/g, "$1\u200b");
-}

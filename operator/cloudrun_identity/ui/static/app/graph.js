@@ -1,7 +1,8 @@
 /** Neighborhood of an identity: columns of cards, with curves between them that follow the layout. */
 import { useLayoutEffect, useRef, useState } from "../vendor/preact-hooks.mjs";
-import { breakable, linkTo } from "./format.js";
+import { linkTo } from "./format.js";
 import { html } from "./html.js";
+import { Breakable } from "./parts.js";
 
 const RIGHT = { Workload: "Runs as it", Identity: "It may act as", Resource: "It has roles on", Rest: "" };
 
@@ -59,9 +60,9 @@ function Card({ node, edges, onFocus }) {
   const shown = labels.slice(0, 3);
   const content = html`
     <span class="card-type">${node.kind === "Identity" && node.column === 0 ? "Service identity" : node.type}</span>
-    <span class="card-title">${breakable(node.title)}</span>
-    ${node.detail && html`<span class="card-detail">${breakable(node.detail)}</span>`}
-    ${shown.map((label) => html`<span class="card-label" key=${label}>${breakable(label)}</span>`)}
+    <span class="card-title"><${Breakable} text=${node.title} /></span>
+    ${node.detail && html`<span class="card-detail"><${Breakable} text=${node.detail} /></span>`}
+    ${shown.map((label) => html`<span class="card-label" key=${label}><${Breakable} text=${label} /></span>`)}
     ${labels.length > 3 && html`<span class="card-detail">and ${labels.length - 3} more</span>`}`;
   const attributes = {
     class: `card card-${node.kind.toLowerCase()} edge-${node.risk.toLowerCase()} ${node.column === 0 ? "card-center" : ""}`,

@@ -15,6 +15,11 @@ export function Time({ at }) {
   return html`<time datetime=${at} title=${exact(at)}>${relative(at)}</time>`;
 }
 
+/** A long name that can break after its punctuation, and is copied without changes. */
+export function Breakable({ text }) {
+  return text.split(/(?<=[.@/:_-])/).map((part) => html`${part}<wbr />`);
+}
+
 /** The name of a risk, in its color. */
 export function Risk({ risk }) {
   return html`<span class="risk risk-${risk.toLowerCase()}">${risk}</span>`;
