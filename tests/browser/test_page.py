@@ -1,4 +1,4 @@
-"""The web page in Chromium, over 1,000 identities: find one, follow its graph, by keyboard, in both themes."""
+"""The web page in Chromium, over 1,000 identities: find one and follow its graph, in both themes."""
 
 import time
 from collections.abc import Iterator
@@ -8,9 +8,9 @@ import pytest
 
 from cloudrun_identity.kube.errors import KubeError
 from tests.browser.pages import Page
-from tests.browser.served import served
 from tools.browser import browser, missing
 from tools.sample_cluster import SampleCluster, ago, attachment, drift
+from tools.sample_page import served
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
