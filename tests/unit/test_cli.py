@@ -65,6 +65,27 @@ def test_every_option_has_a_default(runner: CliRunner, started: list[process.Set
     assert started == [process.Settings(None, None, None, "cloudrun-identity", 15.0, 8080, 16)]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "variable", "served"), [((), "", False), (("--ui",), "", True), ((), "true", True)]
+)
+def test_web_page_is_served_on_request_only(
+    runner: CliRunner,
+    monkeypatch: pytest.MonkeyPatch,
+    started: list[process.Settings],
+    arguments: tuple[str, ...],
+    variable: str,
+    served: bool,
+) -> None:
+    pages: list[object] = []
+
+    async def run_process(settings: process.Settings, watch: object, page: object) -> None:
+        pages.append(page)
+
+    monkeypatch.setattr(process, "run", run_process)
+    assert run(runner, *arguments, CLOUDRUN_IDENTITY_RUN_UI=variable).exit_code == 0
+    assert [page is not None for page in pages] == [served]
+
+
 def test_token_file_requires_an_endpoint(
     runner: CliRunner, started: list[process.Settings], tmp_path: Path
 ) -> None:

@@ -47,7 +47,6 @@ PAGE_INTERVAL = 5.0
 )
 @click.option(
     "--ui",
-    "serve_page",
     is_flag=True,
     help="Serve a read-only web page at /ui/ of the HTTP port, to connections from the pod itself only.",
 )
@@ -79,7 +78,7 @@ def run(
     operator_namespace: str | None,
     lease_duration: timedelta,
     http_port: int,
-    serve_page: bool,
+    ui: bool,
     concurrency: int,
     log_level: str,
     log_format: str,
@@ -111,7 +110,7 @@ def run(
         concurrency=concurrency,
     )
     try:
-        asyncio.run(process.run(settings, handlers.watch, _page if serve_page else None))
+        asyncio.run(process.run(settings, handlers.watch, _page if ui else None))
     except process.FAILURES as failure:
         raise click.ClickException(str(failure)) from None
 

@@ -11,6 +11,7 @@ from cloudrun_identity.api import (
     IdentityAttachment,
     IdentityKey,
     ProjectScopedResource,
+    Reason,
     ReconciledResource,
 )
 from cloudrun_identity.api.identity_key import KeyState
@@ -23,6 +24,9 @@ NEGATIVE = frozenset(
 
 DRIFT_EVENTS = frozenset({"DriftDetected", "DriftRepaired"})
 """Reasons of Events about drift."""
+
+GOOD_EVENTS = frozenset({"DriftRepaired", ConditionType.READY.value})
+"""Reasons of Events that something works, or works again."""
 
 EVENT_DELAY = timedelta(seconds=5)
 """Maximum time between a status and the Event about the same thing."""
@@ -99,15 +103,12 @@ def _entries(obj: ReconciledResource) -> Iterator[Entry]:
     if obj.metadata.deletion_timestamp:
         yield Entry(obj.metadata.deletion_timestamp, subject, "Deletion requested", "", Tone.WARNING)
     for condition in obj.status.conditions:
-        if condition.type == ConditionType.IN_SYNC and condition.status is ConditionStatus.TRUE:
-            continue  # Ready says the same
-        yield Entry(
-            condition.last_transition_time,
-            subject,
-            f"{condition.type} is {condition.status}: {condition.reason}",
-            condition.message,
-            _tone(condition.type, condition.status),
-        )
+        tone = _tone(condition.type, condition.status)
+        if tone is Tone.GOOD and condition.type != ConditionType.READY:
+            continue  # Ready includes it
+        title = f"{condition.type} is {condition.status}: {condition.reason}"
+        title = condition.type if condition.reason == Reason.UP_TO_DATE else title
+        yield Entry(condition.last_transition_time, subject, title, condition.message, tone)
     yield from drift_of(obj)
     if isinstance(obj, ProjectScopedResource):
         yield from _grants(obj)
@@ -156,18 +157,18 @@ def _event(obj: ReconciledResource, event: Object) -> Entry | None:
 
 
 def _is_known(entry: Entry, obj: ReconciledResource) -> bool:
-    """Return whether an Event is about the drift that the status reports."""
+    """Return whether an Event is about the drift, or about the condition, that the status reports."""
     drift = obj.status.drift
-    times = [drift.last_detected_time, drift.last_repaired_time] if drift else []
-    return entry.title in DRIFT_EVENTS and any(
-        each and abs(each - entry.time) <= EVENT_DELAY for each in times
-    )
+    times = [each.last_transition_time for each in obj.status.conditions if each.message == entry.text]
+    if drift and entry.title in DRIFT_EVENTS:
+        times += [each for each in (drift.last_detected_time, drift.last_repaired_time) if each]
+    return any(abs(each - entry.time) <= EVENT_DELAY for each in times)
 
 
 def _event_tone(event: Object) -> Tone:
     if event.get("type") == "Warning":
         return Tone.WARNING
-    return Tone.GOOD if str(event.get("reason", "")).endswith("Repaired") else Tone.NEUTRAL
+    return Tone.GOOD if event.get("reason") in GOOD_EVENTS else Tone.NEUTRAL
 
 
 def _tone(condition: str, status: ConditionStatus) -> Tone:

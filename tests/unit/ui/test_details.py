@@ -127,6 +127,14 @@ async def test_event_about_the_drift_in_the_status_is_told_once(minutes: int, ti
     assert titles.count("driftdetected") == times
 
 
+async def test_event_about_the_state_in_the_status_is_told_once() -> None:
+    moved = attachment("a", "web", "acme", "one")
+    ready = moved["status"]["conditions"][0]
+    again = event(moved, "Ready", ready["message"], ready["lastTransitionTime"])
+    story = (await details(SampleCluster([identity("a", "one", "acme"), moved], [again]), "a/one")).story
+    assert [each.title for each in story if each.subject == "IdentityAttachment web"].count("Ready") == 1
+
+
 async def test_details_name_the_commands_that_show_more() -> None:
     commands = (await details(SampleCluster.acme(), "data/reports")).commands
     assert "cloudrun-identity who-can act-as data/reports --cluster" in commands

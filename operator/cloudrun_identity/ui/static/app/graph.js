@@ -18,7 +18,7 @@ export function Graph({ graph, risks }) {
     observer.observe(board.current);
     return () => observer.disconnect();
   }, [graph]);
-  const columns = [...new Set(graph.nodes.map((node) => node.column))];
+  const columns = [...new Set([...graph.nodes.map((node) => node.column), -1])].sort((a, b) => a - b);
   const used = [...new Set(graph.edges.map((edge) => edge.risk))].filter((risk) => risk !== "None");
   return html`
     <figure class="graph" aria-label="Who may act as the identity, and what it reaches">
@@ -46,9 +46,10 @@ function Column({ column, nodes, edges, onFocus }) {
     : [[column < -1 ? "May act as them" : column < 0 ? "May act as it" : "", nodes]];
   return html`
     <div class="column column-${column === 0 ? "center" : column < 0 ? "left" : "right"}">
-      ${groups.filter(([, members]) => members.length).map(([title, members]) => html`
+      ${groups.filter(([, members]) => members.length || column === -1).map(([title, members]) => html`
         <div class="group" key=${title}>
           ${title && html`<h3>${title}</h3>`}
+          ${members.length === 0 && html`<p class="muted">No principal, as far as objects declare.</p>`}
           <ul>${members.map((node) => html`<${Card} key=${node.id} node=${node} edges=${edges} onFocus=${onFocus} />`)}</ul>
         </div>`)}
     </div>`;
