@@ -96,6 +96,8 @@ class Details:
     """Human-readable name of the account."""
     origin: str
     """`Created` or `Adopted`."""
+    last_used: str
+    """Last day on which Google saw a use of the account; empty if it is not known."""
     risks: tuple[Risk, ...]
     """Risks, the most severe first."""
     parts: tuple[Part, ...]
@@ -130,6 +132,7 @@ def details_of(cluster: Cluster, key: str) -> Details:
         email=node.email,
         display_name=identity.spec.display_name or "",
         origin=str(identity.status.origin or ""),
+        last_used=identity.status.last_used or "",
         risks=cluster.risks_of(key),
         parts=tuple(_parts(cluster, key)),
         checks=tuple(

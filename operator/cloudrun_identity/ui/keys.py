@@ -15,7 +15,7 @@ class Key:
     state: str
     """State of the key; `Unmanaged` if no object declares it."""
     where: str
-    """Its state and the Secret that has it."""
+    """Its state, the Secret that has it, and its last use if Google reports it."""
     declared_by: str
     """The IdentityKey; empty if no object declares the key."""
 
@@ -23,12 +23,15 @@ class Key:
 def keys_of(cluster: Cluster, identity: str) -> Iterator[Key]:
     """Yield the keys of an identity."""
     for declared in cluster.keys.get(identity, ()):
-        metadata, secret = declared.metadata, declared.spec.secret_name
-        for key in declared.status.keys:
+        metadata, status = declared.metadata, declared.status
+        for key in status.keys:
             declarer = f"{declared.kind} {metadata.namespace}/{metadata.name}"
-            where = (
-                f"{key.state}, in Secret {secret}" if key.id == declared.status.active_key_id else key.state
-            )
-            yield Key(key.id, key.state, where, declarer)
+            secret = f", in Secret {declared.spec.secret_name}" if key.id == status.active_key_id else ""
+            yield Key(key.id, key.state, f"{key.state}{secret}{_last_use(key.last_used)}", declarer)
     for unmanaged in cluster.identities[identity].status.unmanaged_keys:
-        yield Key(unmanaged.id, "Unmanaged", "not declared by any object", "")
+        where = f"not declared by any object{_last_use(unmanaged.last_used)}"
+        yield Key(unmanaged.id, "Unmanaged", where, "")
+
+
+def _last_use(day: str | None) -> str:
+    return f", last used {day}" if day else ""

@@ -104,6 +104,14 @@ async def test_keys_are_in_the_graph_and_in_the_list() -> None:
     assert sum(node.kind is NodeKind.KEY for node in shown.graph.nodes) == 2
 
 
+async def test_last_uses_that_google_reports_are_shown() -> None:
+    unmanaged = [{"id": "k1", "lastUsed": "2026-03-01"}]
+    one = identity("a", "one", "acme", lastUsed="2026-04-01", unmanagedKeys=unmanaged)
+    shown = await details(SampleCluster([one]), "a/one")
+    assert shown.last_used == "2026-04-01"
+    assert [key.where for key in shown.keys] == ["not declared by any object, last used 2026-03-01"]
+
+
 async def test_story_is_newest_first_with_upcoming_entries() -> None:
     story = (await details(SampleCluster.acme(), "payments/ledger-export")).story
     assert [each.time for each in story] == sorted((each.time for each in story), reverse=True)

@@ -34,6 +34,7 @@ export function Identity({ page, identity }) {
           ${data.displayName && html`<span>${data.displayName}</span>`}
           <span>Project ${data.projectId || data.project}</span>
           ${data.origin && html`<span>${data.origin === "Adopted" ? "Adopted account" : "Created by the operator"}</span>`}
+          ${data.lastUsed && html`<span>Last used ${data.lastUsed}</span>`}
         </p>
       </header>
       ${error && html`<p class="banner bad" role="alert">${error}</p>`}
