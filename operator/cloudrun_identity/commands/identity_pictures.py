@@ -86,6 +86,7 @@ def _graph(nodes: Sequence[Node]) -> tuple[dict[str, int], list[_Edge]]:
     accounts = {f"ServiceAccount {node.email}": node.key for node in nodes if node.email}
     found: dict[tuple[str, str], _Edge] = {}
     names = dict.fromkeys(node.key for node in nodes)
+    identities = set(names)
 
     def connect(source: str, target: str, label: str, risk: Risk) -> None:
         names.update(dict.fromkeys((source, target)))
@@ -95,7 +96,9 @@ def _graph(nodes: Sequence[Node]) -> tuple[dict[str, int], list[_Edge]]:
 
     for node in nodes:
         for actor in node.actors:
-            connect(actor.identity or actor.member, node.key, _use(actor), actor.risk)
+            name = actor.member.removeprefix("identity:")  # of an identity without an account
+            source = actor.identity or (name if name in identities else actor.member)
+            connect(source, node.key, _use(actor), actor.risk)
         for run in node.runs:
             risk = Risk.PUBLIC if run in node.public_runs else Risk.NONE
             connect(node.key, f"{run} ({node.project_id})", "runs", risk)
