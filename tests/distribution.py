@@ -27,7 +27,7 @@ _LONGEST = ("tests/e2e/test_kills.py", "tests/e2e/test_keys.py")
 """Files that take longer than their number of tests suggests, because they wait for operators to start."""
 
 _BY_FILE = (
-    *("tests/unit/", "tests/gitops/", "playground/tests/demo/"),
+    *("tests/unit/", "tests/gitops/", "tests/browser/", "playground/tests/demo/"),
     *("tests/test_image.py", "tests/test_installations.py", "tests/test_packages.py"),
 )
 """Folders and files with many short tests, or with a fixture that takes seconds."""

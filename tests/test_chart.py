@@ -263,3 +263,11 @@ def test_notes_mention_a_missing_google_account(chart: Chart) -> None:
 
     assert "gcp-service-account" in notes()
     assert "gcp-service-account" not in notes(serviceAccount={"annotations": {"eks": "no"}})
+
+
+def test_web_page_is_off_by_default_and_needs_events(chart: Chart) -> None:
+    assert "--ui" not in container(chart)["args"]
+    assert ("events", "list") not in rules(chart, "ClusterRole")
+    shown = {"enabled": True}
+    assert "--ui" in container(chart, ui=shown)["args"]
+    assert ("events", "list") in rules(chart, "ClusterRole", ui=shown)

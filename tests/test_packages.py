@@ -143,6 +143,13 @@ def test_each_distribution_is_typed(dist: Path) -> None:
             assert f"{name}/py.typed" in archive.namelist()
 
 
+def test_operator_has_all_files_of_the_web_page(dist: Path) -> None:
+    folder = ROOT / "operator" / "cloudrun_identity" / "ui" / "static"
+    with zipfile.ZipFile(wheel(dist, "cloudrun_identity")) as archive:
+        packed = {file.partition("/ui/static/")[2] for file in archive.namelist() if "/ui/static/" in file}
+    assert packed == {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
 @pytest.mark.parametrize("name", SOURCES)
 def test_metadata_is_complete(dist: Path, name: str) -> None:
     read = email.message_from_string("\n".join(metadata(dist, name)))

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
+from tools.ui_libraries import LIBRARIES
+
 IMAGE = Path(__file__).parents[1] / "requirements" / "image.txt"
 
 LICENSES = frozenset(
@@ -55,6 +57,16 @@ Each release has an SBOM in the CycloneDX format.
 |---|---|---|
 """
 
+LIBRARIES_PREAMBLE = """
+## JavaScript
+
+The [web page](ui.md) contains these libraries, as published in the npm registry. `tools/ui_libraries.py` \
+copies them. The text of each license is beside them, in `cloudrun_identity/ui/static/vendor`.
+
+| library | version | license | use |
+|---|---|---|---|
+"""
+
 
 @dataclass(frozen=True)
 class Package:
@@ -95,7 +107,14 @@ def _has_text(installed: Distribution) -> bool:
 
 def page() -> str:
     """Return the text of the page."""
-    return PREAMBLE + "".join(f"| {each.name} | {each.version} | {each.license} |\n" for each in packages())
+    return (
+        PREAMBLE
+        + "".join(f"| {each.name} | {each.version} | {each.license} |\n" for each in packages())
+        + LIBRARIES_PREAMBLE
+        + "".join(
+            f"| {each.name} | {each.version} | {each.license} | {each.purpose} |\n" for each in LIBRARIES
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from cloudrun_identity.commands.run import run
 from cloudrun_identity.commands.status import status
 from cloudrun_identity.commands.suggest import suggest
 from cloudrun_identity.commands.tree import tree
+from cloudrun_identity.commands.ui import ui
 from cloudrun_identity.commands.what_can import what_can
 from cloudrun_identity.commands.who_can import who_can
 
@@ -133,6 +134,7 @@ for command in (
     status,
     suggest,
     tree,
+    ui,
     what_can,
     who_can,
 ):

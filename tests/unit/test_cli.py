@@ -32,7 +32,7 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[process.Set
     started: list[process.Settings] = []
     monkeypatch.chdir(tmp_path)
 
-    async def run(settings: process.Settings, watch: object) -> None:
+    async def run(settings: process.Settings, watch: object, page: object = None) -> None:
         assert watch is handlers.watch
         started.append(settings)
 
@@ -63,6 +63,27 @@ def error_line(result: Result) -> str:
 def test_every_option_has_a_default(runner: CliRunner, started: list[process.Settings]) -> None:
     assert run(runner).exit_code == 0
     assert started == [process.Settings(None, None, None, "cloudrun-identity", 15.0, 8080, 16)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variable", "served"), [((), "", False), (("--ui",), "", True), ((), "true", True)]
+)
+def test_web_page_is_served_on_request_only(
+    runner: CliRunner,
+    monkeypatch: pytest.MonkeyPatch,
+    started: list[process.Settings],
+    arguments: tuple[str, ...],
+    variable: str,
+    served: bool,
+) -> None:
+    pages: list[object] = []
+
+    async def run_process(settings: process.Settings, watch: object, page: object) -> None:
+        pages.append(page)
+
+    monkeypatch.setattr(process, "run", run_process)
+    assert run(runner, *arguments, CLOUDRUN_IDENTITY_RUN_UI=variable).exit_code == 0
+    assert [page is not None for page in pages] == [served]
 
 
 def test_token_file_requires_an_endpoint(

@@ -5,12 +5,21 @@ import gc
 import logging
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from .formats import examples
 from .google import google_options, quiet_grpc
 from .options import KUBECONFIG, OPERATOR_NAMESPACE, Duration, operator_namespace_of
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from cloudrun_identity.kube.client import KubeClient
+
+PAGE_INTERVAL = 5.0
+"""Minimum seconds between two reads of the cluster for the web page."""
 
 
 @click.command(
@@ -35,6 +44,11 @@ from .options import KUBECONFIG, OPERATOR_NAMESPACE, Duration, operator_namespac
     default=8080,
     show_default=True,
     help="Port of /healthz, /readyz and /metrics; 0 for any free port.",
+)
+@click.option(
+    "--ui",
+    is_flag=True,
+    help="Serve a read-only web page at /ui/ of the HTTP port, to connections from the pod itself only.",
 )
 @click.option(
     "--concurrency",
@@ -64,6 +78,7 @@ def run(
     operator_namespace: str | None,
     lease_duration: timedelta,
     http_port: int,
+    ui: bool,
     concurrency: int,
     log_level: str,
     log_format: str,
@@ -95,6 +110,14 @@ def run(
         concurrency=concurrency,
     )
     try:
-        asyncio.run(process.run(settings, handlers.watch))
+        asyncio.run(process.run(settings, handlers.watch, _page if ui else None))
     except process.FAILURES as failure:
         raise click.ClickException(str(failure)) from None
+
+
+def _page(client: "KubeClient") -> "web.Application":
+    """Return the web page. All its viewers together read the cluster once per PAGE_INTERVAL."""
+    from cloudrun_identity.ui.server import application
+    from cloudrun_identity.ui.source import Source
+
+    return application(Source(client, client.server, interval=PAGE_INTERVAL), local_only=True)

@@ -13,8 +13,7 @@ from .options import CONTEXT, KUBECONFIG, NO_COLOR, use_colors
 
 if TYPE_CHECKING:
     from cloudrun_identity.kube.resources import Objects
-
-    from .cluster_status import ClusterStatus, ObjectStatus
+    from cloudrun_identity.overview.cluster_status import ClusterStatus, ObjectStatus
 
 WATCH_INTERVAL = 2.0
 """Seconds between two reads with `--watch`."""
@@ -67,8 +66,7 @@ def status(
 def _status(kubeconfig: str | None, context: str | None, namespace: str) -> "ClusterStatus":
     from cloudrun_identity.kube.crds import INSTALL
     from cloudrun_identity.kube.errors import ClusterUnreachable, KubeError
-
-    from .cluster_status import status_of
+    from cloudrun_identity.overview.cluster_status import status_of
 
     try:
         objects = asyncio.run(_read(kubeconfig, context, namespace))

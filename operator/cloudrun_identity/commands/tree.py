@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from cloudrun_identity.api import Resource
     from cloudrun_identity.kube.client import KubeClient
     from cloudrun_identity.kube.resources import Objects
-
-    from .identity_tree import Node
+    from cloudrun_identity.overview.identities import Node
 
 Kind = TypeVar("Kind", bound="Resource")
 
@@ -29,10 +28,11 @@ UNMANAGED = (
     epilog=examples(
         "cloudrun-identity tree",
         "cloudrun-identity tree -n payments -o json",
+        "cloudrun-identity tree -o html >identities.html",
     )
 )
 @click.option("-n", "--namespace", metavar="NS", default="", help="Namespace to show. [default: all]")
-@output_option()
+@output_option("mermaid", "dot", "html")
 @KUBECONFIG
 @CONTEXT
 def tree(namespace: str, output: str, kubeconfig: str | None, context: str | None) -> None:
@@ -56,7 +56,12 @@ def tree(namespace: str, output: str, kubeconfig: str | None, context: str | Non
             raise click.ClickException(f"the CRDs are not installed: run `{INSTALL}`") from None
         raise click.ClickException(str(error)) from None
     nodes = tuple(node for node in known if namespace in ("", node.namespace))
-    if output != "text":
+    if output in ("mermaid", "dot", "html"):
+        from . import identity_pictures as pictures
+
+        draw = {"mermaid": pictures.as_mermaid, "dot": pictures.as_dot, "html": pictures.as_html}[output]
+        click.echo(draw(nodes))
+    elif output != "text":
         click.echo(formatted(as_json(nodes), output))
     elif nodes:
         click.echo(as_text(nodes, known))
@@ -73,8 +78,7 @@ async def _read(kubeconfig: str | None, context: str | None, namespace: str) -> 
     """
     from cloudrun_identity.api import CloudRunIdentity, CustomRole, IAMBinding
     from cloudrun_identity.kube.client import connect
-
-    from .identity_tree import nodes_of
+    from cloudrun_identity.overview.identities import nodes_of
 
     client = await connect(kubeconfig, context)
     try:

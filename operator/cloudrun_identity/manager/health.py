@@ -1,4 +1,4 @@
-"""The HTTP server of probes and metrics: `/healthz`, `/readyz` and `/metrics`."""
+"""The HTTP server of probes and metrics: `/healthz`, `/readyz`, `/metrics`, and `/ui/` on request."""
 
 import errno
 import os
@@ -10,6 +10,9 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from .metrics import Metrics
 
 ALL_INTERFACES = "0.0.0.0"  # noqa: S104 - the kubelet and Prometheus connect from outside the pod
+
+PAGE = "/ui"
+"""Path of the web page."""
 
 
 class CannotListen(Exception):
@@ -30,14 +33,21 @@ class HealthServer:
         ready: Callable[[], bool],
         alive: Callable[[], bool],
         host: str = ALL_INTERFACES,
+        page: web.Application | None = None,
     ) -> None:
-        """With port 0 the system picks a free port, which `port` holds after `start`."""
+        """With port 0 the system picks a free port, which `port` holds after `start`.
+
+        `page` is the web page to serve at `/ui/`.
+        """
         self.port = port
         self._host = host
         app = web.Application()
         app.router.add_get("/healthz", _probe(alive))
         app.router.add_get("/readyz", _probe(ready))
         app.router.add_get("/metrics", _metrics(metrics))
+        if page is not None:
+            app.router.add_get(PAGE, _to_page)
+            app.add_subapp(f"{PAGE}/", page)
         # A scraper keeps its connection open, which would delay the shutdown by a minute.
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
 
@@ -82,3 +92,7 @@ def _metrics(metrics: Metrics) -> _Handler:
         return web.Response(body=metrics.render(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     return answer
+
+
+async def _to_page(_: web.Request) -> web.Response:
+    return web.Response(status=308, headers={"Location": f"{PAGE}/"})

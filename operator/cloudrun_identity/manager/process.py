@@ -4,14 +4,17 @@ import logging
 import os
 import secrets
 import socket
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from aiohttp import web
+
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.errors import CredentialsError
 from cloudrun_identity.gcp.token_file import TokenFile
-from cloudrun_identity.kube.client import connect
+from cloudrun_identity.kube.client import KubeClient, connect
 from cloudrun_identity.kube.crds import CrdsUnsuitable
 from cloudrun_identity.kube.errors import ClusterUnreachable, KubeError
 from cloudrun_identity.kube.lease import Lease, LeaseLost
@@ -65,17 +68,21 @@ FAILURES = (
 """Errors that end the process. Each message is one line."""
 
 
-async def run(settings: Settings, watch: Watch) -> None:
+Page = Callable[[KubeClient], web.Application]
+"""Returns the web page that the process serves beside its probes."""
+
+
+async def run(settings: Settings, watch: Watch, page: Page | None = None) -> None:
     """Run the operator until SIGTERM or SIGINT. Raises one of FAILURES."""
     termination = Termination()
     termination.install()
     try:
-        await _run(settings, watch, termination)
+        await _run(settings, watch, page, termination)
     finally:
         termination.begin()
 
 
-async def _run(settings: Settings, watch: Watch, termination: Termination) -> None:
+async def _run(settings: Settings, watch: Watch, page: Page | None, termination: Termination) -> None:
     stop = termination.requested
     metrics = Metrics()
     async with AsyncExitStack() as stack:
@@ -103,7 +110,11 @@ async def _run(settings: Settings, watch: Watch, termination: Termination) -> No
         await google.check_credentials()
         liveness = Liveness()
         health = HealthServer(
-            settings.http_port, metrics, ready=lambda: True, alive=lambda: not liveness.problem()
+            settings.http_port,
+            metrics,
+            ready=lambda: True,
+            alive=lambda: not liveness.problem(),
+            page=page(client) if page else None,
         )
         await health.start()
         stack.push_async_callback(health.stop)

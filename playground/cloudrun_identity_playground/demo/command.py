@@ -87,7 +87,7 @@ def _explain_next_steps(stage: Stage, screen: Screen) -> None:
     edit = f"http://127.0.0.1:{stage.ports.google_rest}/control/edit"
     ways = {
         "use": [f"export KUBECONFIG={stage.kubeconfig}"],
-        "look": ["kubectl get cloudrun,cloudrun-admin -A"],
+        "look": [stage.page, "kubectl get cloudrun,cloudrun-admin -A"],
         "break": [f"curl {edit} -d '{privilege.REMOVAL.to_json()}'"],
         "logs": [f"tail -f {stage.parts.directory}/*.log"],
         "stop": [*_cleanup_commands(stage), _stop_command(stage)],

@@ -54,6 +54,11 @@ class Stage:
     is_embedded: bool
     is_kept: bool = False
 
+    @property
+    def page(self) -> str:
+        """URL of the web page that the operator serves if it was started with it."""
+        return f"http://127.0.0.1:{self.ports.operator}/ui/"
+
     async def start_operator(self, **settings: str) -> float:
         """Start the operator with environment `settings`, and return the seconds until it is ready."""
         arguments = (

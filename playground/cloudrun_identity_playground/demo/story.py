@@ -59,7 +59,7 @@ async def _install(stage: Stage, screen: Screen) -> None:
     screen.step("Install the operator")
     kinds = await stage.cluster.install_definitions()
     await stage.cluster.install_namespace(OPERATOR_NAMESPACE)
-    seconds = await stage.start_operator()
+    seconds = await stage.start_operator(CLOUDRUN_IDENTITY_RUN_UI="true")
     screen.columns(
         [
             ["crds/", f"{kinds} CustomResourceDefinitions"],

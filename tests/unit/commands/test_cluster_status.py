@@ -5,14 +5,8 @@ from typing import Any
 
 import pytest
 
-from cloudrun_identity.commands.cluster_status import (
-    ClusterStatus,
-    State,
-    age,
-    as_data,
-    as_text,
-    status_of,
-)
+from cloudrun_identity.commands.cluster_status import as_data, as_text
+from cloudrun_identity.overview.cluster_status import ClusterStatus, State, age, status_of
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 HOUR_AGO = "2026-03-01T11:00:00Z"

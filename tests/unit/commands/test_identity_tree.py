@@ -3,7 +3,8 @@
 from typing import Any
 
 from cloudrun_identity.api import CloudRunIdentity, CustomRole, IAMBinding
-from cloudrun_identity.commands.identity_tree import as_json, as_text, nodes_of
+from cloudrun_identity.commands.identity_tree import as_json, as_text
+from cloudrun_identity.overview.identities import nodes_of
 
 READY = [
     {

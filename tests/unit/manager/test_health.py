@@ -9,6 +9,9 @@ import pytest_asyncio
 
 from cloudrun_identity.manager.health import CannotListen, HealthServer
 from cloudrun_identity.manager.metrics import Metrics
+from cloudrun_identity.ui.server import application
+from cloudrun_identity.ui.source import Source
+from tools.sample_cluster import SampleCluster
 
 LOOPBACK = "127.0.0.1"
 
@@ -88,3 +91,30 @@ async def test_stopped_server_frees_its_port(process: Process) -> None:
     await second.start()
     assert (await get(second, "/healthz"))[0] == 200
     await second.stop()
+
+
+async def test_page_is_served_below_its_path_beside_the_probes(process: Process) -> None:
+    cluster = SampleCluster.acme()
+    page = application(Source(cluster, cluster.server, interval=1), local_only=True)
+    server = HealthServer(0, Metrics(), lambda: True, lambda: True, host=LOOPBACK, page=page)
+    await server.start()
+    try:
+        async with aiohttp.ClientSession(f"http://{LOOPBACK}:{server.port}") as session:
+            reply = await session.get("/ui")
+            assert reply.url.path == "/ui/"
+            assert "default-src 'none'" in reply.headers["Content-Security-Policy"]
+            assert (await (await session.get("/ui/api/page")).json())["identities"]
+            assert (await session.get("/ui/", headers={"Host": "evil.example"})).status == 421
+            assert (await session.get("/healthz", headers={"Host": "10.0.0.1:8080"})).status == 200
+    finally:
+        await server.stop()
+
+
+async def test_without_a_page_its_path_does_not_exist(process: Process) -> None:
+    server = server_of(process)
+    await server.start()
+    try:
+        async with aiohttp.ClientSession(f"http://{LOOPBACK}:{server.port}") as session:
+            assert (await session.get("/ui/")).status == 404
+    finally:
+        await server.stop()
