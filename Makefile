@@ -40,7 +40,7 @@ bench: $(PLOTS_INSTALLED) ## run the benchmarks; print tables, write build/bench
 	@mkdir -p build
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-verify: $(INSTALLED) ## check in your project that Google Cloud behaves as expected (PROJECT=ID ARGS=--slow); see docs/verify.md
+verify: $(INSTALLED) ## check in your project that Google Cloud behaves as expected (PROJECT=ID ARGS=--slow); see docs/how-to/verify.md
 	@mkdir -p build
 	@$(BIN)/python -m tools.verify --json build/verify.json $(if $(PROJECT),--project $(PROJECT)) $(ARGS)
 
@@ -50,10 +50,10 @@ generate: $(INSTALLED) ## generate crds/, argocd/, kustomize/, the chart's copie
 	@rm -f $(CHART_CRDS)/*.yaml
 	@cp crds/*.yaml $(CHART_CRDS)
 	@$(BIN)/python -m tools.chart_docs charts/cloudrun-identity
-	@$(BIN)/cloudrun-identity crds --markdown >docs/reference.md
-	@$(BIN)/cloudrun-identity permissions --markdown >docs/permissions.md
-	@$(BIN)/cloudrun-identity role explain --markdown >docs/escalation.md
-	@$(BIN)/python -m tools.third_party >build/third-party.md && mv build/third-party.md docs/third-party.md
+	@$(BIN)/cloudrun-identity crds --markdown >docs/reference/api.md
+	@$(BIN)/cloudrun-identity permissions --markdown >docs/reference/permissions.md
+	@$(BIN)/cloudrun-identity role explain --markdown >docs/reference/escalation.md
+	@$(BIN)/python -m tools.third_party >build/third-party.md && mv build/third-party.md docs/reference/third-party.md
 	@$(BIN)/python -m tools.argo_cd
 	@$(BIN)/python -m tools.kustomize
 	@$(BIN)/python -m tools.verify.page

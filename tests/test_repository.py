@@ -119,7 +119,7 @@ def test_tools_of_the_release_are_pinned_with_hashes() -> None:
 
 
 def test_the_page_of_third_party_licenses_is_current() -> None:
-    written = (ROOT / "docs" / "third-party.md").read_text(encoding="utf-8")
+    written = (ROOT / "docs" / "reference" / "third-party.md").read_text(encoding="utf-8")
     assert written == third_party.page(), "run make generate"
 
 

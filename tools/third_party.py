@@ -1,6 +1,6 @@
-"""Write docs/third-party.md: the packages in the container image, with their licenses.
+"""Write docs/reference/third-party.md: the packages in the container image, with their licenses.
 
-    python -m tools.third_party >docs/third-party.md
+    python -m tools.third_party >docs/reference/third-party.md
 
 The packages are those of requirements/image.txt. Their metadata is that of the installed packages. The
 licenses are SPDX expressions. A license that `LICENSES` does not contain is an error: review it first.
