@@ -19,7 +19,7 @@ CHECKED_PROSE := \
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all soak bench verify generate health-table lint constraints requirements clean
+.PHONY: help demo test test-all soak bench verify docs generate health-table lint constraints requirements clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +43,11 @@ bench: $(PLOTS_INSTALLED) ## run the benchmarks; print tables, write build/bench
 verify: $(INSTALLED) ## check in your project that Google Cloud behaves as expected (PROJECT=ID ARGS=--slow); see docs/how-to/verify.md
 	@mkdir -p build
 	@$(BIN)/python -m tools.verify --json build/verify.json $(if $(PROJECT),--project $(PROJECT)) $(ARGS)
+
+docs: $(INSTALLED) ## build the documentation site into build/docs, and check its links
+	@mkdir -p build
+	@$(BIN)/python -m tools.docs_site build/docs
+	@echo 'To read it: $(BIN)/python -m http.server --directory build/docs 8000'
 
 generate: $(INSTALLED) ## generate crds/, argocd/, kustomize/, the chart's copies and texts, and pages of docs/
 	@$(BIN)/cloudrun-identity crds --output crds
@@ -73,7 +78,7 @@ constraints: ## update constraints.txt and requirements/ to the newest versions 
 	$(refuse_unfit_python)
 	@rm -rf $(CONSTRAINTS_VENV)
 	@$(PYTHON) -m venv $(CONSTRAINTS_VENV)
-	@$(CONSTRAINTS_VENV)/bin/pip install --quiet --disable-pip-version-check -e '.[dev,bench]' -e ./playground
+	@$(CONSTRAINTS_VENV)/bin/pip install --quiet --disable-pip-version-check -e '.[dev,bench,docs]' -e ./playground
 	@sed -n '/^#/p' constraints.txt >build/constraints.txt
 	@$(CONSTRAINTS_VENV)/bin/pip freeze --exclude-editable >>build/constraints.txt
 	@mv build/constraints.txt constraints.txt
@@ -95,7 +100,7 @@ $(INSTALLED): pyproject.toml playground/pyproject.toml constraints.txt
 	$(refuse_unfit_python)
 	@echo 'Installing into $(VENV); the first time it takes about a minute.'
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' -e ./playground
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs]' -e ./playground
 	@touch $(INSTALLED)
 
 # Without matplotlib, the benchmarks print their tables and draw no plots.
