@@ -12,7 +12,8 @@ PIP_TOOLS_VENV := build/pip-tools
 DISTRIBUTED := -n auto --dist loadscope
 # The paths that the language check covers. Add a path here when its prose follows CONTRIBUTING.md.
 CHECKED_PROSE := \
-	operator playground crds charts argocd docs examples benchmarks tools .github $(wildcard *.md) \
+	operator playground crds charts argocd kustomize docs examples benchmarks tools .github $(wildcard *.md) \
+	Makefile Dockerfile pyproject.toml zensical.toml .pre-commit-hooks.yaml \
 	conftest.py tests/README.md tests/e2e tests/gitops tests/kube tests/servers $(wildcard tests/*.py)
 
 # Containers often disable bytecode. Then each process that the tests start would compile all modules again.
