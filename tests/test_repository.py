@@ -38,6 +38,7 @@ REQUIREMENTS = [
         (
             *OPERATOR["dependencies"],
             *OPERATOR["optional-dependencies"]["dev"],
+            *OPERATOR["optional-dependencies"]["docs"],
             *PLAYGROUND["dependencies"],
         ),
     )
