@@ -28,6 +28,7 @@ class ConditionType(StrEnum):
     LEAST_PRIVILEGE = "LeastPrivilege"
     KEYS_AUDITED = "KeysAudited"
     EXPIRING = "Expiring"
+    RECENTLY_USED = "RecentlyUsed"
 
 
 class ConditionStatus(StrEnum):

@@ -29,12 +29,16 @@ TURNED: dict[str, Any] = {
     "tombstoneConflict": True,
     "staleIds": True,
     "requestsPerMinute": {"run.googleapis.com": {"reads": 5, "writes": 2}},
+    "activityDelay": "172800s",
+    "metricDelay": "10800s",
+    "lastUseAhead": "60s",
     "withoutToken": "user:ann@example.com",
 }
 OPTIONS = (
     *("--lag", "7s", "--flapping-reads", "forbidden", "--stale-reads", "9s", "--latency", "recorded"),
     *("--operation-time", "3s", "--execution-time", "1m", "--tombstone-conflict", "--stale-ids"),
     *("--requests-per-minute", "run.googleapis.com: {reads: 5, writes: 2}"),
+    *("--activity-delay", "48h", "--metric-delay", "3h", "--last-use-ahead", "1m"),
     *("--without-token", "user:ann@example.com"),
 )
 FAULT = {"method": "google.cloud.*", "code": "UNAVAILABLE", "times": 2}
