@@ -266,8 +266,13 @@ class _Bucket:
         heapq.heappush(self.waiting, (priority, next(self.arrivals), turn))
         self._serve()
         if not turn.done():
-            async with without_slot():
-                await turn
+            try:
+                async with without_slot():
+                    await turn
+            except asyncio.CancelledError:
+                if turn.done() and not turn.cancelled():
+                    self.put_back()
+                raise
 
     def drain(self, pause: float) -> None:
         self.tokens = 0.0

@@ -136,7 +136,7 @@ def build_manager(
         client=client,
         engine=engine,
         queue=queue,
-        workers=Workers(queue, engine.reconciler, slots, metrics, engine.settings.resync_interval),
+        workers=Workers(queue, engine.reconciler, slots, metrics, engine.settings.resync_max_age),
         resync=Resync(
             engine.cache,
             engine.syncers,
@@ -177,6 +177,7 @@ def compose(ports: Ports) -> Engine:
             target_id=ports.target_id or cloud.unique_ids.of_target,
             account_id=cloud.unique_ids.of_account,
             may_return=partial(_may_return, ledgers),
+            is_declared=cache.is_account_declared,
             is_suspended=settings.is_suspended,
             is_observed=lambda project: not ports.is_dry_run and settings.is_observed(project),
             write_budget=cloud.policies if ports.operator else UnlimitedWrites(),
