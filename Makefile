@@ -12,14 +12,15 @@ PIP_TOOLS_VENV := build/pip-tools
 DISTRIBUTED := -n auto --dist loadscope
 # The paths that the language check covers. Add a path here when its prose follows CONTRIBUTING.md.
 CHECKED_PROSE := \
-	operator playground crds charts argocd docs examples benchmarks tools .github $(wildcard *.md) \
+	operator playground crds charts argocd kustomize docs examples benchmarks tools .github $(wildcard *.md) \
+	Makefile Dockerfile pyproject.toml zensical.toml .pre-commit-hooks.yaml \
 	conftest.py tests/README.md tests/e2e tests/gitops tests/kube tests/servers $(wildcard tests/*.py)
 
 # Containers often disable bytecode. Then each process that the tests start would compile all modules again.
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all soak bench verify generate health-table lint constraints requirements clean
+.PHONY: help demo test test-all soak bench verify docs generate health-table lint constraints requirements clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -40,9 +41,14 @@ bench: $(PLOTS_INSTALLED) ## run the benchmarks; print tables, write build/bench
 	@mkdir -p build
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-verify: $(INSTALLED) ## check in your project that Google Cloud behaves as expected (PROJECT=ID ARGS=--slow); see docs/verify.md
+verify: $(INSTALLED) ## check in your project that Google Cloud behaves as expected (PROJECT=ID ARGS=--slow); see docs/how-to/verify.md
 	@mkdir -p build
 	@$(BIN)/python -m tools.verify --json build/verify.json $(if $(PROJECT),--project $(PROJECT)) $(ARGS)
+
+docs: $(INSTALLED) ## build the documentation site into build/docs, and check its links
+	@mkdir -p build
+	@$(BIN)/python -m tools.docs_site build/docs
+	@echo 'To read it: $(BIN)/python -m http.server --directory build/docs 8000'
 
 generate: $(INSTALLED) ## generate crds/, argocd/, kustomize/, the chart's copies and texts, and pages of docs/
 	@$(BIN)/cloudrun-identity crds --output crds
@@ -50,10 +56,10 @@ generate: $(INSTALLED) ## generate crds/, argocd/, kustomize/, the chart's copie
 	@rm -f $(CHART_CRDS)/*.yaml
 	@cp crds/*.yaml $(CHART_CRDS)
 	@$(BIN)/python -m tools.chart_docs charts/cloudrun-identity
-	@$(BIN)/cloudrun-identity crds --markdown >docs/reference.md
-	@$(BIN)/cloudrun-identity permissions --markdown >docs/permissions.md
-	@$(BIN)/cloudrun-identity role explain --markdown >docs/escalation.md
-	@$(BIN)/python -m tools.third_party >build/third-party.md && mv build/third-party.md docs/third-party.md
+	@$(BIN)/cloudrun-identity crds --markdown >docs/reference/api.md
+	@$(BIN)/cloudrun-identity permissions --markdown >docs/reference/permissions.md
+	@$(BIN)/cloudrun-identity role explain --markdown >docs/reference/escalation.md
+	@$(BIN)/python -m tools.third_party >build/third-party.md && mv build/third-party.md docs/reference/third-party.md
 	@$(BIN)/python -m tools.argo_cd
 	@$(BIN)/python -m tools.kustomize
 	@$(BIN)/python -m tools.verify.page
@@ -73,7 +79,7 @@ constraints: ## update constraints.txt and requirements/ to the newest versions 
 	$(refuse_unfit_python)
 	@rm -rf $(CONSTRAINTS_VENV)
 	@$(PYTHON) -m venv $(CONSTRAINTS_VENV)
-	@$(CONSTRAINTS_VENV)/bin/pip install --quiet --disable-pip-version-check -e '.[dev,bench]' -e ./playground
+	@$(CONSTRAINTS_VENV)/bin/pip install --quiet --disable-pip-version-check -e '.[dev,bench,docs]' -e ./playground
 	@sed -n '/^#/p' constraints.txt >build/constraints.txt
 	@$(CONSTRAINTS_VENV)/bin/pip freeze --exclude-editable >>build/constraints.txt
 	@mv build/constraints.txt constraints.txt
@@ -95,7 +101,7 @@ $(INSTALLED): pyproject.toml playground/pyproject.toml constraints.txt
 	$(refuse_unfit_python)
 	@echo 'Installing into $(VENV); the first time it takes about a minute.'
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' -e ./playground
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs]' -e ./playground
 	@touch $(INSTALLED)
 
 # Without matplotlib, the benchmarks print their tables and draw no plots.

@@ -24,7 +24,7 @@ from tests.chart import CHART, RELEASED, container, deployment, manifests
 
 ALERTS = yaml.safe_load((CHART / "files" / "alerts.yaml").read_text(encoding="utf-8"))["alerts"]
 DASHBOARD = json.loads((CHART / "files" / "dashboard.json").read_text(encoding="utf-8"))
-RUNBOOKS = Path(__file__).parents[1] / "docs" / "runbooks.md"
+RUNBOOKS = Path(__file__).parents[1] / "docs" / "how-to" / "runbooks.md"
 
 TARGET_LABELS = {"namespace", "pod"}
 """Labels that Prometheus adds to every series. It renames those of a metric: `exported_namespace`."""
@@ -167,7 +167,9 @@ def test_alerts_link_their_runbooks_and_can_be_left_out(chart: Chart) -> None:
             assert each["expr"] == alert["expr"]
             assert each["labels"] == {"team": "platform", "severity": "page"}
             assert each["annotations"].items() >= alert["annotations"].items()
-            assert each["annotations"]["runbook_url"].endswith(f"docs/runbooks.md#{alert['alert'].lower()}")
+            assert each["annotations"]["runbook_url"].endswith(
+                f"docs/how-to/runbooks.md#{alert['alert'].lower()}"
+            )
 
 
 def test_alert_to_leave_out_must_exist(chart: Chart) -> None:

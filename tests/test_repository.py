@@ -38,6 +38,7 @@ REQUIREMENTS = [
         (
             *OPERATOR["dependencies"],
             *OPERATOR["optional-dependencies"]["dev"],
+            *OPERATOR["optional-dependencies"]["docs"],
             *PLAYGROUND["dependencies"],
         ),
     )
@@ -119,7 +120,7 @@ def test_tools_of_the_release_are_pinned_with_hashes() -> None:
 
 
 def test_the_page_of_third_party_licenses_is_current() -> None:
-    written = (ROOT / "docs" / "third-party.md").read_text(encoding="utf-8")
+    written = (ROOT / "docs" / "reference" / "third-party.md").read_text(encoding="utf-8")
     assert written == third_party.page(), "run make generate"
 
 
@@ -154,8 +155,9 @@ def test_the_version_is_the_same_everywhere() -> None:
     chart = yaml.safe_load((ROOT / "charts" / "cloudrun-identity" / "Chart.yaml").read_text(encoding="utf-8"))
     versions = {OPERATOR["version"], PLAYGROUND["version"], chart["appVersion"]}
     assert versions == {cloudrun_identity.__version__}
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"/cloudrun-identity:(\S+)", readme)) == {cloudrun_identity.__version__}
+    for page in (ROOT / "README.md", ROOT / "docs" / "how-to" / "installation.md"):
+        commands = page.read_text(encoding="utf-8")
+        assert set(re.findall(r"/cloudrun-identity:(\S+)", commands)) == {cloudrun_identity.__version__}
     # Helm needs a semantic version, such as 0.1.0-alpha.1 for 0.1.0a1.
     assert Version(chart["version"]) == Version(cloudrun_identity.__version__)
     assert OPERATOR["optional-dependencies"]["playground"] == [

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-OPERATIONS = "https://github.com/cloudrun-identity/cloudrun-identity/blob/main/docs/operations.md"
+OPERATIONS = "https://github.com/cloudrun-identity/cloudrun-identity/blob/main/docs/how-to/operations.md"
 
 WIDTH = 110
 """Columns of the schema."""

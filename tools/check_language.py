@@ -4,7 +4,7 @@ The word list is `banned_words.txt` beside this file. The script reads prose onl
 
 - Python: docstrings, comments and string literals of more than one word
 - YAML, JSON, templates: comments and values
-- Markdown: everything but code blocks, inline code and link targets
+- Markdown: everything but inline code and link targets; of code blocks, the comments
 
 Inline code, text in “…”, and lines that bear the comment `language: quoted` are not checked.
 """
@@ -159,16 +159,18 @@ def _literal_text(name: str, token: str) -> str:
 
 
 def _markdown_prose(source: str) -> Iterator[Prose]:
+    """Yield paragraphs, and comments in blocks of code; those on consecutive lines are one text."""
     prose, fence = Prose(), ""
     for number, line in enumerate(source.splitlines(), 1):
         mark = re.match(r"\s*(`{3,}|~{3,})", line)
         if mark and (not fence or line.strip() == fence):
             fence = "" if fence else mark.group(1)
-        if not line.strip() or mark:
+        comment = re.search(r"(?:^|\s)#\s+(.*)", line) if fence and not mark else None
+        if not line.strip() or mark or (fence and not comment):
             yield prose
             prose = Prose()
-        elif not fence and MARKER not in line:
-            prose.add(number, re.sub(r"\]\([^)]*\)", "]", line))
+        elif MARKER not in line:
+            prose.add(number, comment.group(1) if comment else re.sub(r"\]\([^)]*\)", "]", line))
     yield prose
 
 

@@ -1,6 +1,6 @@
-"""Write docs/third-party.md: the packages in the container image, with their licenses.
+"""Write docs/reference/third-party.md: the packages in the container image, with their licenses.
 
-    python -m tools.third_party >docs/third-party.md
+    python -m tools.third_party >docs/reference/third-party.md
 
 The packages are those of requirements/image.txt. Their metadata is that of the installed packages. The
 licenses are SPDX expressions. A license that `LICENSES` does not contain is an error: review it first.
@@ -60,7 +60,7 @@ Each release has an SBOM in the CycloneDX format.
 LIBRARIES_PREAMBLE = """
 ## JavaScript
 
-The [web page](ui.md) contains these libraries, as published in the npm registry. `tools/ui_libraries.py` \
+The [web page](../how-to/ui.md) contains these libraries, as published in the npm registry. `tools/ui_libraries.py` \
 copies them. The text of each license is beside them, in `cloudrun_identity/ui/static/vendor`.
 
 | library | version | license | use |

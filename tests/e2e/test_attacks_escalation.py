@@ -1,4 +1,4 @@
-"""Attack guardrails with roles that escalate: a role of each group of docs/escalation.md, in every way.
+"""Attack guardrails with roles that escalate: each group of docs/reference/escalation.md, in every way.
 
 The project of these attempts admits all roles, members, targets and permissions, but not `allowEscalation`.
 A group that is added to the table is attacked, too.

@@ -1,4 +1,4 @@
-"""Test moving and uninstalling as in docs/operations.md: Google Cloud does not change."""
+"""Test moving and uninstalling as in docs/how-to/operations.md: Google Cloud does not change."""
 
 from collections.abc import Iterator
 from pathlib import Path

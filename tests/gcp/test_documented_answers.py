@@ -1,4 +1,4 @@
-"""The answers on docs/who-can.md are those of the commands on the page."""
+"""The answers on docs/how-to/who-can.md are those of the commands on the page."""
 
 import asyncio
 import re
@@ -29,7 +29,7 @@ from cloudrun_identity_playground.emulator.seed import (
 from tests.documented import ROOT
 from tests.gcp.conftest import Observer
 
-PAGE = ROOT / "docs" / "who-can.md"
+PAGE = ROOT / "docs" / "how-to" / "who-can.md"
 PROJECT = "payments-prod-1234"
 EMAIL = f"checkout@{PROJECT}.iam.gserviceaccount.com"
 RUNNER = f"serviceAccount:runner@{PROJECT}.iam.gserviceaccount.com"

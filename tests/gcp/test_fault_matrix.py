@@ -156,7 +156,7 @@ async def test_writes_that_fail(bench: Bench, case: Case) -> None:
     assert found.states == {ANN.member: GrantState.PENDING}
     assert bench.members(TARGET, ROLE) == {FOREIGN}
     may_have_happened = fault_of(case.code) is Fault.UNAVAILABLE
-    assert (ANN in bench.ledger(TARGET).entries) is may_have_happened, "what certainly never was is not ours"
+    assert (ANN in bench.ledger(TARGET).entries) is may_have_happened, "the grant was never made"
     await check_recovery(bench)
 
 
@@ -196,7 +196,7 @@ async def test_failed_write_is_repeated_in_the_same_sync(
     assert (found.states, found.outcomes) == ({ANN.member: GrantState.GRANTED}, [])
     assert bench.emulator.calls[SET] == (1 if lost else 2)
     assert bench.members(TARGET, ROLE) == {FOREIGN, ANN.member}
-    assert not bench.ledger(TARGET).entries[ANN].present_before, "it is ours to take away"
+    assert not bench.ledger(TARGET).entries[ANN].present_before, "the operator may remove it"
 
 
 async def test_conflicting_write_is_retried_with_a_fresh_read(bench: Bench) -> None:

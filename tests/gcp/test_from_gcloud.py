@@ -1,4 +1,4 @@
-"""The manifests in docs/from-gcloud.md have the effect of the gcloud commands that they replace."""
+"""The manifests in docs/how-to/from-gcloud.md have the effect of the gcloud commands that they replace."""
 
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.plan.dry_run import dry_run
@@ -26,7 +26,9 @@ SEED = Seed(
 
 
 async def test_manifests_have_the_effect_of_the_gcloud_commands() -> None:
-    objects = [obj for example in examples(ROOT / "docs" / "from-gcloud.md") for obj in example.objects]
+    objects = [
+        obj for example in examples(ROOT / "docs" / "how-to" / "from-gcloud.md") for obj in example.objects
+    ]
     async with Emulator(seed=SEED) as emulator:
         clients = GoogleClients(emulator.grpc_address, Observer(), read_only=True)
         plan = await dry_run(clients, objects)

@@ -20,7 +20,7 @@ from tests.documented import ROOT, blocks
 Object = dict[str, Any]
 Kind = tuple[str, str]
 
-PAGES: Final = (ROOT / "docs" / "argo-cd.md", ROOT / "docs" / "flux.md")
+PAGES: Final = (ROOT / "docs" / "how-to" / "argo-cd.md", ROOT / "docs" / "how-to" / "flux.md")
 GROUPS: Final = ("argoproj.io", "toolkit.fluxcd.io")
 STORED: Final = ROOT / "tests" / "data" / "gitops" / "schemas.yaml"
 _KEPT: Final = ("type", "required", "enum", "pattern", "x-kubernetes-preserve-unknown-fields")

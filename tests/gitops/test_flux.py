@@ -1,4 +1,4 @@
-"""Evaluate the health check for Flux of docs/status.md on an object in every state.
+"""Evaluate the health check for Flux of docs/reference/status.md on an object in every state.
 
 Flux evaluates these expressions with the top-level fields of the object as variables:
 https://fluxcd.io/flux/components/kustomize/kustomizations/#health-check-expressions
@@ -17,7 +17,9 @@ from tests.gitops.states import Kstatus, Object, State, object_in, states
 
 def expressions() -> dict[str, str]:
     """Return the documented expressions by their name."""
-    [block] = [block for block in blocks(ROOT / "docs" / "status.md") if "healthCheckExprs" in block]
+    [block] = [
+        block for block in blocks(ROOT / "docs" / "reference" / "status.md") if "healthCheckExprs" in block
+    ]
     [check] = yaml.safe_load(block)["spec"]["healthCheckExprs"]
     return {name: check[name] for name in ("current", "failed")}
 

@@ -92,7 +92,7 @@ def test_checked_kinds_exist() -> None:
 
 
 def test_guide_names_every_action_and_health_status() -> None:
-    page = (ROOT / "docs" / "argo-cd.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "how-to" / "argo-cd.md").read_text(encoding="utf-8")
     names = {
         presentation(action)["displayName"].partition(" (")[0] for kind in kinds() for action in actions(kind)
     }
@@ -101,7 +101,7 @@ def test_guide_names_every_action_and_health_status() -> None:
 
 
 def test_permissions_for_actions_name_existing_actions() -> None:
-    [policy] = [block for block in blocks(ROOT / "docs" / "argo-cd.md") if "policy.csv" in block]
+    [policy] = [block for block in blocks(ROOT / "docs" / "how-to" / "argo-cd.md") if "policy.csv" in block]
     patterns = re.findall(rf"action/{re.escape(GROUP)}/(\S+),", policy)
     every = [f"{kind}/{action}" for kind in kinds() for action in actions(kind)]
     assert len(patterns) == 2

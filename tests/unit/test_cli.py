@@ -362,7 +362,7 @@ def test_help_of_every_command_has_examples(runner: CliRunner, words: tuple[str,
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_shells_complete_commands(runner: CliRunner, shell: str) -> None:
-    """docs/cli.md documents this protocol of click."""
+    """docs/reference/cli.md documents this protocol of click."""
     source = runner.invoke(
         cli.cli, prog_name="cloudrun-identity", env={"_CLOUDRUN_IDENTITY_COMPLETE": f"{shell}_source"}
     )

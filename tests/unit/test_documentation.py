@@ -1,6 +1,7 @@
 """Links between pages resolve, and the developer documentation names files that exist."""
 
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,3 +46,22 @@ def test_developer_pages_name_files_that_exist(page: Path) -> None:
     named = re.findall(r"`([\w.-]+/(?:[\w.-]+/)*(?:[\w.-]+\.(?:py|yaml|toml|md))?)`", _prose(page))
     missing = [path for path in named if not any((base / path).exists() for base in (ROOT, PRODUCT))]
     assert missing == []
+
+
+def test_links_and_pictures_on_the_package_index_are_absolute() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"][
+        "metadata"
+    ]
+    text = (ROOT / "README.md").read_text(encoding="utf-8") + '\n<img src="docs/images/picture.png">\n'
+    for substitution in settings["hooks"]["fancy-pypi-readme"]["substitutions"]:
+        text = re.sub(substitution["pattern"], substitution["replacement"], text)
+    links = re.findall(r"\]\(([^)\s]+)\)|\b(?:src|srcset)=\"([^\"]+)\"", text)
+    assert [link for pair in links for link in pair if link and not re.match(r"https:|#", link)] == []
+    assert "/raw.githubusercontent.com/" not in "".join(link for link, _ in links)
+    assert links[-1][1].endswith("/v$HFPR_VERSION/docs/images/picture.png")
+
+
+def test_picture_of_the_readme_exists_for_each_theme() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    pictures = re.findall(r"\b(?:src|srcset)=\"([^\"]+)\"", text)
+    assert [picture for picture in pictures if not (ROOT / picture).is_file()] == []

@@ -1,5 +1,5 @@
 -- The status follows kstatus: https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md
--- Conditions and reasons: https://github.com/cloudrun-identity/cloudrun-identity/blob/main/docs/status.md
+-- Conditions and reasons: https://github.com/cloudrun-identity/cloudrun-identity/blob/main/docs/reference/status.md
 local status = obj.status or {}
 local conditions = {}
 if status.observedGeneration == obj.metadata.generation then

@@ -1,6 +1,6 @@
 """Checks in a real project that Google Cloud behaves as the operator relies on: `make verify PROJECT=ID`.
 
-`docs/verify.md` describes the command. It is not in the image.
+`docs/how-to/verify.md` describes the command. It is not in the image.
 
 beliefs, catalog
     The form of a belief about Google Cloud, and the list of all beliefs.

@@ -1,4 +1,4 @@
-"""docs/reference.md: every field of every kind, generated from the CustomResourceDefinitions."""
+"""docs/reference/api.md: every field of every kind, generated from the CustomResourceDefinitions."""
 
 from collections.abc import Iterator
 from typing import Any, Final

@@ -18,7 +18,7 @@ from .formats import examples
     type=click.Path(file_okay=False, path_type=Path),
     help="Directory to write to, one file per kind. [default: all kinds to stdout]",
 )
-@click.option("--markdown", is_flag=True, help="Print the page docs/reference.md instead.")
+@click.option("--markdown", is_flag=True, help="Print the page docs/reference/api.md instead.")
 def crds(output: Path | None, markdown: bool) -> None:
     """Print the CustomResourceDefinitions."""
     from cloudrun_identity.api import KINDS

@@ -29,7 +29,7 @@ OPERATOR = "serviceAccount:OPERATOR@PROJECT.iam.gserviceaccount.com"
     is_flag=True,
     help="Grant the permissions to act as service accounts on the accounts in the files, not on the project.",
 )
-@click.option("--markdown", is_flag=True, help="Print the page docs/permissions.md instead.")
+@click.option("--markdown", is_flag=True, help="Print the page docs/reference/permissions.md instead.")
 def permissions(paths: tuple[Path, ...], operator: str, own_accounts_only: bool, markdown: bool) -> None:
     """Print the permissions that the operator needs.
 

@@ -1,4 +1,4 @@
-"""The page docs/permissions.md, generated from the table of permissions."""
+"""The page docs/reference/permissions.md, generated from the table of permissions."""
 
 # ruff: noqa: E501 - a paragraph of Markdown is one line
 
@@ -85,5 +85,5 @@ The operator can create an account, but cannot grant itself permissions on it. R
 
 ## Patterns and updates
 
-A condition compares whole role names. It cannot express a pattern in `guardrails.grants[].roles`: name the roles, or omit the condition and accept that risk. After an update of the operator that adds a feature, run the commands again with `gcloud iam roles update`; the [changelog](../CHANGELOG.md) names such updates.
+A condition compares whole role names. It cannot express a pattern in `guardrails.grants[].roles`: name the roles, or omit the condition and accept that risk. After an update of the operator that adds a feature, run the commands again with `gcloud iam roles update`; the [changelog](../../CHANGELOG.md) names such updates.
 """

@@ -126,7 +126,7 @@ def summary(output: PlanOutput) -> str:
 
 
 def as_json(output: PlanOutput) -> dict[str, object]:
-    """Return the plan for `-o json`. docs/ci.md documents the fields."""
+    """Return the plan for `-o json`. docs/how-to/ci.md documents the fields."""
     return {
         "schemaVersion": SCHEMA_VERSION,
         "result": _RESULTS[output.exit_code],

@@ -96,7 +96,7 @@ def summary(report: Report) -> str:
 
 
 def as_json(report: Report, manifests: Sequence[Any]) -> str:
-    """Return the recommendations for `-o json`. docs/recommendations.md documents the fields."""
+    """Return the recommendations for `-o json`. docs/how-to/recommendations.md documents the fields."""
     answer = {
         "schemaVersion": SCHEMA_VERSION,
         "result": "NoRecommendations" if report.is_empty else "Recommendations",

@@ -29,7 +29,7 @@ from .role_file import fields_of, read_role_file
     "--live", is_flag=True, help="Read a predefined role from Google Cloud too, not from the catalog."
 )
 @output_option()
-@click.option("--markdown", is_flag=True, help="Print the page docs/escalation.md instead.")
+@click.option("--markdown", is_flag=True, help="Print the page docs/reference/escalation.md instead.")
 @google_options
 def explain(
     role: str | None,

@@ -15,7 +15,7 @@ class Finding:
     """Permissions of a role that escalate for one reason."""
 
     group: str
-    """Name of the group in the table of `docs/escalation.md`."""
+    """Name of the group in the table of `docs/reference/escalation.md`."""
     reason: str
     """Reason why the permissions escalate, to follow "its holder"."""
     reaches: tuple[Reach, ...]

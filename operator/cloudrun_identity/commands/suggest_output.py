@@ -62,7 +62,7 @@ def summary(suggestions: "Sequence[Suggestion]") -> str:
 
 
 def as_json(suggestions: "Sequence[Suggestion]", found: "Sequence[Document]") -> str:
-    """Return the suggestions for `-o json`. docs/suggest.md documents the fields."""
+    """Return the suggestions for `-o json`. docs/how-to/suggest.md documents the fields."""
     answer = {
         "schemaVersion": SCHEMA_VERSION,
         "result": "Suggestions" if any(not each.is_empty for each in suggestions) else "NoSuggestions",

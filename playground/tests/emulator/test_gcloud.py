@@ -58,7 +58,7 @@ class Gcloud:
 
 def documented(rest_url: str) -> Mapping[str, str]:
     """Return the settings in the documentation."""
-    page = (Path(__file__).parents[3] / "docs" / "emulator.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "reference" / "emulator.md").read_text(encoding="utf-8")
     section = page.partition("## gcloud")[2]
     [apis] = re.findall(r"for api in ([A-Z ]+); do", section)
     assert "CLOUDSDK_AUTH_DISABLE_CREDENTIALS=true" in section

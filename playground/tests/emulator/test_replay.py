@@ -43,7 +43,7 @@ def found(file: Path) -> frozenset[str]:
 
 def listed() -> set[str]:
     """Return the first column of the table of differences."""
-    page = (REPOSITORY / "docs" / "emulator.md").read_text(encoding="utf-8")
+    page = (REPOSITORY / "docs" / "reference" / "emulator.md").read_text(encoding="utf-8")
     table = page.partition("| difference | why |\n")[2].partition("\n\n")[0]
     return set(re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE))
 

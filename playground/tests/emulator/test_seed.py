@@ -122,7 +122,7 @@ async def test_seeded_accounts_have_no_lag_and_later_ones_have(tmp_path: Path, c
 
 
 def test_documentation_has_every_field_in_a_valid_seed(tmp_path: Path) -> None:
-    page = (Path(__file__).parents[3] / "docs" / "emulator.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "reference" / "emulator.md").read_text(encoding="utf-8")
     example = page.split("```yaml")[1].split("```")[0]
     planted = load_seed(write(tmp_path, example))
 

@@ -1,4 +1,4 @@
-"""Differences of the embedded server to a real one, as listed in docs/playground.md.
+"""Differences of the embedded server to a real one, as listed in docs/reference/playground.md.
 
 Each line of the list is tested on both servers.
 """
@@ -16,7 +16,7 @@ from playground.tests.kubeapi.widgets import DEFINITIONS, Widgets, definition
 from tests.servers.embedded_kubeapi import EmbeddedKubeApi
 from tests.servers.kube_apis import KubeApi
 
-PAGE = Path(__file__).parents[3] / "docs" / "playground.md"
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "playground.md"
 
 
 @dataclass(frozen=True)

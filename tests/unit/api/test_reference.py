@@ -6,7 +6,7 @@ import pytest
 from cloudrun_identity.api.crd import generate
 from cloudrun_identity.api.reference import page
 
-PAGE = Path(__file__).parents[3] / "docs" / "reference.md"
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "api.md"
 
 
 def row(text: str, kind: str, field: str) -> str:

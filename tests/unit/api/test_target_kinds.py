@@ -18,7 +18,7 @@ from cloudrun_identity.gcp.ratelimit import DEFAULT_RATES, Api, CallKind
 from cloudrun_identity.iam.role_catalog import known_permissions
 from cloudrun_identity_playground.emulator.wire.methods import library_methods
 
-PAGE = Path(__file__).parents[3] / "docs" / "target-kinds.md"
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "target-kinds.md"
 PUBLISHED: dict[str, Any] = json.loads((Path(__file__).parent / "published_methods.json").read_text())
 ALL_FEATURES = {**FEATURES, **ABOVE_PROJECTS}
 WITHOUT_CLIENT_LIBRARY = {

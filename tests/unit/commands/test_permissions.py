@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from cloudrun_identity.cli import cli
 from cloudrun_identity.gcp.permissions import ABOVE_PROJECTS, ACCOUNT_PERMISSIONS, FEATURES
 
-PAGE = Path(__file__).parents[3] / "docs" / "permissions.md"
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "permissions.md"
 OPERATOR = "serviceAccount:op@ops-1234.iam.gserviceaccount.com"
 MANIFESTS = """
 apiVersion: v1

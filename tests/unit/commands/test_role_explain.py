@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from cloudrun_identity.cli import cli
 from cloudrun_identity.iam.role_catalog import role_catalog
 
-PAGE = Path(__file__).parents[3] / "docs" / "escalation.md"
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "escalation.md"
 
 
 def explain(*arguments: str, stdin: str = "") -> Result:

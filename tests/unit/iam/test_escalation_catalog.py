@@ -17,7 +17,7 @@ from cloudrun_identity.iam.role_catalog import role_catalog
 CLASSIFICATION = Path(__file__).with_name("escalating_roles.txt")
 PUBLIC = Path(__file__).with_name("public_escalations.txt")
 HEADER = """\
-# Predefined roles that escalate on a project, with the groups of docs/escalation.md that say why.
+# Predefined roles that escalate on a project, with the groups of docs/reference/escalation.md that say why.
 # All other roles of the catalog do not escalate.
 """
 NOT_IN_THE_CATALOG = {"iam.serviceAccountKeys.upload"}

@@ -87,9 +87,9 @@ def test_missing_project_is_a_warning_because_its_file_may_be_elsewhere(tmp_path
 
 
 def test_reference_to_an_object_that_is_not_in_the_files(tmp_path: Path) -> None:
-    text = PROJECT + binding("roles/run.viewer", "identityRef: {name: nobody}")
+    text = PROJECT + binding("roles/run.viewer", "identityRef: {name: absent}")
     ((_, _, message),) = found(tmp_path, text)
-    assert message == "spec.members[0]: CloudRunIdentity shop/nobody is not in the files"
+    assert message == "spec.members[0]: CloudRunIdentity shop/absent is not in the files"
 
 
 def test_two_objects_for_one_account_are_a_conflict(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.looptime(start=1000)
 def test_write_is_recognized_by_a_new_etag_and_its_content_alone() -> None:
     write = write_of(b"1", {ANN, BOB})
     assert is_alone(write, b"2", [BOB, ANN])
-    assert not is_alone(write, b"1", {ANN, BOB}), "nobody wrote the policy since"
+    assert not is_alone(write, b"1", {ANN, BOB}), "no other client wrote the policy since"
     assert not is_alone(write, b"2", {ANN, BOB, EVE})
     assert not is_alone(write, b"2", {ANN})
     assert replaces(write, b"1")

@@ -65,6 +65,11 @@ def test_markdown_is_checked_outside_code_and_link_targets(tmp_path: Path) -> No
     assert _findings(tmp_path, "page.md", source) == [(1, "At night"), (8, "lest")]
 
 
+def test_comments_in_code_blocks_of_markdown_are_checked(tmp_path: Path) -> None:
+    source = "```sh\n# It is\n# to be so.\nlest --it be  # lest it fails\n```\n"
+    assert sorted(_findings(tmp_path, "page.md", source)) == [(2, "is to be"), (4, "lest")]
+
+
 def test_yaml_comments_and_values_are_checked_but_keys_are_not(tmp_path: Path) -> None:
     source = "# It is\n# to be so.\nforeign: true\ndescription: The role\n  is gone\nlist:\n  - lest it be\n"
     assert sorted(_findings(tmp_path, "values.yaml", source)) == [(1, "is to be"), (5, "gone"), (7, "lest")]

@@ -125,8 +125,8 @@ async def _denied(subject: str, write: Awaitable[object]) -> Observation:
 
 PERMISSION_NAMES = Belief(
     id="permission-names",
-    statement="testIamPermissions accepts every permission in docs/permissions.md on a project, and those of "
-    "a target kind on its targets.",
+    statement="testIamPermissions accepts every permission in docs/reference/permissions.md on a project, "
+    "and those of a target kind on its targets.",
     breaks="`status.missingPermissions` and `cloudrun-identity check` report an error instead of the missing "
     "permissions.",
     modules=("gcp/permissions.py", "gcp/policies.py"),

@@ -5,7 +5,8 @@ harmless. Where Google asks the caller for `iam.serviceAccounts.actAs` on the ac
 table has that permission and not those that deploy the workload: `run.services.create` is not in the table.
 
 The table follows public catalogs of privilege escalation (`SOURCES`) and Google's documentation. It was
-compared with the catalog of predefined roles by service and verb. `docs/escalation.md` shows the table.
+compared with the catalog of predefined roles by service and verb. `docs/reference/escalation.md` shows the
+table.
 """
 
 from typing import Final

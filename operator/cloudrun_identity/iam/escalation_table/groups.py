@@ -22,7 +22,7 @@ class Escalation:
     """One group of the table."""
 
     name: str
-    """Short name of the group, as in `docs/escalation.md`."""
+    """Short name of the group, as in `docs/reference/escalation.md`."""
     patterns: tuple[str, ...]
     """Patterns of permissions, in which `*` matches any run of characters."""
     reason: str

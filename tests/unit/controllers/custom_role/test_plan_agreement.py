@@ -65,7 +65,7 @@ class Case:
     role: CustomRoleState | None
     adoption: str = "Fail"
     holder: str = ""
-    """Who holds the role, by a grant that the guardrails do not admit: `object`, or `by hand`."""
+    """Holder of the role by a grant that the guardrails do not admit: `object`, or `by hand`."""
     unsupported: frozenset[str] = frozenset()
     deletes: bool = False
     users: tuple[str, ...] = ()
