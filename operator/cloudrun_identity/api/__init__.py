@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from .change_feed import ChangeFeed, ChangeFeedStatus
 from .cloud_run_identity import (
     AttachedWorkload,
     CloudRunIdentity,
@@ -156,6 +157,7 @@ from .spec import (
     ReconciledSpec,
 )
 from .status import (
+    ChangeCause,
     Condition,
     ConditionStatus,
     ConditionType,
@@ -232,6 +234,9 @@ __all__ = [
     "BindingDeletionPolicy",
     "BindingMember",
     "CallingIdentity",
+    "ChangeCause",
+    "ChangeFeed",
+    "ChangeFeedStatus",
     "CloudRunIdentity",
     "CloudRunIdentitySpec",
     "CloudRunIdentityStatus",

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -44,6 +45,12 @@ from .options import KUBECONFIG, OPERATOR_NAMESPACE, Duration, operator_namespac
     help="Number of objects to reconcile at the same time. Waiting objects do not count.",
 )
 @click.option(
+    "--change-feed",
+    metavar="SUBSCRIPTION",
+    default="",
+    help="Pub/Sub subscription with the audit logs of ManagedProjects without spec.changeFeed.subscription.",
+)
+@click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="info",
@@ -65,12 +72,14 @@ def run(
     lease_duration: timedelta,
     http_port: int,
     concurrency: int,
+    change_feed: str,
     log_level: str,
     log_format: str,
 ) -> None:
     """Run the operator until SIGTERM."""
     if lease_duration < timedelta(seconds=1):
         raise click.BadParameter("must be at least 1s", param_hint="--lease-duration")
+    _check_subscription(change_feed)
     quiet_grpc()
     # Imported modules are never freed. Keep the garbage collector from scanning them, now and later.
     gc.disable()
@@ -93,8 +102,18 @@ def run(
         lease_duration=lease_duration.total_seconds(),
         http_port=http_port,
         concurrency=concurrency,
+        change_feed=change_feed,
     )
     try:
         asyncio.run(process.run(settings, handlers.watch))
     except process.FAILURES as failure:
         raise click.ClickException(str(failure)) from None
+
+
+def _check_subscription(name: str) -> None:
+    if name:
+        from cloudrun_identity.api.change_feed import SUBSCRIPTION_FORM
+
+        if not re.match(SUBSCRIPTION_FORM, name):
+            message = f"{name!r} is not the name of a subscription: projects/PROJECT/subscriptions/NAME"
+            raise click.BadParameter(message, param_hint="--change-feed")

@@ -51,6 +51,8 @@ class Settings:
     """The port of probes and metrics; 0 for any free port."""
     concurrency: int
     """The number of objects that are reconciled at the same time."""
+    change_feed: str = ""
+    """The subscription with the audit logs of projects that name none; empty without one."""
 
 
 FAILURES = (
@@ -127,6 +129,7 @@ async def _run(settings: Settings, watch: Watch, termination: Termination) -> No
                 namespace=settings.namespace,
                 lease_duration=settings.lease_duration,
                 concurrency=settings.concurrency,
+                change_feed=settings.change_feed,
                 watch=watch,
                 liveness=liveness,
                 stop=stop,

@@ -33,6 +33,7 @@ from cloudrun_identity.controllers.identity_key.assumption import KeyAssumption
 from cloudrun_identity.controllers.identity_key.controller import IdentityKeyController
 from cloudrun_identity.controllers.identity_key.execution import KeyExecution
 from cloudrun_identity.controllers.identity_key.key_records import KeyRecords
+from cloudrun_identity.controllers.managed_project.change_feed import FeedReader
 from cloudrun_identity.controllers.managed_project.controller import ManagedProjectController
 from cloudrun_identity.controllers.managed_project.orphans import OrphanReleaser
 from cloudrun_identity.controllers.managed_project.powerful_accounts import PowerfulAccounts
@@ -82,6 +83,8 @@ class Cloud:
     """Lists of service accounts and workloads, cached."""
     keys: Keys
     """Service account keys, cached."""
+    custom_roles: CustomRoles
+    """Custom roles, cached."""
     permission_checks: PermissionChecks
     """Permissions of a principal, cached."""
 
@@ -103,6 +106,7 @@ class Cloud:
             run=run,
             inventory=Inventory(service_accounts, run, time.monotonic, reads_once=reads_once),
             keys=Keys(clients, time.monotonic),
+            custom_roles=CustomRoles(clients, time.monotonic),
             permission_checks=PermissionChecks(policies, roles, unique_ids, time.monotonic),
         )
 
@@ -133,6 +137,10 @@ class KindParts:
     """Returns the removals of unmanaged members in a project in the last hour, by namespace."""
     drift_history: DriftHistory
     """Times of the last repairs of drift."""
+    feed: FeedReader
+    """Returns the state of the change feed of a project."""
+    feed_interval: Callable[[ManagedProject], float]
+    """Returns the seconds between two resyncs of a project at present."""
     audits: bool
     """True to read what only the status shows: unmanaged keys, powerful accounts, workloads by account."""
 
@@ -151,6 +159,8 @@ def managed_project(parts: KindParts) -> AnyKindReconciler:
         PowerfulAccounts(cloud.policies, cloud.roles, time.monotonic) if parts.audits else None,
         parts.removals,
         parts.drift_history.repeated,
+        feed=parts.feed,
+        resync_interval=parts.feed_interval,
     )
     return KindReconciler(kind, parts.deps, parts.executor, parts.finisher, resource=kind)
 
@@ -184,7 +194,7 @@ def iam_binding(parts: KindParts) -> AnyKindReconciler:
 def custom_role(parts: KindParts) -> AnyKindReconciler:
     """Build the reconciler of CustomRoles."""
     cloud = parts.cloud
-    roles, records = CustomRoles(cloud.clients, time.monotonic), RoleRecords(parts.ledgers, now)
+    roles, records = cloud.custom_roles, RoleRecords(parts.ledgers, now)
     execution = RoleExecution(roles, cloud.roles, records, now, parts.checkpoint)
     kind = CustomRoleController(roles, records, execution, parts.deps.syncers, cloud.policies, now)
     return KindReconciler(kind, parts.deps, parts.executor, parts.finisher, resource=kind)

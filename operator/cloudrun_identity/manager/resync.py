@@ -14,6 +14,7 @@ from typing import Protocol
 
 from cloudrun_identity.api import CloudRunIdentity, ManagedProject
 from cloudrun_identity.gcp.ratelimit import Priority, call_priority
+from cloudrun_identity.gcp.requests import request_reason
 from cloudrun_identity.policy.syncers import PolicySyncers
 from cloudrun_identity.reconcile.cluster_state import ObjectKey, project_key
 from cloudrun_identity.reconcile.reconciler import Reconciler
@@ -68,7 +69,12 @@ class Resync:
         reconciler: Reconciler,
         roles: Roles,
         enqueue: Callable[[ObjectKey, Priority], None],
+        interval_of: Callable[[ManagedProject], float] = resync_interval_of,
+        on_drift: Callable[[str], None] = lambda _: None,
     ) -> None:
+        """`on_drift` is called with the ID of a project in which a resync found drift."""
+        self._interval_of = interval_of
+        self._on_drift = on_drift
         self._projects = projects
         self._syncers = syncers
         self._reconciler = reconciler
@@ -88,7 +94,7 @@ class Resync:
     def follow(self, name: str) -> None:
         """Resync a ManagedProject at its present interval from now on; stop if it no longer exists."""
         project = self._projects.project(name)
-        interval = resync_interval_of(project) if project else 0.0
+        interval = self._interval_of(project) if project else 0.0
         known = self._tasks.get(name)
         if known and known[0] == interval:
             return
@@ -135,10 +141,13 @@ class Resync:
             self._enqueue(project_key(name), Priority.RESYNC)  # its reconcile asks for the other operator
             return
         started = _now()
+        request_reason.set(f"{ManagedProject.__name__}/{name}@resync")
         drifted = {
             ObjectKey(each.kind, each.namespace, each.name)
             for each in await self._syncers.resync(project.project_id)
         }
+        if self._syncers.has_drift(project.project_id):
+            self._on_drift(project.project_id)
         # A fault of a policy may have its cause in the project, whose facts are read seldom otherwise.
         failed = self._syncers.has_faults(project.project_id)
         self._enqueue(project_key(name), Priority.EDIT if failed else Priority.RESYNC)
