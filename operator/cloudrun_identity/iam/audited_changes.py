@@ -1,7 +1,6 @@
 """Changes in Google Cloud as its audit log reports them: what was changed, by whom, when and how."""
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -70,7 +69,7 @@ class ProjectChange:
 
 
 Subject: TypeAlias = PolicyChange | AccountChange | RoleChange | WorkloadChange | ProjectChange
-"""What a change was about. Equal subjects are synced once."""
+"""What a change was about. Changes of equal subjects need one sync."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,19 +138,6 @@ class AuditedChange:
     """Value of the header X-Goog-Request-Reason of the call; empty without one."""
     deltas: tuple[BindingDelta, ...] = ()
     """What a policy write changed; empty if the entry does not show it."""
-
-
-def coalesced(changes: Iterable[AuditedChange]) -> dict[Subject, datetime]:
-    """Return each changed subject once, with the time of its last change.
-
-    Entries may be duplicated and in any order. Cloud Run writes two for each mutation, under the names of two
-    versions of its API.
-    """
-    latest: dict[Subject, datetime] = {}
-    for change in changes:
-        subject, time = change.subject, change.cause.time
-        latest[subject] = max(time, latest.get(subject, time))
-    return latest
 
 
 def client_name(user_agent: str) -> str:

@@ -208,7 +208,9 @@ def identity_attachment(parts: KindParts) -> AnyKindReconciler:
         Preflight(cloud.inventory, cloud.permission_checks),
     )
     execution = AttachmentExecution(cloud.run, cloud.inventory, attachments, parts.records, parts.checkpoint)
-    kind = IdentityAttachmentController(cloud.run, cloud.inventory, checks, attachments, execution)
+    kind = IdentityAttachmentController(
+        cloud.run, cloud.inventory, checks, attachments, execution, parts.deps.causes
+    )
     return KindReconciler(kind, parts.deps, parts.executor, parts.finisher, resource=kind)
 
 

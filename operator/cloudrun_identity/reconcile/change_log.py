@@ -49,6 +49,10 @@ class NoCauses:
         return None
 
 
+NO_CAUSES: Final = NoCauses()
+"""Causes of a process without a change feed."""
+
+
 class ChangeLog:
     """The last changes of each resource. It is empty after a restart."""
 

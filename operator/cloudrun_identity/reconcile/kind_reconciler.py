@@ -222,7 +222,7 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
                     refusals = await self._refused_grants(obj, allowed, requested, max_age)
         elif isinstance(obj, ProjectScopedResource):  # the policy engine releases nothing until each declared
             self._deps.syncers.declare(DesiredGrants(ledger_owner(obj)))
-        grants, outcomes = grant_statuses(resolved, synced, observe=not acts)
+        grants, outcomes = grant_statuses(resolved, synced, observe=not acts, causes=self._deps.causes)
         difference = None
         if not synced.faults:
             remaining = progress.left if takes_part and acts else progress.differences

@@ -103,7 +103,7 @@ def _plan_reassignment(
     if last and last.error is None and seen.operation and seen.operation.error:
         last = given_up(last, state, seen.operation.error)
         records = (RecordRejectedReassignment(resource, reassignment=last),)
-    match next_reassignment(want, state, last, now):
+    match next_reassignment(want, state, last, now, seen.cause):
         case Reassignment() if seen.reassigned:
             message = f"{want.workload} was just reassigned to {want.email} and does not run as it yet"
             return (*records, Wait(Reason.UPDATING, message, poll_after(0.0), change))
