@@ -38,8 +38,17 @@ from .apis.stamps import Stamps
 from .apis.target_resources import TargetResources
 from .apis.workloads import Workloads
 from .apis.workspace import Workspace
+from .audit_log.entries import Json
+from .audit_log.log import AuditLog
+from .audit_log.subjects import Subjects
 from .calls import only_reads
 from .lag import Lag
+from .log_router.router import LogRouter
+from .log_router.sinks import Sinks
+from .pubsub.publisher import Publisher
+from .pubsub.store import PubSub
+from .pubsub.subscriber import Subscriber
+from .sender import Sender
 from .switches import Switches
 
 
@@ -92,6 +101,21 @@ class Cloud:
             self.registry, self.accounts, self.org_policies, hierarchy, permissions
         )
         self.operations = Operations(clock, switches)
+        self.audit_log = AuditLog(
+            Subjects(self.registry, self.accounts, self.resources),
+            hierarchy,
+            self.policies,
+            self.accounts,
+            self.role_table,
+            self.operations,
+            clock,
+        )
+        self.pubsub = PubSub(self.resources, clock)
+        self.sinks = Sinks(self.registry, clock)
+        self.log_router = LogRouter(self.sinks, self.pubsub, hierarchy, permissions, switches, clock)
+        self.audit_log.listener = self._export
+        subscriber = Subscriber(self.pubsub, self._release)
+        self.streams = {"google.pubsub.v1.Subscriber/StreamingPull": subscriber.stream}
         self.revisions = Revisions(self.registry, self.operations)
         stamps = Stamps(clock)
         self.executions = Executions(self.registry, self.operations, stamps, switches, clock)
@@ -132,10 +156,29 @@ class Cloud:
                     self.workloads[JOB.collection].forget_token,
                 ),
                 self.operations,
+                self.sinks,
             ),
             tables=(*self.workloads.values(), self.resources, *self._policy_methods()),
         )
+        handlers |= {**handlers_of(Publisher(self.pubsub)), **handlers_of(subscriber)}
         self.handlers = {rpc: self._auto_creating(rpc, handler) for rpc, handler in handlers.items()}
+
+    def write(self, rpc: str, request: Any, sender: Sender) -> Any:
+        """Make a call that everything permits, and record it in the audit log.
+
+        Raises GoogleError: that of the method.
+        """
+        return self.audit_log.answer(rpc, request, sender, lambda: self.handlers[rpc](request))
+
+    def _export(self, entry: Callable[[], Json]) -> None:
+        """Export a log entry, which is built only if a sink exists."""
+        if self.sinks:
+            self.log_router.route(entry())
+
+    def _release(self) -> None:
+        """Export what is due by now."""
+        self.audit_log.end_operations()
+        self.log_router.release()
 
     def _policy_methods(self) -> Iterator[PolicyMethods]:
         """Yield the policy methods of all resources but workloads, which have their own."""

@@ -14,6 +14,7 @@ from .calls import Calls
 from .cloud import Cloud
 from .edits import EditError, edit
 from .faults import Fault, Faults
+from .log_router.injection import Injection
 from .snapshot import snapshot
 from .switches import PrincipalName, StrictModel
 
@@ -59,6 +60,7 @@ def add_control(app: web.Application, cloud: Cloud, calls: Calls, faults: Faults
     app.router.add_patch("/control/switches", _json_handler(set_switches))
     app.router.add_post("/control/tokens", _json_handler(mint_token))
     _add_faults(app, faults)
+    _add_feed(app, cloud)
 
 
 def _add_faults(app: web.Application, faults: Faults) -> None:
@@ -71,6 +73,22 @@ def _add_faults(app: web.Application, faults: Faults) -> None:
 
     app.router.add_post("/control/faults", _json_handler(add_fault))
     app.router.add_delete("/control/faults", clear_faults)
+
+
+def _add_feed(app: web.Application, cloud: Cloud) -> None:
+    async def show_log_entries(_: web.Request) -> web.Response:
+        return web.json_response(list(cloud.audit_log.entries()))
+
+    async def show_feed(_: web.Request) -> web.Response:
+        router = cloud.log_router
+        return web.json_response({**router.counts, "held": router.held, "refusals": router.refusals})
+
+    async def inject(body: _Body) -> None:
+        Injection.model_validate(body).into(cloud.log_router, cloud.clock())
+
+    app.router.add_get("/control/entries", show_log_entries)
+    app.router.add_get("/control/feed", show_feed)
+    app.router.add_post("/control/feed", _json_handler(inject))
 
 
 def _json_handler(

@@ -14,11 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cloudrun_identity.api import TARGET_KINDS
 
-from .apis.actor import OTHER_USER, acting_as
+from .apis.actor import acting_as
 from .apis.target_names import DESCRIBED, target_name
 from .apis.workloads import Workloads
+from .author import Author
 from .cloud import Cloud
 from .errors import GoogleError
+from .sender import Sender
 
 _HOSTS = frozenset(each.host for each in (*TARGET_KINDS.values(), *DESCRIBED))
 _COLLECTIONS = ("projects/", "folders/", "organizations/")
@@ -48,6 +50,9 @@ def edit(cloud: Cloud, change: Mapping[str, Any]) -> None:
     - `{"principal": "user:EMAIL", "delete"|"undelete"|"create": true}`; one that is created where one was
       deleted is another one
 
+    Each may also have `{"caller": PRINCIPAL, "userAgent": TEXT, "callerIp": TEXT}`, which the audit log
+    shows. The caller may do everything.
+
     A full name is, for example, `//run.googleapis.com/projects/P/locations/L/services/S`. For `undelete`, the
     e-mail or the unique id names the account. An unchecked edit can add members that Google refuses, such as
     an account that does not exist. Any later write of that policy is refused then.
@@ -55,9 +60,10 @@ def edit(cloud: Cloud, change: Mapping[str, Any]) -> None:
     Raises EditError: The edit has another form, or Google would refuse it.
     """
     try:
-        parsed = _parse(change)
-        with acting_as(OTHER_USER):
-            parsed.apply(cloud)
+        author, what = Author.of(change)
+        parsed = _parse(what)
+        with acting_as(author.principal):
+            parsed.apply(cloud, author.sender)
     except ValidationError as error:
         problem = error.errors()[0]
         field = ".".join(str(part) for part in problem["loc"])
@@ -102,7 +108,7 @@ class _PolicyEdit(_Model):
     add: tuple[_Grant, ...] = ()
     unchecked: bool = False
 
-    def apply(self, cloud: Cloud) -> None:
+    def apply(self, cloud: Cloud, sender: Sender) -> None:
         if not self.remove and not self.add:
             raise EditError("policy: set remove or add")
         resource = _resource(self.policy)
@@ -118,7 +124,7 @@ class _PolicyEdit(_Model):
         policy.version = 3
         write = iam_policy_pb2.SetIamPolicyRequest(resource=resource, policy=policy)
         with cloud.policies.unchecked() if self.unchecked else nullcontext():
-            cloud.handlers[f"{service}/SetIamPolicy"](write)
+            cloud.write(f"{service}/SetIamPolicy", write, sender)
 
 
 class _WorkloadEdit(_Model):
@@ -126,7 +132,7 @@ class _WorkloadEdit(_Model):
     service_account: str | None = Field(None, alias="serviceAccount")
     fails_to_start: str | None = Field(None, alias="failsToStart")
 
-    def apply(self, cloud: Cloud) -> None:
+    def apply(self, cloud: Cloud, sender: Sender) -> None:
         resource = _resource(self.workload)
         workloads = cloud.workloads.get(resource.split("/")[-2])
         if workloads is None:
@@ -136,17 +142,19 @@ class _WorkloadEdit(_Model):
         if self.fails_to_start is not None:
             workloads.fail_to_start(resource, self.fails_to_start)
         if self.service_account is not None:
-            self._deploy(workloads, resource, self.service_account)
+            cloud.write(*self._deployment(workloads, resource, self.service_account), sender)
 
     @staticmethod
-    def _deploy(workloads: Workloads, resource: str, service_account: str) -> None:
+    def _deployment(workloads: Workloads, resource: str, service_account: str) -> tuple[str, Any]:
+        """Return the method and the request of an update of the account."""
         kind = workloads.kind
         workload = kind.message()
         workload.CopyFrom(workloads.read(resource))
         kind.identity_template(workload).service_account = service_account
         if kind.has_revisions:
             workload.template.revision = ""  # a revision name cannot be used twice
-        workloads.update(getattr(run, f"Update{kind.noun}Request")({kind.field: kind.wrap(workload)}))
+        request = getattr(run, f"Update{kind.noun}Request")({kind.field: kind.wrap(workload)})
+        return f"google.cloud.run.v2.{kind.noun}s/Update{kind.noun}", request
 
 
 class _AccountEdit(_Model):
@@ -163,7 +171,7 @@ class _AccountEdit(_Model):
         "undelete": iam.UndeleteServiceAccountRequest,
     }
 
-    def apply(self, cloud: Cloud) -> None:
+    def apply(self, cloud: Cloud, sender: Sender) -> None:
         wanted = [verb for verb in self._REQUESTS if getattr(self, verb)]
         if len(wanted) != 1:
             raise EditError("serviceAccount: set one of delete, disable, enable, undelete to true")
@@ -171,14 +179,14 @@ class _AccountEdit(_Model):
         name = _resource(self.account)
         if verb == "undelete":
             name = _by_unique_id(cloud, name)
-        cloud.handlers[f"{_IAM}/{verb.capitalize()}ServiceAccount"](self._REQUESTS[verb](name=name))
+        cloud.write(f"{_IAM}/{verb.capitalize()}ServiceAccount", self._REQUESTS[verb](name=name), sender)
 
 
 class _ServiceAgentEdit(_Model):
     agent: str = Field(alias="serviceAgent", pattern=r"^[^@\s:]+@[^@\s:]+\.gserviceaccount\.com$")
     missing: bool
 
-    def apply(self, cloud: Cloud) -> None:
+    def apply(self, cloud: Cloud, _sender: Sender) -> None:
         if self.missing:
             cloud.accounts.missing_agents.add(self.agent.lower())
         else:
@@ -192,7 +200,7 @@ class _ResourceEdit(_Model):
     create: str = ""
     uniform_bucket_level_access: bool | None = Field(None, alias="uniformBucketLevelAccess")
 
-    def apply(self, cloud: Cloud) -> None:
+    def apply(self, cloud: Cloud, _sender: Sender) -> None:
         uniform = self.uniform_bucket_level_access
         if sum((self.delete, self.recreate, bool(self.create), uniform is not None)) != 1:
             raise EditError(
@@ -222,7 +230,7 @@ class _PrincipalEdit(_Model):
     undelete: bool = False
     create: bool = False
 
-    def apply(self, cloud: Cloud) -> None:
+    def apply(self, cloud: Cloud, _sender: Sender) -> None:
         changes = (self.aliases is not None, self.rename, self.delete, self.undelete, self.create)
         if sum(map(bool, changes)) != 1:
             raise EditError("principal: set one of aliases, rename, delete, undelete, create")

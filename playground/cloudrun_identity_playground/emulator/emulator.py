@@ -72,8 +72,10 @@ class Emulator:
         self.proxy_ca = b""
         self._dispatcher = Dispatcher(
             self.cloud.handlers,
+            self.cloud.streams,
             self.cloud.callers,
             self.cloud.authorizer,
+            self.cloud.audit_log,
             self.calls,
             self.faults,
             self.switches,

@@ -57,6 +57,10 @@ CallerName = Annotated[str, AfterValidator(principals.require_caller)]
 """Caller without a token: a principal, `admin` (allowed everything) or `nobody`."""
 
 
+Probability = Annotated[float, Field(ge=0, le=1)]
+"""Part of all cases, 0 to 1."""
+
+
 class FlappingReads(StrEnum):
     """Answers of every second read of a new account during the lag."""
 
@@ -97,6 +101,16 @@ class Switches(StrictModel):
     """Quotas by the host of the API."""
     without_token: CallerName = principals.ADMIN
     """The caller of requests without a token."""
+    sink_delay: Time = timedelta()
+    """Time between a log entry and its export by a sink."""
+    sink_reordering: Time = timedelta()
+    """Longest further delay of an entry, at random, so that entries change their order."""
+    sink_duplication: Probability = 0.0
+    """Part of the entries that a sink exports twice."""
+    sink_loss: Probability = 0.0
+    """Part of the entries that a sink does not export."""
+    sink_stopped: bool = False
+    """True holds all entries back until it is false again."""
 
     @property
     def operation_seconds(self) -> float:

@@ -31,6 +31,7 @@ ACCOUNT = f"{PROJECT}/serviceAccounts/checkout@shop.iam.gserviceaccount.com"
 DENY_POLICIES = "policies/cloudresourcemanager.googleapis.com%2Fprojects%2Fshop/denypolicies"
 NAMES = {
     "": (PROJECT, ACCOUNT),
+    "ConfigServiceV2": (PROJECT, f"{PROJECT}/sinks/feed"),
     "Executions": (f"{LOCATION}/jobs/nightly", f"{LOCATION}/jobs/nightly/executions/nightly-1"),
     "Folders": ("organizations/1", "folders/1"),
     "Jobs": (LOCATION, f"{LOCATION}/jobs/nightly"),
@@ -41,9 +42,11 @@ NAMES = {
     "Policies": (DENY_POLICIES, f"{DENY_POLICIES}/no-tokens"),
     "PolicyBindings": (f"{PROJECT}/locations/global", f"{PROJECT}/locations/global/policyBindings/own"),
     "Projects": ("folders/1", PROJECT),
+    "Publisher": (PROJECT, f"{PROJECT}/topics/exports"),
     "Revisions": (f"{LOCATION}/services/web", f"{LOCATION}/services/web/revisions/web-1"),
     "Role": (PROJECT, f"{PROJECT}/roles/deployer"),
     "Services": (LOCATION, f"{LOCATION}/services/web"),
+    "Subscriber": (PROJECT, f"{PROJECT}/subscriptions/exports"),
     "WorkerPools": (LOCATION, f"{LOCATION}/workerPools/queue"),
 }
 """Names by service, and in IAM by noun: a parent, and a resource."""

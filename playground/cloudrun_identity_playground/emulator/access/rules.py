@@ -221,6 +221,43 @@ RULES: Final[Mapping[str, Rule]] = dict(
             },
         ),
         *_in(
+            "google.logging.v2.ConfigServiceV2",
+            {
+                "CreateSink": RequiresPermission("logging.sinks.create", "parent"),
+                "GetSink": RequiresPermission("logging.sinks.get", "sink_name"),
+                "UpdateSink": RequiresPermission("logging.sinks.update", "sink_name"),
+                "DeleteSink": RequiresPermission("logging.sinks.delete", "sink_name"),
+                "ListSinks": RequiresPermission("logging.sinks.list", "parent"),
+            },
+        ),
+        *_in(
+            "google.pubsub.v1.Publisher",
+            {
+                "CreateTopic": RequiresPermission("pubsub.topics.create", "name"),
+                "GetTopic": RequiresPermission("pubsub.topics.get", "topic"),
+                "UpdateTopic": RequiresPermission("pubsub.topics.update", "topic.name"),
+                "ListTopics": RequiresPermission("pubsub.topics.list", "project"),
+                "ListTopicSubscriptions": RequiresPermission("pubsub.topics.get", "topic"),
+                "DeleteTopic": RequiresPermission("pubsub.topics.delete", "topic"),
+                "Publish": RequiresPermission("pubsub.topics.publish", "topic"),
+            },
+        ),
+        *_in(
+            "google.pubsub.v1.Subscriber",
+            {
+                "CreateSubscription": RequiresPermission("pubsub.subscriptions.create", "name"),
+                "GetSubscription": RequiresPermission("pubsub.subscriptions.get", "subscription"),
+                "UpdateSubscription": RequiresPermission("pubsub.subscriptions.update", "subscription.name"),
+                "ListSubscriptions": RequiresPermission("pubsub.subscriptions.list", "project"),
+                "DeleteSubscription": RequiresPermission("pubsub.subscriptions.delete", "subscription"),
+                "Seek": RequiresPermission("pubsub.subscriptions.consume", "subscription"),
+                **dict.fromkeys(
+                    ("Pull", "StreamingPull", "Acknowledge", "ModifyAckDeadline"),
+                    RequiresPermission("pubsub.subscriptions.consume", "subscription"),
+                ),
+            },
+        ),
+        *_in(
             "google.longrunning.Operations",
             {
                 "GetOperation": RequiresPermission("run.operations.get", "name"),

@@ -48,6 +48,10 @@ class Operations:
         )
         return self._show(name)
 
+    def find(self, name: str) -> operations_pb2.Operation | None:
+        """Return an operation; None if it was deleted."""
+        return self._show(name) if name in self._started else None
+
     def done_at(self) -> float:
         """Return when an operation that starts now is done."""
         return self._clock() + self._switches.operation_seconds

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from google.iam.v1 import iam_policy_pb2, policy_pb2
-from google.protobuf import wrappers_pb2
+from google.protobuf import json_format, wrappers_pb2
 
 from cloudrun_identity_playground.emulator.errors import GoogleError, aborted, invalid
 from cloudrun_identity_playground.emulator.lag import Lag
@@ -170,6 +170,23 @@ class Policies:
         """Return the bindings of a policy, with the accounts of their members."""
         return self._policies.get(resource, _Policy()).bindings
 
+    def deltas(self, before: Sequence[Binding], after: Sequence[Binding]) -> Iterator[dict[str, Any]]:
+        """Yield the differences of two versions of a policy, as `google.iam.v1.BindingDelta` in JSON."""
+        removed, added = _grants_of(before), _grants_of(after)
+        for action, bindings, changed in (
+            ("REMOVE", before, removed - added),
+            ("ADD", after, added - removed),
+        ):
+            for binding in bindings:
+                for member in binding.members:
+                    if (*binding.key, member) in changed:
+                        yield {
+                            "action": action,
+                            "role": binding.role,
+                            "member": self._render(member),
+                            **_condition(binding),
+                        }
+
     def is_effective(self, resource: str, binding: Binding, member: Member) -> bool:
         """Return whether a grant is in effect: not during the lag after the write that added it.
 
@@ -293,6 +310,12 @@ def _added(after: Iterable[Binding], before: Iterable[Binding]) -> Iterable[Memb
 
 def _grants_of(bindings: Iterable[Binding]) -> set[tuple[str, bytes, Member]]:
     return {(*binding.key, member) for binding in bindings for member in binding.members}
+
+
+def _condition(binding: Binding) -> dict[str, Any]:
+    """Return the condition of a binding as a field of a JSON object; nothing without a condition."""
+    condition = binding.condition
+    return {"condition": json_format.MessageToDict(condition)} if condition is not None else {}
 
 
 def _event(resource: str, role: str, condition: bytes, member: Member) -> str:

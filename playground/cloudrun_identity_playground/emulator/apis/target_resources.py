@@ -115,8 +115,17 @@ class TargetResources:
 
         Raises GoogleError: as `ProjectRegistry.resolve`.
         """
+        return self.created(found) is not None
+
+    def created(self, found: TargetName) -> int | None:
+        """Return when a resource was created, in microseconds since the epoch; None if it does not exist.
+
+        No two resources have the same creation time.
+
+        Raises GoogleError: as `ProjectRegistry.resolve`.
+        """
         project = self.home(found)
-        return project is not None and replace(found, project_id=project.id).policy in self._created
+        return self._created.get(replace(found, project_id=project.id).policy) if project else None
 
     def home(self, found: TargetName) -> Project | None:
         """Return the project of a resource, which need not exist; None if it is not known.

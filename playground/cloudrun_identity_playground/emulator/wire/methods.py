@@ -33,9 +33,12 @@ from google.cloud.run_v2.services.worker_pools.transports import WorkerPoolsGrpc
 from google.iam.v1 import iam_policy_pb2, policy_pb2
 from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
+from google.pubsub_v1.services.publisher.transports import PublisherGrpcAsyncIOTransport
+from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcAsyncIOTransport
 
 from cloudrun_identity.api import TARGET_KINDS
 from cloudrun_identity_playground.emulator.apis.target_messages import MESSAGES, GetRequest
+from cloudrun_identity_playground.emulator.log_router import messages as log_router
 
 _TRANSPORTS = (
     IAMGrpcAsyncIOTransport,
@@ -51,6 +54,8 @@ _TRANSPORTS = (
     WorkerPoolsGrpcAsyncIOTransport,
     RevisionsGrpcAsyncIOTransport,
     ExecutionsGrpcAsyncIOTransport,
+    PublisherGrpcAsyncIOTransport,
+    SubscriberGrpcAsyncIOTransport,
 )
 
 # The serializer of a plain protobuf message has no reference to its class.
@@ -71,9 +76,15 @@ class Method:
     """One RPC with its message classes, either proto-plus or plain protobuf."""
 
     service: str
+    """Name of the service, such as `google.cloud.run.v2.Services`."""
     name: str
+    """Name of the method."""
     request: Any
+    """Class of the request."""
     response: Any
+    """Class of the response."""
+    is_stream: bool = False
+    """True if requests and responses are streams."""
 
     @property
     def rpc(self) -> str:
@@ -111,7 +122,9 @@ def methods() -> Mapping[str, Method]:
         for name, response in _POLICY_METHODS.items()
     )
     get_methods = (Method(*_split(method), GetRequest, response) for method, response in MESSAGES.items())
-    return {method.rpc: method for method in (*policy_methods, *get_methods)} | library_methods()
+    log_methods = (Method(*_split(method), *each) for method, each in log_router.METHODS.items())
+    own = (*policy_methods, *get_methods, *log_methods)
+    return {method.rpc: method for method in own} | library_methods()
 
 
 def _split(rpc: str) -> tuple[str, str]:
@@ -139,18 +152,18 @@ def _methods_of(transport: Any) -> dict[str, Method]:
     return {
         method.rpc: method
         for path, (serializer, deserializer) in recorder.declared.items()
-        for method in [_method(path, serializer, deserializer)]
+        for method in [_method(path, serializer, deserializer, is_stream=path in recorder.streams)]
     }
 
 
-def _method(path: str, serializer: Any, deserializer: Any) -> Method:
+def _method(path: str, serializer: Any, deserializer: Any, *, is_stream: bool) -> Method:
     service, name = path.removeprefix("/").split("/")
     request = _PLAIN_REQUESTS.get(name) or serializer.__self__
     # The libraries declare no deserializer for a response that they ignore.
     response = deserializer.__self__ if deserializer is not None else empty_pb2.Empty
     if name == "WaitOperation":
         response = operations_pb2.Operation
-    return Method(service, name, request, response)
+    return Method(service, name, request, response, is_stream)
 
 
 class _RecordingChannel(grpc.aio.Channel):  # type: ignore[misc]  # grpc ships no types
@@ -158,6 +171,7 @@ class _RecordingChannel(grpc.aio.Channel):  # type: ignore[misc]  # grpc ships n
 
     def __init__(self) -> None:
         self.declared: dict[str, tuple[Any, Any]] = {}
+        self.streams: set[str] = set()
         self._unary_unary_interceptors: list[Any] = []  # transports add theirs to this list
 
     def unary_unary(
@@ -171,7 +185,11 @@ class _RecordingChannel(grpc.aio.Channel):  # type: ignore[misc]  # grpc ships n
         self.declared[method] = (request_serializer, response_deserializer)
         return self._never
 
-    unary_stream = stream_unary = stream_stream = unary_unary
+    unary_stream = stream_unary = unary_unary
+
+    def stream_stream(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        self.streams.add(method)
+        return self.unary_unary(method, *args, **kwargs)
 
     async def _never(self, *_: Any, **__: Any) -> None:
         raise NotImplementedError

@@ -15,6 +15,7 @@ from google.rpc import error_details_pb2
 
 from cloudrun_identity_playground.emulator.dispatch import Dispatcher
 from cloudrun_identity_playground.emulator.errors import GoogleError, NotServedError, invalid
+from cloudrun_identity_playground.emulator.sender import Sender
 
 from .ancestry import ancestry
 from .fixed import fixed_answer
@@ -48,11 +49,16 @@ def add_rest(
 
     async def answer(request: web.Request) -> web.Response:
         legacy = request.path.startswith("/v1/")
-        reason = request.headers.get("X-Goog-Request-Reason", "")
-        authorization = request.headers.get("Authorization", "")
+        sender = Sender(
+            authorization=request.headers.get("Authorization", ""),
+            reason=request.headers.get("X-Goog-Request-Reason", ""),
+            user_agent=request.headers.get("User-Agent", ""),
+            address=request.remote or "",
+            is_version_1=legacy or knative_address(request.path, request.host) is not None,
+        )
 
         async def call(rpc: str, message: Any) -> Any:
-            return await dispatcher.call(rpc, message, reason=reason, authorization=authorization)
+            return await dispatcher.call(rpc, message, sender)
 
         try:
             if not is_served(request.host):

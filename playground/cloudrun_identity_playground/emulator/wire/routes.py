@@ -26,11 +26,14 @@ from google.cloud.run_v2.services.jobs.transports import rest_base as jobs
 from google.cloud.run_v2.services.revisions.transports import rest_base as revisions
 from google.cloud.run_v2.services.services.transports import rest_base as services
 from google.cloud.run_v2.services.worker_pools.transports import rest_base as worker_pools
+from google.pubsub_v1.services.publisher.transports import rest_base as publisher
+from google.pubsub_v1.services.subscriber.transports import rest_base as subscriber
 
 from cloudrun_identity.api import TargetKindDescriptor
 from cloudrun_identity_playground.emulator.apis.target_messages import SERVED
+from cloudrun_identity_playground.emulator.log_router import messages as log_router
 
-from .methods import Method, methods
+from .methods import Method, library_methods, methods
 
 _RULES: Mapping[str, Any] = {
     "google.cloud.orgpolicy.v2.OrgPolicy": org_policy,
@@ -43,6 +46,8 @@ _RULES: Mapping[str, Any] = {
     "google.cloud.run.v2.Revisions": revisions,
     "google.cloud.run.v2.Services": services,
     "google.cloud.run.v2.WorkerPools": worker_pools,
+    "google.pubsub.v1.Publisher": publisher,
+    "google.pubsub.v1.Subscriber": subscriber,
 }
 
 _RESOURCE_MANAGER = "google.cloud.resourcemanager.v3"
@@ -111,6 +116,18 @@ GET    /v1/{resource=projects/*/locations/*/%s/*}:getIamPolicy             -    
 POST   /v1/{resource=projects/*/locations/*/%s/*}:setIamPolicy             *    SetIamPolicy
 POST   /v1/{resource=projects/*/locations/*/%s/*}:testIamPermissions       *    TestIamPermissions
 """
+# %s: projects, folders or organizations.
+_SINKS = """
+POST   /v2/{parent=%s/*}/sinks                                             sink CreateSink
+GET    /v2/{parent=%s/*}/sinks                                             -    ListSinks
+GET    /v2/{sink_name=%s/*/sinks/*}                                        -    GetSink
+PUT    /v2/{sink_name=%s/*/sinks/*}                                        sink UpdateSink
+PATCH  /v2/{sink_name=%s/*/sinks/*}                                        sink UpdateSink
+DELETE /v2/{sink_name=%s/*/sinks/*}                                        -    DeleteSink
+"""
+_LOGS = """
+POST   /v2/entries:list                                                    *    ListLogEntries
+"""
 # Google has getIamPolicy with GET in some APIs and with POST in others.
 _TARGETS = """
 GET    /{version}/{{resource={path}}}:getIamPolicy                         -    {policy}/GetIamPolicy
@@ -156,6 +173,12 @@ def routes() -> Sequence[Route]:
         *_written(_RUN_V1.replace("%s", "services"), "google.cloud.run.v2.Services"),
         *_written(_RUN_V1.replace("%s", "jobs"), "google.cloud.run.v2.Jobs"),
         *_written(_RUN_V1.replace("%s", "workerpools"), "google.cloud.run.v2.WorkerPools"),
+        *(
+            route
+            for collection in ("projects", "folders", "organizations")
+            for route in _written(_SINKS.replace("%s", collection), log_router.CONFIG)
+        ),
+        *_written(_LOGS, log_router.LOGGING),
         *(route for descriptor in SERVED.values() for route in _of_target(descriptor)),
         *(route for service, module in _RULES.items() for route in _shipped(service, module)),
     ]
@@ -181,7 +204,9 @@ def _of_target(descriptor: TargetKindDescriptor) -> Iterator[Route]:
     )
     for line in table.strip().splitlines():
         verb, path, body, rpc = line.split()
-        yield Route(verb, _pattern(path), "" if body == "-" else body, methods()[rpc])
+        # The libraries have the rule of a method that is theirs, with its name of the resource's field.
+        if rpc not in library_methods() or rpc.startswith("google.iam.v1."):
+            yield Route(verb, _pattern(path), "" if body == "-" else body, methods()[rpc])
 
 
 def _shipped(service: str, module: Any) -> Iterator[Route]:

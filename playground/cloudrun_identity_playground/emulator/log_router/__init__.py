@@ -1,0 +1,1 @@
+"""The log router: sinks that export log entries to Pub/Sub."""

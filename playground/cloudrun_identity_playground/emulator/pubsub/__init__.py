@@ -1,0 +1,1 @@
+"""Pub/Sub: topics, subscriptions and the delivery of messages."""
