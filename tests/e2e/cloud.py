@@ -34,6 +34,7 @@ class Cloud:
 
     def __init__(self, url: str) -> None:
         self._url = url
+        self._author: dict[str, str] = {}
 
     def policy(self, resource: str) -> Policy:
         """Return the members of each role on the resource; empty if it has no policy."""
@@ -197,6 +198,39 @@ class Cloud:
         """Create a secret, bucket, topic or the like in a project."""
         self._edit({"resource": full_name, "create": project})
 
+    def create_subscription(self, project: str, name: str) -> str:
+        """Create a topic and a subscription of one name; return the name of the subscription."""
+        self._request("PUT", f"/v1/projects/{project}/topics/{name}", {})
+        subscription = f"projects/{project}/subscriptions/{name}"
+        self._request("PUT", f"/v1/{subscription}", {"topic": f"projects/{project}/topics/{name}"})
+        return subscription
+
+    def delete_subscription(self, name: str) -> None:
+        """Delete a subscription and its topic."""
+        self._request("DELETE", f"/v1/{name}")
+        self._request("DELETE", f"/v1/{name.replace('/subscriptions/', '/topics/')}")
+
+    def create_sink(self, project: str, subscription: str, log_filter: str) -> None:
+        """Route the audit log of a project to the topic of a subscription."""
+        topic = subscription.replace("/subscriptions/", "/topics/")
+        sink = {"name": "feed", "destination": f"pubsub.googleapis.com/{topic}", "filter": log_filter}
+        writer = self._request("POST", f"/v2/projects/{project}/sinks?uniqueWriterIdentity=true", sink)
+        grant = {"role": "roles/pubsub.publisher", "member": writer["writerIdentity"]}
+        self._edit({"policy": f"//pubsub.googleapis.com/{topic}", "add": [grant]})
+
+    def inject(self, **messages: Any) -> None:
+        """Publish messages to the topics of all sinks: `malformed=9`, `backlog=1000` or `entry={…}`."""
+        self._control("POST", "feed", messages)
+
+    @contextmanager
+    def acting_as(self, caller: str, user_agent: str) -> Iterator[None]:
+        """Make the edits in the block as this principal, with this program."""
+        self._author = {"caller": caller, "userAgent": user_agent}
+        try:
+            yield
+        finally:
+            self._author = {}
+
     def set_switches(self, **switches: Any) -> None:
         """Set switches, such as `operationTime="3s"`."""
         self._control("PATCH", "switches", switches)
@@ -271,7 +305,7 @@ class Cloud:
         self._edit({"policy": full_name(resource), verb: [grant]})
 
     def _edit(self, change: dict[str, Any]) -> None:
-        self._control("POST", "edit", change)
+        self._control("POST", "edit", change | self._author)
 
     def _control(self, verb: str, what: str, body: Any = None) -> Any:
         return self._request(verb, f"/control/{what}", body)

@@ -142,6 +142,23 @@ def build_manager(
     metrics.watch_slots(slots.held)
     metrics.watch_objects(lambda: engine.cache.counts(now()))
     metrics.watch_ledgers(engine.ledgers.invalid_count)
+
+    def feed_changed(project: str) -> None:
+        queue.add(project_key(project), Priority.RESYNC)
+        resync.follow(project)
+
+    feeds = ChangeFeeds(
+        engine.cache,
+        engine.syncers,
+        engine.feed_health,
+        engine.change_log,
+        FeedWork(FeedSync(engine.cache, engine.syncers, engine.cloud, queue.add).sync, now),
+        subscriber=partial(Subscriber, google),
+        identity=engine.cloud.clients.identity,
+        observer=metrics,
+        on_change=feed_changed,
+        wall_clock=now,
+    )
     resync = Resync(
         engine.cache,
         engine.syncers,
@@ -149,31 +166,14 @@ def build_manager(
         RoleWatch(engine.cloud.roles, engine.cache),
         queue.add,
         engine.feed_health.interval,
-        engine.feed_health.missed,
     )
-
-    def feed_changed(project: str) -> None:
-        queue.add(project_key(project), Priority.RESYNC)
-        resync.follow(project)
-
     return Manager(
         client=client,
         engine=engine,
         queue=queue,
         workers=Workers(queue, engine.reconciler, slots, metrics, engine.settings.resync_interval),
         resync=resync,
-        feeds=ChangeFeeds(
-            engine.cache,
-            engine.syncers,
-            engine.feed_health,
-            engine.change_log,
-            FeedWork(FeedSync(engine.cache, engine.syncers, engine.cloud, queue.add).sync, now),
-            subscriber=partial(Subscriber, google),
-            identity=engine.cloud.clients.identity,
-            observer=metrics,
-            on_change=feed_changed,
-            wall_clock=now,
-        ),
+        feeds=feeds,
         events=events,
         kinds=kinds,
         may_act=may_act,
@@ -187,7 +187,8 @@ def compose(ports: Ports) -> Engine:
     # The cache asks the kinds for the references of an object. They are added below, because they need it.
     kinds: dict[str, AnyKindReconciler] = {}
     cache = Cache(kinds, ledgers, ports.wake, lambda: ports.google.identity, ports.operator)
-    feed_health, change_log = FeedHealth(ports.change_feed, lambda: ports.google.identity), ChangeLog()
+    feed_health = FeedHealth(ports.change_feed, lambda: ports.google.identity)
+    change_log = ChangeLog(feed_health.missed)
     settings = ProjectSettings(cache, feed_health.interval)
     cloud = Cloud.of(ClientPool(ports.google, settings.credential), reads_once=ports.is_dry_run)
     policies = ports.policies(cloud.policies, ledgers)

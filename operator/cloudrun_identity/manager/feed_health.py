@@ -6,14 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cloudrun_identity.api import ManagedProject
-from cloudrun_identity.controllers.managed_project.change_feed import FeedState
+from cloudrun_identity.controllers.managed_project.change_feed import LAGGING_AFTER, FeedState
 from cloudrun_identity.gcp.errors import GoogleError
 from cloudrun_identity.gcp.single_flight_cache import Clock
 
 from .project_settings import resync_interval_of
-
-JUST_REPORTED = 60.0
-"""Seconds after an entry in which a resync may find the drift that this entry reports."""
 
 
 @dataclass(slots=True)
@@ -45,8 +42,7 @@ class FeedHealth:
         self._clock = clock
         self._subscriptions: dict[str, _Subscription] = {}
         self._last_entry: dict[str, datetime] = {}
-        self._received_at: dict[str, float] = {}
-        self._missed: set[str] = set()
+        self._missed: dict[str, float] = {}
         self._ready: dict[str, bool] = {}
 
     def subscription_of(self, project: ManagedProject) -> str:
@@ -70,7 +66,7 @@ class FeedHealth:
             failing_for=self._clock() - known.succeeded_at if known.error else 0.0,
             lag=known.lag,
             last_entry=self._last_entry.get(project.project_id, persisted),
-            has_missed=project.project_id in self._missed,
+            has_missed=self._clock() - self._missed.get(project.project_id, self._clock()) > LAGGING_AFTER,
         )
 
     def interval(self, project: ManagedProject) -> float:
@@ -94,14 +90,12 @@ class FeedHealth:
 
     def received(self, project_id: str, changed_at: datetime) -> None:
         """Note an entry of a project: its sink works."""
-        self._missed.discard(project_id)
-        self._received_at[project_id] = self._clock()
+        self._missed.pop(project_id, None)
         self._last_entry[project_id] = max(changed_at, self._last_entry.get(project_id, changed_at))
 
     def missed(self, project_id: str) -> None:
-        """Note that a resync found drift. If no entry has arrived just before, none has reported it."""
-        if self._clock() - self._received_at.get(project_id, float("-inf")) > JUST_REPORTED:
-            self._missed.add(project_id)
+        """Note drift that no entry had reported. An entry of the project may still arrive."""
+        self._missed.setdefault(project_id, self._clock())
 
     def changes(self, projects: Iterable[ManagedProject]) -> tuple[ManagedProject, ...]:
         """Return the projects whose feed has become ready, or not, since the last call."""

@@ -70,11 +70,9 @@ class Resync:
         roles: Roles,
         enqueue: Callable[[ObjectKey, Priority], None],
         interval_of: Callable[[ManagedProject], float] = resync_interval_of,
-        on_drift: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`on_drift` is called with the ID of a project in which a resync found drift."""
+        """`interval_of` returns the seconds between two resyncs of a project at present."""
         self._interval_of = interval_of
-        self._on_drift = on_drift
         self._projects = projects
         self._syncers = syncers
         self._reconciler = reconciler
@@ -146,8 +144,6 @@ class Resync:
             ObjectKey(each.kind, each.namespace, each.name)
             for each in await self._syncers.resync(project.project_id)
         }
-        if self._syncers.has_drift(project.project_id):
-            self._on_drift(project.project_id)
         # A fault of a policy may have its cause in the project, whose facts are read seldom otherwise.
         failed = self._syncers.has_faults(project.project_id)
         self._enqueue(project_key(name), Priority.EDIT if failed else Priority.RESYNC)

@@ -113,15 +113,6 @@ class Registrations:
         """Return whether an object is about to declare more grants on a target."""
         return any(target in each.upcoming for each in self.on(target))
 
-    def has_drift(self, project_id: str) -> bool:
-        """Return whether drift on a policy of the project was found and not reported yet."""
-        return any(
-            grant.target.project_id == project_id
-            for owner_key in self._with_drift
-            if (registration := self._by_owner_key.get(owner_key))
-            for grant in (*registration.drifted, *registration.removed_unmanaged)
-        )
-
     def expect_release(self, owner: Owner) -> None:
         """Note that an object was deleted and is about to release its grants."""
         if owner.owner_key in self._by_owner_key:

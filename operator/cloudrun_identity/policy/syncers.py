@@ -141,10 +141,6 @@ class PolicySyncers:
             if not _is_met(declared, target, result)
         )
 
-    def has_drift(self, project_id: str) -> bool:
-        """Return whether drift on a policy of the project was found and not reported to its object yet."""
-        return self._registrations.has_drift(project_id)
-
     def concerns(self, target: Target) -> bool:
         """Return whether an object desires or holds a grant on a target, or its ledger has any entry."""
         return bool(self._registrations.on(target) or self._ports.ledgers.ledger(target).entries)

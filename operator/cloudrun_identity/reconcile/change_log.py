@@ -1,7 +1,7 @@
 """The last changes by others in Google Cloud, as the change feed reported them: who caused a difference."""
 
 from collections import deque
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Final, Protocol
 
 from cloudrun_identity.iam.audited_changes import (
@@ -36,6 +36,10 @@ class Causes(Protocol):
         """Return the last call that changed a resource, by its full name; None if no entry reports it."""
         ...
 
+    def unexplained(self, project_id: str) -> None:
+        """Note that drift was found in a project, and that no entry reports its cause."""
+        ...
+
 
 class NoCauses:
     """Causes without a change feed: none is known."""
@@ -48,6 +52,9 @@ class NoCauses:
         """Return None."""
         return None
 
+    def unexplained(self, project_id: str) -> None:
+        """Do nothing."""
+
 
 NO_CAUSES: Final = NoCauses()
 """Causes of a process without a change feed."""
@@ -56,7 +63,9 @@ NO_CAUSES: Final = NoCauses()
 class ChangeLog:
     """The last changes of each resource. It is empty after a restart."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_unexplained: Callable[[str], None] = lambda _: None) -> None:
+        """`on_unexplained` is called with the ID of a project in which drift without an entry was found."""
+        self._on_unexplained = on_unexplained
         self._changes: dict[Hashable, deque[AuditedChange]] = {}
 
     def note(self, change: AuditedChange) -> None:
@@ -69,6 +78,10 @@ class ChangeLog:
             self._changes[key] = known
         while len(self._changes) > RESOURCES:
             del self._changes[next(iter(self._changes))]
+
+    def unexplained(self, project_id: str) -> None:
+        """Note that drift was found in a project, and that no entry reports its cause."""
+        self._on_unexplained(project_id)
 
     def of_grant(self, grant: Grant, action: DeltaAction) -> Cause | None:
         """Return the last call that added or removed a grant; None if no entry reports it.

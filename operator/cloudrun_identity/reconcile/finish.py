@@ -75,6 +75,8 @@ class Finisher:
         self._unreported.pop(key, None)
         drift = attributed(report.drift, report.attributions)
         self._deps.event_reporter.report_changes(raw, obj.status, after, drift)
+        if report.project_id and not report.attributions.keys() >= {*report.drift}:
+            self._deps.causes.unexplained(report.project_id)
         if report.project_id and not isinstance(report.outcome, Paused):
             self._drift_history.add(report.project_id, key, report.drift)
         if report.summary:

@@ -84,4 +84,4 @@ async def carry_out(
 
 
 def _changed_resource(plan: Plan[A]) -> str:
-    return next((action.resource for action in plan.actions if action.changes), "")
+    return plan.resource or next((action.resource for action in plan.actions if action.changes), "")

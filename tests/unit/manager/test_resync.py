@@ -69,9 +69,6 @@ class Harness:
         await asyncio.sleep(1)
         return frozenset(self.drifted)
 
-    def has_drift(self, project_id: str) -> bool:
-        return bool(self.drifted)
-
     def has_faults(self, project_id: str) -> bool:
         return self.failing_policies
 

@@ -51,7 +51,7 @@ class FeedState:
     last_entry: datetime | None = None
     """Time of the last change of the project that an entry reported."""
     has_missed: bool = False
-    """True if a resync found drift that no entry had reported."""
+    """True if drift was found that no entry has reported for `LAGGING_AFTER` seconds, not even its repair."""
 
     @property
     def is_ready(self) -> bool:
@@ -78,9 +78,9 @@ def feed_finding(state: FeedState) -> Finding:
         return Finding(ConditionStatus.UNKNOWN, STARTING, f"{state.subscription} has not been pulled yet")
     if state.has_missed:
         message = (
-            f"A resync found drift that no entry from {state.subscription} had reported. Check that the log "
-            f"sink of the project exists, that its filter matches, and that its writer identity may publish: "
-            f"{_SETUP}. The condition becomes True when the next entry of the project arrives"
+            f"Drift was found and repaired, and no entry from {state.subscription} reports it. Check that "
+            "the log sink of the project exists, that its filter matches, and that its writer identity may "
+            f"publish: {_SETUP}. The condition becomes True when the next entry of the project arrives"
         )
         return Finding(ConditionStatus.FALSE, ENTRIES_MISSING, message)
     if state.last_entry is None:
