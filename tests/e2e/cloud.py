@@ -9,7 +9,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 from tests.time_budget import HUNG_AFTER
 
@@ -32,9 +32,55 @@ Policy = dict[str, list[str]]
 class Cloud:
     """One emulated Google Cloud. Resources have relative names, such as `projects/P/serviceAccounts/E`."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, author: str = "", user_agent: str = "") -> None:
         self._url = url
-        self._author: dict[str, str] = {}
+        self._author = author
+        self._user_agent = user_agent
+
+    def acting_as(self, author: str, user_agent: str = "") -> Self:
+        """Return the same cloud for changes by another principal, such as `user:dana@example.com`.
+
+        The principal may do everything. The audit log shows it and the user agent.
+        """
+        return type(self)(self._url, author, user_agent)
+
+    def add_change_feed(
+        self, project: str, home: str, *, filter_: str = "", subscriber: str = "", name: str = "changes"
+    ) -> str:
+        """Route the audit log of a project to a topic in the project `home`; return its subscription.
+
+        `subscriber` is granted `roles/pubsub.subscriber` on the subscription.
+        """
+        topic, subscription = f"projects/{home}/topics/{name}", f"projects/{home}/subscriptions/{name}"
+        self._request("PUT", f"/v1/{topic}", {})
+        self._request("PUT", f"/v1/{subscription}", {"topic": topic})
+        sink = self._request(
+            "POST",
+            f"/v2/projects/{project}/sinks?uniqueWriterIdentity=true",
+            {
+                "name": name,
+                "destination": f"pubsub.googleapis.com/{topic}",
+                "filter": filter_ or 'log_id("cloudaudit.googleapis.com/activity")',
+            },
+        )
+        self.add(f"//pubsub.googleapis.com/{topic}", "roles/pubsub.publisher", sink["writerIdentity"])
+        if subscriber:
+            self.add(f"//pubsub.googleapis.com/{subscription}", "roles/pubsub.subscriber", subscriber)
+        return subscription
+
+    def inject(self, **messages: Any) -> None:
+        """Publish messages that no call caused: `malformed=N`, `backlog=N`, or `entry={…}, times=N`."""
+        self._control("POST", "feed", messages)
+
+    def feed(self) -> dict[str, Any]:
+        """Return the counts of exported, lost, refused and held messages of all sinks."""
+        found: dict[str, Any] = self._control("GET", "feed")
+        return found
+
+    def audit_log(self) -> list[dict[str, Any]]:
+        """Return the entries of the audit log, oldest first."""
+        found: list[dict[str, Any]] = self._control("GET", "entries")
+        return found
 
     def policy(self, resource: str) -> Policy:
         """Return the members of each role on the resource; empty if it has no policy."""
@@ -218,19 +264,6 @@ class Cloud:
         grant = {"role": "roles/pubsub.publisher", "member": writer["writerIdentity"]}
         self._edit({"policy": f"//pubsub.googleapis.com/{topic}", "add": [grant]})
 
-    def inject(self, **messages: Any) -> None:
-        """Publish messages to the topics of all sinks: `malformed=9`, `backlog=1000` or `entry={…}`."""
-        self._control("POST", "feed", messages)
-
-    @contextmanager
-    def acting_as(self, caller: str, user_agent: str) -> Iterator[None]:
-        """Make the edits in the block as this principal, with this program."""
-        self._author = {"caller": caller, "userAgent": user_agent}
-        try:
-            yield
-        finally:
-            self._author = {}
-
     def set_switches(self, **switches: Any) -> None:
         """Set switches, such as `operationTime="3s"`."""
         self._control("PATCH", "switches", switches)
@@ -305,17 +338,23 @@ class Cloud:
         self._edit({"policy": full_name(resource), verb: [grant]})
 
     def _edit(self, change: dict[str, Any]) -> None:
-        self._control("POST", "edit", change | self._author)
+        author = {"caller": self._author, "userAgent": self._user_agent}
+        self._control("POST", "edit", {**change, **{name: text for name, text in author.items() if text}})
 
     def _control(self, verb: str, what: str, body: Any = None) -> Any:
         return self._request(verb, f"/control/{what}", body)
 
     def _request(self, verb: str, path: str, body: Any = None) -> Any:
+        headers = {"Content-Type": "application/json"}
+        if self._author:
+            headers["Authorization"] = f"Bearer admin:{self._author}"
+        if self._user_agent:
+            headers["User-Agent"] = self._user_agent
         request = urllib.request.Request(
             self._url + path,
             method=verb,
             data=None if body is None else json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"},
+            headers=headers,
         )
         try:
             with urllib.request.urlopen(request, timeout=HUNG_AFTER) as reply:

@@ -107,8 +107,7 @@ def has_viewers(scene: Scene) -> bool:
 
 
 def remove_viewers(scene: Scene) -> None:
-    with scene.cloud.acting_as(DANA, GCLOUD):
-        scene.cloud.remove(scene.project, "roles/viewer", "group:ops@example.com")
+    scene.cloud.acting_as(DANA, GCLOUD).remove(scene.project, "roles/viewer", "group:ops@example.com")
 
 
 def test_removed_grant_is_repaired_and_the_status_names_who_removed_it(viewers: Scene) -> None:
@@ -179,15 +178,13 @@ spec: {{roleID: reader, title: Reader, permissions: [storage.objects.get]}}
     scene.cloud.change_role(role, title="Changed")
     becomes(lambda: (scene.cloud.role(role) or {})["title"], "Reader")
 
-    with scene.cloud.acting_as(DANA, GCLOUD):
-        scene.cloud.deploy_as(service, "")
+    scene.cloud.acting_as(DANA, GCLOUD).deploy_as(service, "")
     becomes(lambda: scene.cloud.runs_as(service), scene.email("checkout"))
     assert f"changed by {DANA} (gcloud) at " in scene.wait_for_event(
         "IdentityAttachment/checkout", "DriftRepaired"
     )
 
-    with scene.cloud.acting_as(DANA, GCLOUD):
-        scene.cloud.edit_account(scene.email("checkout"), "disable")
+    scene.cloud.acting_as(DANA, GCLOUD).edit_account(scene.email("checkout"), "disable")
     eventually(
         lambda: scene.cloud.accounts(scene.name)["checkout"], lambda account: not account.get("disabled")
     )

@@ -11,7 +11,7 @@ from .switches import PrincipalName, StrictModel
 
 
 class Author(StrictModel):
-    """Who makes an edit, and with which client. An author may do everything."""
+    """Author of an edit, and their client. An author may do everything."""
 
     caller: PrincipalName = OTHER_USER.principal
     user_agent: str = ""
@@ -34,5 +34,5 @@ class Author(StrictModel):
 
     @property
     def sender(self) -> Sender:
-        """What the audit log says about the client."""
+        """Client of the author, for the audit log."""
         return Sender(user_agent=self.user_agent, address=self.caller_ip)

@@ -43,6 +43,7 @@ from .audit_log.log import AuditLog
 from .audit_log.subjects import Subjects
 from .calls import only_reads
 from .lag import Lag
+from .log_router.reader import LogReader
 from .log_router.router import LogRouter
 from .log_router.sinks import Sinks
 from .pubsub.publisher import Publisher
@@ -103,7 +104,6 @@ class Cloud:
         self.operations = Operations(clock, switches)
         self.audit_log = AuditLog(
             Subjects(self.registry, self.accounts, self.resources),
-            hierarchy,
             self.policies,
             self.accounts,
             self.role_table,
@@ -157,6 +157,7 @@ class Cloud:
                 ),
                 self.operations,
                 self.sinks,
+                LogReader(self.registry, self.audit_log.entries),
             ),
             tables=(*self.workloads.values(), self.resources, *self._policy_methods()),
         )

@@ -111,6 +111,19 @@ class _Yaml(click.ParamType[Any]):
     default=None,
     help="Refuse a policy with both an account and a deleted member of its e-mail.",
 )
+@click.option("--sink-delay", metavar="DURATION", help="Time between a log entry and its export by a sink.")
+@click.option("--sink-reordering", metavar="DURATION", help="Longest further delay of an entry, at random.")
+@click.option(
+    "--sink-duplication",
+    type=click.FloatRange(0, 1),
+    help="Part of the entries that a sink exports twice, 0 to 1.",
+)
+@click.option(
+    "--sink-loss",
+    type=click.FloatRange(0, 1),
+    help="Part of the entries that a sink does not export, 0 to 1.",
+)
+@click.option("--sink-stopped/--no-sink-stopped", default=None, help="Sinks hold all entries back.")
 def emulator(
     port: int,
     rest_port: int | None,

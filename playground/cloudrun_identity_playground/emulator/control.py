@@ -84,7 +84,7 @@ def _add_feed(app: web.Application, cloud: Cloud) -> None:
         return web.json_response({**router.counts, "held": router.held, "refusals": router.refusals})
 
     async def inject(body: _Body) -> None:
-        Injection.model_validate(body).into(cloud.log_router, cloud.clock())
+        await Injection.model_validate(body).into(cloud.log_router, cloud.clock())
 
     app.router.add_get("/control/entries", show_log_entries)
     app.router.add_get("/control/feed", show_feed)

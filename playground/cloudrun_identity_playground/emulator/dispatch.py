@@ -72,7 +72,9 @@ class Dispatcher:
             self._calls.add(Call(rpc, code.name, sender.reason, who))
 
     async def stream(self, rpc: str, requests: AsyncIterator[Any], sender: Sender) -> AsyncIterator[Any]:
-        """Yield the responses of a streaming `rpc`. It is authorized by its first request, and one call.
+        """Yield the responses of a streaming `rpc`. It counts as one call.
+
+        Its first request is authorized, again before each response.
 
         Raises GoogleError: as `call`.
         """
@@ -86,6 +88,8 @@ class Dispatcher:
                     rpc, first, sender, lambda request: self._streams[rpc](request, requests)
                 )
             async for response in responses:
+                with acting_as(self._callers.of(sender.authorization, rpc)):
+                    self._authorizer.answer(rpc, first, lambda _: None)
                 yield response
         except GoogleError as error:
             code = error.code

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
 class Sender:
-    """What a request says about its sender."""
+    """Sender of a request, by its headers."""
 
     authorization: str = ""
     """Header `Authorization`."""
@@ -19,3 +21,5 @@ class Sender:
     """IP address."""
     is_version_1: bool = False
     """True for a call over the REST API of version 1 of an API that has later versions too."""
+    body: Mapping[str, Any] = field(default_factory=dict)
+    """Body of such a call."""

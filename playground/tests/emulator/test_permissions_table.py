@@ -38,6 +38,7 @@ NAMES = {
     "Key": (ACCOUNT, f"{ACCOUNT}/keys/1"),
     "Operations": (LOCATION, f"{LOCATION}/operations/1"),
     "OrgPolicy": (PROJECT, f"{PROJECT}/policies/iam.disableServiceAccountCreation"),
+    "LoggingServiceV2": (PROJECT, PROJECT),
     "Organizations": ("", "organizations/1"),
     "Policies": (DENY_POLICIES, f"{DENY_POLICIES}/no-tokens"),
     "PolicyBindings": (f"{PROJECT}/locations/global", f"{PROJECT}/locations/global/policyBindings/own"),
@@ -81,7 +82,9 @@ def a_name(rpc: str) -> str:
 def a_request(rpc: str, rule: RequiresPermission) -> Any:
     request = methods()[rpc].request()
     *path, last = rule.on.split(".")
-    setattr(reduce(getattr, path, request), last, a_name(rpc))
+    name = a_name(rpc)
+    holder = reduce(getattr, path, request)
+    setattr(holder, last, name if isinstance(getattr(holder, last), str) else [name])
     return request
 
 

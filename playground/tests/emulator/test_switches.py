@@ -30,12 +30,19 @@ TURNED: dict[str, Any] = {
     "staleIds": True,
     "requestsPerMinute": {"run.googleapis.com": {"reads": 5, "writes": 2}},
     "withoutToken": "user:ann@example.com",
+    "sinkDelay": "5s",
+    "sinkReordering": "8s",
+    "sinkDuplication": 0.25,
+    "sinkLoss": 0.5,
+    "sinkStopped": True,
 }
 OPTIONS = (
     *("--lag", "7s", "--flapping-reads", "forbidden", "--stale-reads", "9s", "--latency", "recorded"),
     *("--operation-time", "3s", "--execution-time", "1m", "--tombstone-conflict", "--stale-ids"),
     *("--requests-per-minute", "run.googleapis.com: {reads: 5, writes: 2}"),
     *("--without-token", "user:ann@example.com"),
+    *("--sink-delay", "5s", "--sink-reordering", "8s", "--sink-duplication", "0.25"),
+    *("--sink-loss", "0.5", "--sink-stopped"),
 )
 FAULT = {"method": "google.cloud.*", "code": "UNAVAILABLE", "times": 2}
 

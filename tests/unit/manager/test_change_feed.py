@@ -237,7 +237,7 @@ async def test_backlog_is_coalesced_and_other_tasks_run_meanwhile(backlog: int) 
     async with running() as world:
         world.subscription(OPS).deliver(*[entry()] * backlog)
         turns = 0
-        while len(world.subscription(OPS).acknowledged) < backlog:  # noqa: ASYNC110 - counts the turns
+        while len(world.subscription(OPS).acknowledged) < backlog:
             await asyncio.sleep(0)
             turns += 1
         await until(lambda: len(world.work) == 0)

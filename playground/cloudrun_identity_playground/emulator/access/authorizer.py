@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import reduce
 from typing import Any, assert_never
 
@@ -71,14 +71,14 @@ class Authorizer:
                 assert_never(rule)
 
     def _check(self, rpc: str, rule: RequiresPermission, request: Any) -> None:
-        name = _field(request, rule.on)
         modified = frozenset[str]()
         if isinstance(request, iam_policy_pb2.SetIamPolicyRequest) and not caller().is_admin:
             modified = self._modified_roles(rpc, request)
         further = (permission for field, permission in rule.with_field.items() if _is_set(request, field))
         for permission in (rule.permission, *further):
-            if not self._may(caller(), permission, name, modified, rpc):
-                raise denied(rpc, permission, name)
+            for name in _fields(request, rule.on):
+                if not self._may(caller(), permission, name, modified, rpc):
+                    raise denied(rpc, permission, name)
 
     def _check_impersonation(self, rpc: str, rule: Impersonates, request: Any) -> None:
         """Check each link of the delegation chain, and that the last one may impersonate the account."""
@@ -142,6 +142,12 @@ def _grants(bindings: Any) -> Iterator[tuple[str, bytes, str]]:
 def _field(request: Any, dotted: str) -> str:
     name: str = reduce(getattr, dotted.split("."), request)
     return name
+
+
+def _fields(request: Any, dotted: str) -> Sequence[str]:
+    """Return the names in a field that may be repeated."""
+    value = reduce(getattr, dotted.split("."), request)
+    return [value] if isinstance(value, str) else list(value)
 
 
 def _is_set(request: Any, field: str) -> bool:

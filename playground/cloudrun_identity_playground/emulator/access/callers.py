@@ -28,7 +28,8 @@ class Callers:
     """Principals by the `Authorization` header.
 
     A bearer token is one that was minted here, a JWT that a service account signed with its key, the name of
-    a principal as in a policy (`user:ann@example.com`), or `admin`. A switch sets the caller without a token.
+    a principal as in a policy (`user:ann@example.com`), `admin`, or `admin:` and a principal, which may do
+    everything under this name. A switch sets the caller without a token.
     `clock` returns seconds since the epoch.
     """
 
@@ -72,6 +73,9 @@ class Callers:
         name = credential if authorization else self._switches.without_token
         if name == principals.ADMIN:
             return ADMIN
+        admin = name.removeprefix(principals.ADMIN_AS)
+        if admin != name and principals.is_principal(admin):
+            return Caller(admin, is_admin=True)
         if not authorization and name == principals.NOBODY:
             raise no_credentials(rpc)
         if not principals.is_principal(name):

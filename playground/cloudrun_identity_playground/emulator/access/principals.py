@@ -7,6 +7,9 @@ import re
 ADMIN = "admin"
 """A caller that is allowed everything."""
 
+ADMIN_AS = "admin:"
+"""Prefix of a caller that is allowed everything, under the name of the principal that follows."""
+
 NOBODY = "nobody"
 """A caller without credentials."""
 

@@ -231,6 +231,10 @@ RULES: Final[Mapping[str, Rule]] = dict(
             },
         ),
         *_in(
+            "google.logging.v2.LoggingServiceV2",
+            {"ListLogEntries": RequiresPermission("logging.logEntries.list", "resource_names")},
+        ),
+        *_in(
             "google.pubsub.v1.Publisher",
             {
                 "CreateTopic": RequiresPermission("pubsub.topics.create", "name"),

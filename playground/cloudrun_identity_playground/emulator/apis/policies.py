@@ -48,6 +48,14 @@ class _Replaced:
     reads: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class PolicyWrite:
+    """Bindings before and after a write of a policy."""
+
+    before: Sequence[Binding]
+    after: Sequence[Binding]
+
+
 class Sharing(Protocol):
     """Organization policy that restricts members: `sharing.DomainRestrictedSharing`."""
 
@@ -90,6 +98,8 @@ class Policies:
         self._policies: dict[str, _Policy] = {}
         self._replaced: dict[str, _Replaced] = {}
         self._last_stamp = 0
+        self.last_write: PolicyWrite | None = None
+        """The last write, for the audit log."""
 
     def read(self, resource: str, request: iam_policy_pb2.GetIamPolicyRequest) -> policy_pb2.Policy:
         """Return the policy of `resource` in the requested version."""
@@ -132,6 +142,7 @@ class Policies:
             self._lag.begin(_event(resource, *grant))
         written = _Policy(self._next_etag(resource, current), bindings, audit_configs)
         self._policies[resource] = written
+        self.last_write = PolicyWrite(current.bindings, bindings)
         if self._switches.stale_reads:
             self._replaced[resource] = _Replaced(current, self._clock())
         return self._view(written, 3)
@@ -170,12 +181,12 @@ class Policies:
         """Return the bindings of a policy, with the accounts of their members."""
         return self._policies.get(resource, _Policy()).bindings
 
-    def deltas(self, before: Sequence[Binding], after: Sequence[Binding]) -> Iterator[dict[str, Any]]:
-        """Yield the differences of two versions of a policy, as `google.iam.v1.BindingDelta` in JSON."""
-        removed, added = _grants_of(before), _grants_of(after)
+    def deltas(self, write: PolicyWrite) -> Iterator[dict[str, Any]]:
+        """Yield the differences that a write makes, as `google.iam.v1.BindingDelta` in JSON."""
+        before, after = _grants_of(write.before), _grants_of(write.after)
         for action, bindings, changed in (
-            ("REMOVE", before, removed - added),
-            ("ADD", after, added - removed),
+            ("REMOVE", write.before, before - after),
+            ("ADD", write.after, after - before),
         ):
             for binding in bindings:
                 for member in binding.members:

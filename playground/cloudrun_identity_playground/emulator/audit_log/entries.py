@@ -8,7 +8,6 @@ form of their APIs, as published entries show (see `subjects`).
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 import grpc
@@ -22,10 +21,14 @@ from cloudrun_identity_playground.emulator.access.rules import (
 )
 from cloudrun_identity_playground.emulator.apis.policies import Policies
 from cloudrun_identity_playground.emulator.apis.target_names import target_name
+from cloudrun_identity_playground.emulator.log_router.messages import PACKAGE
 from cloudrun_identity_playground.emulator.wire.methods import as_protobuf
 
 from .record import Record
+from .run_v1 import is_of_v1, request_in_v1, response_in_v1
 from .subjects import Subject
+from .system_events import system_event
+from .timestamps import timestamp
 
 Json = dict[str, Any]
 
@@ -40,6 +43,8 @@ _WITH_DELTA = frozenset(
 
 def entry_of(record: Record, subject: Subject, policies: Policies, received_at: float) -> Json:
     """Return the log entry of a call."""
+    if record.is_system_event:
+        return system_event(record, subject, received_at)
     entry: Json = {
         "protoPayload": _payload(record, subject, policies),
         "insertId": record.insert_id,
@@ -49,15 +54,10 @@ def entry_of(record: Record, subject: Subject, policies: Policies, received_at: 
         "logName": f"{subject.container}/logs/{_LOG}",
         "receiveTimestamp": timestamp(received_at),
     }
-    if record.operation:
+    if record.operation and not record.sender.is_version_1:
         entry["operation"] = {"id": record.operation, "producer": subject.service}
         entry["operation"]["last" if record.ends_operation else "first"] = True
     return entry
-
-
-def timestamp(seconds: float) -> str:
-    """Return a time as Google's JSON shows it."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _payload(record: Record, subject: Subject, policies: Policies) -> Json:
@@ -80,10 +80,7 @@ def _payload(record: Record, subject: Subject, policies: Policies) -> Json:
     else:
         if subject.location:
             payload["resourceLocation"] = {"currentLocations": [subject.location]}
-        if not record.ends_operation:
-            payload["request"] = _shown(record.request, subject)
-        if record.response is not None:
-            payload["response"] = _shown(record.response, subject)
+        payload |= _bodies(record, subject)
     if data := _service_data(record, subject, policies):
         payload["serviceData"] = data
     return payload
@@ -117,9 +114,30 @@ def _authorization(record: Record, subject: Subject) -> list[Json]:
         case _:
             return []
     granted = record.error is None or record.error.code is not grpc.StatusCode.PERMISSION_DENIED
-    authorization: Json = {"permission": permission, "resource": subject.resource, "resourceAttributes": {}}
+    named = subject.type == "service_account" and "/serviceAccounts/" in subject.resource
+    attributes = {"name": subject.resource} if named else {}
+    authorization: Json = {
+        "permission": permission,
+        "resource": subject.resource,
+        "resourceAttributes": attributes,
+    }
     # JSON leaves out fields with default values: no `granted` means that it is false.
     return [{**authorization, **({"granted": True} if granted else {}), "permissionType": "ADMIN_WRITE"}]
+
+
+def _bodies(record: Record, subject: Subject) -> Json:
+    """Return the request and the response. The entry at the end of an operation has no request."""
+    bodies: Json = {}
+    if is_of_v1(record):
+        bodies["request"] = request_in_v1(record, subject)
+        if response := response_in_v1(record, subject):
+            bodies["response"] = response
+        return bodies
+    if not record.ends_operation:
+        bodies["request"] = _shown(record.request, subject)
+    if record.response is not None:
+        bodies["response"] = _shown(record.response, subject)
+    return bodies
 
 
 def _shown(message: Any, subject: Subject) -> Json:
@@ -133,14 +151,15 @@ def _shown(message: Any, subject: Subject) -> Json:
     if isinstance(plain, operations_pb2.Operation):
         outcome: Json = shown.get("response") or shown.get("metadata") or {}
         return outcome
-    return {"@type": f"type.googleapis.com/{plain.DESCRIPTOR.full_name}", **shown}
+    full_name = plain.DESCRIPTOR.full_name.replace(PACKAGE, "google.logging.v2")
+    return {"@type": f"type.googleapis.com/{full_name}", **shown}
 
 
 def _service_data(record: Record, subject: Subject, policies: Policies) -> Json:
     if record.error is not None:
         return {}
-    if record.before.policy and subject.service in _WITH_DELTA:
-        deltas = list(policies.deltas(record.before.bindings, record.bindings_after))
+    if record.policy is not None and subject.service in _WITH_DELTA:
+        deltas = list(policies.deltas(record.policy))
         return {
             "@type": "type.googleapis.com/google.iam.v1.logging.AuditData",
             "policyDelta": {"bindingDeltas": deltas} if deltas else {},

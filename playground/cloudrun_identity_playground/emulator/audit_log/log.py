@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -10,7 +11,6 @@ from typing import Any, Final
 
 from google.longrunning import operations_pb2
 
-from cloudrun_identity_playground.emulator.access.resources import Hierarchy
 from cloudrun_identity_playground.emulator.apis.accounts import AccountStore
 from cloudrun_identity_playground.emulator.apis.actor import caller
 from cloudrun_identity_playground.emulator.apis.operations import Operations
@@ -22,6 +22,7 @@ from cloudrun_identity_playground.emulator.sender import Sender
 from .entries import Json, entry_of
 from .record import Before, Record, is_logged
 from .subjects import Subjects, named_in
+from .system_events import is_of_service
 
 _REMEMBERED: Final = 1000
 _REMEMBERED_BINDINGS: Final = 100_000
@@ -38,7 +39,6 @@ class AuditLog:
     def __init__(
         self,
         subjects: Subjects,
-        hierarchy: Hierarchy,
         policies: Policies,
         accounts: AccountStore,
         roles: RoleTable,
@@ -48,7 +48,6 @@ class AuditLog:
         self.listener: Callable[[Callable[[], Json]], None] | None = None
         """Receives a function for each call, which builds its entry."""
         self._subjects = subjects
-        self._hierarchy = hierarchy
         self._policies = policies
         self._accounts = accounts
         self._roles = roles
@@ -57,6 +56,8 @@ class AuditLog:
         self._records: deque[Record] = deque()
         self._weight = 0
         self._running: list[Record] = []
+        self._id_prefix = secrets.token_hex(4)
+        self._ids = itertools.count()
 
     def answer(self, rpc: str, request: Any, sender: Sender, call: Callable[[], Any]) -> Any:
         """Return the response of `call`, and record the call if it writes.
@@ -66,6 +67,7 @@ class AuditLog:
         if not is_logged(rpc):
             return call()
         before = self._before(rpc, request)
+        self._policies.last_write = None
         try:
             response = call()
         except GoogleError as error:
@@ -91,16 +93,18 @@ class AuditLog:
                 self._running.append(record)
                 continue
             error = GoogleError.of_status(operation.error) if operation.HasField("error") else None
-            self._add(
-                replace(
-                    record,
-                    response=operation if error is None else None,
-                    error=error,
-                    time=self._clock(),
-                    insert_id=_insert_id(),
-                    ends_operation=True,
-                )
+            ended = replace(
+                record,
+                response=operation if error is None else None,
+                error=error,
+                time=self._clock(),
+                insert_id=self._insert_id(),
+                ends_operation=True,
             )
+            if not record.sender.is_version_1:
+                self._add(ended)
+            if is_of_service(record):
+                self._add(replace(ended, insert_id=self._insert_id(), is_system_event=True))
 
     def _record(
         self,
@@ -112,7 +116,7 @@ class AuditLog:
         response: Any = None,
         error: GoogleError | None = None,
     ) -> None:
-        is_operation = isinstance(response, operations_pb2.Operation) and not sender.is_version_1
+        is_operation = isinstance(response, operations_pb2.Operation)
         record = Record(
             rpc,
             request,
@@ -121,9 +125,9 @@ class AuditLog:
             caller(),
             sender,
             before,
-            self._policies.bindings(before.policy) if before.policy else (),
+            self._policies.last_write if error is None else None,
             self._clock(),
-            _insert_id(),
+            self._insert_id(),
             response.name if is_operation else "",
         )
         self._add(record)
@@ -143,31 +147,19 @@ class AuditLog:
         return entry_of(record, self._subjects.of(record), self._policies, record.time)
 
     def _before(self, rpc: str, request: Any) -> Before:
-        service, _, method = rpc.partition("/")
-        name = named_in(request)
-        try:
-            if method == "SetIamPolicy":
-                return self._before_policy(rpc, name)
-            if service == _IAM and "/serviceAccounts/" in name:
-                return Before(account=self._accounts.any(name.split("/")[3]))
-        except (GoogleError, IndexError):
+        if not rpc.startswith(_IAM):
             return Before()
-        if method == "UpdateRole" and (role := self._roles.custom.get(name)) is not None:
-            return Before(permissions=tuple(role.included_permissions))
-        return Before()
+        name = named_in(request)
+        _, found, rest = name.partition("/serviceAccounts/")
+        if found:
+            return Before(account=self._accounts.any(rest.partition("/")[0]))
+        role = self._roles.custom.get(name)
+        return Before(permissions=tuple(role.included_permissions)) if role is not None else Before()
 
-    def _before_policy(self, rpc: str, name: str) -> Before:
-        resource = self._hierarchy.resource(name, rpc)
-        account = self._accounts.any(name.split("/")[3]) if "/serviceAccounts/" in name else None
-        if resource is None or not resource.policies:
-            return Before(account=account)
-        policy = resource.policies[0]
-        return Before(policy, self._policies.bindings(policy), account)
+    def _insert_id(self) -> str:
+        return f"{self._id_prefix}{next(self._ids):x}"
 
 
 def _weight(record: Record) -> int:
-    return 1 + sum(len(binding.members) for binding in record.bindings_after)
-
-
-def _insert_id() -> str:
-    return secrets.token_hex(7)
+    write = record.policy
+    return 1 + sum(len(binding.members) for binding in write.after) if write is not None else 1

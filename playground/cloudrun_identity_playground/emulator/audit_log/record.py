@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from cloudrun_identity_playground.emulator.apis.accounts import Account
 from cloudrun_identity_playground.emulator.apis.actor import Caller
-from cloudrun_identity_playground.emulator.apis.policy_rules import Binding
+from cloudrun_identity_playground.emulator.apis.policies import PolicyWrite
 from cloudrun_identity_playground.emulator.calls import only_reads
 from cloudrun_identity_playground.emulator.errors import GoogleError
 from cloudrun_identity_playground.emulator.sender import Sender
@@ -30,6 +30,7 @@ https://cloud.google.com/pubsub/docs/audit-logging, https://cloud.google.com/iam
 _NEVER_LOGGED = ("google.longrunning.Operations/", "google.iam.credentials.v1.")
 
 
+@cache
 def is_logged(rpc: str) -> bool:
     """Return whether calls of a method (`package.Service/Method`) are in the Admin Activity log."""
     return not only_reads(rpc) and rpc not in _DATA_ACCESS and not rpc.startswith(_NEVER_LOGGED)
@@ -39,10 +40,6 @@ def is_logged(rpc: str) -> bool:
 class Before:
     """The state before a call, by reference: nothing is copied."""
 
-    policy: str = ""
-    """Name of the policy that the call writes; empty for another call."""
-    bindings: Sequence[Binding] = ()
-    """Bindings of this policy before the call."""
     account: Account | None = None
     """Service account that the call names."""
     permissions: tuple[str, ...] = ()
@@ -64,11 +61,11 @@ class Record:
     caller: Caller
     """Principal of the caller."""
     sender: Sender
-    """What the request says about its sender."""
+    """Sender in the headers of the request."""
     before: Before
     """State before the call."""
-    bindings_after: Sequence[Binding]
-    """Bindings of the written policy after the call."""
+    policy: PolicyWrite | None
+    """Write of a policy by the call; None for another call, and after an error."""
     time: float
     """Seconds since the epoch."""
     insert_id: str
@@ -77,6 +74,8 @@ class Record:
     """Name of the long-running operation that the call started."""
     ends_operation: bool = False
     """True for the entry at the end of the operation."""
+    is_system_event: bool = False
+    """True for the entry of Cloud Run about the readiness of a service, which has no caller."""
 
     @property
     def service(self) -> str:

@@ -4,7 +4,8 @@ Sources: the page "audit-logging" of each product, such as https://cloud.google.
 https://cloud.google.com/run/docs/audit-logging; monitored resource types from
 https://cloud.google.com/logging/docs/api/v2/resource-list; and entries that were published, such as the tests
 of https://github.com/panther-labs/panther-analysis/tree/main/rules/gcp_audit_rules and
-https://github.com/nakamasato/cloud-run-slack-bot/blob/main/docs/auditing.md.
+https://github.com/nakamasato/cloud-run-slack-bot/blob/main/docs/auditing.md. No entry of Resource Manager v3,
+of Cloud Run v2 or of Organization Policy v2 is published in full: their names follow these pages.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _CONTAINER_LABELS = {"projects": "project_id", "folders": "folder_id", "organiza
 
 @dataclass(frozen=True)
 class Subject:
-    """What an entry says about the call and its resource."""
+    """Names of a call and of its resource in an entry."""
 
     service: str
     """`protoPayload.serviceName`."""
@@ -56,6 +57,10 @@ class Subject:
     """Project, folder or organization that has the log."""
     location: str = ""
     """Location of the resource; empty if it has none."""
+    name: str = ""
+    """Name of a workload in version 2."""
+    project_number: str = ""
+    """Number of the project of a workload."""
 
 
 class Subjects:
@@ -163,6 +168,8 @@ class Subjects:
             labels,
             f"projects/{project}",
             location,
+            name,
+            found.number if (found := self._projects.find(project)) else "",
         )
 
     @staticmethod

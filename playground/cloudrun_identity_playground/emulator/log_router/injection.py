@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import secrets
 from collections.abc import Iterator, Mapping
@@ -9,7 +10,7 @@ from typing import Any, Final
 
 from pydantic import Field
 
-from cloudrun_identity_playground.emulator.audit_log.entries import timestamp
+from cloudrun_identity_playground.emulator.audit_log.timestamps import timestamp
 from cloudrun_identity_playground.emulator.switches import StrictModel
 
 from .router import Content, LogRouter, content_of
@@ -39,13 +40,14 @@ class Injection(StrictModel):
     entry: dict[str, Any] | None = None
     """Entry to publish as it is."""
     times: int = Field(default=1, ge=1, le=1_000_000)
-    """How often to publish `entry`. From the second time on, it has another `insertId`."""
+    """Number of times to publish `entry`. From the second time on, it has another `insertId`."""
 
-    def into(self, router: LogRouter, now: float) -> None:
-        """Publish the messages."""
+    async def into(self, router: LogRouter, now: float) -> None:
+        """Publish the messages, and let other calls proceed in between."""
         contents = itertools.chain(self._malformed(), self._backlog(now), self._entries())
         while batch := list(itertools.islice(contents, _BATCH)):
             router.inject(batch)
+            await asyncio.sleep(0)
 
     def _malformed(self) -> Iterator[Content]:
         for data in itertools.islice(itertools.cycle(_MALFORMED), self.malformed):

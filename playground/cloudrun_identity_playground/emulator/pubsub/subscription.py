@@ -64,6 +64,11 @@ class Subscription:
         return len(self._waiting) + len(self._leases)
 
     @property
+    def has_waiters(self) -> bool:
+        """True if a pull waits for a message."""
+        return bool(self._waiters)
+
+    @property
     def leased(self) -> int:
         """Number of messages that are delivered and not acknowledged."""
         return len(self._leases)

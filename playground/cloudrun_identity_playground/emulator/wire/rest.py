@@ -49,21 +49,15 @@ def add_rest(
 
     async def answer(request: web.Request) -> web.Response:
         legacy = request.path.startswith("/v1/")
-        sender = Sender(
-            authorization=request.headers.get("Authorization", ""),
-            reason=request.headers.get("X-Goog-Request-Reason", ""),
-            user_agent=request.headers.get("User-Agent", ""),
-            address=request.remote or "",
-            is_version_1=legacy or knative_address(request.path, request.host) is not None,
-        )
-
-        async def call(rpc: str, message: Any) -> Any:
-            return await dispatcher.call(rpc, message, sender)
-
         try:
             if not is_served(request.host):
                 raise NotServedError(f"{request.method} {request.host}{request.path}")
             body = await _body(request)
+            sender = _sender(request, body, is_version_1=legacy)
+
+            async def call(rpc: str, message: Any) -> Any:
+                return await dispatcher.call(rpc, message, sender)
+
             if is_storage(request.path):
                 query = {name: request.query.getall(name) for name in request.query}
                 storage = StorageJson(call, is_uniform)
@@ -80,6 +74,18 @@ def add_rest(
         return web.json_response(_shown(route, response, request))
 
     app.router.add_route("*", "/{path:.*}", answer)
+
+
+def _sender(request: web.Request, body: Mapping[str, Any], *, is_version_1: bool) -> Sender:
+    is_version_1 = is_version_1 or knative_address(request.path, request.host) is not None
+    return Sender(
+        authorization=request.headers.get("Authorization", ""),
+        reason=request.headers.get("X-Goog-Request-Reason", ""),
+        user_agent=request.headers.get("User-Agent", ""),
+        address=request.remote or "",
+        is_version_1=is_version_1,
+        body=body if is_version_1 else {},
+    )
 
 
 async def _of_version_1(
