@@ -1,4 +1,4 @@
-"""A change feed beside polling: from a foreign edit to its repair, and the calls at rest.
+"""A change feed beside polling: from an edit by another client to its repair, and the calls at rest.
 
 Grants are removed one after the other, as a person would, and the status of each object reports how long its
 repair took. The sink of the emulator has no delay, so that this is the time from the delivery of the entry.

@@ -65,7 +65,7 @@ class Ignored:
 
     reason: IgnoredReason
     detail: str = ""
-    """What the entry has instead of what is expected; no personal data."""
+    """Content of the entry instead of the expected one; no personal data."""
 
 
 def parse_entry(data: bytes | str) -> AuditedChange | Ignored:

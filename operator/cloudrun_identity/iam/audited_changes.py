@@ -69,7 +69,7 @@ class ProjectChange:
 
 
 Subject: TypeAlias = PolicyChange | AccountChange | RoleChange | WorkloadChange | ProjectChange
-"""What a change was about. Changes of equal subjects need one sync."""
+"""Subject of a change. Changes of equal subjects need one sync."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class Cause:
 
 
 class DeltaAction(StrEnum):
-    """What a policy write did with one member of a role."""
+    """Effect of a policy write on one member of a role."""
 
     ADD = "ADD"
     REMOVE = "REMOVE"
@@ -129,7 +129,7 @@ class AuditedChange:
     """A change that an entry of the audit log reports."""
 
     subject: Subject
-    """What was changed."""
+    """Subject of the change."""
     cause: Cause
     """The call that changed it."""
     caller: str
@@ -137,7 +137,7 @@ class AuditedChange:
     request_reason: str = ""
     """Value of the header X-Goog-Request-Reason of the call; empty without one."""
     deltas: tuple[BindingDelta, ...] = ()
-    """What a policy write changed; empty if the entry does not show it."""
+    """Differences that a policy write made; empty if the entry does not show them."""
 
 
 def client_name(user_agent: str) -> str:

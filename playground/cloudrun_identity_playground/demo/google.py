@@ -31,7 +31,7 @@ class MemberRemoval:
     role: str
     member: str
     author: Mapping[str, str] = field(default_factory=dict)
-    """Who makes the change, as the audit log shows it: `caller` and `userAgent`."""
+    """Author of the change, as the audit log shows it: `caller` and `userAgent`."""
 
     def to_json(self) -> str:
         """Return the body of `POST /control/edit`."""
@@ -49,7 +49,7 @@ class WorkloadMove:
     workload: str
     email: str
     author: Mapping[str, str] = field(default_factory=dict)
-    """Who makes the change, as the audit log shows it: `caller` and `userAgent`."""
+    """Author of the change, as the audit log shows it: `caller` and `userAgent`."""
 
     def to_json(self) -> str:
         """Return the body of `POST /control/edit`."""
