@@ -207,7 +207,11 @@ def parse_state(state: Mapping[str, Any]) -> CloudState:
         name: workload for collection in _WORKLOAD_COLLECTIONS for name, workload in state[collection].items()
     }
     return CloudState(
-        policies={_full_name(name): _policy(policy) for name, policy in state["policies"].items()},
+        policies={
+            _full_name(name): _policy(policy)
+            for name, policy in state["policies"].items()
+            if name.split("/")[-2] in _KINDS
+        },
         accounts_of_workloads={
             _full_name(name): _account(workload) or _default_account(name, state["projects"])
             for name, workload in workloads.items()
