@@ -73,7 +73,7 @@ class Cloud:
         self._control("POST", "feed", messages)
 
     def feed(self) -> dict[str, Any]:
-        """Return the counts of exported, lost, refused and held messages of all sinks."""
+        """Return the counts of exported, lost, refused and held messages, and the backlog by subscription."""
         found: dict[str, Any] = self._control("GET", "feed")
         return found
 

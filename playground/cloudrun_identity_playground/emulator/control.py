@@ -81,7 +81,8 @@ def _add_feed(app: web.Application, cloud: Cloud) -> None:
 
     async def show_feed(_: web.Request) -> web.Response:
         router = cloud.log_router
-        return web.json_response({**router.counts, "held": router.held, "refusals": router.refusals})
+        shown = {"held": router.held, "refusals": router.refusals, "backlog": cloud.pubsub.backlog()}
+        return web.json_response({**router.counts, **shown})
 
     async def inject(body: _Body) -> None:
         await Injection.model_validate(body).into(cloud.log_router, cloud.clock())

@@ -17,6 +17,7 @@ from google.pubsub_v1.services.subscriber import SubscriberAsyncClient
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcAsyncIOTransport
 
 from cloudrun_identity_playground.emulator import Emulator
+from tests.time_budget import HUNG_AFTER, TimeBudget
 
 ACTIVITY = 'log_id("cloudaudit.googleapis.com/activity")'
 TOPIC = "projects/ops/topics/changes"
@@ -47,7 +48,7 @@ class Feed:
         request = pubsub.PullRequest(subscription=SUBSCRIPTION, max_messages=count, return_immediately=True)
         with warnings.catch_warnings():  # the library advises against `return_immediately`
             warnings.simplefilter("ignore", DeprecationWarning)
-            response = await self.subscriber.pull(request, timeout=30)
+            response = await self.subscriber.pull(request, timeout=HUNG_AFTER)
         return list(response.received_messages)
 
     async def entries(self) -> list[Any]:
@@ -77,11 +78,10 @@ class Feed:
 
 async def eventually(condition: Callable[[], bool]) -> None:
     """Wait until a condition holds."""
-    for _ in range(3000):
-        if condition():
-            return
+    budget = TimeBudget()
+    while not condition():
+        assert not budget.is_spent(), "the condition never held"
         await asyncio.sleep(0.01)
-    raise AssertionError("the condition never held")
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ from google.api_core import exceptions
 from google.pubsub_v1 import types as pubsub
 
 from cloudrun_identity_playground.emulator import Emulator
+from tests.time_budget import HUNG_AFTER
 
 from .clients import Clock
 from .feeds import SUBSCRIPTION, TOPIC, Feed, eventually, feeding
@@ -67,7 +68,7 @@ async def test_message_is_dropped_after_retention(feed: Feed, clock: Clock) -> N
 
 async def test_pull_waits_for_a_message(feed: Feed) -> None:
     request = pubsub.PullRequest(subscription=SUBSCRIPTION, max_messages=10)
-    pull = asyncio.create_task(feed.subscriber.pull(request, timeout=30))
+    pull = asyncio.create_task(feed.subscriber.pull(request, timeout=HUNG_AFTER))
     queue = feed.emulator.cloud.pubsub.subscription(SUBSCRIPTION).queue
     await eventually(lambda: queue.has_waiters)
     await publish(feed, b"late")
@@ -84,7 +85,7 @@ async def test_stream_delivers_and_acknowledges(feed: Feed, clock: Clock) -> Non
         while True:
             yield await requests.get()
 
-    stream = await feed.subscriber.streaming_pull(requests=sent(), timeout=30)
+    stream = await feed.subscriber.streaming_pull(requests=sent(), timeout=HUNG_AFTER)
     await publish(feed, b"one")
     first = await anext(aiter(stream))
     assert [each.message.data for each in first.received_messages] == [b"one"]
@@ -100,7 +101,7 @@ async def test_stream_delivers_and_acknowledges(feed: Feed, clock: Clock) -> Non
 async def test_pull_of_a_deleted_subscription_is_not_found(feed: Feed) -> None:
     name = f"//pubsub.googleapis.com/{SUBSCRIPTION}"
     feed.edit({"resource": name, "delete": True})
-    with pytest.raises(exceptions.NotFound, match=r"Resource not found \(resource=changes\)"):
+    with pytest.raises(exceptions.NotFound, match=rf"Resource not found \(resource={SUBSCRIPTION}\)"):
         await feed.pull()
 
 
@@ -109,7 +110,7 @@ async def test_stream_of_a_deleted_subscription_ends_as_not_found(feed: Feed) ->
         yield pubsub.StreamingPullRequest(subscription=SUBSCRIPTION, stream_ack_deadline_seconds=10)
         await asyncio.Event().wait()
 
-    stream = await feed.subscriber.streaming_pull(requests=sent(), timeout=30)
+    stream = await feed.subscriber.streaming_pull(requests=sent(), timeout=HUNG_AFTER)
     await publish(feed, b"one")
     messages = aiter(stream)
     await anext(messages)
@@ -129,7 +130,7 @@ async def test_stream_ends_when_the_permission_is_revoked(feed: Feed) -> None:
         await asyncio.Event().wait()
 
     stream = await feed.subscriber.streaming_pull(
-        requests=sent(), timeout=30, metadata=[("authorization", f"Bearer {dana}")]
+        requests=sent(), timeout=HUNG_AFTER, metadata=[("authorization", f"Bearer {dana}")]
     )
     await publish(feed, b"one")
     messages = aiter(stream)

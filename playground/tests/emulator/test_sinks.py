@@ -131,8 +131,7 @@ async def test_stopped_sinks_hold_entries_back(feed: Feed) -> None:
 
 async def test_malformed_messages_and_a_backlog_can_be_injected(feed: Feed) -> None:
     await feed.request("POST", "/control/feed", {"malformed": 3, "backlog": 1500})
-    queue = feed.emulator.cloud.pubsub.subscription(SUBSCRIPTION).queue
-    assert len(queue) == 1503
+    assert (await feed.request("GET", "/control/feed"))["backlog"] == {SUBSCRIPTION: 1503}
     broken = [received.message.data for received in await feed.pull(3)]
     assert broken == [b"\xff\xfe", b"", b"no JSON"]
     ids = {entry["insertId"] for entry in await feed.entries()}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from google.iam.v1 import iam_policy_pb2, policy_pb2
-from google.protobuf import json_format, wrappers_pb2
+from google.protobuf import wrappers_pb2
 
 from cloudrun_identity_playground.emulator.errors import GoogleError, aborted, invalid
 from cloudrun_identity_playground.emulator.lag import Lag
@@ -181,22 +181,9 @@ class Policies:
         """Return the bindings of a policy, with the accounts of their members."""
         return self._policies.get(resource, _Policy()).bindings
 
-    def deltas(self, write: PolicyWrite) -> Iterator[dict[str, Any]]:
-        """Yield the differences that a write makes, as `google.iam.v1.BindingDelta` in JSON."""
-        before, after = _grants_of(write.before), _grants_of(write.after)
-        for action, bindings, changed in (
-            ("REMOVE", write.before, before - after),
-            ("ADD", write.after, after - before),
-        ):
-            for binding in bindings:
-                for member in binding.members:
-                    if (*binding.key, member) in changed:
-                        yield {
-                            "action": action,
-                            "role": binding.role,
-                            "member": self._render(member),
-                            **_condition(binding),
-                        }
+    def shown_member(self, member: Member) -> str:
+        """Return the form of a member that a read shows."""
+        return self._render(member)
 
     def is_effective(self, resource: str, binding: Binding, member: Member) -> bool:
         """Return whether a grant is in effect: not during the lag after the write that added it.
@@ -321,12 +308,6 @@ def _added(after: Iterable[Binding], before: Iterable[Binding]) -> Iterable[Memb
 
 def _grants_of(bindings: Iterable[Binding]) -> set[tuple[str, bytes, Member]]:
     return {(*binding.key, member) for binding in bindings for member in binding.members}
-
-
-def _condition(binding: Binding) -> dict[str, Any]:
-    """Return the condition of a binding as a field of a JSON object; nothing without a condition."""
-    condition = binding.condition
-    return {"condition": json_format.MessageToDict(condition)} if condition is not None else {}
 
 
 def _event(resource: str, role: str, condition: bytes, member: Member) -> str:

@@ -8,6 +8,7 @@ form of their APIs, as published entries show (see `subjects`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -19,34 +20,30 @@ from cloudrun_identity_playground.emulator.access.rules import (
     RequiresPermission,
     RequiresPolicyPermission,
 )
-from cloudrun_identity_playground.emulator.apis.policies import Policies
+from cloudrun_identity_playground.emulator.apis.members import Member
 from cloudrun_identity_playground.emulator.apis.target_names import target_name
 from cloudrun_identity_playground.emulator.log_router.messages import PACKAGE
 from cloudrun_identity_playground.emulator.wire.methods import as_protobuf
 
-from .record import Record
+from .record import Record, timestamp
 from .run_v1 import is_of_v1, request_in_v1, response_in_v1
+from .service_data import service_data
 from .subjects import Subject
 from .system_events import system_event
-from .timestamps import timestamp
 
 Json = dict[str, Any]
 
 _LOG = "cloudaudit.googleapis.com%2Factivity"
 _AUDIT_LOG = "type.googleapis.com/google.cloud.audit.AuditLog"
 _SECRETS = ("private_key_data", "public_key_data", "privateKeyData", "publicKeyData")
-_WITH_DELTA = frozenset(
-    {"iam.googleapis.com", "cloudresourcemanager.googleapis.com", "storage.googleapis.com"}
-)
-"""Services with published entries that have `serviceData.policyDelta`."""
 
 
-def entry_of(record: Record, subject: Subject, policies: Policies, received_at: float) -> Json:
-    """Return the log entry of a call."""
+def entry_of(record: Record, subject: Subject, shown: Callable[[Member], str], received_at: float) -> Json:
+    """Return the log entry of a call. `shown` returns the text of a member of a policy."""
     if record.is_system_event:
         return system_event(record, subject, received_at)
     entry: Json = {
-        "protoPayload": _payload(record, subject, policies),
+        "protoPayload": _payload(record, subject, shown),
         "insertId": record.insert_id,
         "resource": {"type": subject.type, "labels": dict(subject.labels)},
         "timestamp": timestamp(record.time),
@@ -60,7 +57,7 @@ def entry_of(record: Record, subject: Subject, policies: Policies, received_at: 
     return entry
 
 
-def _payload(record: Record, subject: Subject, policies: Policies) -> Json:
+def _payload(record: Record, subject: Subject, shown: Callable[[Member], str]) -> Json:
     payload: Json = {
         "@type": _AUDIT_LOG,
         "authenticationInfo": _authentication(record),
@@ -81,7 +78,7 @@ def _payload(record: Record, subject: Subject, policies: Policies) -> Json:
         if subject.location:
             payload["resourceLocation"] = {"currentLocations": [subject.location]}
         payload |= _bodies(record, subject)
-    if data := _service_data(record, subject, policies):
+    if data := service_data(record, subject, shown):
         payload["serviceData"] = data
     return payload
 
@@ -153,30 +150,3 @@ def _shown(message: Any, subject: Subject) -> Json:
         return outcome
     full_name = plain.DESCRIPTOR.full_name.replace(PACKAGE, "google.logging.v2")
     return {"@type": f"type.googleapis.com/{full_name}", **shown}
-
-
-def _service_data(record: Record, subject: Subject, policies: Policies) -> Json:
-    if record.error is not None:
-        return {}
-    if record.policy is not None and subject.service in _WITH_DELTA:
-        deltas = list(policies.deltas(record.policy))
-        return {
-            "@type": "type.googleapis.com/google.iam.v1.logging.AuditData",
-            "policyDelta": {"bindingDeltas": deltas} if deltas else {},
-        }
-    if subject.type == "iam_role" and record.method in ("CreateRole", "UpdateRole"):
-        after = frozenset(record.response.included_permissions)
-        before = frozenset(record.before.permissions)
-        delta = {
-            name: sorted(changed)
-            for name, changed in (
-                ("addedPermissions", after - before),
-                ("removedPermissions", before - after),
-            )
-            if changed
-        }
-        return {
-            "@type": "type.googleapis.com/google.iam.admin.v1.AuditData",
-            "permissionDelta": delta,
-        }
-    return {}

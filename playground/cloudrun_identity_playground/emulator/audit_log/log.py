@@ -144,7 +144,7 @@ class AuditLog:
             self.listener(lambda: self._entry(record))
 
     def _entry(self, record: Record) -> Json:
-        return entry_of(record, self._subjects.of(record), self._policies, record.time)
+        return entry_of(record, self._subjects.of(record), self._policies.shown_member, record.time)
 
     def _before(self, rpc: str, request: Any) -> Before:
         if not rpc.startswith(_IAM):

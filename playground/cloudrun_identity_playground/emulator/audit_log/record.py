@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
@@ -28,6 +29,11 @@ _DATA_ACCESS = frozenset(
 """Methods that write, but to the Data Access log (https://cloud.google.com/run/docs/audit-logging,
 https://cloud.google.com/pubsub/docs/audit-logging, https://cloud.google.com/iam/docs/audit-logging)."""
 _NEVER_LOGGED = ("google.longrunning.Operations/", "google.iam.credentials.v1.")
+
+
+def timestamp(seconds: float) -> str:
+    """Return a time, given in seconds since the epoch, as Google's JSON shows it."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 @cache

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from .record import Record
+from .record import Record, timestamp
 from .run_v1 import response_in_v1
 from .subjects import Subject
-from .timestamps import timestamp
 
 Json = dict[str, Any]
 

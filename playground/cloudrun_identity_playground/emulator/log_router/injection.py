@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pydantic import Field
 
-from cloudrun_identity_playground.emulator.audit_log.timestamps import timestamp
+from cloudrun_identity_playground.emulator.audit_log.record import timestamp
 from cloudrun_identity_playground.emulator.switches import StrictModel
 
 from .router import Content, LogRouter, content_of

@@ -114,6 +114,10 @@ class PubSub:
             ):
                 yield stored
 
+    def backlog(self) -> dict[str, int]:
+        """Return the number of messages that are not acknowledged, by subscription."""
+        return {name: len(stored.queue) for name, stored in self._subscriptions.items()}
+
     def delete_topic(self, name: str) -> None:
         """Delete a topic. Its subscriptions remain without one.
 
@@ -194,12 +198,19 @@ def _name(name: str, *, topic: bool) -> TargetName:
     descriptor = _TOPIC if topic else _SUBSCRIPTION
     parts = descriptor.parts_of(name)
     if not parts:
+        # The text: https://github.com/gofr-dev/gofr/issues/1257
         raise invalid(
-            f"Invalid [{descriptor.display_name}s] name: (name={name})"  # as Google words it
+            f"Invalid resource name given (name={name}). Refer to "
+            "https://cloud.google.com/pubsub/docs/pubsub-basics#resource_names for more information."
         )
     return TargetName(descriptor, **parts)
 
 
 def _missing(name: TargetName) -> GoogleError:
-    """Return NOT_FOUND as users report it (https://github.com/googleapis/python-pubsub/issues/1183)."""
-    return not_found(f"Resource not found (resource={name.name}).")
+    """Return NOT_FOUND. It has the full name of a subscription, and the short name of a topic.
+
+    https://github.com/GoogleCloudPlatform/spring-cloud-gcp/issues/2606,
+    https://github.com/ScaleSec/project_lockdown/issues/57
+    """
+    shown = name.resource if name.descriptor is _SUBSCRIPTION else name.name
+    return not_found(f"Resource not found (resource={shown}).")

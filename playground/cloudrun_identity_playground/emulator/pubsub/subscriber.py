@@ -6,13 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any, Final
 
-import grpc
 from google.protobuf import empty_pb2
 from google.pubsub_v1 import types as pubsub
 
 from cloudrun_identity_playground.emulator.apis.paging import page, page_size
 from cloudrun_identity_playground.emulator.apis.rpc import serves
-from cloudrun_identity_playground.emulator.errors import GoogleError, invalid
+from cloudrun_identity_playground.emulator.errors import invalid, not_found
 
 from .store import PubSub, StoredSubscription
 from .subscription import Delivery
@@ -151,7 +150,7 @@ class Subscriber:
         """
         self._before_delivery()
         if self._store.subscription(stored.message.name) is not stored:
-            raise GoogleError(grpc.StatusCode.NOT_FOUND, "Resource not found (resource=deleted).")
+            raise not_found(f"Resource not found (resource={stored.message.name}).")
         return stored.queue.take(count, ack_seconds)
 
 
