@@ -150,8 +150,8 @@ async def measure(case: Case, sample: Sample) -> Benchmark:
 
 async def _idle(stage: Stage, bindings: Bindings) -> Iterator[Figure]:
     """Return the figures of one resync of every project without drift."""
-    # A resync follows the last one after 0.7 to 1 intervals, so one interval covers every project once. It
-    # must be longer than the first resyncs of all projects take.
+    # A resync follows the last one after 0.9 to 1.1 intervals. The interval must be longer than the first
+    # resyncs of all projects take, so that none is counted twice.
     interval = max(20, bindings.policies, bindings.size // 50)
     await apply_all(stage, bindings.projects(f"{interval}s"))
     before = await counts.until_quiet(stage)

@@ -9,6 +9,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, Self
 
 from tests.time_budget import HUNG_AFTER
@@ -168,6 +169,10 @@ class Cloud:
     def disable_key(self, account: str, key_id: str) -> None:
         """Disable a key as another user."""
         self._request("POST", f"/v1/{account}/keys/{key_id}:disable", {})
+
+    def use(self, name: str, at: datetime) -> None:
+        """Use an account or a key (its resource name) at this time."""
+        self._edit({"used": f"//iam.googleapis.com/{name}", "at": at.isoformat()})
 
     def set_org_policy(self, project: str, constraint: str, **rule: Any) -> None:
         """Set a constraint of the organization on a project: `enforce=True`, or `values={…}`."""

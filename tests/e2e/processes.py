@@ -144,6 +144,11 @@ class Emulator:
         return f"127.0.0.1:{self._ports[0]}"
 
     @property
+    def endpoint(self) -> str:
+        """Value of `--google-endpoint`, with the port for REST."""
+        return f"{self.grpc_address}/{self._ports[1]}"
+
+    @property
     def rest_url(self) -> str:
         return f"http://127.0.0.1:{self._ports[1]}"
 

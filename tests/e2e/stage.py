@@ -74,7 +74,7 @@ class Stage:
         log = self._run_dir / f"operator-{next(self._numbers)}.log"
         operator = Operator(
             self.kube_api.kubeconfig if is_second else self.kube_api.operator_kubeconfig,
-            self.google.grpc_address,
+            self.google.endpoint,
             self._token,
             namespace,
             log,
@@ -92,7 +92,7 @@ class Stage:
         """Return the options of a command that uses the access and the account of the operator."""
         return [
             f"--kubeconfig={self.kube_api.operator_kubeconfig}",
-            f"--google-endpoint={self.google.grpc_address}",
+            f"--google-endpoint={self.google.endpoint}",
             f"--google-token-file={self._token}",
             f"--operator-namespace={OPERATOR_NAMESPACE}",
         ]
@@ -124,7 +124,7 @@ class Stage:
         return run_cli(
             *arguments,
             f"--kubeconfig={self.kube_api.kubeconfig}",
-            f"--google-endpoint={self.google.grpc_address}",
+            f"--google-endpoint={self.google.endpoint}",
             f"--google-token-file={self._token}",
         )
 

@@ -99,6 +99,7 @@ def test_batch_applied_under_kills_converges_to_its_declaration(scene: Scene) ->
     assert len(scene.ledger_targets()) == len(NUMBERS) + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kube_api_name", [EMBEDDED], indirect=True, scope="package")
 def test_batch_deleted_under_kills_leaves_nothing_behind(scene: Scene) -> None:
     scene.cloud.add(scene.project, "roles/viewer", "user:ann@example.com")

@@ -106,6 +106,7 @@ def unready(scene: Scene, objects: Sequence[Object]) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_applying_an_exported_project_writes_nothing_to_google(grown: Scene, tmp_path: Path) -> None:
     scene = grown
     resources = [
@@ -309,6 +310,7 @@ spec:
 """
 
 
+@pytest.mark.slow
 def test_plan_matches_what_applying_does(grown: Scene, tmp_path: Path) -> None:
     scene = grown
     (tmp_path / "all.yaml").write_text(Template(CHANGED).substitute(scene=scene.name))

@@ -101,6 +101,7 @@ spec:
     becomes(lambda: [each["name"] for each in attached_to(scene)], ["shop"])
 
 
+@pytest.mark.slow
 def test_tree_shows_who_may_act_as_whom_and_attached_workloads(scene: Scene) -> None:
     scene.apply("""
 kind: CloudRunIdentity

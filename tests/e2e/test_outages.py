@@ -217,6 +217,7 @@ def test_sigterm_during_an_outage_ends_the_process(interrupted: Interrupted) -> 
     becomes(interrupted.is_alive, True)
 
 
+@pytest.mark.slow
 def test_restored_backup_is_noticed_and_read_again(interrupted: Interrupted) -> None:
     interrupted.restart_if_ended()
     interrupted.kube_api.back_up()

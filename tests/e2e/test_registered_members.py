@@ -1,5 +1,7 @@
 """Test members that the policy shows under another address, and deleted members that no identity declares."""
 
+import pytest
+
 from tests.e2e.eventually import becomes, eventually
 from tests.e2e.scene import Scene
 
@@ -147,6 +149,7 @@ def test_tombstones_of_undeclared_members_are_released(scene: Scene) -> None:
     assert scene.policy() == theirs, "no restored member has the role again"
 
 
+@pytest.mark.slow
 def test_recreated_account_leaves_no_tombstone(scene: Scene) -> None:
     account = scene.cloud.create_account(scene.name, "checkout-old")
     members = [f"serviceAccount:{account}", named(scene, "group:ops-$scene@acme.example")]

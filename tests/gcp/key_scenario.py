@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from cloudrun_identity.controllers.identity_key.key_state import KeysSeen, KeyWant
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.keys import Keys
+from cloudrun_identity.gcp.last_use import LastUses
 from cloudrun_identity.kube.resources import Object
 from cloudrun_identity.kube.secrets import KeySecrets
 from cloudrun_identity.reconcile.outcomes import Outcome
@@ -51,7 +52,12 @@ class KeyScenario:
         """Start a new process without any cached state."""
         self.keys = Keys(self.clients, lambda: next(self.ticks) / 1000)
         self.controller = controller_with(
-            self.keys, KeySecrets(self.kube), self.ledgers, lambda: self.clock[0], self._checkpoint
+            self.keys,
+            KeySecrets(self.kube),
+            self.ledgers,
+            lambda: self.clock[0],
+            self._checkpoint,
+            LastUses(self.clients, lambda: self.clock[0], patience=None),
         )
 
     def advance(self, time: timedelta) -> None:

@@ -6,8 +6,9 @@ import pytest
 
 from cloudrun_identity.controllers.managed_project.powerful_accounts import MAX_AGE, PowerfulAccounts
 from cloudrun_identity.gcp.clients import GoogleClients
+from cloudrun_identity.gcp.errors import GoogleError
 from cloudrun_identity.gcp.permissions import ACCOUNT_PERMISSIONS
-from cloudrun_identity.gcp.policies import Policies
+from cloudrun_identity.gcp.policies import MAX_SHARING, Policies
 from cloudrun_identity.gcp.projects import Project
 from cloudrun_identity.gcp.ratelimit import Priority, call_priority
 from cloudrun_identity.gcp.roles import Roles
@@ -116,6 +117,23 @@ async def test_resync_shares_the_read_of_another_caller(clients: GoogleClients, 
     await policies.get(Target.project(SHOP.project_id))
     assert await waiting == [f"legacy@{DOMAIN} (roles/owner)"]
     assert emulator.calls[READ] == 1
+
+
+async def test_resync_reads_the_policy_when_the_read_of_another_caller_failed(
+    clients: GoogleClients, emulator: Emulator
+) -> None:
+    policies = Policies(clients)
+    missing = Project("missing-1234", "43", "Missing", active=True)
+    call_priority.set(Priority.RESYNC)
+    accounts = PowerfulAccounts(policies, Roles(clients), Clock())
+    waiting = asyncio.create_task(accounts.of(missing, ACCOUNT_PERMISSIONS))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    with pytest.raises(GoogleError):
+        await policies.get(Target.project(missing.project_id))
+    async with asyncio.timeout(MAX_SHARING / 2):
+        assert await waiting == ()
+    assert emulator.calls[READ] == 2
 
 
 async def test_edit_waits_for_no_other_caller(accounts: PowerfulAccounts, emulator: Emulator) -> None:

@@ -10,12 +10,13 @@ from cloudrun_identity.controllers.managed_project.facts import (
     FACTS_MAX_AGE,
     ProjectFacts,
     ProjectFactsReader,
-    accepted_ages,
+    max_ages,
 )
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.org_policies import OrgPolicies
 from cloudrun_identity.gcp.policies import Policies
 from cloudrun_identity.gcp.projects import Projects
+from cloudrun_identity.manager.project_settings import JITTER
 from cloudrun_identity.reconcile.cluster_state import ObjectKey
 from cloudrun_identity_playground.emulator.emulator import Emulator
 from tests.unit.controllers.cluster_state import FakeClusterState, identity
@@ -58,21 +59,23 @@ def project(*, ready: bool = True, degraded: bool = False, **spec: Any) -> Manag
     )
 
 
-async def reads_in_an_hour(clients: GoogleClients, emulator: Emulator, obj: ManagedProject) -> int:
+async def reads_in_an_hour(
+    clients: GoogleClients, emulator: Emulator, obj: ManagedProject, step: float = INTERVAL
+) -> int:
     """Return the reads of the project and its permissions in twelve resyncs after the first one."""
     clock = Clock()
     reader = ProjectFactsReader(Projects(clients), Policies(clients), OrgPolicies(clients), clock)
     cluster = FakeClusterState(obj)
 
     async def resync() -> None:
-        ages = accepted_ages(obj, cluster, INTERVAL)
+        ages = max_ages(obj, cluster, INTERVAL * (1 - 2 * JITTER))
         assert isinstance(await reader.facts(obj, ages.facts), ProjectFacts)
         await reader.cross_project_usage(obj.project_id, ages.contents)
 
     await resync()
     emulator.calls.reset()
     for _ in range(12):
-        clock.now += INTERVAL
+        clock.now += step
         await resync()
     service = "google.cloud.resourcemanager.v3.Projects"
     counts = {
@@ -90,16 +93,27 @@ async def test_facts_are_read_hourly_while_nothing_is_wrong(
     assert await reads_in_an_hour(clients, emulator, project()) == 1
 
 
-async def test_facts_of_an_unready_project_are_read_at_each_interval(
-    clients: GoogleClients, emulator: Emulator
+@pytest.mark.parametrize("early", [0.0, JITTER], ids=["on time", "early"])
+async def test_facts_of_an_unready_project_are_read_at_each_resync(
+    clients: GoogleClients, emulator: Emulator, early: float
 ) -> None:
-    assert await reads_in_an_hour(clients, emulator, project(ready=False)) == 12
+    obj = project(ready=False)
+    assert await reads_in_an_hour(clients, emulator, obj, INTERVAL * (1 - early)) == 12
 
 
-async def test_facts_of_a_degraded_project_are_read_at_each_interval(
+@pytest.mark.parametrize("early", [0.0, JITTER], ids=["on time", "early"])
+async def test_facts_of_a_degraded_project_are_read_at_each_resync(
+    clients: GoogleClients, emulator: Emulator, early: float
+) -> None:
+    obj = project(degraded=True)
+    assert await reads_in_an_hour(clients, emulator, obj, INTERVAL * (1 - early)) == 12
+
+
+async def test_facts_are_read_hourly_with_an_interval_of_an_hour(
     clients: GoogleClients, emulator: Emulator
 ) -> None:
-    assert await reads_in_an_hour(clients, emulator, project(degraded=True)) == 12
+    obj = project(driftInterval="1h")
+    assert await reads_in_an_hour(clients, emulator, obj, FACTS_MAX_AGE * (1 - JITTER)) == 12
 
 
 async def test_guardrails_that_need_other_permissions_are_checked_now(
@@ -118,7 +132,7 @@ async def test_guardrails_that_need_other_permissions_are_checked_now(
 
 def test_edit_reads_everything_now() -> None:
     obj = project()
-    ages = accepted_ages(obj, FakeClusterState(obj), 0.0)
+    ages = max_ages(obj, FakeClusterState(obj), 0.0)
     assert (ages.facts, ages.contents) == (0.0, 0.0)
 
 
@@ -128,5 +142,5 @@ def test_contents_are_read_at_each_interval_where_objects_depend_on_them(spec: M
     cluster = FakeClusterState(obj)
     if not spec:
         cluster.references[ObjectKey.of(obj)] = {ObjectKey.of(identity())}
-    ages = accepted_ages(obj, cluster, INTERVAL)
-    assert (ages.facts, ages.contents) == (FACTS_MAX_AGE, INTERVAL)
+    ages = max_ages(obj, cluster, 240.0)
+    assert (ages.facts, ages.contents) == (FACTS_MAX_AGE - INTERVAL, 240.0)

@@ -180,6 +180,8 @@ class UnmanagedKey(ApiModel):
     """ID of the key."""
     created_time: Timestamp | None = None
     """Time at which the key was created."""
+    last_used: Annotated[str, Clipped(10)] | None = None
+    """Date in US Pacific time of the last use that Google reports. If unset, none is known."""
 
 
 class CloudRunIdentityStatus(ProjectScopedStatus):
@@ -197,6 +199,8 @@ class CloudRunIdentityStatus(ProjectScopedStatus):
     """Origin of the account: created or adopted by the operator."""
     attached_to: Annotated[tuple[AttachedWorkload, ...], Clipped(50)] = ()
     """Workloads that run as the identity."""
+    last_used: Annotated[str, Clipped(10)] | None = None
+    """Date in US Pacific time of the last use of the account that Google reports. If unset, none is known."""
     recommendations: Annotated[tuple[Recommendation, ...], Clipped(10)] = ()
     """Advice on the grants of the identity."""
     unmanaged_keys: Annotated[tuple[UnmanagedKey, ...], Clipped(10)] = ()

@@ -75,6 +75,12 @@ class KeyRotation(ApiModel):
     deleted."""
     generation: Annotated[int, Field(ge=0)] = 0
     """A changed number rotates the key immediately."""
+    require_unused: bool = False
+    """Disables a replaced key only after overlap and once Google has seen no use of it for two full days, in
+    Policy Analyzer and in Monitoring. spec.lastUse of the ManagedProject must be Report."""
+    max_overlap: Duration = Duration("720h")
+    """Time after which a replaced key is disabled although requireUnused is set and it may be in use. If it
+    is shorter than overlap, overlap applies."""
 
 
 class IdentityKeySpec(ProjectScopedSpec):
@@ -106,9 +112,11 @@ class KeyStatus(ApiModel):
     created_time: Timestamp
     """Time at which the key was created."""
     disable_after: Timestamp | None = None
-    """Time after which the operator disables the key."""
+    """Time after which the operator disables the key; with rotation.requireUnused, the latest time."""
     delete_after: Timestamp | None = None
     """Time after which the operator deletes the key."""
+    last_used: Annotated[str, Clipped(10)] | None = None
+    """Date in US Pacific time of the last use that Google reports. If unset, none is known."""
 
 
 class IdentityKeyStatus(ProjectScopedStatus):
@@ -118,6 +126,9 @@ class IdentityKeyStatus(ProjectScopedStatus):
     """ID of the key in the Secret."""
     keys: Annotated[tuple[KeyStatus, ...], Clipped(10), MAP, map_keys("id")] = ()
     """Keys that were created for this object."""
+    last_used: Annotated[str, Clipped(10)] | None = None
+    """Date in US Pacific time of the last use of the key in the Secret that Google reports. If unset, none is
+    known."""
     next_rotation_time: Timestamp | None = None
     """Time at which a new key replaces the active one."""
 

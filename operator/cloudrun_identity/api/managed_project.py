@@ -32,6 +32,13 @@ class CrossProjectUsage(StrEnum):
     ALLOW = "Allow"
 
 
+class LastUse(StrEnum):
+    """Action on the last uses of accounts and keys that Google reports."""
+
+    IGNORE = "Ignore"
+    REPORT = "Report"
+
+
 class EffectiveCrossProjectUsage(StrEnum):
     """Effect of the constraint iam.disableCrossProjectServiceAccountUsage in a project."""
 
@@ -125,6 +132,9 @@ class ManagedProjectSpec(ReconciledSpec):
     """Use of service accounts of this project by workloads of other projects. Verify reports whether they
     may. Allow stops enforcing the organization policy constraint iam.disableCrossProjectServiceAccountUsage
     in this project."""
+    last_use: LastUse = LastUse.IGNORE
+    """Last uses of service accounts and their keys. Report reads them once per hour from Policy Analyzer and
+    Monitoring, and reports them in the status of identities and keys. Ignore does not read them."""
     guardrails: Guardrails = Guardrails()
     """Limits on what the admitted namespaces may do in this project."""
 

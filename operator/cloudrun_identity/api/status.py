@@ -29,6 +29,7 @@ class ConditionType(StrEnum):
     KEYS_AUDITED = "KeysAudited"
     EXPIRING = "Expiring"
     CHANGE_FEED_READY = "ChangeFeedReady"
+    RECENTLY_USED = "RecentlyUsed"
 
 
 class ConditionStatus(StrEnum):

@@ -74,7 +74,7 @@ def _requires_endpoint(ctx: click.Context, param: click.Parameter, value: Path |
 
 _ENDPOINT = click.option(
     "--google-endpoint",
-    metavar="HOST:PORT",
+    metavar="HOST:PORT[/REST_PORT]",
     is_eager=True,  # the callback of the other option reads it
     help="Emulator to use instead of Google Cloud: plaintext, no credentials.",
 )

@@ -18,6 +18,7 @@ from .error_classification import classify, location_not_found
 from .errors import ClientReadOnly, Fault, GoogleError, LeaseNotHeld
 from .ratelimit import BucketKey, CallKind, RateLimiter, Reservation, call_priority
 from .requests import kind_of, reason_header, resource_in
+from .rest import NOT_SERVED, Json, RestConnections
 
 TIMEOUT = 30.0
 """Seconds for one attempt. Many generated methods have no default timeout and could hang forever."""
@@ -45,9 +46,10 @@ class ProjectClients(Protocol):
 class GoogleClients:
     """Clients of all APIs for one credential, with the rules that every request follows.
 
-    With `endpoint` (`HOST:PORT`), all requests go there in plaintext, with `tokens` if given: this is for an
-    emulator. Otherwise each API is called on its own host over TLS, with `tokens` or else Application Default
-    Credentials. Channels belong to the event loop that first uses them, and stay open until `close`.
+    With `endpoint` (`HOST:PORT`, or `HOST:PORT/REST_PORT` if it serves REST), all requests go there in
+    plaintext, with `tokens` if given: this is for an emulator. Otherwise each API is called on its own host
+    over TLS, with `tokens` or else Application Default Credentials. Channels belong to the event loop that
+    first uses them, and stay open until `close`.
     """
 
     def __init__(
@@ -74,7 +76,9 @@ class GoogleClients:
         self._limiter = limiter or RateLimiter()
         self._tokens = tokens or (None if endpoint else ApplicationDefaultTokens())
         self._quota_project = quota_project
-        self._channels = Channels(endpoint, self._headers)
+        address, rest_url = _split_endpoint(endpoint)
+        self._channels = Channels(address, self._headers)
+        self._rest = RestConnections(rest_url, self._headers)
         self._clients: dict[tuple[type, grpc.aio.Channel], Any] = {}
         self._closed = False
 
@@ -116,6 +120,7 @@ class GoogleClients:
         """
         self._closed = True
         self._clients.clear()
+        await self._rest.close()
         await self._channels.close(grace)
 
     def client(self, client_class: type[Client], api: str, region: str = "") -> Client:
@@ -149,6 +154,10 @@ class GoogleClients:
         )
         stub: Callable[..., Awaitable[Response]] = method_async.wrap_method(multicallable)  # type: ignore[no-untyped-call]
         return stub
+
+    def rest(self, api: str) -> Callable[..., Awaitable[Json]]:
+        """Return a function that sends a `rest.RestRequest` to an API. Pass it to `call`."""
+        return self._rest.get(api)
 
     async def call(
         self,
@@ -300,6 +309,15 @@ def _backoff(retry: int) -> float:
     """Return the seconds before the next attempt: 0.1 to 0.2, then 0.2 to 0.4."""
     ceiling: float = _FIRST_BACKOFF * 2**retry
     return ceiling * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not cryptography
+
+
+def _split_endpoint(endpoint: str | None) -> tuple[str | None, str | None]:
+    """Return the address for gRPC and the URL for REST; None for those of Google Cloud."""
+    if not endpoint:
+        return None, None
+    address, _, rest_port = endpoint.partition("/")
+    host = address.rpartition(":")[0]
+    return address, f"http://{host}:{rest_port}" if rest_port else NOT_SERVED
 
 
 _QUOTA_PROJECT = "x-goog-user-project"

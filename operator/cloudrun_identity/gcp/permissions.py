@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from cloudrun_identity.api import TARGET_KINDS, KeyAdmission, ManagedProject, kinds_where
+from cloudrun_identity.api import TARGET_KINDS, KeyAdmission, LastUse, ManagedProject, kinds_where
 from cloudrun_identity.iam.delegation import entries_on
 
 CUSTOM_ROLES: Final = "custom roles"
 KEYS: Final = "keys"
 ATTACHING: Final = "attaching identities"
+LAST_USE: Final = "reporting the last use of accounts and keys"
 CROSS_PROJECT: Final = "reading whether other projects may use the accounts"
 
 
@@ -78,6 +79,11 @@ FEATURES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "run.workerpools.update",
         ),
         CROSS_PROJECT: ("orgpolicy.policy.get",),
+        LAST_USE: (
+            "monitoring.timeSeries.list",
+            "policyanalyzer.serviceAccountKeyLastAuthenticationActivities.query",
+            "policyanalyzer.serviceAccountLastAuthenticationActivities.query",
+        ),
     }
 )
 """Permissions by feature. All of them can be tested on a project.
@@ -128,4 +134,6 @@ def needed(project: ManagedProject) -> tuple[str, ...]:
         unused.add(CUSTOM_ROLES)
     if project.spec.guardrails.keys is KeyAdmission.DENIED:
         unused.add(KEYS)
+    if project.spec.last_use is LastUse.IGNORE:
+        unused.add(LAST_USE)
     return tuple(feature for feature in FEATURES if feature not in unused)

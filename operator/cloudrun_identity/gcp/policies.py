@@ -26,8 +26,8 @@ _VERSION = 3
 _PERMISSIONS_AT_ONCE = 100
 """Maximum number of permissions in one request."""
 
-_REMEMBERED = 1000
-"""Maximum number of policies that `get_soon` finds as another caller has read them."""
+MAX_SHARING = 20.0
+"""Seconds for which a policy that was read is kept for `get_soon`."""
 
 Reply = TypeVar("Reply")
 
@@ -37,8 +37,8 @@ class Policies:
 
     def __init__(self, clients: ProjectClients) -> None:
         self._clients = clients
-        self._awaited: dict[Target, asyncio.Future[policy_pb2.Policy]] = {}
-        self._read: dict[Target, tuple[float, policy_pb2.Policy]] = {}
+        self._awaited: dict[Target, asyncio.Future[policy_pb2.Policy | None]] = {}
+        self._recent: dict[Target, tuple[float, policy_pb2.Policy]] = {}
 
     async def get(self, target: Target) -> policy_pb2.Policy:
         """Return the policy with its conditions, and with the etag for the next write.
@@ -51,30 +51,35 @@ class Policies:
             resource=target.resource,
             options=options_pb2.GetPolicyOptions(requested_policy_version=_VERSION),
         )
-        policy = await self._call(target, "GetIamPolicy", request, policy_pb2.Policy, target.project_id)
-        self._remember(target, policy)
-        if (awaited := self._awaited.pop(target, None)) and not awaited.done():
-            awaited.set_result(policy)
+        policy: policy_pb2.Policy | None = None
+        try:
+            policy = await self._call(target, "GetIamPolicy", request, policy_pb2.Policy, target.project_id)
+        finally:
+            self._share(target, policy)
         return policy
 
-    async def get_soon(self, target: Target, patience: float) -> policy_pb2.Policy:
-        """Return the policy that another caller read or reads within `patience` seconds, or read it then.
+    async def get_soon(self, target: Target, max_wait: float) -> policy_pb2.Policy:
+        """Return the policy as another caller reads it within `max_wait` seconds, or has just read it.
+
+        Read it after that time, or after the read of the other caller failed. `max_wait` is at most
+        `MAX_SHARING`.
 
         Raises:
             GoogleError: as `get`.
 
         """
-        if patience > 0:
-            read = self._read.get(target)
-            if read and read[0] > asyncio.get_running_loop().time() - patience:
-                return read[1]
+        if max_wait > 0:
+            recent = self._recent.get(target)
+            if recent and recent[0] > _now() - max_wait:
+                return recent[1]
             awaited = self._awaited.get(target)
             if awaited is None:
                 awaited = self._awaited[target] = asyncio.get_running_loop().create_future()
-            done, _ = await asyncio.wait([awaited], timeout=patience)
-            if done:
-                return awaited.result()
-            self._awaited.pop(target, None)
+            await asyncio.wait([awaited], timeout=max_wait)
+            if self._awaited.get(target) is awaited:
+                del self._awaited[target]
+            if awaited.done() and (policy := awaited.result()):
+                return policy
         return await self.get(target)
 
     async def set(self, target: Target, policy: policy_pb2.Policy) -> policy_pb2.Policy:
@@ -121,11 +126,16 @@ class Policies:
             return 0.0, False
         return clients.write_spacing(target.host, target.region)
 
-    def _remember(self, target: Target, policy: policy_pb2.Policy) -> None:
-        self._read.pop(target, None)
-        self._read[target] = (asyncio.get_running_loop().time(), policy)
-        if len(self._read) > _REMEMBERED:
-            del self._read[next(iter(self._read))]
+    def _share(self, target: Target, policy: policy_pb2.Policy | None) -> None:
+        """Pass a policy to the callers of `get_soon`; None after a failed read. Keep it for `MAX_SHARING`."""
+        awaited = self._awaited.pop(target, None)
+        if awaited and not awaited.done():
+            awaited.set_result(policy)
+        self._recent.pop(target, None)
+        if policy is not None:
+            self._recent[target] = (_now(), policy)
+        for old in [each for each, (at, _) in self._recent.items() if at <= _now() - MAX_SHARING]:
+            del self._recent[old]
 
     def log_write(self, target: Target, *, removed: Collection[Grant], added: Collection[Grant]) -> None:
         """Write the line of the mutation log for a write that took effect.
@@ -179,6 +189,10 @@ class Policies:
             has_etag=True,  # of the only write
             metadata=(("x-goog-request-params", routing),),
         )
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _listed(grants: Collection[Grant]) -> str:

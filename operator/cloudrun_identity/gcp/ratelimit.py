@@ -30,6 +30,8 @@ class Api(StrEnum):
     KMS = "cloudkms.googleapis.com"
     SPANNER = "spanner.googleapis.com"
     BIGTABLE = "bigtableadmin.googleapis.com"
+    POLICY_ANALYZER = "policyanalyzer.googleapis.com"
+    MONITORING = "monitoring.googleapis.com"
 
 
 class CallKind(StrEnum):
@@ -103,7 +105,15 @@ class Rate:
     burst: int
 
 
-_BELOW_DEFAULT = (Api.PUB_SUB, Api.ARTIFACT_REGISTRY, Api.CLOUD_TASKS, Api.SPANNER, Api.BIGTABLE)
+_BELOW_DEFAULT = (
+    Api.PUB_SUB,
+    Api.ARTIFACT_REGISTRY,
+    Api.CLOUD_TASKS,
+    Api.SPANNER,
+    Api.BIGTABLE,
+    Api.POLICY_ANALYZER,
+    Api.MONITORING,
+)
 DEFAULT_RATE = Rate(per_minute=240, burst=50)
 """Rate below the quotas of these APIs, and of those that only the generic target kind names. The lowest is
 Spanner's: 5 administrative requests per second
@@ -259,8 +269,13 @@ class _Bucket:
         heapq.heappush(self.waiting, (priority, next(self.arrivals), turn))
         self._serve()
         if not turn.done():
-            async with without_slot():
-                await turn
+            try:
+                async with without_slot():
+                    await turn
+            except asyncio.CancelledError:
+                if turn.done() and not turn.cancelled():
+                    self.put_back()
+                raise
 
     def drain(self, pause: float) -> None:
         self.tokens = 0.0

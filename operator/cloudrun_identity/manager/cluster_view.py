@@ -80,6 +80,15 @@ class ClusterView(LedgerView):
         """Return the CloudRunIdentity with this name."""
         return self._objects.one(CloudRunIdentity, identity_key(namespace, name))
 
+    def is_account_declared(self, email: str, unique_id: str) -> bool:
+        """Return whether an identity that is not being deleted has the account with this ID."""
+        record = self.owner_of(email)
+        if record is None or record.unique_id != unique_id:
+            return False
+        namespace, _, name = record.owner.partition("/")
+        identity = self.identity(namespace, name)
+        return identity is not None and not identity.is_deleting
+
     def custom_role(self, namespace: str, name: str) -> CustomRole | None:
         """Return the CustomRole with this name."""
         return self._objects.one(CustomRole, custom_role_key(namespace, name))

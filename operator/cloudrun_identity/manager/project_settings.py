@@ -15,6 +15,9 @@ from cloudrun_identity.reconcile.preconditions import is_suspended, observes
 
 from .cache import Cache
 
+JITTER = 0.1
+"""Share of the interval by which a resync may be early or late, which keeps the projects apart."""
+
 DEFAULT_RESYNC_INTERVAL = 300.0
 """Seconds: the resync interval of an object without a known ManagedProject."""
 
@@ -89,14 +92,18 @@ class ProjectSettings:
         """Return whether the operator acts as a member: no operation removes its grants."""
         return lower_email(email(member)) in self._cache.credential_accounts()
 
-    def resync_interval(self, key: ObjectKey) -> float:
-        """Return the resync interval, in seconds, of an object's ManagedProject."""
+    def resync_max_age(self, key: ObjectKey) -> float:
+        """Return the age, in seconds, up to which a reconcile in a resync accepts reads.
+
+        They are reads of the same resync: the one before was earlier, even if it was late and this is early.
+        """
         stored = self._cache.stored(key)
-        if stored is None:
-            return DEFAULT_RESYNC_INTERVAL
-        name = key.name if key.kind == ManagedProject.__name__ else project_named_by(stored.raw)
-        project = self._cache.project(name)
-        return self._interval_of(project) if project else DEFAULT_RESYNC_INTERVAL
+        project = None
+        if stored is not None:
+            name = key.name if key.kind == ManagedProject.__name__ else project_named_by(stored.raw)
+            project = self._cache.project(name)
+        interval = self._interval_of(project) if project else DEFAULT_RESYNC_INTERVAL
+        return interval * (1 - 2 * JITTER)
 
 
 def resync_interval_of(project: ManagedProject) -> float:

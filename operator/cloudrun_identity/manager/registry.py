@@ -41,6 +41,7 @@ from cloudrun_identity.gcp.client_pool import ClientPool
 from cloudrun_identity.gcp.custom_roles import CustomRoles
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.keys import Keys
+from cloudrun_identity.gcp.last_use import PATIENCE, LastUses
 from cloudrun_identity.gcp.org_policies import OrgPolicies
 from cloudrun_identity.gcp.permission_checks import PermissionChecks
 from cloudrun_identity.gcp.policies import Policies
@@ -87,6 +88,8 @@ class Cloud:
     """Custom roles, cached."""
     permission_checks: PermissionChecks
     """Permissions of a principal, cached."""
+    last_uses: LastUses
+    """Last uses of accounts and keys, read once per hour."""
 
     @classmethod
     def of(cls, clients: ClientPool, *, reads_once: bool = False) -> "Cloud":
@@ -108,6 +111,7 @@ class Cloud:
             keys=Keys(clients, time.monotonic),
             custom_roles=CustomRoles(clients, time.monotonic),
             permission_checks=PermissionChecks(policies, roles, unique_ids, time.monotonic),
+            last_uses=LastUses(clients, key_clock(), None if reads_once else PATIENCE),
         )
 
 
@@ -181,6 +185,7 @@ def cloud_run_identity(parts: KindParts) -> AnyKindReconciler:
         AccountExecutor(deps),
         IdentityAuditor(cloud.inventory, cloud.permission_checks, cloud.keys) if parts.audits else None,
         cloud.roles,
+        cloud.last_uses,
     )
     return KindReconciler(kind, parts.deps, parts.executor, parts.finisher, resource=kind, grants=kind)
 
@@ -217,7 +222,10 @@ def identity_attachment(parts: KindParts) -> AnyKindReconciler:
 def identity_key(parts: KindParts) -> AnyKindReconciler:
     """Build the reconciler of IdentityKeys."""
     records = KeyRecords(parts.ledgers)
-    execution = KeyExecution(parts.cloud.keys, parts.secrets, records, key_clock(), parts.checkpoint)
+    cloud = parts.cloud
+    execution = KeyExecution(
+        cloud.keys, parts.secrets, records, key_clock(), parts.checkpoint, cloud.last_uses
+    )
     kind = IdentityKeyController(execution, KeyAssumption(records, now))
     return KindReconciler(kind, parts.deps, parts.executor, parts.finisher, resource=kind)
 

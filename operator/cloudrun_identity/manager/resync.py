@@ -2,17 +2,23 @@
 
 A resync costs policies and list pages, not objects. Every policy syncer of the project syncs once, and finds
 the objects with drift. The objects that depend on more than policies, or are not Ready, are compared one by
-one with shared reads. All others are compared once per hour, and when the permissions of a role change.
+one with shared reads. Events report every other change that concerns an object. So all others are compared
+when the permissions of a role change, and otherwise only every `FULL_INTERVAL`.
+
+What seldom changes of the project is read hourly (`controllers.managed_project.facts`). A failure of a policy
+or an object may have its cause there, so the project is then read at once.
 """
 
 import asyncio
 import logging
 import random
 from collections.abc import Callable, Collection, Iterable, Iterator
+from enum import Enum, auto
 from itertools import islice
 from typing import Protocol
 
 from cloudrun_identity.api import CloudRunIdentity, ManagedProject
+from cloudrun_identity.gcp.errors import GoogleError
 from cloudrun_identity.gcp.ratelimit import Priority, call_priority
 from cloudrun_identity.gcp.requests import request_reason
 from cloudrun_identity.policy.syncers import PolicySyncers
@@ -20,7 +26,8 @@ from cloudrun_identity.reconcile.cluster_state import ObjectKey, project_key
 from cloudrun_identity.reconcile.reconciler import Reconciler
 
 from .logs import describe
-from .project_settings import resync_interval_of
+from .project_settings import JITTER, resync_interval_of
+from .role_watch import RolesRead
 
 _log = logging.getLogger(__name__)
 
@@ -28,11 +35,22 @@ _log = logging.getLogger(__name__)
 BATCH_SIZE = 16
 """Objects that are compared at the same time: the keys of each account take a call of their own."""
 
-JITTER = 0.1
-"""Share of the interval by which a resync may be early or late, which keeps the projects apart."""
+FULL_INTERVAL = 36_000.0
+"""Seconds within which a resync compares every object, whatever its policies show.
 
-FULL_INTERVAL = 3600.0
-"""Seconds after which a resync compares every object, whatever its policies show."""
+10 hours is the default in controller-runtime, too
+(https://pkg.go.dev/sigs.k8s.io/controller-runtime/pkg/cache#Options, `SyncPeriod`).
+"""
+
+
+class Comparison(Enum):
+    """The result of a comparison of an object with Google Cloud."""
+
+    EQUAL = auto()
+    DIFFERENT = auto()
+    """There is something for a reconcile to do, or to report."""
+    UNREADABLE = auto()
+    """Google Cloud could not be read."""
 
 
 class Projects(Protocol):
@@ -54,8 +72,12 @@ class Projects(Protocol):
 class Roles(Protocol):
     """The roles that are granted in a project: `role_watch.RoleWatch`."""
 
-    async def have_changed(self, project_id: str, max_age: float) -> bool:
-        """Return whether a granted role has other permissions than at the last call."""
+    async def read(self, project_id: str, max_age: float) -> RolesRead:
+        """Return whether a granted role has other permissions than at the last comparison of all objects."""
+        ...
+
+    def note_compared(self, read: RolesRead) -> None:
+        """Record that all objects were compared after this read."""
         ...
 
 
@@ -140,44 +162,48 @@ class Resync:
             return
         started = _now()
         request_reason.set(f"{ManagedProject.__name__}/{name}@resync")
-        drifted = {
-            ObjectKey(each.kind, each.namespace, each.name)
-            for each in await self._syncers.resync(project.project_id)
-        }
-        # A fault of a policy may have its cause in the project, whose facts are read seldom otherwise.
-        failed = self._syncers.has_faults(project.project_id)
-        self._enqueue(project_key(name), Priority.EDIT if failed else Priority.RESYNC)
-        referrers = self._projects.referrers(project_key(name))
-        compared = await self._to_compare(project, referrers, started)
-        for key in drifted.difference(compared).intersection(referrers):
+        synced = await self._syncers.resync(project.project_id)
+        referrers = frozenset(self._projects.referrers(project_key(name)))
+        drifted = referrers & {ObjectKey(each.kind, each.namespace, each.name) for each in synced.drifted}
+        for key in drifted:
             self._enqueue(key, Priority.RESYNC)
-        # Identities first: other objects that concern an account then share the list of its keys.
-        keys = sorted(compared, key=lambda key: key.kind != CloudRunIdentity.__name__)
-        for batch in _batches(keys):
-            differ = await asyncio.gather(*(self._differs(key, started) for key in batch))
-            for key, differs in zip(batch, differ, strict=True):
-                if differs or key in drifted:
-                    self._enqueue(key, Priority.RESYNC)
-
-    async def _to_compare(
-        self, project: ManagedProject, referrers: Iterable[ObjectKey], started: float
-    ) -> Collection[ObjectKey]:
-        """Return the objects to compare one by one."""
-        name = project.metadata.name
-        if await self._roles.have_changed(project.project_id, _now() - started):
-            return set(referrers)
-        if started - self._fully_compared.get(name, started) >= FULL_INTERVAL:
+        compared = self._compared & referrers
+        failed = synced.has_failed or any(map(self._reconciler.may_fail_with_project, compared))
+        self._enqueue(project_key(name), Priority.EDIT if failed else Priority.RESYNC)
+        roles = await self._roles.read(project.project_id, _now() - started)
+        is_full = roles.have_changed or self._is_full_due(project, started)
+        failed_again = await self._compare((referrers if is_full else compared) - drifted, started)
+        if failed_again and not failed:
+            self._enqueue(project_key(name), Priority.EDIT)
+        if is_full:
+            self._roles.note_compared(roles)
             self._fully_compared[name] = started
-            return set(referrers)
-        return self._compared.intersection(referrers)
 
-    async def _differs(self, key: ObjectKey, started: float) -> bool:
-        """Return whether reads since the start of the resync show a difference, or failed."""
+    def _is_full_due(self, project: ManagedProject, started: float) -> bool:
+        """Return whether the next resync would compare all objects too late."""
+        last = self._fully_compared.get(project.metadata.name, started)
+        return started + self._interval_of(project) > last + FULL_INTERVAL
+
+    async def _compare(self, keys: Collection[ObjectKey], started: float) -> bool:
+        """Enqueue the objects with a difference. Return whether a read from Google Cloud failed."""
+        failed = False
+        # Identities first: other objects that concern an account then share the list of its keys.
+        for batch in _batches(sorted(keys, key=lambda key: key.kind != CloudRunIdentity.__name__)):
+            comparisons = await asyncio.gather(*(self._comparison(key, started) for key in batch))
+            failed = failed or Comparison.UNREADABLE in comparisons
+            for key, comparison in zip(batch, comparisons, strict=True):
+                if comparison is not Comparison.EQUAL:
+                    self._enqueue(key, Priority.RESYNC)
+        return failed
+
+    async def _comparison(self, key: ObjectKey, started: float) -> Comparison:
+        """Compare an object with what reads since the start of the resync show."""
         try:
-            return await self._reconciler.differs(key, max_age=_now() - started)
+            differs = await self._reconciler.differs(key, max_age=_now() - started)
         except Exception as error:  # the reconcile of this object reports it; the resync continues
             _log.debug("resync: comparing %s failed: %s", key, describe(error))
-            return True
+            return Comparison.UNREADABLE if isinstance(error, GoogleError) else Comparison.DIFFERENT
+        return Comparison.DIFFERENT if differs else Comparison.EQUAL
 
 
 def _batches(keys: Iterable[ObjectKey]) -> Iterator[tuple[ObjectKey, ...]]:

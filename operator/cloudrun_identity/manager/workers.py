@@ -32,14 +32,14 @@ class Workers:
         reconciler: Reconciler,
         slots: Slots,
         metrics: Metrics,
-        resync_interval: Callable[[ObjectKey], float],
+        resync_max_age: Callable[[ObjectKey], float],
     ) -> None:
-        """`resync_interval(key)` is the accepted age, in seconds, of what a resync of the object reads."""
+        """`resync_max_age(key)` is the accepted age, in seconds, of what a resync of the object reads."""
         self._queue = queue
         self._reconciler = reconciler
         self._slots = slots
         self._metrics = metrics
-        self._resync_interval = resync_interval
+        self._resync_max_age = resync_max_age
         self._in_flight: set[asyncio.Task[None]] = set()
         slots.on_release(queue.wake)
 
@@ -76,7 +76,7 @@ class Workers:
             call_priority.set(priority)
             slot_released.set(self._slots.slot_released)
             slot_flow.set(flow)
-            max_age = 0.0 if priority is Priority.EDIT else self._resync_interval(key)
+            max_age = 0.0 if priority is Priority.EDIT else self._resync_max_age(key)
             started = time.monotonic()
             requeue, outcome = await self._reconcile(key, max_age)
             self._metrics.reconciled(key.kind, outcome, time.monotonic() - started)

@@ -12,6 +12,7 @@ from itertools import chain
 
 from cloudrun_identity.api import MAX_MEMBERS, GrantState, LedgerEntry
 from cloudrun_identity.iam.grants import Grant, Target, order
+from cloudrun_identity.iam.principals import email
 from cloudrun_identity.ledger.model import Ledger, changed_entry, entry_of
 from cloudrun_identity.ledger.owners import owner_key_of
 
@@ -70,7 +71,12 @@ class PolicyPlan:
     @property
     def depends_on_target(self) -> bool:
         """Return whether the sync records a grant, or writes the policy, so that it must know the target."""
-        return bool(self.new) or not all(isinstance(step, RetainGrant) for step in self.steps)
+        return bool(self.new) or self.writes
+
+    @property
+    def writes(self) -> bool:
+        """Return whether the sync writes the policy."""
+        return not all(isinstance(step, RetainGrant) for step in self.steps)
 
     def members_to_identify(self, present: Collection[Grant]) -> frozenset[str]:
         """Return the members with an e-mail that may belong to another account since the grant."""
@@ -209,7 +215,7 @@ def plan_policy(
             if grant in wanted.grants
             and grant not in present
             and entry.state is GrantState.GRANTED
-            and not _ended_with_member(wanted.grants[grant], entry, shown)
+            and not _ended_with_member(wanted.grants[grant], entry, shown, facts)
         ),
         new=new,
         absent_before=frozenset(
@@ -296,11 +302,16 @@ def _is_in_deleted_form(desired: DesiredGrant, present: Collection[Grant]) -> bo
     )
 
 
-def _ended_with_member(desired: DesiredGrant, entry: LedgerEntry, shown: Collection[Grant]) -> bool:
+def _ended_with_member(
+    desired: DesiredGrant, entry: LedgerEntry, shown: Collection[Grant], facts: SyncFacts
+) -> bool:
     """Return whether the grant is absent because its member was deleted, and no identity declares the member.
 
-    No client changed the policy then. The operator itself may have deleted the account, for an identity.
+    No client changed the policy then. The operator itself may have deleted the account, for an identity that
+    is deleted: the object that desires the grant declares it as before until it is reconciled.
     """
+    if desired.unique_id and facts.is_declared(email(desired.grant.member), desired.unique_id):
+        return False
     forms = {desired.grant.deleted_form(entry.unique_id)} if entry.unique_id else set()
     forms |= {desired.grant.of(tombstone) for tombstone in entry.tombstones}
-    return not desired.unique_id and not forms.isdisjoint(shown)
+    return not forms.isdisjoint(shown)

@@ -143,6 +143,8 @@ class SyncerPorts:
     GoogleError."""
     may_return: Callable[[str, str], bool] = lambda *_: True
     """Returns whether an object may undelete the account with this e-mail and unique ID."""
+    is_declared: Callable[[str, str], bool] = lambda *_: True
+    """Returns whether an identity that is not being deleted has the account with this e-mail and ID."""
     is_suspended: Callable[[str], bool] = lambda _: False
     """Returns whether nothing is read or written in the project with this ID."""
     is_observed: Callable[[str], bool] = lambda _: False

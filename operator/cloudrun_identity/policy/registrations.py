@@ -37,7 +37,8 @@ class Registrations:
         self._by_owner_key: dict[str, Registration] = {}
         self._on: defaultdict[Target, set[str]] = defaultdict(set)
         self._expected: set[str] = set()
-        self._upcoming_releases: dict[str, float] = {}
+        self._upcoming_releases: defaultdict[Target, dict[str, float]] = defaultdict(dict)
+        """By target and owner key, the event loop time of the deletion."""
         self._with_drift: set[str] = set()
 
     def expect(self, owners: Iterable[Owner]) -> None:
@@ -115,17 +116,19 @@ class Registrations:
 
     def expect_release(self, owner: Owner) -> None:
         """Note that an object was deleted and is about to release its grants."""
-        if owner.owner_key in self._by_owner_key:
-            self._upcoming_releases[owner.owner_key] = asyncio.get_running_loop().time()
+        for target in self.targets_of(owner):
+            self._upcoming_releases[target][owner.owner_key] = asyncio.get_running_loop().time()
 
     def end_upcoming_release(self, owner: Owner) -> None:
         """Note that an object has released its grants, or cannot do so now."""
-        self._upcoming_releases.pop(owner.owner_key, None)
+        for target in self.targets_of(owner) & self._upcoming_releases.keys():
+            self._upcoming_releases[target].pop(owner.owner_key, None)
+            if not self._upcoming_releases[target]:
+                del self._upcoming_releases[target]
 
     def has_upcoming_release(self, target: Target, since: float) -> bool:
         """Return whether an object that was deleted after `since` is about to release grants on a target."""
-        on_target = self._on.get(target, set())
-        return any(at > since and owner_key in on_target for owner_key, at in self._upcoming_releases.items())
+        return any(at > since for at in self._upcoming_releases.get(target, {}).values())
 
     def note_drift(self, grants: Iterable[Grant]) -> None:
         """Record missing grants as drift of every object that desires them."""

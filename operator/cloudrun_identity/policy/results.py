@@ -7,6 +7,7 @@ from datetime import datetime
 from cloudrun_identity.api import GrantState
 from cloudrun_identity.gcp.errors import GoogleError
 from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.ledger.owners import Owner
 
 from .backoff import GrantBackoff
 
@@ -47,7 +48,7 @@ class SyncResult:
     """True if the target is an account that another client created in the place of an identity's."""
     fault: GoogleError | None = None
     """The error that ended the sync."""
-    is_met: bool = False
+    all_in_sync: bool = False
     """True if it is known that every object has the grants that it desires, and no unmanaged one remains."""
 
     def grant_result(self, grant: Grant) -> GrantResult:
@@ -57,6 +58,16 @@ class SyncResult:
         backoff = self.backoffs.get(grant)
         refused = backoff is not None and backoff.error is not None and not backoff.propagating
         return GrantResult(grant, GrantState.REJECTED if refused else GrantState.PENDING, backoff)
+
+
+@dataclass(frozen=True, slots=True)
+class ResyncResult:
+    """The result of syncing all policies of a project."""
+
+    drifted: frozenset[Owner] = frozenset()
+    """The objects with drift or with desired grants that are not present."""
+    has_failed: bool = False
+    """True if a sync failed for another reason than that its target does not exist."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,8 @@ class SyncFacts:
     """Returns whether a member is never removed from an exclusive binding."""
     may_return: Callable[[str, str], bool] = lambda *_: True
     """`may_return(email, unique_id)` returns whether an object may undelete the account."""
+    is_declared: Callable[[str, str], bool] = lambda *_: True
+    """`is_declared(email, unique_id)` returns whether an identity that is not deleted has the account."""
     write_found: bool = False
     """True if the policy shows the write that the ledger records, and no other."""
     is_operator: Callable[[str], bool] = lambda _: False

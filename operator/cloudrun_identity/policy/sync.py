@@ -24,6 +24,7 @@ from .bisection import REFUSALS, write_with_bisection
 from .bound_policies import BoundPolicies, TargetReplaced
 from .capacity import LEDGER_FULL, over_capacity, over_conditions
 from .desired_grants import DesiredGrant
+from .in_sync import InSyncPolicy, in_sync_policy
 from .merge import Removal, grants_in
 from .pending_write import is_alone
 from .planning import PolicyPlan
@@ -37,7 +38,6 @@ from .results import SyncResult
 from .settlement import made_by_others, progress, settle, settle_absent, without_abandoned
 from .shown_forms import ShownForms
 from .sync_planner import PlannedSync, SyncPlanner
-from .unchanged import QuietSync, quiet_sync
 from .writer import OwnWrites, PolicyWriter
 
 
@@ -54,7 +54,7 @@ class PolicySync:
         self._planner = SyncPlanner(ports, registrations, self._backoffs)
         self._last_policy = Policy()
         self._own_writes = OwnWrites()
-        self._quiet: QuietSync | None = None
+        self._in_sync: InSyncPolicy | None = None
 
     async def run(self) -> SyncResult:
         """Run a sync. Start again if another writer changes the ledger meanwhile."""
@@ -80,10 +80,10 @@ class PolicySync:
                 self._ports.checkpoint("policy read")
                 before = self._ports.ledgers.ledger(self._target)
                 declared = self._registrations.concerning(before)
-                if self._quiet and self._quiet.covers(writer.policy, before, declared):
+                if self._in_sync and self._in_sync.matches(writer.policy, before, declared):
                     self._ports.observer.policy_synced(self._target.kind, "unchanged")
-                    return replace(self._quiet.result, began=began, is_met=True)
-                self._quiet = None
+                    return replace(self._in_sync.result, began=began, all_in_sync=True)
+                self._in_sync = None
                 self._settle_removals(self._undecided_removals, writer)
                 known = with_renames(before, self._last_policy, writer.policy)
                 self._registrations.note_renamed(renamed_owners(before, known))
@@ -105,7 +105,7 @@ class PolicySync:
             synced = await self._sync(began, writer, before, planned)
             if self._registrations.is_complete and not writer.writes:
                 after = self._ports.ledgers.ledger(self._target)
-                self._quiet = quiet_sync(writer.policy, before, after, declared, planned.plan, synced)
+                self._in_sync = in_sync_policy(writer.policy, before, after, declared, planned.plan, synced)
             if planned.plan.unrecorded and self._has_shrunk(before):
                 return await self._run_once()  # the ledger has room now
             return synced

@@ -54,8 +54,7 @@ class SyncPlanner:
         plan = self.plan(ledger, present, write_found=write_found)
         drifted, known = plan.drifted, ledger
         if plan.depends_on_target:
-            unique_id = await policies.unique_id(ledger)
-            account = ledger.account
+            unique_id, account = await _unique_id(ledger, plan, policies), ledger.account
             if account and account.owner and account.unique_id and unique_id not in ("", account.unique_id):
                 return None
             known = ledger.bound_to(unique_id)
@@ -92,12 +91,25 @@ class SyncPlanner:
                 withheld=self._backoffs.withheld,
                 protected=self._ports.is_protected,
                 may_return=self._ports.may_return,
+                is_declared=self._ports.is_declared,
                 now=self._ports.wall_clock(),
                 account_ids=account_ids,
                 write_found=write_found,
                 is_operator=self._ports.is_operator,
             ),
         )
+
+
+async def _unique_id(ledger: Ledger, plan: PolicyPlan, policies: BoundPolicies) -> str:
+    """Return the unique ID of the target for which the sync is planned.
+
+    For an identity's account, it is the recorded one if the sync only records grants that the policy shows:
+    the identity has read the account, and a later write reads the ID again.
+    """
+    account = ledger.account
+    if account and account.owner and account.is_steady and not plan.writes:
+        return account.unique_id
+    return await policies.unique_id(ledger)
 
 
 def _report_left_after_restore(plan: PolicyPlan) -> None:

@@ -17,7 +17,7 @@ from .registrations import Registrations
 from .results import SyncResult
 from .sync import PolicySync
 
-SettledCheck: TypeAlias = Callable[[SyncResult], bool]
+InSyncCheck: TypeAlias = Callable[[SyncResult], bool]
 """Returns whether another sync would change nothing, after a sync with this result."""
 
 
@@ -31,7 +31,7 @@ class _Request:
     """Priority of the calls of the sync."""
     reason: str
     """Request reason for Google Cloud's audit log."""
-    is_settled_by: SettledCheck | None
+    in_sync_after: InSyncCheck | None
     """Returns whether a sync that began before the request answers it, too; None if no such sync does."""
     writes: bool
     """True if the sync is likely to write the policy."""
@@ -51,33 +51,36 @@ class PolicySyncer:
         self._last_request = 0.0
         self._last_write = float("-inf")
         self._running: asyncio.Task[None] | None = None
+        self._write_wait: asyncio.Timeout | None = None
 
     async def result(
         self,
         *,
         since: float,
         max_age: float,
-        is_settled_by: SettledCheck | None = None,
+        in_sync_after: InSyncCheck | None = None,
         writes: bool = False,
     ) -> SyncResult:
         """Return the result of the last sync, or run another one.
 
         The last result is returned if its sync had no fault, and began after `since` and at most `max_age`
-        seconds ago. If `max_age` is not 0, its sync may also have begun before `since`, if it settled what
-        the caller desires. Without `is_settled_by`, the caller desires nothing of its own. `writes`
+        seconds ago. If `max_age` is not 0, its sync may also have begun before `since`, if `in_sync_after`
+        returns True for its result. Without `in_sync_after`, the caller desires nothing of its own. `writes`
         is True if the sync is likely to write the policy.
         """
         last = self._last
         is_recent = last is not None and not last.fault and _now() - last.began <= max_age
-        if last and is_recent and (last.began > since or (is_settled_by and is_settled_by(last))):
+        if last and is_recent and (last.began > since or (in_sync_after and in_sync_after(last))):
             return last
         request = _Request(
             asyncio.get_running_loop().create_future(),
             call_priority.get(),
             request_reason.get(),
-            is_settled_by if max_age > 0 else None,
+            in_sync_after if max_age > 0 else None,
             writes,
         )
+        if self._write_wait and request.priority < self._priority():
+            self._write_wait.reschedule(_now())  # wait in the place of the higher priority
         self._requests.append(request)
         self._last_request = _now()
         if self._running is None:
@@ -88,11 +91,6 @@ class PolicySyncer:
     def is_idle(self) -> bool:
         """Return whether no sync is running or requested."""
         return self._running is None
-
-    @property
-    def has_failed(self) -> bool:
-        """Return whether the last sync failed for another reason than that the target does not exist."""
-        return self._last is not None and self._last.fault is not None and not self._last.missing
 
     async def close(self) -> None:
         """Stop the syncer and cancel its requests. The ledger lets the next process continue."""
@@ -105,13 +103,14 @@ class PolicySyncer:
         try:
             while self._requests:
                 await self._collect_batch()
+                deadline = _now() + self._settings.deadline
                 async with AsyncExitStack() as budget:
-                    write = await self._reserve_write(budget)
+                    write = await self._reserve_write(budget, deadline)
                     batch, self._requests = self._requests, []
                     call_priority.set(min(request.priority for request in batch))
                     request_reason.set(_joined_reasons(request.reason for request in batch))
                     try:
-                        self._last = await self._sync_in_time()
+                        self._last = await self._sync_in_time(deadline)
                     except Exception as error:  # every request must get an answer, or it would wait forever
                         for request in batch:
                             if not request.result.done():
@@ -134,34 +133,42 @@ class PolicySyncer:
         if result.fault is None:
             waiting, self._requests = self._requests, []
             for request in waiting:
-                if request.is_settled_by and request.is_settled_by(result):
+                if request.in_sync_after and request.in_sync_after(result):
                     if not request.result.done():
                         request.result.set_result(result)
                 else:
                     self._requests.append(request)
 
-    async def _reserve_write(self, budget: AsyncExitStack) -> ReservedWrite | None:
+    def _priority(self) -> Priority:
+        """Return the highest priority of the requests for the next sync."""
+        return min(request.priority for request in self._requests)
+
+    async def _reserve_write(self, budget: AsyncExitStack, deadline: float) -> ReservedWrite | None:
         """Wait until the rate limit admits a write of the policy, so that more requests can join the sync.
 
         The policy is read after the wait, not before it. A sync that probably writes nothing does not wait.
         """
-        if not any(request.writes for request in self._requests):
-            return None
-        call_priority.set(min(request.priority for request in self._requests))
-        try:
-            async with asyncio.timeout(self._settings.deadline):
-                return await budget.enter_async_context(self._writes.reserve(self._target))
-        except (GoogleError, TimeoutError):  # the sync reports it
-            return None
+        while any(request.writes for request in self._requests) and _now() < deadline:
+            call_priority.set(self._priority())
+            try:
+                async with asyncio.timeout_at(deadline) as self._write_wait:
+                    return await budget.enter_async_context(self._writes.reserve(self._target))
+            except TimeoutError:  # the deadline, or a request of a higher priority
+                continue
+            except GoogleError:  # the sync reports it
+                return None
+            finally:
+                self._write_wait = None
+        return None
 
-    async def _sync_in_time(self) -> SyncResult:
+    async def _sync_in_time(self, deadline: float) -> SyncResult:
         """Run a sync. At the deadline cancel it, and report that Google Cloud is not available.
 
         The ledger lets the next sync continue a canceled one.
         """
         began = _now()
         try:
-            async with asyncio.timeout(self._settings.deadline):
+            async with asyncio.timeout_at(deadline):
                 return await self._sync.run()
         except TimeoutError:
             message = (

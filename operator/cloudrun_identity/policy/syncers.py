@@ -10,10 +10,10 @@ from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.ledger.owners import Owner
 
 from .desired_grants import RETAIN_ALL, DesiredGrant, DesiredGrants
+from .in_sync import are_grants_in_sync, needs_write
 from .ports import SyncerPorts
 from .registrations import Registration, Registrations
-from .results import GrantResult, GrantSyncResult, SyncResult
-from .settled import is_settled, needs_write
+from .results import GrantResult, GrantSyncResult, ResyncResult, SyncResult
 from .syncer import PolicySyncer
 from .temporary_grants import is_due, recorded_end
 
@@ -118,8 +118,8 @@ class PolicySyncers:
         )
         return self._result_of(registration, results)
 
-    async def resync(self, project_id: str) -> frozenset[Owner]:
-        """Sync all policies of a project. Return the objects with drift or unmet grants.
+    async def resync(self, project_id: str) -> ResyncResult:
+        """Sync all policies of a project. Return the objects with drift or without a desired grant.
 
         A policy on which all objects only retain grants, such as suspended ones, is not read.
         """
@@ -129,16 +129,19 @@ class PolicySyncers:
         now = asyncio.get_running_loop().time()
         # The objects of a full or invalid ledger report it; the resync continues.
         results = await self._results(targets, since=now, max_age=0.0, tolerant=True)
-        return self._registrations.with_drift() | self._unmet(results)
+        return ResyncResult(
+            self._registrations.with_drift() | self._differing(results),
+            any(result.fault is not None and not result.missing for result in results.values()),
+        )
 
-    def _unmet(self, results: Mapping[Target, SyncResult]) -> frozenset[Owner]:
+    def _differing(self, results: Mapping[Target, SyncResult]) -> frozenset[Owner]:
         """Return the objects that desire a grant that a sync did not find or make."""
         return frozenset(
             declared.owner
             for target, result in results.items()
-            if not result.is_met
+            if not result.all_in_sync
             for declared in self._registrations.on(target)
-            if not _is_met(declared, target, result)
+            if not _is_in_sync(declared, target, result)
         )
 
     def concerns(self, target: Target) -> bool:
@@ -159,13 +162,7 @@ class PolicySyncers:
         results = await self._results((target,), since=now, max_age=0.0, tolerant=True)
         drifted = self._registrations.with_drift()
         concerned = {each.owner for each in self._registrations.on(target)}
-        return (drifted & concerned) | self._unmet(results)
-
-    def has_faults(self, project_id: str) -> bool:
-        """Return whether the last sync of a policy of the project failed."""
-        return any(
-            syncer.has_failed for target, syncer in self._syncers.items() if target.project_id == project_id
-        )
+        return (drifted & concerned) | self._differing(results)
 
     async def close(self) -> None:
         """Stop all syncers, even during a sync."""
@@ -191,7 +188,7 @@ class PolicySyncers:
                     syncer.result(
                         since=since,
                         max_age=max_age,
-                        is_settled_by=partial(self._is_settled_by, desired, target) if desired else None,
+                        in_sync_after=partial(self._in_sync_after, desired, target) if desired else None,
                         writes=desired is not None
                         and needs_write(desired, self._ports.ledgers.ledger(target)),
                     )
@@ -204,9 +201,9 @@ class PolicySyncers:
         found = dict(zip(syncers, results, strict=True))
         return {target: result for target, result in found.items() if isinstance(result, SyncResult)}
 
-    def _is_settled_by(self, desired: DesiredGrants, target: Target, result: SyncResult) -> bool:
+    def _in_sync_after(self, desired: DesiredGrants, target: Target, result: SyncResult) -> bool:
         """Return whether a sync would change nothing for these grants on a target."""
-        return is_settled(desired, self._ports.ledgers.ledger(target), result)
+        return are_grants_in_sync(desired, self._ports.ledgers.ledger(target), result)
 
     def _result_of(self, registration: Registration, results: Mapping[Target, SyncResult]) -> GrantSyncResult:
         """Return the result for one object, and mark its drift as reported."""
@@ -299,7 +296,7 @@ class PolicySyncers:
                     yield grant
 
 
-def _is_met(declared: DesiredGrants, target: Target, result: SyncResult) -> bool:
+def _is_in_sync(declared: DesiredGrants, target: Target, result: SyncResult) -> bool:
     """Return whether all desired grants are present, and no unmanaged one is in an exclusive binding."""
     return all(desired.grant in result.present for desired in declared.on(target)) and not any(
         grant.binding_key in declared.exclusive for grant in result.unmanaged

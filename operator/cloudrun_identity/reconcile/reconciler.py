@@ -3,10 +3,10 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
-from cloudrun_identity.api import Reason, ReconciledResource
+from cloudrun_identity.api import ConditionStatus, ConditionType, Reason, ReconciledResource
 from cloudrun_identity.gcp.requests import request_reason
 from cloudrun_identity.ledger.owners import Owner
 
@@ -143,6 +143,12 @@ class Reconciler:
             return False
         return stored.obj is None or self._kinds[key.kind].is_compared(stored)
 
+    def may_fail_with_project(self, key: ObjectKey) -> bool:
+        """Return whether the object fails in a way that may have its cause in the Google Cloud project."""
+        stored = self._deps.store.stored(key)
+        ready = stored.obj.status.condition(ConditionType.READY) if stored and stored.obj else None
+        return ready is not None and ready.status is not ConditionStatus.TRUE and ready.reason in _OF_PROJECT
+
     async def differs(self, key: ObjectKey, *, max_age: float) -> bool:
         """Return whether a read at most `max_age` seconds old shows something for a reconcile to do.
 
@@ -176,6 +182,17 @@ class Reconciler:
             "it is retried with backoff"
         )
         return Failing(Reason.API_UNAVAILABLE, message)
+
+
+_OF_PROJECT: Collection[str] = frozenset(
+    {
+        Reason.PERMISSION_DENIED,
+        Reason.DEPENDENCY_NOT_FOUND,
+        Reason.API_DISABLED,
+        Reason.PERIMETER_VIOLATION,
+    }
+)
+"""Reasons of Ready whose cause may be the state of the project, or what the operator may do in it."""
 
 
 def _request_reason(key: ObjectKey, generation: int) -> str:

@@ -15,11 +15,13 @@ from .access.effective import EffectivePermissions
 from .access.resources import Hierarchy
 from .apis.access_limits import AccessBoundaries, DenyPolicies
 from .apis.accounts import AccountStore
+from .apis.activities import Activities
 from .apis.assertions import Assertions
 from .apis.credentials import IAMCredentials, IdTokens
 from .apis.custom_constraints import CustomConstraints
 from .apis.executions import Executions, JobRuns
 from .apis.folders import Folders, Organizations
+from .apis.key_uses import KeyUses
 from .apis.keys import Keys
 from .apis.operations import Operations
 from .apis.org_policy import OrgPolicies
@@ -36,6 +38,7 @@ from .apis.service_accounts import ServiceAccounts, policy_name
 from .apis.sharing import DomainRestrictedSharing
 from .apis.stamps import Stamps
 from .apis.target_resources import TargetResources
+from .apis.time_series import TimeSeries
 from .apis.workloads import Workloads
 from .apis.workspace import Workspace
 from .audit_log.entries import Json
@@ -89,6 +92,7 @@ class Cloud:
         self.callers = Callers(self.accounts, self.assertions, switches, clock)
         self.id_tokens = IdTokens(clock)
         self.keys = Keys(self.accounts, self.org_policies, clock)
+        self.key_uses = KeyUses(self.accounts, switches, clock)
         self.directory = Directory()
         self.deny_policies = DenyPolicies(self.registry)
         self.boundaries = AccessBoundaries(self.registry)
@@ -146,6 +150,8 @@ class Cloud:
                 self.boundaries,
                 ServiceAccounts(self.registry, self.accounts, self.lag),
                 self.keys,
+                Activities(self.registry, self.key_uses, switches),
+                TimeSeries(self.registry, self.key_uses, switches),
                 IAMCredentials(self.accounts, self.org_policies, self.id_tokens, self.callers.mint, clock),
                 Roles(self.registry, self.role_table, clock),
                 self.revisions,

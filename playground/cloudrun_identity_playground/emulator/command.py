@@ -86,6 +86,9 @@ class _Yaml(click.ParamType[Any]):
 )
 @click.option("--operation-time", metavar="DURATION", help="Duration of a Cloud Run operation.")
 @click.option("--execution-time", metavar="DURATION", help="Duration of a job execution.")
+@click.option("--activity-delay", metavar="DURATION", help="When Policy Analyzer shows a use. [default: 24h]")
+@click.option("--metric-delay", metavar="DURATION", help="When Monitoring shows a use. [default: 5m]")
+@click.option("--last-use-ahead", metavar="DURATION", help="How far ahead the clock of both is.")
 @click.option(
     "--requests-per-minute",
     type=_Yaml(),

@@ -10,7 +10,7 @@ from google.cloud import iam_admin_v1 as iam
 from google.cloud import run_v2 as run
 from google.iam.v1 import iam_policy_pb2, options_pb2, policy_pb2
 from google.type import expr_pb2
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from cloudrun_identity.api import TARGET_KINDS
 
@@ -40,6 +40,7 @@ def edit(cloud: Cloud, change: Mapping[str, Any]) -> None:
     - `{"workload": FULL_NAME, "serviceAccount": EMAIL}`
     - `{"workload": FULL_NAME, "failsToStart": MESSAGE}`: new revisions fail until the message is empty
     - `{"serviceAccount": FULL_NAME, "delete"|"disable"|"enable"|"undelete": true}`
+    - `{"used": FULL_NAME, "at"?: TIME}`: an account or key is used, now if there is no time
     - `{"serviceAgent": EMAIL, "missing": true|false}`: Google has not created the agent yet, or creates it
     - `{"resource": FULL_NAME, "delete"|"recreate": true}`: delete a secret, bucket, topic or the like, or
       delete it and create another one of the same name
@@ -182,6 +183,14 @@ class _AccountEdit(_Model):
         cloud.write(f"{_IAM}/{verb.capitalize()}ServiceAccount", self._REQUESTS[verb](name=name), sender)
 
 
+class _UseEdit(_Model):
+    used: str
+    at: AwareDatetime | None = None
+
+    def apply(self, cloud: Cloud, _sender: Sender) -> None:
+        cloud.key_uses.add(_resource(self.used), self.at)
+
+
 class _ServiceAgentEdit(_Model):
     agent: str = Field(alias="serviceAgent", pattern=r"^[^@\s:]+@[^@\s:]+\.gserviceaccount\.com$")
     missing: bool
@@ -253,13 +262,17 @@ class _PrincipalEdit(_Model):
 
 def _parse(
     change: Mapping[str, Any],
-) -> _PolicyEdit | _WorkloadEdit | _AccountEdit | _ServiceAgentEdit | _ResourceEdit | _PrincipalEdit:
+) -> (
+    _PolicyEdit | _WorkloadEdit | _AccountEdit | _UseEdit | _ServiceAgentEdit | _ResourceEdit | _PrincipalEdit
+):
     if "policy" in change:
         return _PolicyEdit.model_validate(change)
     if "workload" in change:
         return _WorkloadEdit.model_validate(change)
     if "serviceAccount" in change:
         return _AccountEdit.model_validate(change)
+    if "used" in change:
+        return _UseEdit.model_validate(change)
     if "serviceAgent" in change:
         return _ServiceAgentEdit.model_validate(change)
     if "resource" in change:
@@ -267,7 +280,7 @@ def _parse(
     if "principal" in change:
         return _PrincipalEdit.model_validate(change)
     raise EditError(
-        "the edit names none of policy, workload, serviceAccount, serviceAgent, resource, principal"
+        "the edit names none of policy, workload, serviceAccount, used, serviceAgent, resource, principal"
     )
 
 

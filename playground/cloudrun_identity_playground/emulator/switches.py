@@ -99,6 +99,12 @@ class Switches(StrictModel):
     """See `apis.policies.Policies`."""
     requests_per_minute: dict[Api, RequestsPerMinute] = Field(default_factory=dict)
     """Quotas by the host of the API."""
+    activity_delay: Time = timedelta(hours=24)
+    """Time until Policy Analyzer shows a use of an account or key."""
+    metric_delay: Time = timedelta(minutes=5)
+    """Time until Monitoring shows a use of an account or key."""
+    last_use_ahead: Time = timedelta()
+    """Time by which the clock of these two APIs is ahead, for clients with such a clock."""
     without_token: CallerName = principals.ADMIN
     """The caller of requests without a token."""
     sink_delay: Time = timedelta()

@@ -254,7 +254,7 @@ class TestEdits:
     @pytest.mark.parametrize(
         ("change", "named"),
         [
-            ({}, "none of policy, workload, serviceAccount, serviceAgent, resource, principal"),
+            ({}, "none of policy, workload, serviceAccount, used, serviceAgent, resource, principal"),
             ({"policy": PROJECT}, "set remove or add"),
             ({"policy": "projects/shop", "add": [EVE]}, "full resource name"),
             (

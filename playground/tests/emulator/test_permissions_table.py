@@ -53,8 +53,10 @@ NAMES = {
 """Names by service, and in IAM by noun: a parent, and a resource."""
 
 SERVED = {rpc: RULES[rpc] for rpc in Cloud().handlers}
-NEEDING = sorted(rpc for rpc, rule in SERVED.items() if isinstance(rule, RequiresPermission))
-"""Methods that need a permission."""
+NEEDING = sorted(
+    rpc for rpc, rule in SERVED.items() if isinstance(rule, RequiresPermission) and rpc in methods()
+)
+"""Methods over gRPC that need a permission."""
 
 
 def resource_of(descriptor: TargetKindDescriptor) -> str:
@@ -121,7 +123,7 @@ def test_table_has_every_served_method() -> None:
 
 
 def test_table_has_no_unknown_method() -> None:
-    assert set(RULES) - set(methods()) == set()
+    assert set(RULES) - set(methods()) - set(Cloud().handlers) == set()
 
 
 def test_predefined_roles_have_every_permission_of_the_table() -> None:

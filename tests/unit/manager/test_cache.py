@@ -447,6 +447,16 @@ def test_declared_accounts_are_found_by_e_mail(cached: Cached) -> None:
     assert cached.cache.owner_of(EMAIL) is None
 
 
+def test_identity_that_is_being_deleted_declares_no_account(cached: Cached) -> None:
+    assert not cached.cache.is_account_declared(EMAIL, "111")
+    cached.sees(identity())
+    cached.ledgers.record(RECORD)
+    assert cached.cache.is_account_declared(EMAIL, "111")
+    assert not cached.cache.is_account_declared(EMAIL, "222")
+    cached.sees(identity(version=2, deletionTimestamp="2026-01-01T00:00:00Z"))
+    assert not cached.cache.is_account_declared(EMAIL, "111")
+
+
 # Queries.
 
 

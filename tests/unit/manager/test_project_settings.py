@@ -10,7 +10,7 @@ from cloudrun_identity.controllers.managed_project.controller import ManagedProj
 from cloudrun_identity.gcp.client_pool import OWN, Credential, NoCredential
 from cloudrun_identity.ledger.store import Ledgers
 from cloudrun_identity.manager.cache import Cache
-from cloudrun_identity.manager.project_settings import DEFAULT_RESYNC_INTERVAL, ProjectSettings
+from cloudrun_identity.manager.project_settings import DEFAULT_RESYNC_INTERVAL, JITTER, ProjectSettings
 from cloudrun_identity.reconcile.cluster_state import project_key
 from tests.unit.manager.kinds import unconnected
 
@@ -171,6 +171,6 @@ def test_operator_identities_and_google_agents_are_protected(cache: Cache) -> No
 
 def test_resync_interval_is_the_drift_interval_of_the_project(cache: Cache) -> None:
     settings, key = ProjectSettings(cache), project_key("shop")
-    assert settings.resync_interval(key) == DEFAULT_RESYNC_INTERVAL
+    assert settings.resync_max_age(key) == pytest.approx(DEFAULT_RESYNC_INTERVAL * (1 - 2 * JITTER))
     observe(cache, {"driftInterval": "1m30s"})
-    assert settings.resync_interval(key) == 90.0
+    assert settings.resync_max_age(key) == pytest.approx(72.0)

@@ -9,7 +9,9 @@ from cloudrun_identity.api import ManagedProject
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.ratelimit import Priority, call_priority
 from cloudrun_identity.ledger.owners import Owner
-from cloudrun_identity.manager.resync import Resync
+from cloudrun_identity.manager.resync import FULL_INTERVAL, Resync
+from cloudrun_identity.manager.role_watch import RolesRead
+from cloudrun_identity.policy.results import ResyncResult
 from cloudrun_identity.reconcile.cluster_state import ObjectKey, project_key
 
 pytestmark = pytest.mark.looptime(start=0)
@@ -36,8 +38,13 @@ class Harness:
         self.operated_elsewhere = False
         self.on_policies_alone: set[ObjectKey] = set()
         self.changed_roles = False
+        self.roles_take = 0.0
+        self.noted: list[RolesRead] = []
+        self.failing_objects: set[ObjectKey] = set()
+        self.comparison_takes = 0.0
         self.failing_policies = False
         self.priorities: dict[ObjectKey, Priority] = {}
+        self.times_enqueued: dict[ObjectKey, float] = {}
         self.resyncer = Resync(self, self, self, self, self.enqueue)
         for key in self.referring:
             self.resyncer.observe(key)
@@ -61,32 +68,38 @@ class Harness:
         assert key == PROJECT
         return self.referring
 
-    async def resync(self, project_id: str) -> frozenset[Owner]:
+    async def resync(self, project_id: str) -> ResyncResult:
         self.resyncs.append((asyncio.get_running_loop().time(), project_id))
         assert call_priority.get() is Priority.RESYNC
         if self.error:
             raise self.error
         await asyncio.sleep(1)
-        return frozenset(self.drifted)
+        return ResyncResult(frozenset(self.drifted), self.failing_policies)
 
-    def has_faults(self, project_id: str) -> bool:
-        return self.failing_policies
+    async def read(self, project_id: str, max_age: float) -> RolesRead:
+        await asyncio.sleep(self.roles_take)
+        return RolesRead(project_id, {}, self.changed_roles)
 
-    async def have_changed(self, project_id: str, max_age: float) -> bool:
-        return self.changed_roles
+    def note_compared(self, read: RolesRead) -> None:
+        self.noted.append(read)
 
     def is_compared(self, key: ObjectKey) -> bool:
         return key not in self.on_policies_alone
 
+    def may_fail_with_project(self, key: ObjectKey) -> bool:
+        return key in self.failing_objects
+
     async def differs(self, key: ObjectKey, *, max_age: float) -> bool:
         self.ages.append(max_age)
         self.compared.append(key)
+        await asyncio.sleep(self.comparison_takes)
         if key in self.faults:
             raise GoogleError(Fault.UNAVAILABLE, "google.Service/Method", "no")
         return key in self.different
 
     def enqueue(self, key: ObjectKey, priority: Priority) -> None:
         self.priorities[key] = priority
+        self.times_enqueued.setdefault(key, asyncio.get_running_loop().time())
         self.enqueued.append(key)
 
 
@@ -142,14 +155,23 @@ async def test_changed_role_makes_the_resync_compare_every_object(harness: Harne
     assert set(harness.compared) == {UNCHANGED, DIFFERENT}
 
 
-async def test_every_object_is_compared_once_per_hour(harness: Harness) -> None:
+async def test_every_object_is_compared_in_full_intervals(harness: Harness) -> None:
     harness.on_policies_alone = {UNCHANGED}
     harness.resyncer.observe(UNCHANGED)
     harness.resyncer.follow("payments-prod")
-    await asyncio.sleep(3400)
+    await asyncio.sleep(FULL_INTERVAL - 200)
     assert UNCHANGED not in harness.compared
-    await asyncio.sleep(7200)
+    await asyncio.sleep(2 * FULL_INTERVAL)
     assert 2 <= harness.compared.count(UNCHANGED) <= 3
+
+
+async def test_early_resync_does_not_delay_the_comparison_of_all_objects(harness: Harness) -> None:
+    harness.on_policies_alone = {UNCHANGED}
+    harness.resyncer.observe(UNCHANGED)
+    harness.declare(driftInterval="10h")
+    harness.resyncer.follow("payments-prod")
+    await asyncio.sleep(10 * FULL_INTERVAL)
+    assert harness.compared.count(UNCHANGED) == len(harness.resyncs)
 
 
 async def test_object_that_becomes_unready_is_compared_again(harness: Harness) -> None:
@@ -167,6 +189,46 @@ async def test_failed_policy_makes_the_project_be_read_now(harness: Harness) -> 
     harness.resyncer.follow("payments-prod")
     await asyncio.sleep(115)
     assert harness.priorities[PROJECT] is Priority.EDIT
+
+
+async def test_failed_comparison_makes_the_project_be_read_now(harness: Harness) -> None:
+    harness.faults = {UNCHANGED}
+    harness.resyncer.follow("payments-prod")
+    await asyncio.sleep(115)
+    assert harness.enqueued.count(PROJECT) == 2
+    assert harness.priorities[PROJECT] is Priority.EDIT
+
+
+async def test_object_that_fails_with_the_project_makes_it_be_read_now(harness: Harness) -> None:
+    harness.failing_objects = {DIFFERENT}
+    harness.resyncer.follow("payments-prod")
+    await asyncio.sleep(115)
+    assert harness.enqueued.count(PROJECT) == 1
+    assert harness.priorities[PROJECT] is Priority.EDIT
+
+
+async def test_drift_is_repaired_before_the_roles_are_read(harness: Harness) -> None:
+    harness.drifted = {Owner(UNCHANGED.kind, UNCHANGED.namespace, UNCHANGED.name, "uid")}
+    harness.roles_take = 30.0
+    harness.resyncer.follow("payments-prod")
+    await asyncio.sleep(145)
+    assert harness.times_enqueued[UNCHANGED] == pytest.approx(harness.times[0] + 1)
+    assert harness.times_enqueued[DIFFERENT] == pytest.approx(harness.times[0] + 31)
+    assert UNCHANGED not in harness.compared
+
+
+async def test_interrupted_comparison_of_all_objects_is_repeated(harness: Harness) -> None:
+    harness.on_policies_alone = {UNCHANGED}
+    harness.resyncer.observe(UNCHANGED)
+    harness.changed_roles, harness.comparison_takes = True, 60.0
+    harness.resyncer.follow("payments-prod")
+    await asyncio.sleep(115)
+    assert UNCHANGED in harness.compared
+    harness.declare(driftInterval="50s")
+    harness.resyncer.follow("payments-prod")
+    await asyncio.sleep(125)
+    assert len(harness.noted) == 1
+    assert harness.compared.count(UNCHANGED) == 2
 
 
 async def test_objects_with_drifted_grants_are_enqueued(harness: Harness) -> None:

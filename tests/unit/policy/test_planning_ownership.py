@@ -43,8 +43,10 @@ def removable(plan: PolicyPlan) -> tuple[Grant, ...]:
     return tuple(step.grant for step in plan.removals)
 
 
-def planned(ledger: Ledger, *declared: DesiredGrants, present: set[Grant]) -> PolicyPlan:
-    return plan_policy(ledger, declared, present, SyncFacts(may_release=True, protected=is_protected))
+def planned(ledger: Ledger, *declared: DesiredGrants, present: set[Grant], **facts: Any) -> PolicyPlan:
+    return plan_policy(
+        ledger, declared, present, SyncFacts(may_release=True, protected=is_protected, **facts)
+    )
 
 
 def test_grant_of_an_account_with_another_id_is_made_again() -> None:
@@ -215,6 +217,17 @@ def test_grant_of_an_account_whose_identity_is_deleted_is_no_drift() -> None:
 
     assert planned(ledger, undeclared, present={TOMB}).drifted == frozenset()
     assert planned(ledger, undeclared, present=set()).drifted == {ACCOUNT}
+
+
+def test_grant_is_no_drift_before_its_object_sees_the_deleted_identity() -> None:
+    """The object declares the grant as before: its reconcile may wait for this sync."""
+    ledger = Ledger.of(TARGET, {ACCOUNT: entry(ACCOUNT, ONE, unique_id="1")})
+    as_before = DesiredGrants(ONE, frozenset({DesiredGrant(ACCOUNT, unique_id="1")}))
+    deleted = {"is_declared": lambda *account: account != (email(ACCOUNT.member), "1")}
+
+    assert planned(ledger, as_before, present={TOMB}, **deleted).drifted == frozenset()
+    assert planned(ledger, as_before, present=set(), **deleted).drifted == {ACCOUNT}
+    assert planned(ledger, as_before, present={TOMB}).drifted == {ACCOUNT}
 
 
 def test_recreated_account_is_granted_its_desired_grants() -> None:

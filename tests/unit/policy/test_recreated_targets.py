@@ -200,6 +200,21 @@ async def test_replaced_account_of_an_identity_is_left(env: SyncerEnvironment, d
     assert [entry.state for entry in entries.values()] == ([GrantState.PENDING] if declares else [])
 
 
+async def test_present_grant_on_an_identity_s_account_needs_no_unique_id(
+    env: SyncerEnvironment,
+) -> None:
+    """Such as all grants on an adopted account."""
+    record_account(env)
+    env.policies.grant(ACTOR)
+    await sync(env, desiring(WEB, ACTOR))
+    assert env.id_reads == []
+    assert env.ledgers.ledger(ACCOUNT).target_uid == "first"
+
+    env.target_ids[ACCOUNT] = "of another person"
+    await sync(env, desiring(WEB, ACTOR, Grant(ACCOUNT, "roles/viewer", "group:g1@example.com")))
+    assert env.policies.sets == 0, "the ID is read before a write"
+
+
 async def test_account_of_no_identity_is_bound_to_its_unique_id(env: SyncerEnvironment) -> None:
     record_account(env)
     await sync(env, desiring(WEB, ACTOR))

@@ -213,11 +213,11 @@ async def test_resync_returns_objects_with_a_renamed_member(env: SyncerEnvironme
     await synced(syncers, desiring(WEB, ANN), desiring(OPS, EVE))
     env.policies.rename(TARGET, ANN.member, RENAMED.member)
 
-    assert await syncers.resync(TARGET.project_id) == {WEB}
+    assert (await syncers.resync(TARGET.project_id)).drifted == {WEB}
 
     [result] = await synced(syncers, desiring(WEB, ANN))
     assert result.grant_results[0].registered_member == RENAMED.member
-    assert await syncers.resync(TARGET.project_id) == frozenset()
+    assert (await syncers.resync(TARGET.project_id)).drifted == frozenset()
 
 
 async def test_rename_is_matched_although_the_policy_was_written(env: SyncerEnvironment) -> None:

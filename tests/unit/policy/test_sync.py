@@ -250,7 +250,7 @@ async def test_removed_grant_is_restored_and_reported_once(
 ) -> None:
     await synced(syncers, desiring(WEB, ANN, BOB), desiring(OPS, ANN))
     env.policies.revoke(ANN)
-    assert await syncers.resync("acme") == {WEB, OPS}
+    assert (await syncers.resync("acme")).drifted == {WEB, OPS}
     assert env.policies.present(TARGET) == {ANN, BOB}
     assert (await syncers.sync(WEB)).drifted == (ANN,)
     assert (await syncers.sync(WEB)).drifted == ()
@@ -260,7 +260,7 @@ async def test_removed_grant_is_restored_and_reported_once(
 async def test_resync_skips_other_projects(env: SyncerEnvironment, syncers: PolicySyncers) -> None:
     await synced(syncers, desiring(WEB, ANN))
     reads = env.policies.reads
-    assert await syncers.resync("another") == frozenset()
+    assert (await syncers.resync("another")).drifted == frozenset()
     assert env.policies.reads == reads
 
 
@@ -281,12 +281,22 @@ async def test_resync_skips_policies_with_only_retained_grants(
     with_ops = env.policies.reads
 
     syncers.retain_all(OPS)
-    assert await syncers.resync("acme") == frozenset()
+    assert (await syncers.resync("acme")).drifted == frozenset()
     assert env.policies.reads == with_ops
 
     syncers.declare(desiring(OPS))
     await syncers.resync("acme")
     assert env.policies.present(TARGET) == {ANN}, "a released grant is removed beside a suspended object"
+
+
+async def test_fault_is_reported_only_by_the_resync_that_found_it(
+    env: SyncerEnvironment, syncers: PolicySyncers
+) -> None:
+    await synced(syncers, desiring(WEB, ANN))
+    env.policies.faults = [fault(Fault.UNAVAILABLE)]
+    assert (await syncers.resync("acme")).has_failed
+    syncers.retain_all(WEB)
+    assert not (await syncers.resync("acme")).has_failed, "the policy is not read"
 
 
 # Missing targets and faults.

@@ -13,6 +13,7 @@ from cloudrun_identity.gcp.ratelimit import (
     Api,
     BucketKey,
     CallKind,
+    Priority,
     Rate,
     RateLimiter,
     Reservation,
@@ -120,6 +121,21 @@ async def test_sparse_requests_leave_room_for_single_edits(
     assert max(await asyncio.gather(*bulk)) < 90
 
 
+async def test_edit_raises_the_priority_of_a_sync_that_waits_for_a_write(
+    env: SyncerEnvironment, syncers: PolicySyncers
+) -> None:
+    async def resync(number: int) -> None:
+        call_priority.set(Priority.RESYNC)
+        await apply(syncers, number, after=number / 100)  # one after the other
+
+    await asyncio.gather(*(apply(syncers, number) for number in range(RATE.burst)))
+    resyncs = [asyncio.create_task(resync(number)) for number in range(RATE.burst, POLICIES)]
+    await asyncio.sleep(3)
+    assert await apply(syncers, POLICIES - 1 + POLICIES) < 6, "the policy is the last one that waits"
+    await asyncio.gather(*resyncs)
+    assert env.policies.sets == POLICIES, "requests for one policy share a write"
+
+
 async def test_single_edits_of_a_policy_are_not_paced(env: SyncerEnvironment, syncers: PolicySyncers) -> None:
     for number in range(5):
         assert await apply(syncers, number * POLICIES) < 3
@@ -189,6 +205,15 @@ async def test_sync_waits_no_longer_for_a_release_that_cannot_begin(
     syncers.declare(desired(0))
     syncers.expect_release(owner(0))
     syncers.end_upcoming_release(owner(0))
+    assert await apply(syncers, POLICIES) < 2
+
+
+async def test_sync_waits_for_no_release_on_another_policy(
+    env: SyncerEnvironment, syncers: PolicySyncers
+) -> None:
+    syncers.declare(desired(1))
+    syncers.expect_release(owner(1))
+    assert await apply(syncers, 0) < 2
     assert await apply(syncers, POLICIES) < 2
 
 

@@ -119,7 +119,7 @@ class PolicySyncersMachine(RuleBasedStateMachine):
 
     @rule()
     def resync(self) -> None:
-        drifted = self.run(self.syncers.resync("acme"))
+        drifted = self.run(self.syncers.resync("acme")).drifted
         for owner, wanted in self.declared.items():
             assert owner in drifted or wanted <= self.present()
 

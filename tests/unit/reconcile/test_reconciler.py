@@ -214,6 +214,20 @@ async def test_ready_object_that_depends_on_policies_alone_is_not_compared(stage
     assert stage.reconciler.is_compared(KEY)
 
 
+@pytest.mark.parametrize(
+    ("fault", "suspected"),
+    [(Fault.PERMISSION_DENIED, True), (Fault.API_DISABLED, True), (Fault.QUOTA_EXCEEDED, False)],
+)
+async def test_fault_that_the_project_may_have_caused_is_known(
+    stage: Stage, fault: Fault, *, suspected: bool
+) -> None:
+    await stage.reconcile()
+    assert not stage.reconciler.may_fail_with_project(KEY)
+    stage.kind.error = GoogleError(fault, "google.Service/Method", "no")
+    await stage.reconcile()
+    assert stage.reconciler.may_fail_with_project(KEY) is suspected
+
+
 async def test_ready_object_differs_only_if_a_read_shows_it(stage: Stage) -> None:
     assert await stage.reconciler.differs(KEY, max_age=1.0)
     await stage.reconcile()

@@ -78,10 +78,11 @@ def keys_audited(found: tuple[UnmanagedKey, ...] | GoogleError, email: str) -> F
         return Finding(ConditionStatus.TRUE, "NoUnmanagedKeys", "Every user-managed key is declared")
     oldest = found[0]
     since = f", the oldest of {oldest.created_time:%Y-%m-%d}" if oldest.created_time else ""
+    used = f", last used on {oldest.last_used}" if oldest.last_used else ""
     return Finding(
         ConditionStatus.FALSE,
         "UnmanagedKeys",
-        f"{len(found)} user-managed keys that no IdentityKey declares{since}; delete unused keys: "
+        f"{len(found)} user-managed keys that no IdentityKey declares{since}{used}; delete unused keys: "
         f"gcloud iam service-accounts keys delete {oldest.id} --iam-account={email}",
     )
 

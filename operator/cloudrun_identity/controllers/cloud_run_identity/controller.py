@@ -18,6 +18,8 @@ from cloudrun_identity.api import (
     ManagedProject,
     Reason,
 )
+from cloudrun_identity.gcp.last_use import LastUses
+from cloudrun_identity.gcp.observed_uses import date_of
 from cloudrun_identity.gcp.roles import Roles
 from cloudrun_identity.gcp.service_accounts import expected_email
 from cloudrun_identity.iam.admission import may_adopt
@@ -40,6 +42,7 @@ from .advisory_conditions import cross_project, keys_audited, least_privilege, r
 from .audit import Audit, IdentityAuditor
 from .execution import AccountExecutor
 from .grants import identity_grants, identity_references
+from .last_use import AccountUse, account_use, recently_used, with_last_use
 from .observation import AccountObserver
 from .places import declared_places
 from .plan import plan
@@ -64,6 +67,8 @@ class IdentitySeen:
     account: AccountSeen
     audit: Audit | None = None
     """Findings about an account that is settled; None if this reconcile did not look."""
+    use: AccountUse | None = None
+    """Last uses in the project of the account; None if they are not read."""
 
 
 class CloudRunIdentityController:
@@ -77,12 +82,17 @@ class CloudRunIdentityController:
         executor: AccountExecutor,
         auditor: IdentityAuditor | None,
         roles: Roles,
+        last_uses: LastUses | None = None,
     ) -> None:
-        """Initialize the kind; without an `auditor`, as in a dry run, accounts are not audited."""
+        """Initialize the kind; without an `auditor`, as in a dry run, accounts are not audited.
+
+        Without `last_uses`, no last use is reported.
+        """
         self._observer = observer
         self._executor = executor
         self._auditor = auditor
         self._roles = roles
+        self._last_uses = last_uses
 
     def references(self, obj: CloudRunIdentity) -> frozenset[ObjectKey]:
         """Return every object that the spec names."""
@@ -157,7 +167,8 @@ class CloudRunIdentityController:
         )
         if audit.vacant:
             seen = replace(seen, unused=await self._observer.unused(want.account, audit.vacant))
-        return IdentitySeen(seen, audit)
+        use = await account_use(self._last_uses, project) if self._last_uses else None
+        return IdentitySeen(seen, audit, use)
 
     def describe(self, want: IdentityWant) -> str:
         """Return the name of the account as plans show it."""
@@ -217,14 +228,22 @@ class CloudRunIdentityController:
         conditions = {ConditionType.LEAST_PRIVILEGE: least_privilege(advice)}
         audit = seen.audit
         if audit is None:
-            return Summary(fields, conditions | _as_before(want.obj))
+            return Summary(fields, conditions | _as_before(want.obj, *_AUDITED))
         crossing = cross_project(want.obj, want.project, target, audit, want.cluster)
         if crossing:
             conditions[ConditionType.CROSS_PROJECT_READY] = crossing
-        if audit.keys is not None:
-            conditions[ConditionType.KEYS_AUDITED] = keys_audited(audit.keys, record.email)
+        keys = with_last_use(want.obj, audit.keys, seen.use) if isinstance(audit.keys, tuple) else audit.keys
+        if keys is not None:
+            conditions[ConditionType.KEYS_AUDITED] = keys_audited(keys, record.email)
+        if seen.use is None:
+            fields["last_used"] = None
+        elif seen.use.is_pending:
+            conditions |= _as_before(want.obj, ConditionType.RECENTLY_USED)
+        else:
+            conditions[ConditionType.RECENTLY_USED] = recently_used(want.obj, record.unique_id, seen.use)
+            fields["last_used"] = date_of(seen.use.accounts, record.unique_id)
         fields["attached_to"] = audit.attached_to
-        fields["unmanaged_keys"] = audit.keys if isinstance(audit.keys, tuple) else ()
+        fields["unmanaged_keys"] = keys if isinstance(keys, tuple) else ()
         kept = kept_by_others(want.obj, record.email, want.cluster)
         return Summary(fields, conditions, (*kept, *audit.issues))
 
@@ -238,8 +257,10 @@ def _restoring(obj: CloudRunIdentity, cluster: ClusterState) -> Iterator[str]:
                 yield str(key)
 
 
-def _as_before(obj: CloudRunIdentity) -> dict[ConditionType, Finding]:
-    """Return the findings of the last audit, where this reconcile had none."""
-    audited = (ConditionType.CROSS_PROJECT_READY, ConditionType.KEYS_AUDITED)
-    known = ((each, obj.status.condition(each)) for each in audited)
+_AUDITED = (ConditionType.CROSS_PROJECT_READY, ConditionType.KEYS_AUDITED, ConditionType.RECENTLY_USED)
+
+
+def _as_before(obj: CloudRunIdentity, *types: ConditionType) -> dict[ConditionType, Finding]:
+    """Return the findings in the status, where this reconcile had none."""
+    known = ((each, obj.status.condition(each)) for each in types)
     return {each: Finding(found.status, found.reason, found.message) for each, found in known if found}

@@ -42,6 +42,13 @@ class DisableKey(Action):
     verb: ClassVar[str] = "disable"
 
     key_id: str
+    warning: str = ""
+    """Message about a former key that may be in use. Otherwise empty."""
+
+    @property
+    def event(self) -> StepEvent | None:
+        """Event about a former key that may be in use."""
+        return StepEvent("FormerKeyDisabled", self.warning, EventType.WARNING) if self.warning else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,16 @@
 from collections.abc import Iterable
 from datetime import datetime
 
-from cloudrun_identity.api import IdentityKey, KeyDeletionPolicy, KeyState, KeyStatus, LedgerKey, Reason
+from cloudrun_identity.api import (
+    IdentityKey,
+    KeyDeletionPolicy,
+    KeyState,
+    KeyStatus,
+    LastUse,
+    LedgerKey,
+    Reason,
+)
+from cloudrun_identity.gcp.observed_uses import Unknown, date_of
 from cloudrun_identity.iam.admission import Denied, may_make_keys
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey, identity_key, project_key
 from cloudrun_identity.reconcile.guardrail_checks import guardrail_facts
@@ -17,8 +26,9 @@ from cloudrun_identity.reconcile.steps import Plan
 from .actions import KeyAction
 from .assumption import KeyAssumption
 from .execution import KeyExecution
-from .key_state import KeysSeen, KeyWant, delete_due, disable_due, rotation_due
+from .key_state import KeyEvidence, KeysSeen, KeyWant, delete_due, disable_due, rotation_due
 from .plan import SETTLE, plan
+from .retirement import report, retirement
 
 
 class IdentityKeyController(ExternalResource[IdentityKey, KeyWant, KeysSeen, KeyAction]):
@@ -62,7 +72,8 @@ class IdentityKeyController(ExternalResource[IdentityKey, KeyWant, KeysSeen, Key
                 "they are until its spec.disabled is false again"
             )
             return unresolved(Waiting(Reason.DEPENDENCY_NOT_READY, message))
-        return KeyWant(obj, home, record.unique_id)
+        reads_last_use = allowed.project.spec.last_use is LastUse.REPORT
+        return KeyWant(obj, home, record.unique_id, reads_last_use=reads_last_use)
 
     def resolve_deletion(self, obj: IdentityKey, cluster: ClusterState, *, abandon: bool) -> KeyWant | None:
         """Return the keys to retire and the Secret to delete."""
@@ -98,6 +109,8 @@ class IdentityKeyController(ExternalResource[IdentityKey, KeyWant, KeysSeen, Key
         """Return the keys by their ids and times."""
         records, rotation = seen.ring.of(want.name), want.rotation
         active = next((each for each in records if each.state is KeyState.ACTIVE), None)
+        in_use = tuple(_in_use(want, seen))
+        warnings = [("FormerKeyInUse", message) for message, is_warning in in_use if is_warning]
         return Summary(
             {
                 "active_key_id": active.id if active else None,
@@ -108,12 +121,15 @@ class IdentityKeyController(ExternalResource[IdentityKey, KeyWant, KeysSeen, Key
                         created_time=each.created_time,
                         disable_after=disable_due(each, rotation),
                         delete_after=delete_due(each, rotation),
+                        last_used=_last_used(want, seen, each.id),
                     )
                     for each in records
                 ),
+                "last_used": _last_used(want, seen, active.id) if active else None,
                 "next_rotation_time": rotation_due(active, rotation) if active else None,
             },
-            issues=(*_unclear(records), *_expiring(want, active)),
+            issues=(*_unclear(records), *_expiring(want, active), *(dict(in_use) or _ignored(want, seen))),
+            notices=dict(warnings[-1:]),
             uncertain=_propagation(active),
         )
 
@@ -134,6 +150,31 @@ def _unclear(records: Iterable[LedgerKey]) -> Iterable[str]:
             "The creation of a key was interrupted while another user created one: it is not known which of "
             f"{', '.join(unclear)} the operator created; delete those that are not in use"
         )
+
+
+def _last_used(want: KeyWant, seen: KeysSeen, key_id: str) -> str | None:
+    """Return the date of the last use of a key: the former one while the answer has not arrived."""
+    match seen.evidence:
+        case KeyEvidence(analyzer=Unknown(is_pending=True), remedy=""):
+            return next((each.last_used for each in want.obj.status.keys if each.id == key_id), None)
+        case KeyEvidence(analyzer=analyzer):
+            return date_of(analyzer, key_id)
+
+
+def _in_use(want: KeyWant, seen: KeysSeen) -> Iterable[tuple[str, bool]]:
+    """Report the former keys that work for longer than the overlap, and whether each is a warning."""
+    for record in seen.ring.of(want.name):
+        if record.state is not KeyState.OVERLAP:
+            continue
+        decided = retirement(record, want.rotation, seen.evidence, seen.now)
+        if decided and (message := report(record, decided)):
+            yield message, decided.is_warning
+
+
+def _ignored(want: KeyWant, seen: KeysSeen) -> Iterable[str]:
+    """Report that former keys work for the longest time, because last uses are not read."""
+    if want.rotation.require_unused and seen.evidence.remedy:
+        yield f"spec.rotation.requireUnused: former keys work for maxOverlap: {seen.evidence.remedy}"
 
 
 def _expiring(want: KeyWant, active: LedgerKey | None) -> Iterable[str]:

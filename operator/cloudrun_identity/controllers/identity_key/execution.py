@@ -17,10 +17,13 @@ from cloudrun_identity.api import LedgerKeyAttempt
 from cloudrun_identity.controllers.new_accounts import is_fresh as is_fresh_account
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.keys import Keys
+from cloudrun_identity.gcp.last_use import LastUses
+from cloudrun_identity.gcp.observed_uses import Source
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.listed_keys import ListedKey
 from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.kube.secrets import KeySecrets
+from cloudrun_identity.ledger.keys import KeyRing
 from cloudrun_identity.reconcile.interfaces import Executed
 
 from .actions import (
@@ -44,8 +47,9 @@ from .actions import (
     TakeBackSecret,
 )
 from .key_records import KeyRecords, change_of, record_of
-from .key_state import KeysSeen, KeyWant, is_fresh
-from .outcomes import creation_refused, key_not_shown, secret_refused
+from .key_state import KeyEvidence, KeysSeen, KeyWant, is_fresh
+from .outcomes import creation_refused, key_not_shown, last_use_ignored, secret_refused
+from .retirement import needs_evidence
 
 _FRESH = 5.0
 """Age in seconds of a list of keys that is new enough for a deletion. A write of the operator ends a list."""
@@ -64,13 +68,18 @@ class KeyExecution:
         records: KeyRecords,
         wall_clock: Callable[[], datetime],
         checkpoint: Callable[[str], None],
+        last_uses: LastUses | None = None,
     ) -> None:
-        """`checkpoint(step)` is called after every step that a crash could follow."""
+        """`checkpoint(step)` is called after every step that a crash could follow.
+
+        Without `last_uses`, the last uses of keys are unknown.
+        """
         self._keys = keys
         self._secrets = secrets
         self._records = records
         self._wall_clock = wall_clock
         self._checkpoint = checkpoint
+        self._last_uses = last_uses
         self._files: dict[str, bytes] = {}
         self._locks: WeakValueDictionary[Target, asyncio.Lock] = WeakValueDictionary()
 
@@ -104,15 +113,28 @@ class KeyExecution:
             if not error.is_forbidden:
                 raise
             is_forbidden = True
+        now, ring = self._now(), self._records.ring(want)
+        evidence = await self._evidence(want, ring, now)
         return KeysSeen(
-            now=self._now(),
+            now=now,
             listed=listed,
             secret=secret,
-            ring=self._records.ring(want),
+            ring=ring,
             publishable=frozenset(self._files),
             is_forbidden=is_forbidden,
             account_deleted=account_deleted,
+            evidence=evidence,
         )
+
+    async def _evidence(self, want: KeyWant, ring: KeyRing, now: datetime) -> KeyEvidence:
+        """Return what Google reports about the uses of keys, from reads that all objects share."""
+        if not want.reads_last_use or self._last_uses is None:
+            return KeyEvidence(remedy=last_use_ignored(want))
+        project_id = want.home.project_id
+        analyzer = await self._last_uses.get(project_id, Source.KEYS)
+        if not any(needs_evidence(each, want.rotation, now) for each in ring.of(want.name)):
+            return KeyEvidence(analyzer)
+        return KeyEvidence(analyzer, await self._last_uses.get(project_id, Source.KEY_EVENTS))
 
     async def _list(self, want: KeyWant, max_age: float) -> tuple[dict[str, ListedKey], bool]:
         """Return the keys of the account, and whether a deletion found the account deleted."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from cloudrun_identity.api import IdentityKey, LedgerKey
+from cloudrun_identity.gcp.observed_uses import PENDING, Evidence
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.listed_keys import ListedKey
 from cloudrun_identity.kube.secrets import KeySecret, ObjectReference, SecretMetadata
@@ -21,6 +22,15 @@ class Rotation:
     """Time for which the former key works after the Secret got the next one."""
     generation: int = 0
     """Number that asks for another key when it changes."""
+    require_unused: bool = False
+    """True if a former key works until Google sees no use of it, for `max_overlap` at most."""
+    max_overlap: timedelta = timedelta()
+    """Time for which a former key works at most."""
+
+    @property
+    def longest_overlap(self) -> timedelta:
+        """Time after which a former key is disabled, whatever Google reports about its use."""
+        return max(self.overlap, self.max_overlap) if self.require_unused else self.overlap
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +47,8 @@ class KeyWant:
     """True if the object is being deleted."""
     abandon: bool = False
     """True if the deletion of the object leaves the keys and the Secret in place."""
+    reads_last_use: bool = False
+    """True if the ManagedProject permits to read the last uses of keys."""
 
     @property
     def name(self) -> str:
@@ -60,7 +72,13 @@ class KeyWant:
     def rotation(self) -> Rotation:
         """The declared rotation."""
         spec = self.obj.spec.rotation
-        return Rotation(spec.period.timedelta, spec.overlap.timedelta, spec.generation)
+        return Rotation(
+            spec.period.timedelta,
+            spec.overlap.timedelta,
+            spec.generation,
+            spec.require_unused,
+            spec.max_overlap.timedelta,
+        )
 
     @property
     def template(self) -> SecretMetadata:
@@ -85,6 +103,18 @@ class KeyWant:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyEvidence:
+    """Last uses of the keys of a project, by the two sources."""
+
+    analyzer: Evidence = PENDING
+    """Days, from Policy Analyzer."""
+    monitoring: Evidence = PENDING
+    """Samples, from Monitoring. It is read only if the decision about a former key depends on it."""
+    remedy: str = ""
+    """Message with the field that permits to read last uses; empty if Google was asked."""
+
+
+@dataclass(frozen=True, slots=True)
 class KeysSeen:
     """The keys of an account and the Secret of an object, as seen. It holds no private key."""
 
@@ -102,6 +132,8 @@ class KeysSeen:
     """True if the operator may not read the Secret."""
     account_deleted: bool = False
     """True if the account was deleted, and its keys with it."""
+    evidence: KeyEvidence = field(default_factory=KeyEvidence)
+    """Last uses of keys, as Google reports them."""
 
     @property
     def is_taken(self) -> bool:
@@ -137,12 +169,16 @@ def rotation_due(record: LedgerKey, rotation: Rotation) -> datetime:
 
 
 def disable_due(record: LedgerKey, rotation: Rotation) -> datetime | None:
-    """Return when to disable the key; None for the key in use, and for one that was never in use."""
-    return record.superseded_time + rotation.overlap if record.superseded_time else None
+    """Return when to disable the key at the latest; None for the key in use, and one that was never in use.
+
+    `retirement` decides whether it is disabled earlier.
+    """
+    return record.superseded_time + rotation.longest_overlap if record.superseded_time else None
 
 
 def delete_due(record: LedgerKey, rotation: Rotation) -> datetime | None:
     """Return when to delete the key, as far as that is known. Until then it can be enabled again."""
     if record.disabled_time:
         return record.disabled_time + rotation.overlap
-    return record.superseded_time + 2 * rotation.overlap if record.superseded_time else None
+    disabled = disable_due(record, rotation)
+    return disabled + rotation.overlap if disabled else None

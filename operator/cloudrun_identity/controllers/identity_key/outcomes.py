@@ -90,6 +90,22 @@ def stray_deleted(want: KeyWant, key_id: str) -> str:
     )
 
 
+def last_use_ignored(want: KeyWant) -> str:
+    """Return why the last uses of keys are not read, and the field that changes it."""
+    return f"spec.lastUse of ManagedProject {want.obj.spec.project_ref.name} is Ignore; set it to Report"
+
+
+def may_be_in_use(want: KeyWant, key_id: str, why: str) -> str:
+    """Return the message about a key that is disabled although it may be in use; empty without a reason."""
+    if not why:
+        return ""
+    return (
+        f"key {key_id} of {want.home.name} is disabled after spec.rotation.maxOverlap, although it may be in "
+        f"use: {why}; until its deletion, it can be enabled again: gcloud iam service-accounts keys enable "
+        f"{key_id} --iam-account={want.home.name}"
+    )
+
+
 def _permissions(want: KeyWant) -> str:
     """Return the chart values that give the operator access to the Secret."""
     namespace = want.obj.metadata.namespace

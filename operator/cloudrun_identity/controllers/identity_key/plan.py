@@ -31,15 +31,17 @@ from .actions import (
     TakeBackKeys,
     TakeBackSecret,
 )
-from .key_state import LAG, KeysSeen, KeyWant, delete_due, disable_due, is_fresh, rotation_due
+from .key_state import LAG, KeysSeen, KeyWant, delete_due, is_fresh, rotation_due
 from .outcomes import (
     ATTEMPT_WAITS,
     NEXT_KEY_WAITS,
     account_full,
+    may_be_in_use,
     secret_forbidden,
     secret_taken,
     stray_deleted,
 )
+from .retirement import Retirement, retirement
 
 SKEW = timedelta(minutes=1)
 """Difference that is possible between Google's clock and the operator's."""
@@ -131,6 +133,10 @@ class _Keys:
             harm = "deleted" if listed is None else "disabled"
             return Change(f"key {active.id}", harm, "followed by another")
         return None
+
+    def retirement(self, record: LedgerKey) -> Retirement | None:
+        """Return the decision when to disable a former key."""
+        return retirement(record, self.want.rotation, self.seen.evidence, self.seen.now)
 
     def is_deleted(self, record: LedgerKey) -> bool:
         """Return whether the key does not exist any more. Google may not show a new key yet."""
@@ -235,8 +241,8 @@ def _retire(keys: _Keys) -> DisableKey | DeleteKey | None:
         match record.state:
             case KeyState.PUBLISHING if record.id not in keys.seen.publishable:
                 return _delete(keys, record.id)
-            case KeyState.OVERLAP if keys.is_past(disable_due(record, rotation)):
-                return _disable(keys, record.id)
+            case KeyState.OVERLAP if (decided := keys.retirement(record)) and decided.is_due:
+                return _disable(keys, record.id, may_be_in_use(keys.want, record.id, decided.why))
             case KeyState.DISABLED if keys.is_past(delete_due(record, rotation)):
                 return _delete(keys, record.id)
     return None
@@ -247,8 +253,8 @@ def _due_times(keys: _Keys, current: LedgerKey, following: LedgerKey | None) -> 
     rotation = keys.want.rotation
     yield following.created_time + SETTLE if following else rotation_due(current, rotation)
     for record in keys.retirable:
-        due = (disable_due if record.state is KeyState.OVERLAP else delete_due)(record, rotation)
-        if due:
+        decided = keys.retirement(record) if record.state is KeyState.OVERLAP else None
+        if due := decided.next_look if decided else delete_due(record, rotation):
             yield due
 
 
@@ -270,9 +276,9 @@ def _promote(keys: _Keys, key_id: str) -> PromoteKey:
     return PromoteKey(keys.want.key_resource(key_id), (change,), key_id=key_id, secret_name=name)
 
 
-def _disable(keys: _Keys, key_id: str) -> DisableKey:
+def _disable(keys: _Keys, key_id: str, warning: str = "") -> DisableKey:
     change = Change(f"key {key_id}", "enabled", "disabled", due=True)
-    return DisableKey(keys.want.key_resource(key_id), (change,), key_id=key_id)
+    return DisableKey(keys.want.key_resource(key_id), (change,), key_id=key_id, warning=warning)
 
 
 def _delete(keys: _Keys, key_id: str, warning: str = "") -> DeleteKey:

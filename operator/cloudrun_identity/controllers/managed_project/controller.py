@@ -46,7 +46,7 @@ from .audit import (
 )
 from .change_feed import FeedReader, feed_finding, feed_status
 from .degradation import degradation, missing_permissions
-from .facts import ProjectFactsReader, accepted_ages
+from .facts import ProjectFactsReader, max_ages
 from .limits import limit_issues
 from .orphans import OrphanReleaser
 from .plan import AllowCrossProjectUsage, ProjectAction, ProjectSeen, ProjectWant, ReleaseOrphans, plan
@@ -126,11 +126,11 @@ class ManagedProjectController:
     async def observe(self, want: ProjectWant, max_age: float) -> ProjectSeen:
         """Return the project, the operator's permissions, the organization policy and the workloads.
 
-        `facts.accepted_ages` decides which of them may be older than `max_age`.
+        `facts.max_ages` decides which of them may be older than `max_age`.
         """
         if want.deletes:
             return ProjectSeen(None)
-        ages = accepted_ages(want.obj, want.cluster, max_age)
+        ages = max_ages(want.obj, want.cluster, max_age)
         facts = await self._facts.facts(want.obj, ages.facts)
         if facts is None:
             return ProjectSeen(None, operator=self._identity(want.project_id))

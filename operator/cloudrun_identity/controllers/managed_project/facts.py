@@ -1,8 +1,8 @@
 """Facts about a project that seldom change, read at most once per hour while nothing is wrong with it.
 
 The policies of a project are read at each drift interval. Its state, the permissions of the operator and the
-organization policy are read on an edit, while the ManagedProject is not Ready or is Degraded, after a failure
-of a policy, and otherwise when they are older than `FACTS_MAX_AGE`.
+organization policy are read on an edit, at each interval while the project is unhealthy, after a failure of a
+policy or an object, and otherwise before they are older than `FACTS_MAX_AGE`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -49,7 +49,7 @@ class ProjectFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Ages:
+class MaxAges:
     """Maximum ages, in seconds, of the parts of an observation. 0 reads them from Google now."""
 
     facts: float
@@ -58,18 +58,22 @@ class Ages:
     """Maximum age of the organization policy, and of the lists of workloads and accounts."""
 
 
-def accepted_ages(obj: ManagedProject, cluster: ClusterState, max_age: float) -> Ages:
-    """Return the accepted ages for a reconcile that accepts reads of `max_age` seconds; 0 after an edit."""
-    if max_age <= 0 or is_troubled(obj):
-        return Ages(max_age, max_age)
-    seldom = max(max_age, FACTS_MAX_AGE)
-    return Ages(seldom, max_age if has_contents(obj, cluster) else seldom)
+def max_ages(obj: ManagedProject, cluster: ClusterState, max_age: float) -> MaxAges:
+    """Return the maximum ages for a reconcile that accepts reads of `max_age` seconds; 0 after an edit.
+
+    Facts that would become older than `FACTS_MAX_AGE` before the next resync are read now.
+    """
+    if max_age <= 0 or not is_healthy(obj):
+        return MaxAges(0.0, max_age)
+    interval = obj.spec.drift_interval.timedelta.total_seconds()
+    seldom = max(max_age, FACTS_MAX_AGE - interval)
+    return MaxAges(seldom, max_age if has_contents(obj, cluster) else seldom)
 
 
-def is_troubled(obj: ManagedProject) -> bool:
-    """Return whether the ManagedProject is not Ready, or Degraded."""
+def is_healthy(obj: ManagedProject) -> bool:
+    """Return whether the ManagedProject is Ready and not Degraded."""
     degraded = obj.status.condition(ConditionType.DEGRADED)
-    return not was_ready(obj) or degraded is None or degraded.status is not ConditionStatus.FALSE
+    return was_ready(obj) and degraded is not None and degraded.status is ConditionStatus.FALSE
 
 
 def has_contents(obj: ManagedProject, cluster: ClusterState) -> bool:

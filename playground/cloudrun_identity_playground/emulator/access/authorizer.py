@@ -21,6 +21,7 @@ from .rules import (
     RULES,
     FiltersResults,
     Impersonates,
+    RequiresActivityPermission,
     RequiresPermission,
     RequiresPolicyPermission,
     ReturnsPermissions,
@@ -59,6 +60,10 @@ class Authorizer:
                 if target := target_name(request.resource, rpc):
                     permission = f"{target.descriptor.permission_prefix}.{verb}"
                     self._check(rpc, RequiresPermission(permission, "resource"), request)
+                return handler(request)
+            case RequiresActivityPermission():
+                permission = f"policyanalyzer.{request.activity_type}Activities.query"
+                self._check(rpc, RequiresPermission(permission, "parent"), request)
                 return handler(request)
             case Impersonates():
                 self._check_impersonation(rpc, rule, request)

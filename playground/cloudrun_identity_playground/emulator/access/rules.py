@@ -36,6 +36,11 @@ class RequiresPolicyPermission:
 
 
 @dataclass(frozen=True)
+class RequiresActivityPermission:
+    """A query of activities on the project in `parent`. It needs the permission of the type of activity."""
+
+
+@dataclass(frozen=True)
 class FiltersResults:
     """A search that everyone may make. It returns the items on which the caller has `permission`."""
 
@@ -65,6 +70,7 @@ class Unrestricted:
 Rule: TypeAlias = (
     RequiresPermission
     | RequiresPolicyPermission
+    | RequiresActivityPermission
     | FiltersResults
     | ReturnsPermissions
     | Impersonates
@@ -269,6 +275,13 @@ RULES: Final[Mapping[str, Rule]] = dict(
                 "ListOperations": RequiresPermission("run.operations.list", "name"),
                 "DeleteOperation": RequiresPermission("run.operations.delete", "name"),
             },
+        ),
+        *_in(
+            "google.cloud.policyanalyzer.v1.PolicyAnalyzer", {"QueryActivity": RequiresActivityPermission()}
+        ),
+        *_in(
+            "google.monitoring.v3.MetricService",
+            {"ListTimeSeries": RequiresPermission("monitoring.timeSeries.list", "name")},
         ),
         *_in(
             "google.cloud.orgpolicy.v2.OrgPolicy",

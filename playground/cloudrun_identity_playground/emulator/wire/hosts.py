@@ -14,7 +14,17 @@ from cloudrun_identity.api import TARGET_KINDS
 _GOOGLE: Final = ".googleapis.com"
 _APIS: Final = frozenset(
     {descriptor.host.removesuffix(_GOOGLE) for descriptor in TARGET_KINDS.values()}
-    | {"iamcredentials", "logging", "oauth2", "orgpolicy", "serviceusage", "sts", "www"}
+    | {
+        "iamcredentials",
+        "logging",
+        "monitoring",
+        "oauth2",
+        "orgpolicy",
+        "policyanalyzer",
+        "serviceusage",
+        "sts",
+        "www",
+    }
 )
 _REGIONAL: Final = re.compile(r"[a-z]+-[a-z]+\d+-(run)|([a-z]+)\.[a-z]+-[a-z]+\d+\.rep")
 

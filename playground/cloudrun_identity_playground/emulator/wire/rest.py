@@ -23,6 +23,7 @@ from .hosts import is_served
 from .knative_children import KnativeChildren
 from .knative_rest import KnativeRest, region_of
 from .knative_rest import address as knative_address
+from .last_use import last_use_answer
 from .methods import as_protobuf
 from .older import RENAMED, RESHAPES
 from .org_policy_v1 import OrgPolicyV1
@@ -104,6 +105,8 @@ async def _of_version_1(
     if (shown := await OrgPolicyV1(call).answer(request.path, body)) is not None:
         return shown
     if (shown := await ancestry(request.path, call)) is not None:
+        return shown
+    if (shown := await last_use_answer(request.method, request.path, request.query, call)) is not None:
         return shown
     return fixed_answer(request.method, request.path, body)
 

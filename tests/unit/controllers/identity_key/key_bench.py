@@ -10,6 +10,7 @@ from cloudrun_identity.controllers.identity_key.controller import IdentityKeyCon
 from cloudrun_identity.controllers.identity_key.execution import KeyExecution
 from cloudrun_identity.controllers.identity_key.key_records import KeyLedgers, KeyRecords
 from cloudrun_identity.controllers.identity_key.key_state import KeysSeen, KeyWant
+from cloudrun_identity.gcp.last_use import LastUses
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.listed_keys import ListedKey
 from cloudrun_identity.kube.secrets import KeySecret
@@ -86,9 +87,10 @@ def controller_with(
     ledgers: KeyLedgers,
     clock: Callable[[], datetime],
     checkpoint: Callable[[str], None] = lambda step: None,
+    last_uses: LastUses | None = None,
 ) -> IdentityKeyController:
     records = KeyRecords(ledgers)
-    execution = KeyExecution(keys, secrets, records, clock, checkpoint)
+    execution = KeyExecution(keys, secrets, records, clock, checkpoint, last_uses)
     return IdentityKeyController(execution, KeyAssumption(records, lambda: NOON))
 
 

@@ -152,8 +152,9 @@ async def test_objects_of_one_account_take_turns(process: Process) -> None:
 
 
 def test_the_rotation_is_that_of_the_spec() -> None:
-    assert key_want(period="48h", overlap="1h", generation=3).rotation == Rotation(
-        2 * DAY, timedelta(hours=1), generation=3
+    declared = key_want(period="48h", overlap="1h", generation=3, requireUnused=True, maxOverlap="72h")
+    assert declared.rotation == Rotation(
+        2 * DAY, timedelta(hours=1), generation=3, require_unused=True, max_overlap=3 * DAY
     )
 
 

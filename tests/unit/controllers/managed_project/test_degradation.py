@@ -4,8 +4,9 @@ import pytest
 
 from cloudrun_identity.api import ConditionStatus, MissingPermission
 from cloudrun_identity.controllers.managed_project.audit import NOT_LOOKED, WorkloadAudit
-from cloudrun_identity.controllers.managed_project.degradation import degradation
+from cloudrun_identity.controllers.managed_project.degradation import degradation, missing_permissions
 from cloudrun_identity.gcp.errors import Fault, GoogleError
+from cloudrun_identity.gcp.permissions import FEATURES, LAST_USE
 from cloudrun_identity.reconcile.conditions import Finding
 from tests.unit.controllers.cluster_state import project
 
@@ -56,3 +57,12 @@ def test_disabled_cloud_run_is_named_once_with_the_command() -> None:
     command = "gcloud services enable run.googleapis.com --project=42"
     assert condition.message.count(command) == 1
     assert "lacks 1 permission" in condition.message
+
+
+def test_permissions_to_read_last_uses_are_needed_where_they_are_reported() -> None:
+    def missing(last_use: str) -> set[str]:
+        found = missing_permissions(frozenset(), project(lastUse=last_use))
+        return {each.permission for each in found if each.feature == LAST_USE}
+
+    assert missing("Ignore") == set()
+    assert missing("Report") == {*FEATURES[LAST_USE]}

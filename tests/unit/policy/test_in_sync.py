@@ -40,7 +40,7 @@ async def test_resync_at_rest_reads_the_policy_and_plans_nothing(
 ) -> None:
     before, reads = await at_rest(syncers, plans), env.policies.reads
     for _ in range(5):
-        assert await syncers.resync(TARGET.project_id) == frozenset()
+        assert (await syncers.resync(TARGET.project_id)).drifted == frozenset()
     assert len(plans) == before
     assert env.policies.reads == reads + 5
 
@@ -50,7 +50,7 @@ async def test_grant_that_another_writer_removes_is_found(
 ) -> None:
     await at_rest(syncers, plans)
     env.policies.revoke(ANN)
-    assert await syncers.resync(TARGET.project_id) == {WEB}
+    assert (await syncers.resync(TARGET.project_id)).drifted == {WEB}
     assert ANN in env.policies.present(TARGET)
 
 
