@@ -6,8 +6,7 @@ be many thousand, come from kopf's streams without handlers (`manager.kopf_adapt
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -18,17 +17,9 @@ from cloudrun_identity.kube.lease import NAME as LEASE
 from cloudrun_identity.kube.objects import resource
 from cloudrun_identity.kube.resources import LEASES, Object
 from cloudrun_identity.manager import kopf_adapter
+from cloudrun_identity.manager.event_delivery import EventDelivery
 from cloudrun_identity.manager.watch_thread import WatchThread
 from cloudrun_identity.manager.watches import Connector, EventSink, Watches, WatchLost
-
-BATCH_SIZE = 32
-"""Events that are delivered in one go, so that other work of the event loop is not held up."""
-
-MAX_WAITING = 500
-"""Events that may wait for the loop of the process. The streams pause while there are more."""
-
-PAUSE = 0.02
-"""Seconds of such a pause."""
 
 
 def watch(sink: EventSink, connector: Connector, kinds: Iterable[str], lease_namespace: str) -> Watches:
@@ -48,9 +39,7 @@ class KopfWatches:
         self._lease_namespace = lease_namespace
         self._loop = asyncio.get_running_loop()
         self._thread = WatchThread(self._run, kopf_adapter.end_tasks)
-        self._is_delivering = True
-        self._events: deque[Callable[[], None]] = deque()
-        self._is_receiving = False
+        self._delivery = EventDelivery()
 
     def start(self) -> None:
         """Start the thread of the watches."""
@@ -68,12 +57,12 @@ class KopfWatches:
 
     def request_end(self) -> None:
         """Deliver no more events, and end soon."""
-        self._is_delivering = False
+        self._delivery.end()
         self._thread.request_end()
 
     async def end(self) -> None:
         """Deliver no more events, and wait for the end. Raises WatchesStuck if there is none in time."""
-        self._is_delivering = False
+        self._delivery.end()
         await self._thread.end()
 
     async def _run(self) -> None:
@@ -113,39 +102,17 @@ class KopfWatches:
         return await asyncio.wrap_future(access)
 
     async def _on_object(self, raw: Object, deleted: bool) -> None:
-        self._deliver(partial(self._sink.observe, raw, deleted=deleted))
-        while len(self._events) > MAX_WAITING and self._is_delivering:  # noqa: ASYNC110 - another loop empties it
-            await asyncio.sleep(PAUSE)
+        raw["metadata"].pop("managedFields", None)  # half of the object, which may wait for its delivery
+        self._delivery.put(partial(self._sink.observe, raw, deleted=deleted))
+        await self._delivery.room()
 
     async def _on_namespace(self, event: kopf.RawEvent, **_: Any) -> None:
         observe = self._sink.observe_namespace
-        self._deliver(partial(observe, dict(event["object"]), deleted=event["type"] == "DELETED"))
+        self._delivery.put(partial(observe, dict(event["object"]), deleted=event["type"] == "DELETED"))
 
     async def _on_lease(self, event: kopf.RawEvent, **_: Any) -> None:
-        self._deliver(partial(self._sink.observe_lease, dict(event["object"])))
-
-    def _deliver(self, event: Callable[[], None]) -> None:
-        """Hand an event to the loop of the process, in the order of the calls.
-
-        Waking the loop costs more than an event. It is therefore woken once for all events that wait.
-        """
-        self._events.append(event)
-        if not self._is_receiving and self._is_delivering and not self._loop.is_closed():
-            self._is_receiving = True
-            self._loop.call_soon_threadsafe(self._receive)
-
-    def _receive(self) -> None:
-        """Take in the events that wait, at most `BATCH_SIZE` at once."""
-        self._is_receiving = False  # first: an event that is added from now on wakes the loop
-        try:
-            for _ in range(min(BATCH_SIZE, len(self._events))):
-                event = self._events.popleft()
-                if self._is_delivering:
-                    event()
-        finally:
-            if self._events and not self._is_receiving:
-                self._is_receiving = True
-                self._loop.call_soon(self._receive)
+        """Deliver a renewal before all objects: the monitor of the watches expects it in a few seconds."""
+        self._delivery.put_first(partial(self._sink.observe_lease, dict(event["object"])))
 
 
 _NAMES_LEASE = f"metadata.name={LEASE}"

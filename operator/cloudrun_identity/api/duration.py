@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any, Final
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -55,7 +56,7 @@ class Duration(str):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(cls._checked, core_schema.str_schema())
+        return core_schema.no_info_after_validator_function(_checked, core_schema.str_schema())
 
     @classmethod
     def __get_pydantic_json_schema__(
@@ -70,10 +71,12 @@ class Duration(str):
             "x-kubernetes-validations": [rule.to_dict()],
         }
 
-    @classmethod
-    def _checked(cls, text: str) -> "Duration":
-        parse_duration(text)
-        return cls(text)
+
+@lru_cache(maxsize=256)
+def _checked(text: str) -> Duration:
+    """Return a duration that is valid. Thousands of objects have the same few."""
+    parse_duration(text)
+    return Duration(text)
 
 
 def at_least(shortest: str) -> Rule:

@@ -17,6 +17,9 @@ from .errors import KubeconfigInvalid
 BEARER = "BearerToken"
 """Name under which kubernetes.aio stores the Authorization header."""
 
+CONNECTIONS = 32
+"""Connections to the API server at the same time. Each takes 300 KiB, most of it asyncio's buffer for TLS."""
+
 POD_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 # Exceptions that kubernetes.aio raises for a kubeconfig that is missing, no YAML, or of an unexpected
@@ -60,7 +63,7 @@ async def load(kubeconfig: str | None, context: str | None = None) -> Configurat
         KubeconfigInvalid: None of these exists, or the one that exists cannot be used.
 
     """
-    configuration = Configuration()
+    configuration = Configuration(connection_pool_maxsize=CONNECTIONS)
     path = kubeconfig or os.environ.get("KUBECONFIG") or _default_file()
     if path is not None:
         await _load_from_file(configuration, path, context)

@@ -65,9 +65,9 @@ class CrdReader:
     async def state_of(self, kind: str) -> CrdState:
         """Return the state of the CRD of a kind. Raises `KubeError`."""
         if kind not in self._upcoming:
-            self._upcoming[kind] = asyncio.create_task(
-                self._read(kind, self._running.get(kind)), name=f"CRD of {kind}"
-            )
+            read = asyncio.create_task(self._read(kind, self._running.get(kind)), name=f"CRD of {kind}")
+            read.add_done_callback(_retrieve)  # no caller may be left to raise its error
+            self._upcoming[kind] = read
         return await asyncio.shield(self._upcoming[kind])
 
     async def _read(self, kind: str, before: asyncio.Task[CrdState] | None) -> CrdState:
@@ -78,6 +78,11 @@ class CrdReader:
             return await state_of(self._client, KINDS[kind])
         finally:
             del self._running[kind]
+
+
+def _retrieve(read: asyncio.Task[CrdState]) -> None:
+    if not read.cancelled():
+        read.exception()
 
 
 async def check_compatible(client: ObjectClient) -> None:

@@ -10,6 +10,7 @@ from cloudrun_identity.api.resource import Scope
 
 from .errors import KubeError
 from .resources import NAMESPACES, Object, ObjectClient, Resource
+from .sharing import SharedParts
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 """Annotation with the manifest that `kubectl apply` applied last."""
@@ -37,8 +38,9 @@ def compact(obj: Object, known: Object | None = None) -> Object:
 
     `managedFields` and kubectl's last-applied configuration are dropped: they are as large as all the rest.
     Equal strings, in particular attribute names, are interned, because the JSON decoder creates new ones for
-    each object. A part, such as the spec, that is equal in `known`, an earlier compact copy, is the same
-    dictionary in both. `is` then shows that it did not change.
+    each object. So are equal flat parts, such as conditions and references. A part, such as the spec, that is
+    equal in `known`, an earlier compact copy, is the same dictionary in both. `is` then shows that it did not
+    change.
     """
     metadata = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
     if LAST_APPLIED in (metadata.get("annotations") or {}):
@@ -113,9 +115,15 @@ def apply_merge_patch(stored: Any, patch: Any) -> Any:
     return result
 
 
+_SHARED: SharedParts[Object] = SharedParts()
+
+
 def _interned(value: Any) -> Any:
     if isinstance(value, dict):
-        return {sys.intern(name): _interned(each) for name, each in value.items()}
+        copy = {sys.intern(name): _interned(each) for name, each in value.items()}
+        types = tuple(map(type, copy.values()))
+        is_flat = dict not in types and list not in types
+        return _SHARED.one_of((*copy, *copy.values(), *types), copy) if is_flat else copy
     if isinstance(value, list):
         return [_interned(each) for each in value]
     return sys.intern(value) if type(value) is str else value

@@ -52,6 +52,7 @@ class Ledgers:
         self._versions = SeenVersions()
         self._invalid = InvalidLedgers()
         self._deleting: set[str] = set()  # by UID, objects that this process is deleting
+        self._writing: dict[str, tuple[Object, Ledger]] = {}  # by name, writes without a reply so far
         self._index = LedgerIndex()
         self._elsewhere = LedgersElsewhere()
         self._locks: WeakValueDictionary[Target, asyncio.Lock] = WeakValueDictionary()
@@ -155,6 +156,9 @@ class Ledgers:
             return frozenset()
         if self._versions.has(metadata):
             return frozenset()
+        written = self._writing.get(metadata["name"])
+        if written and not deleted and is_stored_as_written(written[0], raw):  # the event precedes the reply
+            return self._observed_valid(metadata, written[1], deleted=False)
         try:
             ledger = from_object(raw)
         except LedgerInvalid as error:
@@ -233,9 +237,13 @@ class Ledgers:
         refuse_too_many(old, new)
         raw = to_object(new, metadata)
         refuse_too_large(old, new, raw)
-        reply = await (
-            self._client.replace(_RESOURCE, raw) if stored else self._client.create(_RESOURCE, raw)
-        )
+        self._writing[metadata["name"]] = raw, new
+        try:
+            reply = await (
+                self._client.replace(_RESOURCE, raw) if stored else self._client.create(_RESOURCE, raw)
+            )
+        finally:
+            del self._writing[metadata["name"]]
         if is_stored_as_written(raw, reply):
             if not self._versions.has(reply["metadata"]):
                 self._observed_valid(reply["metadata"], new, deleted=False)

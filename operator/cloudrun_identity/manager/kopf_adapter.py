@@ -13,11 +13,14 @@ Undocumented behavior that the operator relies on:
   pause waiter was canceled with it. So `run_tasks` is not used: `end_tasks` cancels until all have ended.
 - A task that is started after `kopf.spawn_tasks()`, in the same context, uses that operator's credentials.
 - Outside the main thread kopf leaves SIGTERM and SIGINT alone.
+- The inactivity timeout of a watch is an `asyncio.timeout()` inside the generator. It also runs while the
+  consumer of an event pauses, and then cancels the consumer. `watch_settings` has the replacement.
 - kopf ends the process 10 min after it was canceled, unless `process.ultimate_exiting_timeout` is None.
 """
 
 import asyncio
 import logging
+import math
 import random
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -56,6 +59,9 @@ silencing all of `kopf` would hide warnings that are logged nowhere else.
 
 _CANCEL_INTERVAL = 1.0
 """Seconds after which a task that has not ended is canceled again."""
+
+_WATCH_REQUEST = 300
+"""Seconds after which the API server ends one request of a watch. kopf continues with the next one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +145,15 @@ def watch_settings() -> kopf.OperatorSettings:
     settings.peering.standalone = True
     settings.posting.enabled = False
     settings.scanning.disabled = True
-    settings.watching.chunk_size = 500
-    settings.networking.error_backoffs = _EndlessBackoff()
     settings.networking.request_timeout = 30.0
     settings.networking.connect_timeout = 10.0
+    settings.watching.chunk_size = 500
+    # A pause of the consumer must not end a watch: see the module's docstring. aiohttp measures the time of a
+    # request only while it reads. The monitor of the watches notices a dead one sooner.
+    settings.watching.inactivity_timeout = math.inf
+    settings.watching.server_timeout = _WATCH_REQUEST
+    settings.watching.client_timeout = _WATCH_REQUEST + settings.networking.request_timeout
+    settings.networking.error_backoffs = _EndlessBackoff()
     settings.queueing.exit_timeout = 0.5
     settings.process.ultimate_exiting_timeout = None
     settings.persistence.finalizer = f"kopf.{GROUP}/unused"

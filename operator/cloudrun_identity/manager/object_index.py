@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from cloudrun_identity.api import IAMBinding, IdentityAttachment, ReconciledResource, Resource
 from cloudrun_identity.kube.resources import Object
+from cloudrun_identity.kube.sharing import SharedParts
 from cloudrun_identity.reconcile.cluster_state import ObjectKey, StoredObject
 from cloudrun_identity.reconcile.reconciler import AnyKindReconciler
 
@@ -40,6 +41,7 @@ class ObjectIndex:
         self._declarers: defaultdict[tuple[str, str], set[ObjectKey]] = defaultdict(set)
         self._locations: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
         self._invalid: dict[ObjectKey, Object] = {}
+        self._sets: SharedParts[frozenset[ObjectKey]] = SharedParts()
 
     def put(self, key: ObjectKey, raw: Object, obj: ReconciledResource, *, is_removed: bool = False) -> None:
         """Add or replace an object with a valid version."""
@@ -51,8 +53,8 @@ class ObjectIndex:
             return
         self.remove(key)
         kind = self._kinds[key.kind]
-        declares = (key.kind, kind.declares(obj))
-        entry = Entry(raw, obj, kind.references(obj), declares, is_removed=is_removed)
+        references, declares = kind.references(obj), (key.kind, kind.declares(obj))
+        entry = Entry(raw, obj, self._sets.one_of(references, references), declares, is_removed=is_removed)
         self._entries[key] = self._by_kind[key.kind][key] = entry
         for reference in entry.references:
             self._referrers[reference].add(key)

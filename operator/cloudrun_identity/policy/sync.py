@@ -130,7 +130,7 @@ class PolicySync:
         self._note_losses(planned)
         progressed = plan.ledger
 
-        async def store_ahead(write: LedgerWrite | None) -> None:
+        async def store_ahead(writer: PolicyWriter, write: LedgerWrite | None) -> None:
             nonlocal progressed
             ahead = progress(plan, progressed, writer.present, writer.added)
             progressed = await record.store_ahead(writer.forms.recorded(ahead, writer.shown), write)

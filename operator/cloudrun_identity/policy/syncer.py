@@ -53,27 +53,29 @@ class PolicySyncer:
         self._running: asyncio.Task[None] | None = None
         self._write_wait: asyncio.Timeout | None = None
 
-    async def result(
+    def request(
         self,
         *,
         since: float,
         max_age: float,
         in_sync_after: InSyncCheck | None = None,
         writes: bool = False,
-    ) -> SyncResult:
-        """Return the result of the last sync, or run another one.
+    ) -> asyncio.Future[SyncResult]:
+        """Return the result of the last sync, or that of the next one.
 
         The last result is returned if its sync had no fault, and began after `since` and at most `max_age`
         seconds ago. If `max_age` is not 0, its sync may also have begun before `since`, if `in_sync_after`
         returns True for its result. Without `in_sync_after`, the caller desires nothing of its own. `writes`
         is True if the sync is likely to write the policy.
         """
+        result: asyncio.Future[SyncResult] = asyncio.get_running_loop().create_future()
         last = self._last
         is_recent = last is not None and not last.fault and _now() - last.began <= max_age
         if last and is_recent and (last.began > since or (in_sync_after and in_sync_after(last))):
-            return last
+            result.set_result(last)
+            return result
         request = _Request(
-            asyncio.get_running_loop().create_future(),
+            result,
             call_priority.get(),
             request_reason.get(),
             in_sync_after if max_age > 0 else None,
@@ -85,7 +87,7 @@ class PolicySyncer:
         self._last_request = _now()
         if self._running is None:
             self._running = start_shared_task(self._run(), name=f"policy syncer {self._target}")
-        return await request.result
+        return result
 
     @property
     def is_idle(self) -> bool:

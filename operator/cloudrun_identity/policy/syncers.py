@@ -185,7 +185,7 @@ class PolicySyncers:
         try:
             results = await asyncio.gather(
                 *(
-                    syncer.result(
+                    syncer.request(
                         since=since,
                         max_age=max_age,
                         in_sync_after=partial(self._in_sync_after, desired, target) if desired else None,

@@ -26,8 +26,12 @@ MAX_REREADS = 6
 """The reads after a conflict, about a second. If the policy does not change, no other writer is active."""
 
 
-WriteRecorder: TypeAlias = Callable[[LedgerWrite | None], Awaitable[None]]
-"""Stores the record of a write in the ledger. The writer shows the policy that the write replaces."""
+WriteRecorder: TypeAlias = Callable[["PolicyWriter", LedgerWrite | None], Awaitable[None]]
+"""Stores the record of a write in the ledger. The writer shows the policy that the write replaces.
+
+The writer is passed, because a recorder that has it would form a reference cycle with it. Then all grants of
+each sync stay in memory until the garbage collector runs.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +159,7 @@ class PolicyWriter:
                 return
             sent = grants_in(merged.policy, self._target)
             write = write_of(self.etag, sent, self.forms.evidence(merged.added, self.shown))
-            await self.store_ahead(write if merged.added else None)
+            await self.store_ahead(self, write if merged.added else None)
             try:
                 reply = await self._policies.set(self._target, merged.policy)
             except asyncio.CancelledError:
@@ -220,7 +224,7 @@ class PolicyWriter:
         self.shown = grants_in(policy, self._target)
 
 
-async def _no_record(_: LedgerWrite | None) -> None:
+async def _no_record(writer: PolicyWriter, write: LedgerWrite | None) -> None:
     """Record nothing."""
 
 

@@ -20,9 +20,9 @@ APIS: Mapping[str, str] = {
     "google.longrunning.": RUN,
     "google.cloud.orgpolicy.": "orgpolicy.googleapis.com",
     "google.iam.credentials.": "iamcredentials.googleapis.com",
-    "google.logging.v2.": "logging.googleapis.com",
     "google.cloud.policyanalyzer.": "policyanalyzer.googleapis.com",
     "google.monitoring.": "monitoring.googleapis.com",
+    "google.logging.v2.": "logging.googleapis.com",
     **{f"{descriptor.get_method.partition('/')[0]}/": descriptor.host for descriptor in SERVED.values()},
 }
 """Hosts of the APIs, by the prefix of their method names."""

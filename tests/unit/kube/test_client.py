@@ -14,8 +14,10 @@ from aiohttp.test_utils import TestServer, unused_port
 
 from cloudrun_identity.kube import client as client_module
 from cloudrun_identity.kube.client import KubeClient, connect
+from cloudrun_identity.kube.connection import CONNECTIONS
 from cloudrun_identity.kube.errors import ClusterUnreachable, KubeError
 from cloudrun_identity.kube.resources import EVENTS, NAMESPACES, PatchType
+from tests.time_budget import time_budget
 
 Answer = Callable[[web.Request], Awaitable[web.Response]]
 
@@ -85,6 +87,27 @@ async def client(server: Server) -> AsyncIterator[KubeClient]:
 @pytest.fixture
 def no_retry_delay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_module, "RETRY_INTERVAL", 0.0)
+
+
+async def test_requests_beyond_the_limit_wait_for_a_connection(server: Server, client: KubeClient) -> None:
+    waiting, proceed, ports = asyncio.Semaphore(0), asyncio.Event(), set[object]()
+
+    async def answer(request: web.Request) -> web.Response:
+        ports.add(request.transport and request.transport.get_extra_info("peername"))
+        waiting.release()
+        await proceed.wait()
+        return web.json_response({})
+
+    server.default_answer = answer
+    async with time_budget(), asyncio.TaskGroup() as requests:
+        for _ in range(2 * CONNECTIONS):
+            requests.create_task(client.get(NAMESPACES, "payments"))
+        for _ in range(CONNECTIONS):
+            await waiting.acquire()
+        assert waiting.locked()
+        proceed.set()
+    assert len(server.requests) == 2 * CONNECTIONS
+    assert len(ports) <= CONNECTIONS
 
 
 async def test_requests_carry_token_and_user_agent(server: Server, client: KubeClient) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import gc
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -20,6 +21,7 @@ from cloudrun_identity.kube.crds import (
     installed,
     missing_fields,
 )
+from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.kube.resources import CUSTOM_RESOURCE_DEFINITIONS, Object, Resource
 from tests.unit.kube.fake_api import FakeApi
 
@@ -186,3 +188,24 @@ async def test_callers_that_wait_together_share_a_read_that_starts_later() -> No
     proceed.set()
     assert set(await asyncio.gather(first, *later)) == {CrdState.ESTABLISHED}
     assert reads == 2
+
+
+async def test_failed_read_without_a_caller_is_not_reported_by_asyncio() -> None:
+    proceed, reports = asyncio.Event(), list[str]()
+
+    class Failing(FakeApi):
+        async def get(self, resource: Resource, name: str, namespace: str = "") -> Object:
+            await proceed.wait()
+            raise KubeError(500, "InternalError", "a test")
+
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reports.append(context["message"]))
+    caller = asyncio.create_task(CrdReader(Failing()).state_of("IAMBinding"))
+    await asyncio.sleep(0)
+    (read,) = (task for task in asyncio.all_tasks() if task.get_name() == "CRD of IAMBinding")
+    caller.cancel()
+    await asyncio.wait([caller])
+    proceed.set()
+    await asyncio.wait([read])
+    del read, caller
+    gc.collect()
+    assert reports == []

@@ -19,7 +19,7 @@ from cloudrun_identity.api.status import GrantState
 from cloudrun_identity.iam.expiry import as_granted
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.kube.errors import KubeError
-from cloudrun_identity.kube.resources import Object
+from cloudrun_identity.kube.resources import Object, Resource
 from cloudrun_identity.ledger.elsewhere import ledger_digest
 from cloudrun_identity.ledger.limits import LedgerFull
 from cloudrun_identity.ledger.model import Ledger
@@ -156,6 +156,31 @@ async def test_reply_equal_to_the_write_is_not_parsed_again(
     assert written == ledgers.ledger(PROJECT)
     monkeypatch.undo()
     assert written == from_object(stored(api))
+
+
+@pytest.mark.parametrize("edited", [False, True], ids=["as written", "edited by another client"])
+async def test_event_before_the_reply_is_parsed_only_if_it_differs(
+    api: FakeApi, ledgers: Ledgers, monkeypatch: pytest.MonkeyPatch, edited: bool
+) -> None:
+    parsed: list[Object] = []
+
+    def parse(raw: Object) -> Ledger:
+        parsed.append(raw)
+        return from_object(raw)
+
+    async def replace(resource: Resource, obj: Object) -> Object:
+        reply = await write(resource, obj)
+        spec = reply["spec"] | ({"bindings": []} if edited else {})
+        ledgers.observed({**reply, "spec": spec}, deleted=False)
+        return reply
+
+    await ledgers.update(PROJECT, entered("a"))
+    write = api.replace
+    monkeypatch.setattr(api, "replace", replace)
+    monkeypatch.setattr("cloudrun_identity.ledger.store.from_object", parse)
+    await ledgers.update(PROJECT, entered("b"))
+    assert bool(parsed) is edited
+    assert bool(ledgers.ledger(PROJECT).entries) is not edited
 
 
 async def test_pruned_reply_is_an_error_that_names_the_remedy(api: FakeApi, ledgers: Ledgers) -> None:

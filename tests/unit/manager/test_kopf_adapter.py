@@ -19,8 +19,9 @@ from aiohttp.test_utils import TestServer
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from cloudrun_identity.handlers import BATCH_SIZE, KopfWatches, watch
+from cloudrun_identity.handlers import KopfWatches, watch
 from cloudrun_identity.kube.connection import ClusterAccess
+from cloudrun_identity.kube.objects import resource
 from cloudrun_identity.kube.resources import Object
 from cloudrun_identity.manager import kopf_adapter
 from cloudrun_identity.manager.watches import WatchLost
@@ -135,6 +136,9 @@ class ApiServer:
         return web.Response()
 
 
+SHORT = 0.1
+"""A timeout in seconds."""
+
 LAST = "1000"
 """The resourceVersion of the last event."""
 
@@ -221,7 +225,7 @@ async def test_watch_of_a_deleted_kind_is_a_lost_watch(api_server: ApiServer) ->
 
 @pytest.mark.parametrize("fails", [False, True], ids=["", "while the sink fails"])
 async def test_objects_are_delivered_in_order_without_bookmarks(api_server: ApiServer, fails: bool) -> None:
-    changes = range(2, 2 + 3 * BATCH_SIZE)
+    changes = range(2, 100)
     api_server.bindings = [binding(1)]
     api_server.events = [
         {"type": "BOOKMARK", "object": {"kind": "IAMBinding", "metadata": {"resourceVersion": "1"}}},
@@ -237,6 +241,46 @@ async def test_objects_are_delivered_in_order_without_bookmarks(api_server: ApiS
         await watches.end()
     expected = [("1", False), *((str(version), False) for version in changes), (LAST, True)]
     assert sink.observed == expected, changed("infinite_watch()")
+
+
+@pytest.mark.parametrize("timeout", ["inactivity_timeout", "client_timeout"])
+async def test_watch_outlives_a_pause_longer_than_its_timeouts(
+    api_server: ApiServer, monkeypatch: pytest.MonkeyPatch, timeout: str
+) -> None:
+    def short_by_default() -> kopf.OperatorSettings:
+        settings = defaults()
+        settings.watching.inactivity_timeout = SHORT
+        return settings
+
+    async def deliver(raw: Object, deleted: bool) -> None:
+        sink.observe(raw, deleted=deleted)
+        if raw["metadata"]["resourceVersion"] == "2":
+            await asyncio.sleep(5 * SHORT)
+
+    defaults = kopf.OperatorSettings
+    monkeypatch.setattr(kopf, "OperatorSettings", short_by_default)
+    settings = kopf_adapter.watch_settings()
+    if timeout == "client_timeout":
+        settings.watching.client_timeout = SHORT
+    api_server.events = [{"type": "MODIFIED", "object": binding(version)} for version in (2, 3, LAST)]
+    sink = Sink()
+    registry = kopf.OperatorRegistry()
+    KopfWatches(sink, api_server, [], "operator").register(registry)
+    stream = kopf_adapter.Stream(resource("IAMBinding"), deliver)
+    running = asyncio.create_task(kopf_adapter.run(registry, settings, streams=[stream], clusterwide=True))
+    async with time_budget():
+        await asyncio.wait(
+            [running, asyncio.create_task(sink.has_last.wait())], return_when=asyncio.FIRST_COMPLETED
+        )
+        assert not running.done(), changed("how a timeout ends a watch")
+        running.cancel()
+        await kopf_adapter.end_tasks()
+    assert [version for version, _ in sink.observed[:3]] == ["2", "3", LAST]
+
+
+def test_watch_requests_end_after_whole_seconds() -> None:
+    watching = kopf_adapter.watch_settings().watching
+    assert isinstance(watching.server_timeout, int), "the API server refuses timeoutSeconds=300.0"
 
 
 async def test_watches_leave_signals_and_tasks_of_the_process_alone(api_server: ApiServer) -> None:

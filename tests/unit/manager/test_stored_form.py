@@ -131,3 +131,24 @@ def test_equal_sets_of_field_names_are_one_object() -> None:
         "message",
         "last_transition_time",
     }
+
+
+def test_equal_parts_of_different_objects_are_one_object() -> None:
+    one, other = (
+        first(metadata={"name": name, "uid": name}, status={"conditions": [READY]}).obj
+        for name in ("web", "api")
+    )
+    assert isinstance(one, IAMBinding)
+    assert isinstance(other, IAMBinding)
+    assert one.status.conditions[0] is other.status.conditions[0]
+    assert one.spec.target is other.spec.target
+    assert one.metadata.name != other.metadata.name
+
+
+def test_parts_in_which_different_fields_are_set_stay_apart() -> None:
+    conditions = [READY | {"observedGeneration": 0}], [READY]
+    one, other = (first(status={"conditions": each}).obj for each in conditions)
+    assert one
+    assert other
+    assert "observed_generation" in one.status.conditions[0].model_fields_set
+    assert "observed_generation" not in other.status.conditions[0].model_fields_set

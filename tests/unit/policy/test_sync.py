@@ -1,6 +1,7 @@
 """Order of the writes of a sync, and other writers, drift and missing targets."""
 
 import asyncio
+import gc
 
 import pytest
 
@@ -10,7 +11,7 @@ from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.policy import planning
 from cloudrun_identity.policy.ports import SyncerSettings
 from cloudrun_identity.policy.syncers import PolicySyncers
-from cloudrun_identity.policy.writer import MAX_REREADS
+from cloudrun_identity.policy.writer import MAX_REREADS, PolicyWriter
 from tests.unit.policy.fake_policies import Crash, fault
 from tests.unit.policy.fakes import NOON, SyncerEnvironment
 
@@ -402,3 +403,13 @@ async def test_grants_beyond_a_full_ledger_are_rejected(
 
     assert sorted(state_of(result, grant) for grant in (ANN, EVE)) == ["Granted", "Rejected"]
     assert len(env.policies.present(TARGET)) == 1
+
+
+async def test_sync_leaves_nothing_to_the_garbage_collector(syncers: PolicySyncers) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        await synced(syncers, desiring(WEB, ANN))
+        assert not [each for each in gc.get_objects() if isinstance(each, PolicyWriter)]
+    finally:
+        gc.enable()
