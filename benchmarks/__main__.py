@@ -56,6 +56,7 @@ from .parts import ON_REQUEST, PARTS, Options
     help="Directory of the plots of growth and of their data.",
 )
 @click.option("--trials", type=click.IntRange(1), default=10, show_default=True, help="Of each failure.")
+@click.option("--edits", type=click.IntRange(1), default=200, show_default=True, help="For feed.")
 @click.option("--lease-duration", default="15s", show_default=True, help="For failover.")
 @click.option("--full", is_flag=True, help="More objects, and one other writer; half an hour more.")
 @click.option(
@@ -71,6 +72,7 @@ def main(
     per_policy: int,
     plots: Path,
     trials: int,
+    edits: int,
     lease_duration: str,
     full: bool,
     output: Path,
@@ -79,10 +81,10 @@ def main(
 
     The parts run on the embedded API: every goal with 10,000 objects (`scale`), the lifecycle of identities
     (`lifecycle`), many grants on few policies (`syncers`), attachments of workloads (`attachments`), rotation
-    of keys (`keys`) and pure functions of a sync (`functions`). Two parts run only if they are named: costs
-    by number of objects (`growth`; `plots` draws the last result again), and how long nothing acts after a
-    failure (`failover`). `lifecycle` and `failover` also run on a kube-apiserver if KUBEBUILDER_ASSETS names
-    its binaries.
+    of keys (`keys`) and pure functions of a sync (`functions`). Three parts run only if they are named: costs
+    by number of objects (`growth`; `plots` draws the last result again), how long nothing acts after a
+    failure (`failover`), and repairs with a change feed (`feed`). `lifecycle` and `failover` also run on a
+    kube-apiserver if KUBEBUILDER_ASSETS names its binaries.
     """
     if sys.platform != "linux":
         raise click.ClickException("memory and processor time are read from /proc, which requires Linux")
@@ -96,6 +98,7 @@ def main(
         per_policy=per_policy,
         plots=plots,
         trials=trials,
+        edits=edits,
         lease_duration=lease_duration,
         full=full,
     )

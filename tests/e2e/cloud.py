@@ -253,6 +253,26 @@ class Cloud:
         """Create a secret, bucket, topic or the like in a project."""
         self._edit({"resource": full_name, "create": project})
 
+    def create_subscription(self, project: str, name: str) -> str:
+        """Create a topic and a subscription of one name; return the name of the subscription."""
+        self._request("PUT", f"/v1/projects/{project}/topics/{name}", {})
+        subscription = f"projects/{project}/subscriptions/{name}"
+        self._request("PUT", f"/v1/{subscription}", {"topic": f"projects/{project}/topics/{name}"})
+        return subscription
+
+    def delete_subscription(self, name: str) -> None:
+        """Delete a subscription and its topic."""
+        self._request("DELETE", f"/v1/{name}")
+        self._request("DELETE", f"/v1/{name.replace('/subscriptions/', '/topics/')}")
+
+    def create_sink(self, project: str, subscription: str, log_filter: str) -> None:
+        """Route the audit log of a project to the topic of a subscription."""
+        topic = subscription.replace("/subscriptions/", "/topics/")
+        sink = {"name": "feed", "destination": f"pubsub.googleapis.com/{topic}", "filter": log_filter}
+        writer = self._request("POST", f"/v2/projects/{project}/sinks?uniqueWriterIdentity=true", sink)
+        grant = {"role": "roles/pubsub.publisher", "member": writer["writerIdentity"]}
+        self._edit({"policy": f"//pubsub.googleapis.com/{topic}", "add": [grant]})
+
     def set_switches(self, **switches: Any) -> None:
         """Set switches, such as `operationTime="3s"`."""
         self._control("PATCH", "switches", switches)

@@ -196,6 +196,7 @@ def with_operator(seed: Mapping[str, Any]) -> Mapping[str, Any]:
     """
     features = {**FEATURES, **ABOVE_PROJECTS}
     permissions = {permission for each in features.values() for permission in each}
+    permissions.add("pubsub.subscriptions.consume")  # of change feeds
     permissions |= {f"cloudfunctions.functions.{verb}IamPolicy" for verb in ("get", "set")}
     organization = {
         "organizationID": ORGANIZATION.partition("/")[2],

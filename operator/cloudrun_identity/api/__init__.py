@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from .change_feed import ChangeFeed, ChangeFeedStatus
 from .cloud_run_identity import (
     AttachedWorkload,
     CloudRunIdentity,
@@ -159,6 +160,7 @@ from .spec import (
     ReconciledSpec,
 )
 from .status import (
+    ChangeCause,
     Condition,
     ConditionStatus,
     ConditionType,
@@ -235,6 +237,9 @@ __all__ = [
     "BindingDeletionPolicy",
     "BindingMember",
     "CallingIdentity",
+    "ChangeCause",
+    "ChangeFeed",
+    "ChangeFeedStatus",
     "CloudRunIdentity",
     "CloudRunIdentitySpec",
     "CloudRunIdentityStatus",

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
 
+from .change_feed import ChangeFeed, ChangeFeedStatus
 from .duration import Duration, at_least
 from .group import ADMIN_CATEGORY
 from .project_guardrails import MAX_ENTRIES, Guardrails, namespace_rules
@@ -127,6 +128,8 @@ class ManagedProjectSpec(ReconciledSpec):
     """ID of the project that API calls are charged to. If unset, the project of the credentials."""
     drift_interval: Annotated[Duration, at_least("1s")] = Duration("5m")
     """Interval at which the operator compares Google Cloud with the declared state."""
+    change_feed: ChangeFeed | None = None
+    """Delivery of the project's audit log. Without it, the operator finds drift at the next driftInterval."""
     locations: Annotated[tuple[Location, ...], Field(max_length=64), SET] = ()
     """Locations in which the operator looks for workloads: regions, and global for multi-region services. If
     unset, the locations of attachments and targets."""
@@ -207,6 +210,8 @@ class ManagedProjectStatus(ReconciledStatus):
     """Workloads that run as the default service account of the project."""
     orphans: Annotated[tuple[Orphan, ...], Clipped(50)] = ()
     """Resources and grants in Google Cloud that no object manages any more."""
+    change_feed: ChangeFeedStatus | None = None
+    """State of the change feed; unset without one."""
 
 
 class ManagedProject(ReconciledResource):

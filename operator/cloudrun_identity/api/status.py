@@ -28,6 +28,7 @@ class ConditionType(StrEnum):
     LEAST_PRIVILEGE = "LeastPrivilege"
     KEYS_AUDITED = "KeysAudited"
     EXPIRING = "Expiring"
+    CHANGE_FEED_READY = "ChangeFeedReady"
     RECENTLY_USED = "RecentlyUsed"
 
 
@@ -147,6 +148,20 @@ class GrantCounts(ApiModel):
         )
 
 
+class ChangeCause(ApiModel):
+    """ChangeCause is the call that caused a difference, as the audit log of Google Cloud reports it."""
+
+    method: Annotated[str, Clipped(256)]
+    """Method of the API, such as SetIamPolicy."""
+    time: Timestamp
+    """Time of the call."""
+    principal: Annotated[str, Clipped(512)] | None = None
+    """Caller, such as user:dana@example.com. Unset unless spec.changeFeed.reportActors of the ManagedProject
+    is true."""
+    user_agent: Annotated[str, Clipped(256)] | None = None
+    """User agent that the caller sent. Unset unless spec.changeFeed.reportActors is true."""
+
+
 class Drift(ApiModel):
     """Drift records differences from the declared state that were not caused by the operator."""
 
@@ -158,6 +173,8 @@ class Drift(ApiModel):
     """Time at which the operator last repaired a difference."""
     changes: Annotated[tuple[Annotated[str, Clipped(1024)], ...], Clipped(16)] = ()
     """Differences that the operator found last, one sentence each."""
+    causes: Annotated[tuple[ChangeCause, ...], Clipped(4)] = ()
+    """Calls that caused these differences, as far as the change feed reported them."""
 
 
 class ReconciledStatus(ApiModel):

@@ -29,12 +29,21 @@ OPERATOR = "serviceAccount:OPERATOR@PROJECT.iam.gserviceaccount.com"
     is_flag=True,
     help="Grant the permissions to act as service accounts on the accounts in the files, not on the project.",
 )
+@click.option(
+    "--change-feed",
+    metavar="SUBSCRIPTION",
+    default="",
+    help="Subscription of the ManagedProjects without spec.changeFeed.subscription, as of the operator.",
+)
 @click.option("--markdown", is_flag=True, help="Print the page docs/reference/permissions.md instead.")
-def permissions(paths: tuple[Path, ...], operator: str, own_accounts_only: bool, markdown: bool) -> None:
+def permissions(
+    paths: tuple[Path, ...], operator: str, own_accounts_only: bool, change_feed: str, markdown: bool
+) -> None:
     """Print the permissions that the operator needs.
 
     With files, print for each ManagedProject the gcloud commands that grant the permissions for what its
-    guardrails allow, and no others. Without files, list the permissions of each feature.
+    guardrails allow, and no others. Without files, list the permissions of each feature. For projects with a
+    change feed, the commands also set up its log sink, topic and subscription.
 
     On the project, the permissions on service accounts cover every account in it. With --own-accounts-only,
     they cover the accounts of the CloudRunIdentities in the files, and those in guardrails.accounts.
@@ -42,6 +51,7 @@ def permissions(paths: tuple[Path, ...], operator: str, own_accounts_only: bool,
     from cloudrun_identity.api import ManagedProject
     from cloudrun_identity.gcp.permissions import ABOVE_PROJECTS, FEATURES
 
+    from .change_feed_setup import feed_commands
     from .granting import commands
     from .own_accounts import own_accounts
     from .permissions_page import EXAMPLE, page
@@ -53,9 +63,12 @@ def permissions(paths: tuple[Path, ...], operator: str, own_accounts_only: bool,
         projects = [obj for obj in objects if obj["kind"] == "ManagedProject"]
         if not projects:
             raise nothing_found("ManagedProject", paths)
-        for project in map(ManagedProject.model_validate, projects):
+        parsed = [ManagedProject.model_validate(project) for project in projects]
+        for project in parsed:
             own = own_accounts(project, objects) if own_accounts_only else None
             click.echo("\n".join(commands(project, operator, own)))
+        for line in feed_commands(parsed, operator, change_feed):
+            click.echo(line)
     elif markdown:
         example = ManagedProject.model_validate(yaml.safe_load(EXAMPLE))
         click.echo(page("\n".join(commands(example, operator))), nl=False)

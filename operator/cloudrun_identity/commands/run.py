@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,6 +59,12 @@ PAGE_INTERVAL = 5.0
     help="Number of objects to reconcile at the same time. Waiting objects do not count.",
 )
 @click.option(
+    "--change-feed",
+    metavar="SUBSCRIPTION",
+    default="",
+    help="Pub/Sub subscription with the audit logs of ManagedProjects without spec.changeFeed.subscription.",
+)
+@click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="info",
@@ -80,12 +87,14 @@ def run(
     http_port: int,
     ui: bool,
     concurrency: int,
+    change_feed: str,
     log_level: str,
     log_format: str,
 ) -> None:
     """Run the operator until SIGTERM."""
     if lease_duration < timedelta(seconds=1):
         raise click.BadParameter("must be at least 1s", param_hint="--lease-duration")
+    _check_subscription(change_feed)
     quiet_grpc()
     # Imported modules are never freed. Keep the garbage collector from scanning them, now and later.
     gc.disable()
@@ -108,6 +117,7 @@ def run(
         lease_duration=lease_duration.total_seconds(),
         http_port=http_port,
         concurrency=concurrency,
+        change_feed=change_feed,
     )
     try:
         asyncio.run(process.run(settings, handlers.watch, _page if ui else None))
@@ -121,3 +131,12 @@ def _page(client: "KubeClient") -> "web.Application":
     from cloudrun_identity.ui.source import Source
 
     return application(Source(client, client.server, interval=PAGE_INTERVAL), local_only=True)
+
+
+def _check_subscription(name: str) -> None:
+    if name:
+        from cloudrun_identity.api.change_feed import SUBSCRIPTION_FORM
+
+        if not re.match(SUBSCRIPTION_FORM, name):
+            message = f"{name!r} is not the name of a subscription: projects/PROJECT/subscriptions/NAME"
+            raise click.BadParameter(message, param_hint="--change-feed")

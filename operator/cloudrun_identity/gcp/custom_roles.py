@@ -93,6 +93,10 @@ class CustomRoles:
         """Return every role of the project by id, including deleted ones."""
         return await self._roles_of(project_id).all(max_age)
 
+    def invalidate(self, project_id: str, role_id: str) -> None:
+        """Record that another client just wrote the role. Older reads of it no longer count."""
+        self._roles_of(project_id).invalidate(role_id)
+
     async def unsupported(self, project_id: str, permissions: frozenset[str]) -> frozenset[str]:
         """Return those of the permissions that custom roles of the project cannot include.
 

@@ -55,6 +55,10 @@ class Keys:
         key = project_id, account
         return await self._lists.get(key, lambda: self._read(*key), max_age)
 
+    def forget(self, project_id: str, account: str) -> None:
+        """Drop the list of keys, because another client changed one."""
+        self._lists.forget((project_id, account))
+
     async def create(
         self, project_id: str, account: str, before_send: Callable[[], Awaitable[None]] | None = None
     ) -> NewKey:

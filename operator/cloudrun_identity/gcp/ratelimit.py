@@ -149,6 +149,9 @@ DEFAULT_RATES: Mapping[tuple[str, CallKind], Rate] = {
     (Api.KMS, CallKind.READ): Rate(per_minute=200, burst=50),
     (Api.KMS, CallKind.WRITE): Rate(per_minute=40, burst=10),
     **{(api, kind): DEFAULT_RATE for api in _BELOW_DEFAULT for kind in CallKind},
+    # Pulls of the change feed and their acknowledgments, which Google limits by bytes only
+    # (https://cloud.google.com/pubsub/quotas). Writes of policies of topics count, too.
+    (Api.PUB_SUB, CallKind.WRITE): Rate(per_minute=1200, burst=100),
 }
 
 

@@ -64,6 +64,10 @@ class Roles:
                 return permissions
             # The operator wrote the role in the meantime, so the reading is outdated.
 
+    def forget(self, role: str, project_id: str) -> None:
+        """Drop the permissions of a role, because another client changed it."""
+        self._permissions.forget(_key(role, project_id))
+
     def changes(self, role: str, project_id: str) -> int:
         """Return how often a read of the role showed other permissions than the read before."""
         return self._changes[_key(role, project_id)]

@@ -11,6 +11,7 @@ from cloudrun_identity.api import (
     ManagedProject,
     ProjectOperator,
     ReconciledResource,
+    Resource,
 )
 from cloudrun_identity.kube.resources import Object
 from cloudrun_identity.ledger.owners import Owner
@@ -128,6 +129,10 @@ class ClusterView(LedgerView):
         entry = self._objects.get(key)
         keys = self._objects.declarers(entry.declares) if entry else ()
         return [found.obj for other in keys if other != key and (found := self._objects.get(other))]
+
+    def declarers(self, kind: type[Resource], declares: str) -> Iterable[ObjectKey]:
+        """Return the objects of a kind that declare a Google Cloud resource, as `Kind.declares` names it."""
+        return self._objects.declarers((kind.__name__, declares))
 
     def is_refused(self, key: ObjectKey, project: ManagedProject) -> bool:
         """Return whether what the object declares is refused, for example by the guardrails."""

@@ -12,9 +12,11 @@ from cloudrun_identity.kube.resources import NAMESPACES, Object, ObjectClient, R
 from cloudrun_identity.ledger.store import Ledgers
 from cloudrun_identity.policy.ports import PolicyPort
 from cloudrun_identity.policy.syncers import PolicySyncers
+from cloudrun_identity.reconcile.change_log import ChangeLog
 from cloudrun_identity.reconcile.reconciler import AnyKindReconciler, Reconciler
 
 from .cache import Cache
+from .feed_health import FeedHealth
 from .project_settings import ProjectSettings
 from .registry import Cloud
 
@@ -27,6 +29,10 @@ class Engine:
     """Every object and namespace as last seen."""
     ledgers: Ledgers
     """The PolicyLedgers in the operator's namespace."""
+    feed_health: FeedHealth
+    """States of the change feeds."""
+    change_log: ChangeLog
+    """The last changes by others, as the change feeds reported them."""
     settings: ProjectSettings
     """Settings of projects, looked up in the cache."""
     cloud: Cloud

@@ -15,6 +15,7 @@ from cloudrun_identity.gcp.client_pool import ClientPool
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.findings_reader import FindingsReader
 from cloudrun_identity.gcp.policies import Policies
+from cloudrun_identity.gcp.pubsub import Subscriber
 from cloudrun_identity.gcp.ratelimit import Priority
 from cloudrun_identity.gcp.recommender import Recommender
 from cloudrun_identity.iam.grants import Target
@@ -34,7 +35,8 @@ from cloudrun_identity.policy.ports import (
 from cloudrun_identity.policy.removal_limit import RemovalRateLimiter
 from cloudrun_identity.policy.syncers import PolicySyncers
 from cloudrun_identity.reconcile.advice import advised
-from cloudrun_identity.reconcile.cluster_state import ObjectKey
+from cloudrun_identity.reconcile.change_log import ChangeLog
+from cloudrun_identity.reconcile.cluster_state import ObjectKey, project_key
 from cloudrun_identity.reconcile.deadline import Deadline
 from cloudrun_identity.reconcile.dependencies import Dependencies, KubePort
 from cloudrun_identity.reconcile.events import DriftObserver, EventPort, EventReporter
@@ -47,7 +49,11 @@ from cloudrun_identity.reconcile.repeated_drift import DriftHistory
 from cloudrun_identity.reconcile.status_records import Records
 
 from .cache import Cache
+from .change_feed import ChangeFeeds
 from .engine import Engine
+from .feed_health import FeedHealth
+from .feed_sync import FeedSync
+from .feed_work import FeedWork
 from .hooks import checkpoints, grant_clock, now
 from .kubernetes import CountedClient, KubeWrites
 from .manager import Manager
@@ -99,6 +105,8 @@ class Ports:
     """True to sync the policies of observed projects too, to read nothing twice, and to audit no account."""
     on_report: ReportObserver = ignore_report
     """Called with the report of every reconcile."""
+    change_feed: str = ""
+    """The subscription with the audit logs of projects that name none; empty without one."""
 
 
 def build_manager(
@@ -110,11 +118,12 @@ def build_manager(
     kinds: Iterable[str],
     concurrency: int,
     may_act: Callable[[], bool],
+    change_feed: str = "",
 ) -> Manager:
     """Compose the manager of the installed `kinds`.
 
     It keeps its ledgers in `namespace` and runs `concurrency` reconciles at the same time. `may_act` returns
-    whether the Lease is still held.
+    whether the Lease is still held. `change_feed` is the subscription of projects that name none.
     """
     queue: KeyedQueue[ObjectKey] = KeyedQueue(flow_of=lambda key: key.namespace)
     slots, events = Slots(concurrency), EventRecorder(client)
@@ -131,6 +140,7 @@ def build_manager(
             syncs=metrics,
             wake=partial(queue.add_all, priority=Priority.EDIT),
             compare=partial(queue.add_all, priority=Priority.RESYNC),
+            change_feed=change_feed,
         )
     )
     events.use_stand_ins(engine.cache.project_of)
@@ -138,18 +148,38 @@ def build_manager(
     metrics.watch_slots(slots.held)
     metrics.watch_objects(lambda: engine.cache.counts(now()))
     metrics.watch_ledgers(engine.ledgers.invalid_count)
+
+    def feed_changed(project: str) -> None:
+        queue.add(project_key(project), Priority.RESYNC)
+        resync.follow(project)
+
+    feeds = ChangeFeeds(
+        engine.cache,
+        engine.syncers,
+        engine.feed_health,
+        engine.change_log,
+        FeedWork(FeedSync(engine.cache, engine.syncers, engine.cloud, queue.add).sync, now),
+        subscriber=partial(Subscriber, google),
+        identity=engine.cloud.clients.identity,
+        observer=metrics,
+        on_change=feed_changed,
+        wall_clock=now,
+    )
+    resync = Resync(
+        engine.cache,
+        engine.syncers,
+        engine.reconciler,
+        RoleWatch(engine.cloud.roles, engine.cache),
+        queue.add,
+        engine.feed_health.interval,
+    )
     return Manager(
         client=client,
         engine=engine,
         queue=queue,
         workers=Workers(queue, engine.reconciler, slots, metrics, engine.settings.resync_max_age),
-        resync=Resync(
-            engine.cache,
-            engine.syncers,
-            engine.reconciler,
-            RoleWatch(engine.cloud.roles, engine.cache),
-            queue.add,
-        ),
+        resync=resync,
+        feeds=feeds,
         events=events,
         kinds=kinds,
         may_act=may_act,
@@ -163,7 +193,9 @@ def compose(ports: Ports) -> Engine:
     # The cache asks the kinds for the references of an object. They are added below, because they need it.
     kinds: dict[str, AnyKindReconciler] = {}
     cache = Cache(kinds, ledgers, ports.wake, lambda: ports.google.identity, ports.operator)
-    settings = ProjectSettings(cache)
+    feed_health = FeedHealth(ports.change_feed, lambda: ports.google.identity)
+    change_log = ChangeLog(feed_health.missed)
+    settings = ProjectSettings(cache, feed_health.interval)
     cloud = Cloud.of(ClientPool(ports.google, settings.credential), reads_once=ports.is_dry_run)
     policies = ports.policies(cloud.policies, ledgers)
     propagation = PropagationTracker(now, ledgers.owner_of)
@@ -199,6 +231,7 @@ def compose(ports: Ports) -> Engine:
         resolver=GrantResolver(cloud.roles, clock),
         event_reporter=event_reporter,
         wall_clock=clock,
+        causes=change_log,
     )
     drift_history = DriftHistory(time.monotonic)
     executor, finisher = ports.executor(event_reporter), Finisher(deps, drift_history, ports.on_report)
@@ -222,11 +255,15 @@ def compose(ports: Ports) -> Engine:
         removals=removal_limiter.budget,
         drift_history=drift_history,
         findings=findings,
+        feed=feed_health.state if ports.operator else lambda _: None,
+        feed_interval=feed_health.interval,
         audits=not ports.is_dry_run,
     )
     kinds |= {kind: build(parts) for kind, build in KINDS.items()}
     return Engine(
         cache=cache,
+        feed_health=feed_health,
+        change_log=change_log,
         ledgers=ledgers,
         settings=settings,
         cloud=cloud,

@@ -78,6 +78,8 @@ class Leadership:
     """Seconds after which a Lease that is not renewed expires."""
     concurrency: int
     """The number of objects that are reconciled at the same time."""
+    change_feed: str
+    """The subscription with the audit logs of projects that name none; empty without one."""
     watch: Watch
     """Starts the watches."""
     liveness: Liveness
@@ -118,6 +120,7 @@ class Leadership:
             namespace=self.namespace,
             kinds=await installed_kinds(self.counted),
             concurrency=self.concurrency,
+            change_feed=self.change_feed,
             may_act=lambda: self.lease.is_holder,
         )
         versions = {each: WatchedVersions() for each in (NAMESPACES, *map(resource, manager.kinds))}

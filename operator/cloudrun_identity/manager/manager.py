@@ -13,6 +13,7 @@ from cloudrun_identity.kube.resources import Object, Resource
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.reconcile.cluster_state import ObjectKey
 
+from .change_feed import ChangeFeeds
 from .engine import Engine
 from .kubernetes import CountedClient
 from .resync import Resync
@@ -43,6 +44,7 @@ class Manager:
         queue: KeyedQueue[ObjectKey],
         workers: Workers,
         resync: Resync,
+        feeds: ChangeFeeds,
         events: EventRecorder,
         kinds: Iterable[str],
         may_act: Callable[[], bool],
@@ -55,6 +57,7 @@ class Manager:
         self._queue = queue
         self._workers = workers
         self._resync = resync
+        self._feeds = feeds
         self._events = events
         self._may_act = may_act
         self._tasks: list[asyncio.Task[None]] = []
@@ -71,6 +74,7 @@ class Manager:
             self._resync.observe(key)
             if key.kind == ManagedProject.__name__:
                 self._resync.follow(key.name)
+        self._feeds.follow()
         self._tasks.append(asyncio.create_task(self._workers.run(), name="workers"))
 
     def problem(self) -> str:
@@ -88,6 +92,7 @@ class Manager:
         leader resumes unfinished work.
         """
         self._queue.shutdown()
+        await self._feeds.close()
         await self._resync.close()
         for task in self._tasks:
             task.cancel()
@@ -110,6 +115,7 @@ class Manager:
                 self._engine.syncers.expect_release(Owner(*key, uid=raw["metadata"]["uid"]))
         if (change.changed or deleted) and key.kind == ManagedProject.__name__:
             self._resync.follow(key.name)
+            self._feeds.follow()
             self._engine.cloud.clients.close_unused(map(credential_of, self._cache.objects(ManagedProject)))
         self._wake(change.woken)
 

@@ -66,6 +66,17 @@ class Metrics:
         self._watches_lost = self._counter(
             "watches_lost", "Restarts of the watches because one ended or delivered nothing."
         )
+        self._feed_entries = self._counter(
+            "change_feed_entries",
+            "Entries of the audit log that a change feed delivered, by outcome.",
+            "outcome",
+        )
+        self._feed_lag = Gauge(
+            "change_feed_lag_seconds",
+            "Seconds between the oldest change of the last delivery and the arrival of its entry.",
+            namespace=PREFIX,
+            registry=self._registry,
+        )
         self._is_leader = Gauge(
             "is_leader",
             "1 in the replica that holds the Lease.",
@@ -109,6 +120,14 @@ class Metrics:
     def watches_lost(self) -> None:
         """Count a restart of the watches."""
         self._watches_lost.inc()
+
+    def feed_entries(self, outcome: str, count: int) -> None:
+        """Count entries of the audit log by what was done with them."""
+        self._feed_entries.labels(outcome).inc(count)
+
+    def feed_lag(self, seconds: float) -> None:
+        """Record the time from the oldest change of a delivery to the arrival of its entry."""
+        self._feed_lag.set(seconds)
 
     def leading(self, is_leader: bool) -> None:
         """Record whether this replica holds the Lease."""

@@ -54,6 +54,8 @@ class Settings:
     """The port of probes and metrics; 0 for any free port."""
     concurrency: int
     """The number of objects that are reconciled at the same time."""
+    change_feed: str = ""
+    """The subscription with the audit logs of projects that name none; empty without one."""
 
 
 FAILURES = (
@@ -138,6 +140,7 @@ async def _run(settings: Settings, watch: Watch, page: Page | None, termination:
                 namespace=settings.namespace,
                 lease_duration=settings.lease_duration,
                 concurrency=settings.concurrency,
+                change_feed=settings.change_feed,
                 watch=watch,
                 liveness=liveness,
                 stop=stop,

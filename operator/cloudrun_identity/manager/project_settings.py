@@ -1,5 +1,7 @@
 """Settings of Google Cloud projects, as the ManagedProjects in the cache declare them."""
 
+from collections.abc import Callable
+
 from cloudrun_identity.api import ManagedProject
 from cloudrun_identity.gcp.client_pool import OWN, Credential, NoCredential, credential_of
 from cloudrun_identity.iam.grants import Target
@@ -23,8 +25,10 @@ DEFAULT_RESYNC_INTERVAL = 300.0
 class ProjectSettings:
     """Looks settings up by Google Cloud project ID. The oldest ManagedProject of a project decides."""
 
-    def __init__(self, cache: Cache) -> None:
+    def __init__(self, cache: Cache, interval_of: Callable[[ManagedProject], float] | None = None) -> None:
+        """`interval_of` returns the present resync interval of a project; by default the declared one."""
         self._cache = cache
+        self._interval_of = interval_of or resync_interval_of
 
     def credential(self, project_id: str) -> Credential:
         """Return the identity to act as in a project: the operator's own if no ManagedProject declares it.
@@ -98,7 +102,7 @@ class ProjectSettings:
         if stored is not None:
             name = key.name if key.kind == ManagedProject.__name__ else project_named_by(stored.raw)
             project = self._cache.project(name)
-        interval = resync_interval_of(project) if project else DEFAULT_RESYNC_INTERVAL
+        interval = self._interval_of(project) if project else DEFAULT_RESYNC_INTERVAL
         return interval * (1 - 2 * JITTER)
 
 

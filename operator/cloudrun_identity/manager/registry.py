@@ -33,6 +33,7 @@ from cloudrun_identity.controllers.identity_key.assumption import KeyAssumption
 from cloudrun_identity.controllers.identity_key.controller import IdentityKeyController
 from cloudrun_identity.controllers.identity_key.execution import KeyExecution
 from cloudrun_identity.controllers.identity_key.key_records import KeyRecords
+from cloudrun_identity.controllers.managed_project.change_feed import FeedReader
 from cloudrun_identity.controllers.managed_project.controller import ManagedProjectController
 from cloudrun_identity.controllers.managed_project.orphans import OrphanReleaser
 from cloudrun_identity.controllers.managed_project.powerful_accounts import PowerfulAccounts
@@ -84,6 +85,8 @@ class Cloud:
     """Lists of service accounts and workloads, cached."""
     keys: Keys
     """Service account keys, cached."""
+    custom_roles: CustomRoles
+    """Custom roles, cached."""
     permission_checks: PermissionChecks
     """Permissions of a principal, cached."""
     last_uses: LastUses
@@ -107,6 +110,7 @@ class Cloud:
             run=run,
             inventory=Inventory(service_accounts, run, time.monotonic, reads_once=reads_once),
             keys=Keys(clients, time.monotonic),
+            custom_roles=CustomRoles(clients, time.monotonic),
             permission_checks=PermissionChecks(policies, roles, unique_ids, time.monotonic),
             last_uses=LastUses(clients, key_clock(), None if reads_once else PATIENCE),
         )
@@ -140,6 +144,10 @@ class KindParts:
     """Times of the last repairs of drift."""
     findings: FindingsReader
     """Findings of Google's Recommender, shared by the identities of a project."""
+    feed: FeedReader
+    """Returns the state of the change feed of a project."""
+    feed_interval: Callable[[ManagedProject], float]
+    """Returns the seconds between two resyncs of a project at present."""
     audits: bool
     """True to read what only the status shows: unmanaged keys, powerful accounts, workloads by account."""
 
@@ -159,6 +167,8 @@ def managed_project(parts: KindParts) -> AnyKindReconciler:
         parts.removals,
         parts.drift_history.repeated,
         findings=parts.findings if parts.audits else None,
+        feed=parts.feed,
+        resync_interval=parts.feed_interval,
     )
     return KindReconciler(kind, parts.deps, parts.executor, parts.finisher, resource=kind)
 
@@ -194,7 +204,7 @@ def iam_binding(parts: KindParts) -> AnyKindReconciler:
 def custom_role(parts: KindParts) -> AnyKindReconciler:
     """Build the reconciler of CustomRoles."""
     cloud = parts.cloud
-    roles, records = CustomRoles(cloud.clients, time.monotonic), RoleRecords(parts.ledgers, now)
+    roles, records = cloud.custom_roles, RoleRecords(parts.ledgers, now)
     execution = RoleExecution(roles, cloud.roles, records, now, parts.checkpoint)
     kind = CustomRoleController(roles, records, execution, parts.deps.syncers, cloud.policies, now)
     return KindReconciler(kind, parts.deps, parts.executor, parts.finisher, resource=kind)
@@ -208,7 +218,9 @@ def identity_attachment(parts: KindParts) -> AnyKindReconciler:
         Preflight(cloud.inventory, cloud.permission_checks),
     )
     execution = AttachmentExecution(cloud.run, cloud.inventory, attachments, parts.records, parts.checkpoint)
-    kind = IdentityAttachmentController(cloud.run, cloud.inventory, checks, attachments, execution)
+    kind = IdentityAttachmentController(
+        cloud.run, cloud.inventory, checks, attachments, execution, parts.deps.causes
+    )
     return KindReconciler(kind, parts.deps, parts.executor, parts.finisher, resource=kind)
 
 

@@ -20,6 +20,7 @@ from typing import Protocol
 from cloudrun_identity.api import CloudRunIdentity, ManagedProject
 from cloudrun_identity.gcp.errors import GoogleError
 from cloudrun_identity.gcp.ratelimit import Priority, call_priority
+from cloudrun_identity.gcp.requests import request_reason
 from cloudrun_identity.policy.syncers import PolicySyncers
 from cloudrun_identity.reconcile.cluster_state import ObjectKey, project_key
 from cloudrun_identity.reconcile.reconciler import Reconciler
@@ -90,7 +91,10 @@ class Resync:
         reconciler: Reconciler,
         roles: Roles,
         enqueue: Callable[[ObjectKey, Priority], None],
+        interval_of: Callable[[ManagedProject], float] = resync_interval_of,
     ) -> None:
+        """`interval_of` returns the seconds between two resyncs of a project at present."""
+        self._interval_of = interval_of
         self._projects = projects
         self._syncers = syncers
         self._reconciler = reconciler
@@ -110,7 +114,7 @@ class Resync:
     def follow(self, name: str) -> None:
         """Resync a ManagedProject at its present interval from now on; stop if it no longer exists."""
         project = self._projects.project(name)
-        interval = resync_interval_of(project) if project else 0.0
+        interval = self._interval_of(project) if project else 0.0
         known = self._tasks.get(name)
         if known and known[0] == interval:
             return
@@ -157,6 +161,7 @@ class Resync:
             self._enqueue(project_key(name), Priority.RESYNC)  # its reconcile asks for the other operator
             return
         started = _now()
+        request_reason.set(f"{ManagedProject.__name__}/{name}@resync")
         synced = await self._syncers.resync(project.project_id)
         referrers = frozenset(self._projects.referrers(project_key(name)))
         drifted = referrers & {ObjectKey(each.kind, each.namespace, each.name) for each in synced.drifted}
@@ -177,7 +182,7 @@ class Resync:
     def _is_full_due(self, project: ManagedProject, started: float) -> bool:
         """Return whether the next resync would compare all objects too late."""
         last = self._fully_compared.get(project.metadata.name, started)
-        return started + resync_interval_of(project) > last + FULL_INTERVAL
+        return started + self._interval_of(project) > last + FULL_INTERVAL
 
     async def _compare(self, keys: Collection[ObjectKey], started: float) -> bool:
         """Enqueue the objects with a difference. Return whether a read from Google Cloud failed."""

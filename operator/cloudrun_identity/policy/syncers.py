@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 
-from cloudrun_identity.api import GrantState
+from cloudrun_identity.api import GrantState, TargetKind
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.ledger.owners import Owner
 
@@ -129,17 +129,40 @@ class PolicySyncers:
         now = asyncio.get_running_loop().time()
         # The objects of a full or invalid ledger report it; the resync continues.
         results = await self._results(targets, since=now, max_age=0.0, tolerant=True)
-        differing = {
+        return ResyncResult(
+            self._registrations.with_drift() | self._differing(results),
+            any(result.fault is not None and not result.missing for result in results.values()),
+        )
+
+    def _differing(self, results: Mapping[Target, SyncResult]) -> frozenset[Owner]:
+        """Return the objects that desire a grant that a sync did not find or make."""
+        return frozenset(
             declared.owner
             for target, result in results.items()
             if not result.all_in_sync
             for declared in self._registrations.on(target)
             if not _is_in_sync(declared, target, result)
-        }
-        return ResyncResult(
-            self._registrations.with_drift() | differing,
-            any(result.fault is not None and not result.missing for result in results.values()),
         )
+
+    def concerns(self, target: Target) -> bool:
+        """Return whether an object desires or holds a grant on a target, or its ledger has any entry."""
+        return bool(self._registrations.on(target) or self._ports.ledgers.ledger(target).entries)
+
+    def declared_on(self, kind: TargetKind, name: str) -> frozenset[Target]:
+        """Return the targets of a kind and a name, in whichever project objects declare them."""
+        return frozenset(
+            target for target in self._registrations.targets() if (target.kind, target.name) == (kind, name)
+        )
+
+    async def resync_target(self, target: Target) -> frozenset[Owner]:
+        """Sync the policy of one target. Return the objects on it with drift or unmet grants."""
+        if self._ports.is_suspended(target.project_id) or self._retains_all(target):
+            return frozenset()
+        now = asyncio.get_running_loop().time()
+        results = await self._results((target,), since=now, max_age=0.0, tolerant=True)
+        drifted = self._registrations.with_drift()
+        concerned = {each.owner for each in self._registrations.on(target)}
+        return (drifted & concerned) | self._differing(results)
 
     async def close(self) -> None:
         """Stop all syncers, even during a sync."""

@@ -1,14 +1,27 @@
 """Drift: changes that another actor made to managed resources. A reconcile finds it, the status counts it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from cloudrun_identity.api import ConditionStatus, ConditionType, Drift, GrantState, ReconciledResource
 from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.policy.results import GrantSyncResult
 
+from .attribution import (
+    ADDED,
+    REMOVED,
+    Attribution,
+    attributed,
+    attributions,
+    cause_for_status,
+    causes_of,
+    with_repair,
+)
+from .change_log import Causes
 from .outcomes import InSync, Outcome
 from .steps import Change
+
+_NO_ATTRIBUTION: Mapping[str, Attribution] = {}
 
 
 def drift_of(
@@ -23,11 +36,24 @@ def drift_of(
     if observe:
         lost, others = (*lost, *_missing(sync_result)), (*others, *sync_result.unmanaged)
     if not was_ready(obj):
-        return tuple(f"{grant} was missing" for grant in sync_result.drifted)
+        return tuple(f"{grant} {REMOVED}" for grant in sync_result.drifted)
     return (
         *(str(change) for change in changes if not change.due),
-        *(f"{grant} was missing" for grant in dict.fromkeys(lost)),
-        *(f"{grant} was not declared" for grant in dict.fromkeys(others)),
+        *(f"{grant} {REMOVED}" for grant in dict.fromkeys(lost)),
+        *(f"{grant} {ADDED}" for grant in dict.fromkeys(others)),
+    )
+
+
+def attributions_of(
+    causes: Causes, changes: Iterable[Change], resource: str, sync_result: GrantSyncResult
+) -> Mapping[str, Attribution]:
+    """Return the known causes of the drift that `drift_of` returns. `resource` is what the changes are of."""
+    return attributions(
+        causes,
+        removed=(*sync_result.drifted, *_missing(sync_result)),
+        added=(*sync_result.removed_unmanaged, *sync_result.unmanaged),
+        changes=changes,
+        resource=resource,
     )
 
 
@@ -41,18 +67,28 @@ def was_ready(obj: ReconciledResource) -> bool:
     )
 
 
-def counted(before: Drift | None, found: tuple[str, ...], outcome: Outcome, now: datetime) -> Drift | None:
-    """Return the drift of the status after a reconcile that found more of it."""
-    after = before
+def counted(
+    before: Drift | None,
+    found: tuple[str, ...],
+    outcome: Outcome,
+    now: datetime,
+    known: Mapping[str, Attribution] = _NO_ATTRIBUTION,
+) -> Drift | None:
+    """Return the drift of the status after a reconcile that found more of it. `known` has its causes."""
+    after, causes = before, tuple(cause.time for cause in before.causes) if before else ()
     if found:
+        caused = causes_of(found, known)
+        causes = tuple(cause.time for cause in caused)
         after = Drift(
             count=(before.count if before else 0) + len(found),
             last_detected_time=now,
             last_repaired_time=before.last_repaired_time if before else None,
-            changes=found,
+            changes=attributed(found, known),
+            causes=tuple(map(cause_for_status, caused)),
         )
     if after and isinstance(outcome, InSync) and (found or not is_repaired(after)):
-        return Drift.model_validate({**dict(after), "last_repaired_time": now})
+        repaired = {"last_repaired_time": now, "changes": with_repair(after.changes, causes, now)}
+        return Drift.model_validate({**dict(after), **repaired})
     return after
 
 

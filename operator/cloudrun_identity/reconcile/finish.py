@@ -1,13 +1,14 @@
 """Finish a reconcile: write the status, report transitions, and decide when to reconcile again."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TypeAlias
 
 from cloudrun_identity.api import ReconciledResource
 from cloudrun_identity.kube.resources import Object
 
+from .attribution import Attribution, attributed
 from .cluster_state import ObjectKey, ledger_owner
 from .dependencies import Dependencies
 from .expirations import ended_meanwhile, next_look
@@ -40,7 +41,7 @@ class Finisher:
         self._deps = deps
         self._on_report = on_report
         self._drift_history = drift_history
-        self._unreported: dict[ObjectKey, tuple[str, ...]] = {}
+        self._unreported: dict[ObjectKey, tuple[tuple[str, ...], Mapping[str, Attribution]]] = {}
 
     async def finish(self, obj: ReconciledResource, raw: Object, report: Report) -> tuple[Requeue, str]:
         """Write the status; return when to reconcile again, and a word for the metrics.
@@ -52,9 +53,14 @@ class Finisher:
         key, now = ObjectKey.of(obj), self._deps.wall_clock()
         if (known := self._deps.store.stored(key)) and known.is_removed:
             return self._finish_removed(key, report)
-        report = replace(report, drift=tuple(dict.fromkeys((*self._unreported.get(key, ()), *report.drift))))
+        unreported, causes = self._unreported.get(key, ((), {}))
+        report = replace(
+            report,
+            drift=tuple(dict.fromkeys((*unreported, *report.drift))),
+            attributions={**causes, **report.attributions},
+        )
         if report.drift:
-            self._unreported[key] = report.drift
+            self._unreported[key] = report.drift, report.attributions
         if report.grants is None:
             report = replace(report, grants=ended_meanwhile(self._deps, obj))
         after = status_of(obj, report, now)
@@ -67,7 +73,10 @@ class Finisher:
         if stored.get("status", {}) != status:
             return RequeueAfter(), word  # a user edited the object during the reconcile
         self._unreported.pop(key, None)
-        self._deps.event_reporter.report_changes(raw, obj.status, after, report.drift)
+        drift = attributed(report.drift, report.attributions)
+        self._deps.event_reporter.report_changes(raw, obj.status, after, drift)
+        if report.project_id and not report.attributions.keys() >= {*report.drift}:
+            self._deps.causes.unexplained(report.project_id)
         if report.project_id and not isinstance(report.outcome, Paused):
             self._drift_history.add(report.project_id, key, report.drift)
         if report.summary:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from cloudrun_identity.api import GrantState, GrantStatus, Reason
 from cloudrun_identity.gcp.errors import Fault, GoogleError
+from cloudrun_identity.iam.audited_changes import DeltaAction
 from cloudrun_identity.iam.grants import Grant, IAMCondition, Target
 from cloudrun_identity.iam.principals import email
 from cloudrun_identity.iam.service_agents import project_number_of, service_agents
@@ -11,24 +12,29 @@ from cloudrun_identity.policy.backoff import GrantBackoff
 from cloudrun_identity.policy.results import GrantResult, GrantSyncResult
 from cloudrun_identity.reconcile.references import Unresolved
 
+from .change_log import NO_CAUSES, Causes
 from .grants.release import waits_for_project
 from .grants.resolver import ResolvedGrants
 from .outcomes import Failing, InSync, Outcome, Paused, Refused, Waiting, outcome_of
 
 
 def grant_statuses(
-    resolved: ResolvedGrants, synced: GrantSyncResult, *, observe: bool = False
+    resolved: ResolvedGrants,
+    synced: GrantSyncResult,
+    *,
+    observe: bool = False,
+    causes: Causes = NO_CAUSES,
 ) -> tuple[tuple[GrantStatus, ...], list[Outcome]]:
     """Return the status of every grant, failures first, and an outcome for each that is not as declared.
 
-    With `observe`, differences are reported and nothing waits for them.
+    With `observe`, differences are reported and nothing waits for them. `causes` reports who removes a grant.
     """
     order = {state: rank for rank, state in enumerate(_SHOWN_FIRST)}
     listed = sorted(
         _listed(resolved, synced),
         key=lambda grant: (order[grant.state], grant.target, grant.role, grant.member),
     )
-    return tuple(listed), list(_outcomes(resolved, synced, observe=observe))
+    return tuple(listed), list(_outcomes(resolved, synced, observe=observe, causes=causes))
 
 
 _SHOWN_FIRST = (
@@ -57,14 +63,16 @@ def _listed(resolved: ResolvedGrants, synced: GrantSyncResult) -> Iterator[Grant
             yield status.model_copy(update={"expires_at": ended.end})
 
 
-def _outcomes(resolved: ResolvedGrants, synced: GrantSyncResult, *, observe: bool) -> Iterator[Outcome]:
+def _outcomes(
+    resolved: ResolvedGrants, synced: GrantSyncResult, *, observe: bool, causes: Causes
+) -> Iterator[Outcome]:
     for each in resolved.failures:
         yield each.outcome
     yield from _outcomes_of_targets(synced)
     unread = {*synced.missing, *synced.replaced, *synced.faults}
     for result in synced.grant_results:
         if result.state not in _MET and result.grant.target not in unread:
-            yield _outcome_of_result(result, observe=observe)
+            yield _outcome_of_result(result, observe=observe, causes=causes)
     for grant in synced.conflicting:
         message = f"spec.authority: another object declares {grant}, so it is not Exclusive"
         yield Refused(Reason.CONFLICT, message)
@@ -103,7 +111,7 @@ def _reason_of_result(result: GrantResult) -> Reason | None:
             return _reason(_outcome_of_result(result, observe=False))
 
 
-def _outcome_of_result(result: GrantResult, *, observe: bool) -> Outcome:
+def _outcome_of_result(result: GrantResult, *, observe: bool, causes: Causes = NO_CAUSES) -> Outcome:
     """Return the outcome for a grant that is absent from the policy."""
     grant = result.grant
     match result.backoff:
@@ -112,9 +120,11 @@ def _outcome_of_result(result: GrantResult, *, observe: bool) -> Outcome:
         case None:
             return Waiting(Reason.DRIFT_DETECTED, f"{grant} is missing")
         case GrantBackoff(error=None) as conflicting:
-            message = (
-                f"{grant}: another writer removes it repeatedly; Google Cloud's audit logs show who else "
-                "writes this policy"
+            cause = causes.of_grant(grant, DeltaAction.REMOVE)
+            message = f"{grant}: another writer removes it repeatedly; " + (
+                f"it was last {cause.described('removed')}"
+                if cause and cause.principal
+                else "Google Cloud's audit logs show who else writes this policy"
             )
             return Failing(Reason.CONFLICT, message, after=conflicting.wait)
         case GrantBackoff(propagating=True) as propagating:

@@ -19,7 +19,7 @@ from cloudrun_identity.policy.results import GrantSyncResult
 
 from .cluster_state import ClusterState, ObjectKey, StoredObject, ledger_owner
 from .dependencies import Dependencies
-from .drift import drift_of, was_ready
+from .drift import attributions_of, drift_of, was_ready
 from .executor import Executor
 from .expirations import over_before_granted, release_over, with_ended
 from .finalization import Finalizer
@@ -222,7 +222,7 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
                     refusals = await self._refused_grants(obj, allowed, requested, max_age)
         elif isinstance(obj, ProjectScopedResource):  # the policy engine releases nothing until each declared
             self._deps.syncers.declare(DesiredGrants(ledger_owner(obj)))
-        grants, outcomes = grant_statuses(resolved, synced, observe=not acts)
+        grants, outcomes = grant_statuses(resolved, synced, observe=not acts, causes=self._deps.causes)
         difference = None
         if not synced.faults:
             remaining = progress.left if takes_part and acts else progress.differences
@@ -232,6 +232,7 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         )
         summary = self._kind.summarize(want, progress.seen)
         late = over_before_granted(resolved.ended)
+        drift = drift_of(obj, progress.differences, synced, observe=not acts)
         return Report(
             outcome=with_ended(outcome, grants, is_empty=self._resource is None),
             difference=difference,
@@ -239,7 +240,10 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
             project_id=allowed.project_id,
             summary=summary,
             grants=grants if takes_part else None,
-            drift=drift_of(obj, progress.differences, synced, observe=not acts),
+            drift=drift,
+            attributions=attributions_of(self._deps.causes, progress.differences, progress.resource, synced)
+            if drift
+            else {},
             issues=(*other_issues(left_out), *self._retained(obj, resolved), *late.values(), *summary.issues),
             notices=late,
             others=tuple(outcomes),

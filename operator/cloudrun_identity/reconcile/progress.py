@@ -28,11 +28,15 @@ class Progress(Generic[Seen]):
     """Differences that still exist."""
     retains_grants: bool = False
     """True if the object's grants stay as they are."""
+    resource: str = ""
+    """Full name of the resource with the differences; empty without any."""
 
     @classmethod
     def forecast(cls, plan: Plan[A], seen: Seen) -> "Progress[Seen]":
         """Return the progress of a plan that is only reported."""
-        return cls(seen, plan.forecast, plan.changes, plan.changes, plan.retains_grants)
+        return cls(
+            seen, plan.forecast, plan.changes, plan.changes, plan.retains_grants, _changed_resource(plan)
+        )
 
 
 class Release(Protocol):
@@ -58,13 +62,13 @@ async def carry_out(
     Raises GoogleError.
     """
     plan = resource.plan(want, seen, now())
-    found, released = plan.changes, False
+    found, released, resource_name = plan.changes, False, _changed_resource(plan)
     for _ in range(MAX_ACTIONS):
         action = next(
             (each for each in plan.actions if not (released and isinstance(each, ReleaseGrants))), None
         )
         if action is None:
-            return Progress(seen, plan.outcome, found, plan.left, plan.retains_grants)
+            return Progress(seen, plan.outcome, found, plan.left, plan.retains_grants, resource_name)
         if isinstance(action, ReleaseGrants):
             outcome = await release(abandon=action.abandon, ends=action.ends)
             if not isinstance(outcome, InSync):
@@ -75,5 +79,9 @@ async def carry_out(
         seen = executed.seen
         plan = resource.plan(want, seen, now())
         if executed.outcome is not None:
-            return Progress(seen, executed.outcome, found, plan.changes, plan.retains_grants)
+            return Progress(seen, executed.outcome, found, plan.changes, plan.retains_grants, resource_name)
     raise AssertionError(f"the plan of {obj.kind} {obj.metadata.name} does not come to rest")
+
+
+def _changed_resource(plan: Plan[A]) -> str:
+    return plan.resource or next((action.resource for action in plan.actions if action.changes), "")

@@ -19,6 +19,7 @@ from cloudrun_identity.api import (
 )
 from cloudrun_identity.iam.grants import Grant
 
+from .attribution import Attribution
 from .conditions import Review, conditions
 from .drift import counted
 from .expirations import expiring, next_end
@@ -43,6 +44,8 @@ class Report:
     """Status of every grant; None to keep that of the status."""
     drift: tuple[str, ...] = ()
     """Differences that another actor made."""
+    attributions: Mapping[str, Attribution] = field(default_factory=dict)
+    """Their known causes, by difference."""
     issues: tuple[str, ...] = ()
     notices: Mapping[str, str] = field(default_factory=dict)
     """Issues that are also recorded as an Event when they appear, by the reason of the Event."""
@@ -61,7 +64,7 @@ def status_of(obj: ReconciledResource, report: Report, now: datetime) -> Reconci
         "observed_generation": generation,
         "conditions": _conditions(obj, report, since, granted, now),
         "waiting_since": since,
-        "drift": counted(obj.status.drift, report.drift, report.outcome, now),
+        "drift": counted(obj.status.drift, report.drift, report.outcome, now, report.attributions),
     }
     if not _is_suspended(report):
         changes["issues"] = report.issues

@@ -6,7 +6,7 @@ metrics and the mutation log are derived from the same steps.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Final, Generic, TypeAlias, TypeVar
 
 from cloudrun_identity.api import Reason
@@ -157,6 +157,9 @@ class Plan(Generic[A]):
     steps: tuple[A | ReleaseGrants | NoAction, ...] = ()
     due: float | None = None
     """Seconds until time brings the next step about; None if no step depends on time."""
+    resource: str = field(default="", compare=False)
+    """Full name of the resource with the differences, to find out who caused them; empty for that of the
+    first action."""
 
     @property
     def actions(self) -> tuple[A | ReleaseGrants, ...]:

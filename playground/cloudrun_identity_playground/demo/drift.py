@@ -15,11 +15,13 @@ from .stage import Stage
 REPAIR_TIMEOUT = 60.0  # seconds until the drift is repaired, and again until the status reports it
 POLL_INTERVAL = 0.2  # seconds
 
+DANA = {"caller": "user:dana@example.com", "userAgent": "google-cloud-sdk gcloud/501.0.0"}
 # Another person removes a role from the flow runner,
 REMOVAL = MemberRemoval(
     resource="//cloudresourcemanager.googleapis.com/projects/acme-flows",
     role="roles/run.admin",
     member="serviceAccount:prefect-runner@acme-flows.iam.gserviceaccount.com",
+    author=DANA,
 )
 REMOVAL_SUBJECT = Subject("CloudRunIdentity", "flows", "prefect-runner")
 # and deploys the checkout service without naming its service account.
@@ -47,7 +49,7 @@ async def run(stage: Stage, screen: Screen, before: CloudState, declared: CloudS
 
 async def _cause_drift(stage: Stage, screen: Screen, before: CloudState) -> None:
     screen.step("Cause drift: change Google Cloud without the operator, as a person with access to it")
-    for change in (REMOVAL, WorkloadMove(MOVED_WORKLOAD, before.accounts_of_workloads[MOVED_WORKLOAD])):
+    for change in (REMOVAL, WorkloadMove(MOVED_WORKLOAD, before.accounts_of_workloads[MOVED_WORKLOAD], DANA)):
         await stage.google.edit(change)
         screen.paragraph(str(change), style=Style.CHANGED)
 

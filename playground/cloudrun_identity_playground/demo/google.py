@@ -3,8 +3,8 @@
 import json
 import uuid
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import aiohttp
@@ -30,10 +30,13 @@ class MemberRemoval:
     resource: str
     role: str
     member: str
+    author: Mapping[str, str] = field(default_factory=dict)
+    """Author of the change, as the audit log shows it: `caller` and `userAgent`."""
 
     def to_json(self) -> str:
         """Return the body of `POST /control/edit`."""
-        return json.dumps({"policy": self.resource, "remove": [{"role": self.role, "member": self.member}]})
+        removed = [{"role": self.role, "member": self.member}]
+        return json.dumps({"policy": self.resource, "remove": removed, **self.author})
 
     def __str__(self) -> str:
         return f"remove {self.role} from {self.member.partition(':')[2]}"
@@ -45,10 +48,12 @@ class WorkloadMove:
 
     workload: str
     email: str
+    author: Mapping[str, str] = field(default_factory=dict)
+    """Author of the change, as the audit log shows it: `caller` and `userAgent`."""
 
     def to_json(self) -> str:
         """Return the body of `POST /control/edit`."""
-        return json.dumps({"workload": self.workload, "serviceAccount": self.email})
+        return json.dumps({"workload": self.workload, "serviceAccount": self.email, **self.author})
 
     def __str__(self) -> str:
         return f"deploy {short_name(self.workload)} as {self.email}"
@@ -157,6 +162,22 @@ class GoogleCloud:
         """Change Google Cloud without the operator."""
         await self._control("POST", "edit", change.to_json())
 
+    async def add_change_feed(self, projects: Iterable[str], home: str) -> str:
+        """Route the audit logs of projects to a topic in the project `home`; return its subscription."""
+        topic, subscription = f"projects/{home}/topics/changes", f"projects/{home}/subscriptions/changes"
+        await self._call("PUT", f"/v1/{topic}", {})
+        await self._call("PUT", f"/v1/{subscription}", {"topic": topic})
+        sink = {
+            "name": "changes",
+            "destination": f"pubsub.googleapis.com/{topic}",
+            "filter": 'log_id("cloudaudit.googleapis.com/activity")',
+        }
+        path = "/v2/projects/{}/sinks?uniqueWriterIdentity=true"
+        writers = [(await self._call("POST", path.format(each), sink))["writerIdentity"] for each in projects]
+        policy = {"bindings": [{"role": "roles/pubsub.publisher", "members": writers}]}
+        await self._call("POST", f"/v1/{topic}:setIamPolicy", {"policy": policy})
+        return subscription
+
     async def attempt(self, attempt: Attempt, principal: str) -> Refusal | None:
         """Make a call as a principal; return None if it succeeds."""
         headers = {"Authorization": f"Bearer {principal}", "Content-Type": "application/json"}
@@ -164,6 +185,13 @@ class GoogleCloud:
         async with self._session.post(url, data=attempt.to_json(), headers=headers) as reply:
             answer = await reply.json()
         return Refusal(reply.status, answer["error"]["message"]) if reply.status >= 400 else None
+
+    async def _call(self, method: str, path: str, body: Mapping[str, Any]) -> Any:
+        async with self._session.request(method, f"{self._url}{path}", json=body) as reply:
+            answer = await reply.json()
+        if reply.status >= 400:
+            raise DemoError(f"{method} {path}: {answer}")
+        return answer
 
     async def _control(self, method: str, what: str, body: str | None = None) -> Any:
         async with self._session.request(method, f"{self._url}/control/{what}", data=body) as reply:
@@ -179,7 +207,11 @@ def parse_state(state: Mapping[str, Any]) -> CloudState:
         name: workload for collection in _WORKLOAD_COLLECTIONS for name, workload in state[collection].items()
     }
     return CloudState(
-        policies={_full_name(name): _policy(policy) for name, policy in state["policies"].items()},
+        policies={
+            _full_name(name): _policy(policy)
+            for name, policy in state["policies"].items()
+            if name.split("/")[-2] in _KINDS
+        },
         accounts_of_workloads={
             _full_name(name): _account(workload) or _default_account(name, state["projects"])
             for name, workload in workloads.items()

@@ -1,4 +1,4 @@
-"""The manifests that the demo applies: the examples with a short drift interval."""
+"""The manifests that the demo applies: the examples with a change feed."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +24,16 @@ class Example:
     objects: tuple[dict[str, Any], ...]
 
 
-def load(name: str, drift_interval: str) -> Example:
-    """Read an example and set this `driftInterval` (such as `10s`) in its ManagedProjects."""
-    return Example(name, _read(DIRECTORY / name, drift_interval))
+def load(name: str, subscription: str) -> Example:
+    """Read an example, and set this subscription as the change feed of its ManagedProjects."""
+    return Example(name, _read(DIRECTORY / name, subscription))
+
+
+def projects(*names: str) -> tuple[str, ...]:
+    """Return the IDs of the Google Cloud projects of these examples."""
+    objects = [obj for name in names for obj in _read(DIRECTORY / name, "")]
+    declared = [obj for obj in objects if obj["kind"] == "ManagedProject"]
+    return tuple(dict.fromkeys(obj["spec"].get("projectID", obj["metadata"]["name"]) for obj in declared))
 
 
 def amount(kind: str, count: int) -> str:
@@ -36,9 +43,9 @@ def amount(kind: str, count: int) -> str:
     return f"{count} {kind[:-1]}ies" if kind.endswith("ty") else f"{count} {kind}s"
 
 
-def _read(place: Path, drift_interval: str) -> tuple[dict[str, Any], ...]:
+def _read(place: Path, subscription: str) -> tuple[dict[str, Any], ...]:
     objects = [obj for file in sorted(place.glob("*.yaml")) for obj in yaml.safe_load_all(file.read_text())]
     for obj in objects:
         if obj["kind"] == "ManagedProject":
-            obj["spec"]["driftInterval"] = drift_interval
+            obj["spec"]["changeFeed"] = {"subscription": subscription, "reportActors": True}
     return tuple(objects)

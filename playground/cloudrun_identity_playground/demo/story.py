@@ -16,7 +16,11 @@ from .kubectl import Kubectl
 from .screen import Screen, Style
 from .stage import OPERATOR_NAMESPACE, Stage
 
-DRIFT_INTERVAL = "10s"
+SINK_DELAY = "0.5s"
+"""Time that the emulator's log sink takes. Google states none for its sinks."""
+
+FEED_PROJECT = "acme-ledger"
+"""Project with the topic and the subscription of the change feed."""
 READY_TIMEOUT = 90.0  # seconds until everything is Ready
 POLL_INTERVAL = 0.2  # seconds
 
@@ -30,9 +34,14 @@ async def run(stage: Stage, screen: Screen) -> None:
     """
     before = await stage.google.state()
     await _install(stage, screen)
-    subjects = await _apply(stage, screen, "Apply the examples", *manifests.EXAMPLES)
+    subscription = await stage.google.add_change_feed(
+        manifests.projects(*manifests.EXAMPLES, privilege.EXAMPLE), FEED_PROJECT
+    )
+    await stage.google.set_switches(sinkDelay=SINK_DELAY)
+    subjects = await _apply(stage, screen, "Apply the examples", subscription, *manifests.EXAMPLES)
     screen.paragraph(
-        f"driftInterval is {DRIFT_INTERVAL} instead of 5m, so that the operator detects drift soon.",
+        f"The projects have a change feed: the audit log arrives in {subscription}. The emulator's log sink "
+        f"delays each entry by {SINK_DELAY}; Google states no delay of its sinks. driftInterval is 5m.",
         style=Style.FAINT,
     )
     await _await_ready(stage, screen, subjects)
@@ -44,7 +53,8 @@ async def run(stage: Stage, screen: Screen) -> None:
     _show_calls(screen, calls_until_ready, await stage.google.calls())
     broad = await privilege.try_as_runner(stage)
     with_broad_roles = await stage.google.state()
-    subjects = await _apply(stage, screen, "Apply the flow runner with least privilege", privilege.EXAMPLE)
+    step = "Apply the flow runner with least privilege"
+    subjects = await _apply(stage, screen, step, subscription, privilege.EXAMPLE)
     screen.paragraph(
         "A custom role to run jobs replaces two broad roles on the project. The runner may act as one "
         "service account only: the one that the flows run as.",
@@ -69,11 +79,13 @@ async def _install(stage: Stage, screen: Screen) -> None:
     )
 
 
-async def _apply(stage: Stage, screen: Screen, step: str, *examples: str) -> tuple[Subject, ...]:
+async def _apply(
+    stage: Stage, screen: Screen, step: str, subscription: str, *examples: str
+) -> tuple[Subject, ...]:
     screen.step(step)
     rows: list[list[str]] = []
     subjects: list[Subject] = []
-    for example in (manifests.load(name, DRIFT_INTERVAL) for name in examples):
+    for example in (manifests.load(name, subscription) for name in examples):
         for obj in example.objects:
             await stage.cluster.apply(obj)
         counted = Counter(obj["kind"] for obj in example.objects)

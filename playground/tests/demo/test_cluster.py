@@ -13,6 +13,8 @@ from cloudrun_identity_playground.demo.failure import DemoError
 from cloudrun_identity_playground.demo.kubectl import Kubectl
 from cloudrun_identity_playground.kubeapi.server import KubeApi
 
+FEED = "projects/acme-ledger/subscriptions/changes"
+
 
 @pytest.fixture
 async def kubeconfig(tmp_path: Path) -> AsyncIterator[str]:
@@ -30,7 +32,7 @@ async def cluster(kubeconfig: str) -> AsyncIterator[Cluster]:
 
 async def apply_examples(cluster: Cluster) -> list[Subject]:
     await cluster.install_definitions()
-    objects = [obj for name in manifests.EXAMPLES for obj in manifests.load(name, "10s").objects]
+    objects = [obj for name in manifests.EXAMPLES for obj in manifests.load(name, FEED).objects]
     for obj in objects:
         await cluster.apply(obj)
     return [Subject.of(obj) for obj in objects if obj["kind"] in KINDS]

@@ -14,7 +14,8 @@ from cloudrun_identity_playground.emulator.snapshot import snapshot
 from cloudrun_identity_playground.kubeapi.schema import Schema, prune
 from cloudrun_identity_playground.kubeapi.validation import validate
 
-OBJECTS = [obj for name in manifests.EXAMPLES for obj in manifests.load(name, "10s").objects]
+FEED = "projects/acme-ledger/subscriptions/changes"
+OBJECTS = [obj for name in manifests.EXAMPLES for obj in manifests.load(name, FEED).objects]
 OURS = [obj for obj in OBJECTS if obj["kind"] != "Namespace"]
 
 
@@ -40,11 +41,14 @@ def test_namespaces_come_before_their_objects() -> None:
         assert obj["metadata"].get("namespace") in {None, *made}
 
 
-def test_drift_interval_is_set_in_every_project() -> None:
-    intervals = [obj["spec"]["driftInterval"] for obj in OURS if obj["kind"] == "ManagedProject"]
+def test_change_feed_is_set_in_every_project() -> None:
+    feeds = [obj["spec"]["changeFeed"] for obj in OURS if obj["kind"] == "ManagedProject"]
 
-    assert len(intervals) == 3
-    assert set(intervals) == {"10s"}
+    assert feeds == [{"subscription": FEED, "reportActors": True}] * 3
+
+
+def test_projects_of_the_examples_are_listed_once() -> None:
+    assert manifests.projects(*manifests.EXAMPLES) == ("acme-flows", "acme-shop", "acme-ledger")
 
 
 def test_seed_has_all_workloads_of_the_attachments() -> None:

@@ -10,6 +10,7 @@ from cloudrun_identity_playground.demo.google import GoogleCloud, Refusal
 from cloudrun_identity_playground.emulator.emulator import Emulator
 from cloudrun_identity_playground.emulator.seed_file import load_seed
 
+FEED = "projects/acme-ledger/subscriptions/changes"
 FLOWS = "projects/acme-flows/serviceAccounts/prefect-flows@acme-flows.iam.gserviceaccount.com"
 
 
@@ -57,7 +58,7 @@ async def test_least_privilege_allows_only_the_purpose(
     cloud: tuple[GoogleCloud, aiohttp.ClientSession, str],
 ) -> None:
     google, session, url = cloud
-    (role,) = (obj for obj in manifests.load(privilege.EXAMPLE, "10s").objects if obj["kind"] == "CustomRole")
+    (role,) = (obj for obj in manifests.load(privilege.EXAMPLE, FEED).objects if obj["kind"] == "CustomRole")
     permissions = role["spec"]["permissions"]
     body = {"roleId": "prefectRunner", "role": {"includedPermissions": permissions}}
     await session.post(f"{url}/v1/projects/acme-flows/roles", json=body)

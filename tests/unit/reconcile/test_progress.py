@@ -112,7 +112,7 @@ async def test_plan_is_made_again_after_each_action() -> None:
     progress = await carried_out(resource)
     assert [seen for seen, _ in resource.planned] == [{"a", "b"}, {"b"}, set()]
     assert resource.executed == ["a", "b"]
-    assert progress == Progress(frozenset(), InSync(), (change("a"), change("b")))
+    assert progress == Progress(frozenset(), InSync(), (change("a"), change("b")), resource="//x/1")
 
 
 async def test_each_plan_is_made_for_the_current_time() -> None:
@@ -157,7 +157,11 @@ async def test_outcome_of_an_action_ends_the_reconcile() -> None:
     progress = await carried_out(resource)
     assert resource.executed == ["a"]
     assert progress == Progress(
-        frozenset("b"), Refused(Reason.REJECTED, "no"), (change("a"), change("b")), (change("b"),)
+        frozenset("b"),
+        Refused(Reason.REJECTED, "no"),
+        (change("a"), change("b")),
+        (change("b"),),
+        resource="//x/1",
     )
 
 
@@ -223,4 +227,5 @@ def test_forecast_reports_the_changes_and_executes_nothing() -> None:
         changes,
         changes,
         retains_grants=True,
+        resource="//x/1",
     )

@@ -28,6 +28,7 @@ from cloudrun_identity.iam.admission import (
     may_use_project,
     may_use_workload,
 )
+from cloudrun_identity.iam.audited_changes import Cause
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.principals import email as email_of
 from cloudrun_identity.iam.principals import lower_email
@@ -128,6 +129,8 @@ class WorkloadSeen:
     use_recorded: bool = True
     """True if the record of the account has the place of the workload, or the operator has no record of the
     account."""
+    cause: Cause | None = None
+    """Last change of the workload by another client, as the change feed reported it."""
     forgotten: bool = False
     """True if the record was removed, so that nothing is left to undo."""
 

@@ -12,6 +12,7 @@ from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.run import Operation, Run
 from cloudrun_identity.gcp.workload_dependencies import needs_of
 from cloudrun_identity.gcp.workloads import Workload, WorkloadState
+from cloudrun_identity.reconcile.change_log import NO_CAUSES, Causes
 from cloudrun_identity.reconcile.cluster_state import (
     ClusterState,
     ObjectKey,
@@ -55,7 +56,9 @@ class IdentityAttachmentController(
         checks: Preflight,
         attachments: AttachmentRecords,
         execution: AttachmentExecution,
+        causes: Causes = NO_CAUSES,
     ) -> None:
+        self._causes = causes
         self._run = run
         self._inventory = inventory
         self._checks = checks
@@ -217,7 +220,14 @@ class IdentityAttachmentController(
         if state is None:
             return WorkloadSeen(None, operation=operation, record=record)
         serving = await self._inventory.serving_accounts(state)
-        return WorkloadSeen(state, serving, operation, last_reassignment(want.obj, state), record=record)
+        return WorkloadSeen(
+            state,
+            serving,
+            operation,
+            last_reassignment(want.obj, state),
+            record=record,
+            cause=self._causes.of_resource(want.workload.target.full_name),
+        )
 
 
 def _needs_checks(want: AttachmentWant, seen: WorkloadSeen, max_age: float) -> bool:

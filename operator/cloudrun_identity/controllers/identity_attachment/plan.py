@@ -4,7 +4,7 @@ A workload whose template names another account is reassigned, unless something 
 plan only waits for the rollout.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import ClassVar, TypeAlias
 
@@ -59,7 +59,7 @@ def plan(want: Want, seen: WorkloadSeen, now: datetime) -> Plan[AttachmentAction
     """Return the steps that make the workload run as the account, or undo that."""
     match want:
         case AttachmentWant():
-            return _plan_attachment(want, seen, now)
+            return replace(_plan_attachment(want, seen, now), resource=want.workload.target.full_name)
         case DetachmentWant():
             return Plan(plan_detachment(want, seen))
 
@@ -103,7 +103,7 @@ def _plan_reassignment(
     if last and last.error is None and seen.operation and seen.operation.error:
         last = given_up(last, state, seen.operation.error)
         records = (RecordRejectedReassignment(resource, reassignment=last),)
-    match next_reassignment(want, state, last, now):
+    match next_reassignment(want, state, last, now, seen.cause):
         case Reassignment() if seen.reassigned:
             message = f"{want.workload} was just reassigned to {want.email} and does not run as it yet"
             return (*records, Wait(Reason.UPDATING, message, poll_after(0.0), change))

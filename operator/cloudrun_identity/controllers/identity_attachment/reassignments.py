@@ -9,6 +9,7 @@ from typing import Final
 
 from cloudrun_identity.api import IdentityAttachment, Reason, Reassignment
 from cloudrun_identity.gcp.workloads import WorkloadState
+from cloudrun_identity.iam.audited_changes import Cause
 from cloudrun_identity.reconcile.steps import Refuse, Wait
 
 from .attachment import AttachmentWant, account_text, same_account
@@ -25,11 +26,16 @@ reassigns the workload again after a conflict."""
 
 
 def next_reassignment(
-    want: AttachmentWant, state: WorkloadState, last: Reassignment | None, now: datetime
+    want: AttachmentWant,
+    state: WorkloadState,
+    last: Reassignment | None,
+    now: datetime,
+    cause: Cause | None = None,
 ) -> Reassignment | Wait | Refuse:
     """Return the reassignment of a workload with another account in its template, or why it is not made now.
 
-    `last` is the last reassignment of this very workload.
+    `last` is the last reassignment of this very workload. `cause` is its last change by another client, as
+    the change feed reported it.
     """
     new = Reassignment(service_account=want.email, generation=state.generation, time=now)
     if last is None or not same_account(last.service_account, want.email) or is_asked(want.obj):
@@ -42,7 +48,7 @@ def next_reassignment(
         )
     if state.generation == last.generation:  # the write was lost
         return new.model_copy(update={"conflicts": last.conflicts})
-    return _contested_reassignment(want, state, last, new)
+    return _contested_reassignment(want, state, last, new, cause)
 
 
 def last_reassignment(obj: IdentityAttachment, state: WorkloadState) -> Reassignment | None:
@@ -63,15 +69,21 @@ def is_asked(obj: IdentityAttachment) -> bool:
 
 
 def _contested_reassignment(
-    want: AttachmentWant, state: WorkloadState, last: Reassignment, new: Reassignment
+    want: AttachmentWant,
+    state: WorkloadState,
+    last: Reassignment,
+    new: Reassignment,
+    cause: Cause | None,
 ) -> Reassignment | Wait | Refuse:
     """Return what to do after another user has deployed the workload since the last reassignment."""
     changed = max(last.time, datetime.fromtimestamp(state.updated, last.time.tzinfo))
     if changed - last.time >= UNCONTESTED_AFTER:
         return new
     rounds = last.conflicts + 1
-    deployer = f" by {state.last_modifier}" if state.last_modifier else ""
-    deployed = f"{want.workload} was deployed as {account_text(state.service_account)}{deployer}"
+    deployer = f"deployed by {state.last_modifier}" if state.last_modifier else "deployed"
+    if cause and cause.principal:
+        deployer = cause.described("deployed")
+    deployed = f"{want.workload} was {deployer} as {account_text(state.service_account)}"
     if rounds > ROUNDS:
         if new.time - changed >= UNCONTESTED_AFTER:
             return new.model_copy(update={"conflicts": last.conflicts})

@@ -46,6 +46,7 @@ from .audit import (
     orphans,
     service_agent_ready,
 )
+from .change_feed import FeedReader, feed_finding, feed_status
 from .degradation import degradation, missing_permissions
 from .facts import ProjectFactsReader, max_ages
 from .limits import limit_issues
@@ -76,14 +77,19 @@ class ManagedProjectController:
         repeated_drift: Callable[[str, float], tuple[RepeatedDrift, ...]],
         clock: Clock = time.monotonic,
         findings: FindingsReader | None = None,
+        feed: FeedReader = lambda _: None,
+        resync_interval: Callable[[ManagedProject], float] = lambda _: 0.0,
     ) -> None:
         """Initialize the kind; without `powerful_accounts`, as in a dry run, accounts are not audited.
 
         `identity(project_id)` is the e-mail that the operator acts as in a project; empty if unknown.
         `removals(project_id)` returns the removals of unmanaged members in the last hour, by namespace.
         `repeated_drift(project_id, interval)` returns the drift that returned at the last resyncs.
+        `feed` returns the state of the change feed of a project, and `resync_interval` its present interval.
         """
         self._findings = findings
+        self._feed = feed
+        self._resync_interval = resync_interval
         self._repeated_drift = repeated_drift
         self._removals = removals
         self._facts = ProjectFactsReader(projects, policies, org_policies, clock)
@@ -206,6 +212,7 @@ class ManagedProjectController:
         project = seen.project
         if project is None:
             return Summary({"missing_permissions": ()})
+        feed = self._feed(want.obj)
         fields = {
             "project_number": project.number,
             "cloud_run_service_agent": cloud_run_service_agent(project.number),
@@ -214,6 +221,7 @@ class ManagedProjectController:
             "cross_project_usage": seen.usage,
             "workloads_on_default_identity": on_default_identity(seen.audit),
             "orphans": orphans(want.obj, want.cluster, self._wall_clock()),
+            "change_feed": feed_status(feed, self._resync_interval(want.obj)) if feed else None,
         }
         agent = service_agent_ready(want.project_id, project.number, seen.audit)
         interval = want.obj.spec.drift_interval.timedelta.total_seconds()
@@ -225,6 +233,7 @@ class ManagedProjectController:
                     want.obj, seen.missing, seen.operator, seen.audit, project.number
                 ),
                 ConditionType.SERVICE_AGENT_READY: agent,
+                **({ConditionType.CHANGE_FEED_READY: feed_finding(feed)} if feed else {}),
             },
             issues=(
                 *notices.values(),

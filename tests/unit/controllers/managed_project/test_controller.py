@@ -32,6 +32,7 @@ def test_status_shows_number_service_agent_and_missing_permissions() -> None:
         "cross_project_usage": EffectiveCrossProjectUsage.UNKNOWN,
         "workloads_on_default_identity": (),
         "orphans": (),
+        "change_feed": None,
         "project_number": "42",
         "cloud_run_service_agent": "service-42@serverless-robot-prod.iam.gserviceaccount.com",
         "missing_permissions": (MISSING,),
