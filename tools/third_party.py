@@ -61,7 +61,8 @@ LIBRARIES_PREAMBLE = """
 ## JavaScript
 
 The [web page](../how-to/ui.md) contains these libraries, as published in the npm registry. \
-`tools/ui_libraries.py` copies them. The text of each license is beside them, in `cloudrun_identity/ui/static/vendor`.
+`tools/ui_libraries.py` copies them. The text of each license is beside them, in \
+`cloudrun_identity/ui/static/vendor`.
 
 | library | version | license | use |
 |---|---|---|---|
