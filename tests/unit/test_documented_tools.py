@@ -27,6 +27,7 @@ VERBS = frozenset(
         "krew",
         "kustomize",
         "logs",
+        "port-forward",
         "patch",
         "scale",
         "wait",
