@@ -1,0 +1,23 @@
+"""Reduce a history that violates an invariant to the steps that matter."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from . import runner
+from .steps import History
+
+
+def shrunk(history: History, fails: Callable[[History], bool] | None = None) -> History:
+    """Return the shortest history found that still fails, by leaving out ever smaller runs of steps."""
+    fails = fails or (lambda each: bool(runner.run(each).violations))
+    size = len(history.steps) // 2
+    while size:
+        start = 0
+        while start < len(history.steps):
+            shorter = replace(history, steps=history.steps[:start] + history.steps[start + size :])
+            if fails(shorter):
+                history = shorter
+            else:
+                start += size
+        size //= 2
+    return history
