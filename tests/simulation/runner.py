@@ -32,6 +32,7 @@ from .declarations import (
     SHOP,
     Grant,
     ObjectName,
+    email,
     grants_of,
     manifest,
 )
@@ -102,6 +103,10 @@ class Execution:
         """Grants on each resource after the last write."""
         self._declared_since: dict[Grant, float] = {}
         """The time since which each grant is declared without a break."""
+        self._used: set[ObjectName] = set()
+        """Identities that the service has run as, or was to run as."""
+        self._abandoned: set[ObjectName] = set()
+        """Those of them that were deleted, so that their accounts may be left."""
         self._due: steps.CrashAt | None = None
         self._restarts: set[asyncio.Task[None]] = set()
         world.on_google_write.append(self._after_write)
@@ -124,6 +129,7 @@ class Execution:
                 self._result.reached[type(step.action).__name__] += 1
             self._update_declared()
             self._update_present()
+            self._note_used()
         await self._settle()
         self._check_end()
         await self._check_idle()
@@ -138,15 +144,17 @@ class Execution:
             case steps.Apply(name, spec):
                 world.apply(manifest(name, spec))
             case steps.Delete(name):
+                self._note_abandoned(name)
+                self._note_observed(name)
                 world.delete(name.namespace, PLURALS[name.kind], name.name)
             case steps.EditGrant(grant, present):
                 self._edit_grant(grant, present=present)
             case steps.RestorePolicies(resource, age):
                 self._restore_policy(resource, age)
-            case steps.EditAccount(email, verb):
-                emulator.edit({"serviceAccount": _full_name(_account(email)), verb: True})
-            case steps.Redeploy(email):
-                emulator.edit({"workload": _full_name(CHECKOUT), "serviceAccount": email})
+            case steps.EditAccount(account, verb):
+                emulator.edit({"serviceAccount": _full_name(_account(account)), verb: True})
+            case steps.Redeploy(account):
+                emulator.edit({"workload": _full_name(CHECKOUT), "serviceAccount": account})
             case steps.GoogleFault(method, code, times, applied, delay):
                 emulator.faults.add(_google_fault(method, code, times, applied, delay))
             case steps.KubeFault(fault):
@@ -196,6 +204,38 @@ class Execution:
         task = self._context.run(asyncio.ensure_future, self._crash(due.down, terminate=False, dead=process))
         self._restarts.add(task)
         task.add_done_callback(self._restarts.discard)
+
+    def _note_abandoned(self, name: ObjectName) -> None:
+        """An account in use is left with its grants when its identity is deleted."""
+        if name.kind != "CloudRunIdentity" or name not in self._used:
+            return
+        account = email(name.namespace, name.name, POOL[name].project)
+        self._abandoned.add(name)
+        self._unclear |= {each for each in ALL_GRANTS if account in each.resource or account in each.member}
+
+    def _note_observed(self, name: ObjectName) -> None:
+        """The deletion of an object of an observed project leaves everything in Google Cloud."""
+        project = self._world.find("", PLURALS["ManagedProject"], POOL[name].project)
+        if project and project["spec"].get("managementPolicy") == "Observe":
+            account = email(name.namespace, name.name, POOL[name].project)
+            specs = POOL[name].specs
+            self._unclear |= {each for spec in specs for each in grants_of(name, spec, _HOMES)}
+            if name.kind == "CloudRunIdentity":
+                self._abandoned.add(name)
+                self._unclear |= {each for each in ALL_GRANTS if account in each.resource or account in each.member}
+
+    def _note_used(self) -> None:
+        attachment = self._world.find("team-a", PLURALS["IdentityAttachment"], "checkout")
+        if attachment:
+            identity = attachment["spec"]["identityRef"]["name"]
+            self._used.add(ObjectName("CloudRunIdentity", "team-a", identity))
+        runs_as = self._world.runs_as(CHECKOUT)
+        self._used |= {
+            name
+            for name, declared in POOL.items()
+            if name.kind == "CloudRunIdentity"
+            and email(name.namespace, name.name, declared.project) == runs_as
+        }
 
     def _edit_grant(self, grant: Grant, *, present: bool) -> None:
         if present == self._has(grant):
@@ -346,12 +386,17 @@ class Execution:
     def _misses_dependency(self, obj: dict[str, Any]) -> bool:
         """Return whether an object that it references is not declared."""
         namespace, spec = obj["metadata"].get("namespace", ""), obj["spec"]
+        own = ObjectName(obj["kind"], namespace, obj["metadata"]["name"])
+        if own in self._abandoned and _ready(obj)["reason"] == "Conflict":
+            return True
         wanted = [("CloudRunIdentity", spec.get("identityRef")), ("CustomRole", spec.get("customRoleRef"))]
         wanted += [("CloudRunIdentity", member.get("identityRef")) for member in spec.get("members", ())]
         for kind, reference in wanted:
             if reference:
                 found = self._world.find(namespace, PLURALS[kind], reference["name"])
                 if not found or "deletionTimestamp" in found["metadata"] or found["spec"].get("disabled"):
+                    return True
+                if ObjectName(kind, namespace, reference["name"]) in self._abandoned:
                     return True
         return False
 
@@ -366,9 +411,9 @@ class Execution:
 
     def _stored_as(self, resource: str) -> str:
         """Return the name of a resource in the store of policies: accounts have their unique id there."""
-        email = resource.partition("/serviceAccounts/")[2]
+        address = resource.partition("/serviceAccounts/")[2]
         for account in self._world.emulator.cloud.accounts:
-            if account.email == email and account.deleted_at is None:
+            if account.email == address and account.deleted_at is None:
                 return policy_name(account)
         return resource
 
@@ -417,18 +462,18 @@ def _grants(resource: str, policy: policy_pb2.Policy) -> Iterator[Grant]:
             yield Grant(resource, binding.role, member)
 
 
+def _HOMES(namespace: str, name: str) -> str | None:
+    declared = POOL.get(ObjectName("CloudRunIdentity", namespace, name))
+    return declared.project if declared else None
+
+
 def _all_grants() -> set[Grant]:
     """Return every grant that an object of the pool may declare."""
-    homes = {
-        (name.namespace, name.name): declared.project
-        for name, declared in POOL.items()
-        if name.kind == "CloudRunIdentity"
-    }
     return {
         grant
         for name, declared in POOL.items()
         for spec in declared.specs
-        for grant in grants_of(name, spec, lambda *key: homes.get(key))
+        for grant in grants_of(name, spec, _HOMES)
     }
 
 

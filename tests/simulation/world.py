@@ -218,6 +218,11 @@ class World:
         """Return the last calls."""
         return "; ".join(self.write_log[-6:])
 
+    def runs_as(self, service: str) -> str:
+        """Return the account in the template of a service; empty for the default account."""
+        found = self.emulator.cloud.workloads["services"].read(service)
+        return str(found.template.service_account)
+
     def leader(self) -> str:
         """Return the name of the process that holds the Lease by what the API server stores; or empty."""
         lease = self.kube._store.find(LEASES, (NAMESPACE, LEASE))
