@@ -39,7 +39,7 @@ GROUP, VERSION = "cloudrun-identity.dev", "v1alpha1"
 Object = dict[str, Any]
 
 NAMESPACE = "operator"
-LEASE_DURATION = 15.0
+LEASE_DURATION = 60.0
 KUBE_LATENCY = 0.003
 """Seconds for one direction between the operator and the API server."""
 
