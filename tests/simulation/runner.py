@@ -143,10 +143,11 @@ class Execution:
         match action:
             case steps.Apply(name, spec):
                 world.apply(manifest(name, spec))
+                self._note_observed_deletions()
             case steps.Delete(name):
                 self._note_abandoned(name)
-                self._note_observed(name)
                 world.delete(name.namespace, PLURALS[name.kind], name.name)
+                self._note_observed_deletions()
             case steps.EditGrant(grant, present):
                 self._edit_grant(grant, present=present)
             case steps.RestorePolicies(resource, age):
@@ -212,6 +213,12 @@ class Execution:
         account = email(name.namespace, name.name, POOL[name].project)
         self._abandoned.add(name)
         self._unclear |= {each for each in ALL_GRANTS if account in each.resource or account in each.member}
+
+    def _note_observed_deletions(self) -> None:
+        for name in POOL:
+            obj = self._world.find(name.namespace, PLURALS[name.kind], name.name)
+            if obj and "deletionTimestamp" in obj["metadata"]:
+                self._note_observed(name)
 
     def _note_observed(self, name: ObjectName) -> None:
         """The deletion of an object of an observed project leaves everything in Google Cloud."""
