@@ -1,1 +1,1 @@
-"""Deterministic simulation: the operator, Google Cloud and an API server in one process and in virtual time."""
+"""Deterministic simulation of the operator, Google Cloud and the API server: see docs/dev/simulation.md."""

@@ -1,6 +1,6 @@
-"""Objects that a history declares: a pool of names with several valid specs each, and the grants of a spec."""
+"""Objects that a history declares: a pool of names with several valid specs, and the grants of a spec."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ PLURALS = {
     "IAMBinding": "iambindings",
     "CustomRole": "customroles",
     "IdentityAttachment": "identityattachments",
+    "IdentityKey": "identitykeys",
 }
 NAMESPACES = ("team-a", "team-b")
 SHOP, DATA = "acme-shop", "acme-data"
@@ -25,6 +26,8 @@ PROGRESS_DEADLINE = "1m"
 
 CHECKOUT = f"projects/{SHOP}/locations/europe-west1/services/checkout"
 BUCKET = f"projects/{SHOP}/buckets/acme-exports"
+WRITER = "roles/storage.objectCreator"
+"""Role that one binding of the pool declares with Exclusive authority."""
 INVOKER, USER = "roles/run.invoker", "roles/iam.serviceAccountUser"
 
 _OPEN = {
@@ -34,7 +37,12 @@ _OPEN = {
     "guardrails": {
         "grants": [
             {
-                "roles": ["roles/cloudsql.client", "roles/storage.objectViewer", f"projects/{SHOP}/roles/*"],
+                "roles": [
+                    "roles/cloudsql.client",
+                    "roles/storage.objectViewer",
+                    WRITER,
+                    f"projects/{SHOP}/roles/*",
+                ],
                 "targetKinds": ["Project", "StorageBucket"],
                 "names": ["*"],
                 "namespaces": ["*"],
@@ -43,6 +51,8 @@ _OPEN = {
             }
         ],
         "workloads": [{"namespaces": ["*"], "names": ["*"]}],
+        "keys": "Allowed",
+        "keyNamespaces": ["*"],
         "customRoles": {
             "permissions": ["cloudsql.*", "storage.*"],
             "namespaces": ["*"],
@@ -101,7 +111,7 @@ def account_id(namespace: str, name: str) -> str:
 
 def project_spec(name: str, *, namespaces: Sequence[str] = NAMESPACES, suspend: bool = False) -> Spec:
     """Return the spec of a ManagedProject."""
-    spec = {"projectID": PROJECTS[name], **_OPEN, "namespaces": {"names": list(namespaces)}}
+    spec: Spec = {"projectID": PROJECTS[name], **_OPEN, "namespaces": {"names": list(namespaces)}}
     if suspend:
         spec["suspend"] = True
     return spec
@@ -114,6 +124,7 @@ def _projects() -> Iterator[Declared]:
             project_spec(name, suspend=True),
             project_spec(name, namespaces=["team-a"]),
             {**project_spec(name), "managementPolicy": "Observe"},
+            {**project_spec(name), "guardrails": {}},
         ]
         yield Declared(ObjectName("ManagedProject", "", name), name, specs)
 
@@ -126,7 +137,10 @@ def _identities() -> Iterator[Declared]:
     ):
         base = {"projectRef": {"name": project}, "accountID": account_id(namespace, name)}
         sql = {"role": "roles/cloudsql.client"}
-        reader = {"role": "roles/storage.objectViewer", "target": {"kind": "StorageBucket", "name": "acme-exports"}}
+        reader = {
+            "role": "roles/storage.objectViewer",
+            "target": {"kind": "StorageBucket", "name": "acme-exports"},
+        }
         specs: list[Spec] = [
             {**base, "roles": [sql], "users": [{"principal": "group:deployers@example.com"}]},
             base,
@@ -139,6 +153,7 @@ def _identities() -> Iterator[Declared]:
                 ],
             },
             {**base, "roles": [sql], "disabled": True},
+            {**base, "roles": [sql], "deletionPolicy": "Abandon"},
         ]
         if name == "worker":
             specs = [{**spec, "usableFrom": [{"projectRef": {"name": "shop"}}]} for spec in specs]
@@ -159,6 +174,7 @@ def _bindings() -> Iterator[Declared]:
                 {**base, "members": callers},
                 {**base, "members": callers[1:]},
                 {**base, "members": [*callers, {"identityRef": {"name": "web"}}]},
+                {**base, "members": callers, "deletionPolicy": "Abandon"},
             ],
         )
     base = {"projectRef": {"name": "shop"}, "target": bucket, "role": "roles/storage.objectViewer"}
@@ -178,13 +194,42 @@ def _bindings() -> Iterator[Declared]:
                 },
             ],
         )
-    base = {"projectRef": {"name": "shop"}, "target": {"kind": "Project"}, "customRoleRef": {"name": "reader"}}
+    base = {
+        "projectRef": {"name": "shop"},
+        "target": {"kind": "Project"},
+        "customRoleRef": {"name": "reader"},
+    }
     yield Declared(
         ObjectName("IAMBinding", "team-a", "special"),
         "shop",
         [
             {**base, "members": [{"principal": "group:analysts@example.com"}]},
             {**base, "members": [{"identityRef": {"name": "web"}}]},
+        ],
+    )
+
+    base = {"projectRef": {"name": "shop"}, "target": service, "role": INVOKER}
+    guest = {"principal": "user:guest@example.com"}
+    yield Declared(
+        ObjectName("IAMBinding", "team-b", "visitors"),
+        "shop",
+        [
+            {**base, "members": [{**guest, "expiresAt": "2030-01-01T00:04:00Z"}]},
+            {**base, "members": [{**guest, "expiresAt": "2030-01-01T00:09:00Z"}]},
+            {**base, "members": [guest]},
+        ],
+    )
+    base = {"projectRef": {"name": "shop"}, "target": bucket, "role": WRITER, "authority": "Exclusive"}
+    yield Declared(
+        ObjectName("IAMBinding", "team-a", "writers"),
+        "shop",
+        [
+            {**base, "members": [{"principal": "group:writers@example.com"}]},
+            {
+                **base,
+                "members": [{"principal": "group:writers@example.com"}, {"identityRef": {"name": "web"}}],
+            },
+            {**base, "members": [{"principal": "group:writers@example.com"}], "authority": "Additive"},
         ],
     )
 
@@ -212,28 +257,64 @@ def _attachments() -> Iterator[Declared]:
     )
 
 
+def _keys() -> Iterator[Declared]:
+    base = {
+        "projectRef": {"name": "shop"},
+        "identityRef": {"name": "web"},
+        "secretName": "web-key",
+        "rotation": {"period": "1h", "overlap": "1m"},
+    }
+    yield Declared(
+        ObjectName("IdentityKey", "team-a", "web"),
+        "shop",
+        [
+            base,
+            {**base, "rotation": {"period": "1h", "overlap": "1m", "generation": 1}},
+            {**base, "rotation": {"period": "1h", "overlap": "1m", "generation": 2}},
+        ],
+    )
+
+
 POOL: Mapping[ObjectName, Declared] = {
     each.name: each
-    for group in (_projects(), _identities(), _bindings(), _roles(), _attachments())
+    for group in (_projects(), _identities(), _bindings(), _roles(), _attachments(), _keys())
     for each in group
 }
 """All objects that a history may declare."""
 
 
-def grants_of(name: ObjectName, spec: Spec, has_identity: Any) -> set[Grant]:
-    """Return the grants that a spec declares, if the operator may make all of them.
+IdentityHome = Callable[[str, str], str | None]
+"""Returns the ManagedProject of an identity, by namespace and name; None if it is not declared."""
 
-    `has_identity(namespace, name)` returns the project of an identity that exists, or else None.
-    """
+
+def home_in_pool(namespace: str, name: str) -> str | None:
+    """Return the ManagedProject of an identity of the pool."""
+    declared = POOL.get(ObjectName("CloudRunIdentity", namespace, name))
+    return declared.project if declared else None
+
+
+def grants_of(name: ObjectName, spec: Spec, home: IdentityHome, now: str = "") -> set[Grant]:
+    """Return the grants that a spec declares at a time (RFC 3339), if the operator may make all of them."""
     match name.kind:
         case "CloudRunIdentity":
-            return set(_grants_of_identity(name, spec))
+            return set(_grants_of_identity(spec))
         case "IAMBinding":
-            return set(_grants_of_binding(name, spec, has_identity))
+            return set(_grants_of_binding(name, spec, home, now))
     return set()
 
 
-def _grants_of_identity(name: ObjectName, spec: Spec) -> Iterator[Grant]:
+def all_grants_of(name: ObjectName) -> set[Grant]:
+    """Return every grant that an object of the pool may declare."""
+    return {grant for spec in POOL[name].specs for grant in grants_of(name, spec, home_in_pool)}
+
+
+def grants_of_account(name: ObjectName) -> set[Grant]:
+    """Return every grant of, or on, the account of an identity."""
+    account = email(name.namespace, name.name, POOL[name].project)
+    return {grant for grant in ALL_GRANTS if account in grant.resource or account in grant.member}
+
+
+def _grants_of_identity(spec: Spec) -> Iterator[Grant]:
     project = PROJECTS[spec["projectRef"]["name"]]
     own = f"{spec['accountID']}@{project}.iam.gserviceaccount.com"
     for grant in spec.get("roles", ()):
@@ -243,14 +324,16 @@ def _grants_of_identity(name: ObjectName, spec: Spec) -> Iterator[Grant]:
         yield Grant(f"projects/{project}/serviceAccounts/{own}", USER, user["principal"])
 
 
-def _grants_of_binding(name: ObjectName, spec: Spec, has_identity: Any) -> Iterator[Grant]:
+def _grants_of_binding(name: ObjectName, spec: Spec, home: IdentityHome, now: str) -> Iterator[Grant]:
     project = PROJECTS[spec["projectRef"]["name"]]
     role = spec.get("role") or f"projects/{project}/roles/{spec['customRoleRef']['name']}"
     for member in spec["members"]:
+        if now and member.get("expiresAt", "9") <= now:
+            continue
         if principal := member.get("principal"):
             yield Grant(_target(spec["target"], project), role, principal)
-        elif home := has_identity(name.namespace, member["identityRef"]["name"]):
-            account = email(name.namespace, member["identityRef"]["name"], home)
+        elif project_of := home(name.namespace, member["identityRef"]["name"]):
+            account = email(name.namespace, member["identityRef"]["name"], project_of)
             yield Grant(_target(spec["target"], project), role, f"serviceAccount:{account}")
 
 
@@ -263,3 +346,7 @@ def _target(target: Spec, project: str) -> str:
         case "Service":
             return f"projects/{project}/locations/{target['location']}/services/{target['name']}"
     raise ValueError(target["kind"])
+
+
+ALL_GRANTS = frozenset(grant for name in POOL for grant in all_grants_of(name))
+"""Every grant that an object of the pool may declare."""

@@ -5,17 +5,18 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 import grpc
 import grpc.aio
 
-from cloudrun_identity_playground.emulator.dispatch import Dispatcher
 from cloudrun_identity_playground.emulator.errors import GoogleError
-from cloudrun_identity_playground.emulator.wire.methods import methods
 
-Around = Callable[[str, Callable[[], Awaitable[bytes]]], Awaitable[bytes]]
-"""Called with the method and a function that calls it. Returns the response, or raises `GoogleError`."""
+Answer = Callable[[str, bytes, dict[str, str]], Awaitable[bytes]]
+"""Returns the response to a method, a request and its metadata, or raises `GoogleError`."""
+Around = Callable[[str, bytes, Callable[[], Awaitable[bytes]]], Awaitable[bytes]]
+"""Called with method, request and a function that makes the call. Returns the response, or raises
+`GoogleError`."""
 
 _DETAILS = "grpc-status-details-bin"
 
@@ -23,8 +24,8 @@ _DETAILS = "grpc-status-details-bin"
 class Channel(grpc.aio.Channel):  # type: ignore[misc]
     """Channel of one process to the emulator."""
 
-    def __init__(self, dispatcher: Dispatcher, around: Around) -> None:
-        self._dispatcher = dispatcher
+    def __init__(self, answer: Answer, around: Around) -> None:
+        self._answer = answer
         self._around = around
         self._unary_unary_interceptors: list[Any] = []
 
@@ -36,27 +37,15 @@ class Channel(grpc.aio.Channel):  # type: ignore[misc]
         _registered_method: bool | None = False,
     ) -> "MultiCallable":
         """Return the method as a callable."""
-        return MultiCallable(self.answer, method.lstrip("/"), request_serializer, response_deserializer)
+        return MultiCallable(self._call, method.lstrip("/"), request_serializer, response_deserializer)
 
-    async def answer(self, method: str, request: bytes, metadata: dict[str, str]) -> bytes:
-        """Return the serialized response. Raises `GoogleError`."""
-        return await self._around(method, lambda: self._dispatch(method, request, metadata))
-
-    async def _dispatch(self, method: str, request: bytes, metadata: dict[str, str]) -> bytes:
-        served = methods()[method]
-        answer = await self._dispatcher.call(
-            method,
-            served.deserialize_request(request),
-            reason=metadata.get("x-goog-request-reason", ""),
-            authorization=metadata.get("authorization", ""),
-        )
-        response: bytes = served.serialize_response(answer)
-        return response
+    async def _call(self, method: str, request: bytes, metadata: dict[str, str]) -> bytes:
+        return await self._around(method, request, lambda: self._answer(method, request, metadata))
 
     async def close(self, grace: float | None = None) -> None:
         """Do nothing: no connection is open."""
 
-    async def __aenter__(self) -> "Channel":
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -85,7 +74,7 @@ class MultiCallable(grpc.aio.UnaryUnaryMultiCallable):  # type: ignore[misc]
 
     def __init__(
         self,
-        answer: Callable[[str, bytes, dict[str, str]], Awaitable[bytes]],
+        answer: Answer,
         method: str,
         serialize: Callable[[Any], bytes],
         deserialize: Callable[[bytes], Any],
@@ -133,15 +122,18 @@ class Call(grpc.aio.UnaryUnaryCall):  # type: ignore[misc]
 
     def cancel(self) -> bool:
         """Cancel the call."""
-        return self._task.cancel()
+        cancelled: bool = self._task.cancel()
+        return cancelled
 
     def cancelled(self) -> bool:
         """Return whether the call was canceled."""
-        return self._task.cancelled()
+        cancelled: bool = self._task.cancelled()
+        return cancelled
 
     def done(self) -> bool:
         """Return whether the call has ended."""
-        return self._task.done()
+        done: bool = self._task.done()
+        return done
 
     def add_done_callback(self, callback: Callable[[Any], None]) -> None:
         """Call `callback` at the end."""

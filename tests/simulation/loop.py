@@ -1,8 +1,8 @@
 """Event loop with a virtual clock: it never waits, and every run of a seed is the same.
 
 The loop has one source of events, its timers. When nothing is ready, the clock jumps to the next timer. All
-clocks of Python follow: `time.time`, `time.monotonic` and `datetime.now` (by time-machine). The random numbers
-of all libraries come from the seed.
+clocks of Python follow: `time.time`, `time.monotonic` and `datetime.now` (by time-machine). The random
+numbers of all libraries come from the seed.
 """
 
 import asyncio
@@ -82,17 +82,20 @@ class _Selector(selectors.SelectSelector):
 def seeded(seed: int) -> Iterator[random.Random]:
     """Draw all random numbers of the process from the seed, within the block."""
     source = random.Random(seed)
-    saved = random.getstate(), uuid.uuid4, secrets.token_hex, secrets.token_urlsafe
+    state, system_random = random.getstate(), random.SystemRandom.random
+    saved = uuid.uuid4, secrets.token_hex, secrets.token_urlsafe
     random.seed(source.random())
     ids = random.Random(source.random())
     uuid.uuid4 = lambda: uuid.UUID(int=ids.getrandbits(128), version=4)
     secrets.token_hex = lambda nbytes=32: ids.randbytes(nbytes or 32).hex()
     secrets.token_urlsafe = secrets.token_hex
+    setattr(random.SystemRandom, "random", lambda _: ids.random())  # noqa: B010 - a method for mypy
     try:
         yield source
     finally:
-        random.setstate(saved[0])
-        uuid.uuid4, secrets.token_hex, secrets.token_urlsafe = saved[1:]
+        random.setstate(state)
+        setattr(random.SystemRandom, "random", system_random)  # noqa: B010
+        uuid.uuid4, secrets.token_hex, secrets.token_urlsafe = saved
 
 
 def run(main: Callable[["SimulatedLoop"], Coroutine[Any, Any, Result]]) -> Result:

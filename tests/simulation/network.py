@@ -10,6 +10,7 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import ClientRequest
 from aiohttp.tracing import Trace
 
+
 class Pipe(asyncio.Transport):
     """One end of a connection. What is written arrives at the other end in order, after the latency."""
 
@@ -23,6 +24,8 @@ class Pipe(asyncio.Transport):
         self._is_closing = False
         self._is_reading = True
         self._held: list[bytes] = []
+        self._due = 0.0
+        """The time before which nothing arrives at the other end."""
 
     def connect(self, protocol: asyncio.BaseProtocol, peer: "Pipe") -> None:
         """Attach the protocol of this end, and the other end."""
@@ -57,6 +60,11 @@ class Pipe(asyncio.Transport):
                 end._sent.clear()
                 self._loop.call_soon(end._lose, ConnectionResetError("connection reset"))
 
+    def delay(self, seconds: float) -> None:
+        """Hold back everything that the other end sends, for some seconds. The order stays."""
+        if self._peer is not None:
+            self._peer._due = self._loop.time() + seconds
+
     def is_closing(self) -> bool:
         """Return whether the connection ends."""
         return self._is_closing
@@ -89,7 +97,8 @@ class Pipe(asyncio.Transport):
 
     def _send(self, data: bytes | None) -> None:
         self._sent.append(data)
-        self._loop.call_later(self._latency, self._deliver)
+        self._due = max(self._due, self._loop.time() + self._latency)
+        self._loop.call_at(self._due, self._deliver)
 
     def _deliver(self) -> None:
         if not self._sent or self._peer is None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import itertools
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,21 @@ class Termination:
         """Do nothing: no grace period ends the process."""
 
 
+class HealthServer:
+    """In place of `manager.health.HealthServer`: no probe asks a simulated process."""
+
+    port = 0
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        """Ignore what probes would read."""
+
+    async def start(self) -> None:
+        """Do nothing."""
+
+    async def stop(self) -> None:
+        """Do nothing."""
+
+
 class WatchTask:
     """In place of `manager.watch_thread.WatchThread`: the watches run in the loop of the simulation."""
 
@@ -136,23 +152,40 @@ class WatchTask:
             await asyncio.wait(tasks, timeout=1.0)
 
 
+class Task(asyncio.Task[Any]):
+    """Task with a hash that does not depend on its address: a set of tasks has one order in all runs."""
+
+    _created = itertools.count()
+
+    def __init__(self, coro: Any, **more: Any) -> None:
+        self._number = next(self._created)
+        super().__init__(coro, **more)
+
+    __eq__ = object.__eq__
+
+    def __hash__(self) -> int:
+        return self._number
+
+
 def install(loop: asyncio.AbstractEventLoop) -> None:
     """Replace what only a real process has, and record which process a task belongs to."""
-    handlers.WatchThread = WatchTask  # type: ignore[assignment, misc]
-    process.Termination = _termination  # type: ignore[assignment, misc]
-    factory.checkpoints = lambda: _checkpoint
+    Task._created = itertools.count()
+    vars(handlers)["WatchThread"] = WatchTask
+    vars(process)["Termination"] = _termination
+    vars(process)["HealthServer"] = HealthServer
+    vars(factory)["checkpoints"] = lambda: _checkpoint
 
     def create_task(
         loop: asyncio.AbstractEventLoop, coro: Any, *, context: contextvars.Context | None = None, **more: Any
     ) -> asyncio.Task[Any]:
         context = context or contextvars.copy_context()
-        task: asyncio.Task[Any] = asyncio.Task(coro, loop=loop, context=context, **more)
+        task = Task(coro, loop=loop, context=context, **more)
         if owner := context.get(PROCESS):
             owner.adopt(task)
         WatchTask.adopt(task, context)
         return task
 
-    loop.set_task_factory(create_task)  # type: ignore[arg-type]
+    loop.set_task_factory(create_task)
 
 
 def host_name() -> str:

@@ -1,15 +1,23 @@
 """Reduce a history that violates an invariant to the steps that matter."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from . import runner
 from .steps import History
 
 
-def shrunk(history: History, fails: Callable[[History], bool] | None = None) -> History:
+def shrunk(history: History, violations: Collection[str]) -> History:
+    """Return the shortest history found that still has one of the violations."""
+
+    def fails(shorter: History) -> bool:
+        return not set(violations).isdisjoint(runner.run(shorter).violations)
+
+    return shortest(history, fails)
+
+
+def shortest(history: History, fails: Callable[[History], bool]) -> History:
     """Return the shortest history found that still fails, by leaving out ever smaller runs of steps."""
-    fails = fails or (lambda each: bool(runner.run(each).violations))
     size = len(history.steps) // 2
     while size:
         start = 0

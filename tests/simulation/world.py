@@ -1,14 +1,14 @@
-"""The simulated world: Google Cloud, an API server and operator processes."""
+"""The simulated world: Google Cloud, an API server and operator processes, connected in memory."""
 
 import asyncio
-import copy
+import logging
 import os
 import random
 import socket
 import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -17,106 +17,66 @@ import aiohttp
 import grpc
 import grpc.aio
 
-from cloudrun_identity.api.crd import generate
-from cloudrun_identity.kube.lease import NAME as LEASE
-from cloudrun_identity.kube.resources import CUSTOM_RESOURCE_DEFINITIONS
-from cloudrun_identity_playground.emulator.emulator import Emulator
-from cloudrun_identity_playground.emulator.errors import GoogleError
-from cloudrun_identity_playground.emulator.seed import Seed
 from cloudrun_identity_playground.emulator.calls import only_reads
-from cloudrun_identity_playground.kubeapi import faults
-from cloudrun_identity_playground.kubeapi.operations import Write
-from cloudrun_identity_playground.kubeapi.store import Ending
-from cloudrun_identity_playground.kubeapi.resources import LEASES
-from cloudrun_identity_playground.kubeapi.resources import Resource as KubeResource
-from cloudrun_identity_playground.kubeapi.server import KubeApi
+from cloudrun_identity_playground.emulator.errors import GoogleError
 
 from . import google, network, processes
-from .declarations import PLURALS
+from .cloud import Cloud
+from .kubernetes import OPERATOR_NAMESPACE, Kubernetes
+from .processes import OperatorProcess
 
-GROUP, VERSION = "cloudrun-identity.dev", "v1alpha1"
-
-Object = dict[str, Any]
-
-NAMESPACE = "operator"
 LEASE_DURATION = 60.0
 KUBE_LATENCY = 0.003
 """Seconds for one direction between the operator and the API server."""
+GOOGLE_LATENCY = (0.01, 0.1)
+"""Least and most seconds for one direction between the operator and Google Cloud."""
+
+SECRET = b"PRIVATE KEY"
+"""Bytes that every private key contains."""
 
 
 class World:
     """One Google Cloud, one API server, and the operators."""
 
-    def __init__(self, seed: Seed, source: random.Random, directory: Path) -> None:
-        self.emulator = Emulator(seed=seed)
-        self.kube = KubeApi()
-        self.processes: list[processes.OperatorProcess] = []
-        self._source = source
-        self._kubeconfig = directory / "kubeconfig"
-        self._started = 0
-        self._pipes: dict[processes.OperatorProcess, list[network.Pipe]] = {}
-        self._google_writes = 0
-        self._kube_writes = 0
-        self.log: list[str] = []
-        """Every call to Google Cloud, with its time."""
-        self.on_google_write: list[Callable[[processes.OperatorProcess, str], None]] = []
-        """Called after each write that an operator makes."""
-        self.on_checkpoint: list[Callable[[processes.OperatorProcess, str], None]] = []
-        """Called with each checkpoint that an operator reaches."""
+    def __init__(self, source: random.Random, directory: Path, log: list[str]) -> None:
+        self.cloud = Cloud()
+        self.kube = Kubernetes(directory)
+        self.processes: list[OperatorProcess] = []
+        """All processes that were started, the dead ones too."""
         self.checkpoints: Counter[str] = Counter()
         """The number of times that each checkpoint was reached."""
-        self.write_log: list[str] = []
-        self._record_writes()
-
-    def _record_writes(self) -> None:
-        """Log each write to the API server, but those of the Lease."""
-        store = self.kube._store
-        put = store.put
-
-        def logged(storage: Any, key: tuple[str, str], obj: Object) -> Any:
-            stored = put(storage, key, obj)
-            if "leases" not in str(storage):
-                process = processes.PROCESS.get()
-                self._kube_writes += 1
-                self.log.append(f"{_now():9.2f} {process.name if process else '-'} writes {obj.get('kind')} {'/'.join(key)}")
-                self.write_log.append(self.log[-1])
-            return stored
-
-        store.put = logged  # type: ignore[method-assign]
+        self.on_google_write: list[Callable[[OperatorProcess, str], None]] = []
+        """Called after each write to Google Cloud that an operator makes."""
+        self.on_checkpoint: list[Callable[[OperatorProcess, str], None]] = []
+        """Called with each checkpoint that an operator reaches."""
+        self.on_leak: list[Callable[[str], None]] = []
+        """Called with each place that a private key appears in, and must not."""
+        self.writes: list[str] = []
+        """Every write to Google Cloud, and to an object other than the Lease."""
+        self._log = log
+        self._source = source
+        self._pipes: dict[OperatorProcess, list[network.Pipe]] = {}
+        self._accept: Callable[[], asyncio.Protocol]
+        self.kube.on_write.append(self._note_kube_write)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["World"]:
         """Serve both APIs during the block."""
-        operations = self.kube._operations
-        self.kube._create_first_namespaces()
-        for definition in generate().values():
-            resource = operations.catalog.find(
-                CUSTOM_RESOURCE_DEFINITIONS.group,
-                CUSTOM_RESOURCE_DEFINITIONS.version,
-                CUSTOM_RESOURCE_DEFINITIONS.plural,
-            )
-            assert resource
-            operations.create(resource, "", definition, Write(manager="kubectl"))
-        self.kube.url = "http://kube.simulation"
-        self._kubeconfig.write_text(self.kube.render_kubeconfig())
-        runner = self.kube._runner
-        await runner.setup()
-        self._server = runner.server
-        try:
-            yield self
-        finally:
-            for process in self.processes:
-                await process.crash()
-            self.kube._store.close()
-            await runner.cleanup()
+        async with self.kube.running() as self._accept:
+            try:
+                yield self
+            finally:
+                for process in self.processes:
+                    await self.crash(process)
 
     def connect(self, client: asyncio.Protocol) -> network.Pipe:
         """Connect a process to the API server. Raises ConnectionRefusedError."""
         process = processes.PROCESS.get()
         if process is None or not process.is_alive:
             raise ConnectionRefusedError("connection refused")
-        pipe = network.connected(client, self._server(), KUBE_LATENCY)
-        self._pipes.setdefault(process, []).append(pipe)
+        pipe = network.connected(client, self._accept(), KUBE_LATENCY)
+        self._pipes[process] = [each for each in self._pipes.get(process, ()) if not each.is_closing()]
+        self._pipes[process].append(pipe)
         return pipe
 
     def channel(self, *_: Any, **__: Any) -> google.Channel:
@@ -124,8 +84,10 @@ class World:
         process = processes.PROCESS.get()
         assert process
 
-        async def around(method: str, call: Callable[[], Awaitable[bytes]]) -> bytes:
-            await asyncio.sleep(self._source.uniform(0.01, 0.1))
+        async def around(method: str, request: bytes, call: Callable[[], Awaitable[bytes]]) -> bytes:
+            if SECRET in request:
+                self._leaked(f"a request of {method}")
+            await asyncio.sleep(self._source.uniform(*GOOGLE_LATENCY))
             if not process.is_alive:
                 raise GoogleError(grpc.StatusCode.UNAVAILABLE, "the process has ended")
             code = "OK"
@@ -135,73 +97,31 @@ class World:
                 code = error.code.name
                 raise
             finally:
-                self.log.append(f"{_now():9.2f} {process.name} {method} {code}")
-                if not only_reads(method):
-                    self._google_writes += 1
-                    self.write_log.append(self.log[-1])
-                    for each in self.on_google_write:
-                        each(process, method)
-            await asyncio.sleep(self._source.uniform(0.01, 0.1))
+                self._note_call(process, method, code)
+            await asyncio.sleep(self._source.uniform(*GOOGLE_LATENCY))
             return response
 
-        return google.Channel(self.emulator._dispatcher, around)
+        return google.Channel(self.cloud.emulator.answer, around)
 
-    def start(self) -> processes.OperatorProcess:
+    def start(self) -> OperatorProcess:
         """Start an operator."""
-        self._started += 1
-        process = processes.OperatorProcess(
-            f"operator-{self._started}", self._kubeconfig, NAMESPACE, LEASE_DURATION
+        process = OperatorProcess(
+            f"operator-{len(self.processes) + 1}", self.kube.kubeconfig, OPERATOR_NAMESPACE, LEASE_DURATION
         )
         process.reached = partial(self._reach, process)
         self.processes.append(process)
         return process
 
-    def _reach(self, process: processes.OperatorProcess, step: str) -> None:
-        self.checkpoints[step] += 1
-        for each in self.on_checkpoint:
-            each(process, step)
+    def alive(self) -> list[OperatorProcess]:
+        """Return the operators that run."""
+        return [process for process in self.processes if process.is_alive]
 
-    async def crash(self, process: processes.OperatorProcess) -> None:
+    async def crash(self, process: OperatorProcess) -> None:
         """End an operator at once."""
         process.is_alive = False
         for pipe in self._pipes.pop(process, ()):
             pipe.break_off()
         await process.crash()
-
-    def apply(self, obj: Object) -> None:
-        """Create an object, or replace its spec. Raises ApiError."""
-        operations, resource = self.kube._operations, self._resource_of(obj)
-        metadata = obj["metadata"]
-        key = metadata.get("namespace", ""), metadata["name"]
-        stored = self.kube._store.find(resource.storage, key)
-        write = Write(manager="kubectl")
-        if stored is None:
-            operations.create(resource, key[0], copy.deepcopy(obj), write)
-        elif "spec" in obj:
-            new = copy.deepcopy(stored.object) | {"spec": copy.deepcopy(obj["spec"])}
-            operations.update(resource, key, new, write)
-
-    def delete(self, namespace: str, plural: str, name: str) -> None:
-        """Delete an object of this group. Raises ApiError."""
-        resource = self._resource(GROUP, VERSION, plural)
-        self.kube._operations.delete(resource, (namespace, name), {}, Write(manager="kubectl"))
-
-    def find(self, namespace: str, plural: str, name: str) -> Object | None:
-        """Return an object of this group; None if it does not exist."""
-        stored = self.kube._store.find(self._resource(GROUP, VERSION, plural).storage, (namespace, name))
-        return stored.object if stored else None
-
-    def fail(self, fault: Object) -> None:
-        """Set a fault of the API server."""
-        parsed = faults.read(fault)
-        if parsed.watches is not None:
-            self.kube._handler._end_watches(parsed, Ending(parsed.watches))
-        else:
-            self.kube._handler._faults.add(parsed)
-
-    def clear_faults(self) -> None:
-        """Clear the faults of the API server."""
-        self.kube._handler._faults.clear()
 
     def reset_connections(self) -> None:
         """Break all connections to the API server."""
@@ -210,34 +130,59 @@ class World:
                 pipe.break_off()
             pipes.clear()
 
-    def writes(self) -> tuple[int, int]:
-        """Return the number of writes to Google Cloud, and to objects other than the Lease."""
-        return self._google_writes, self._kube_writes
+    def delay_connections(self, share: float, seconds: float) -> None:
+        """Hold back what a share of the connections to the API server delivers: each stays in order."""
+        for pipes in self._pipes.values():
+            for pipe in pipes:
+                if self._source.random() < share:
+                    pipe.delay(seconds)
 
-    def last_writes(self) -> str:
-        """Return the last calls."""
-        return "; ".join(self.write_log[-6:])
+    def calm(self) -> None:
+        """Clear the faults of both APIs."""
+        self.cloud.calm()
+        self.kube.calm()
 
-    def runs_as(self, service: str) -> str:
-        """Return the account in the template of a service; empty for the default account."""
-        found = self.emulator.cloud.workloads["services"].read(service)
-        return str(found.template.service_account)
+    def log(self, what: str) -> None:
+        """Add a line to the log."""
+        self._log.append(f"{_now():9.2f} {what}")
 
-    def leader(self) -> str:
-        """Return the name of the process that holds the Lease by what the API server stores; or empty."""
-        lease = self.kube._store.find(LEASES, (NAMESPACE, LEASE))
-        holder = lease.object["spec"].get("holderIdentity", "") if lease else ""
-        return str(holder).partition("_")[0]
+    def _reach(self, process: OperatorProcess, step: str) -> None:
+        self.checkpoints[step] += 1
+        for each in self.on_checkpoint:
+            each(process, step)
 
-    def _resource_of(self, obj: Object) -> KubeResource:
-        group, _, version = obj["apiVersion"].rpartition("/")
-        plural = "namespaces" if obj["kind"] == "Namespace" else PLURALS[obj["kind"]]
-        return self._resource(group, version, plural)
+    def _note_call(self, process: OperatorProcess, method: str, code: str) -> None:
+        self.log(f"{process.name} {method} {code}")
+        if not only_reads(method):
+            self.writes.append(self._log[-1])
+            for each in self.on_google_write:
+                each(process, method)
 
-    def _resource(self, group: str, version: str, plural: str) -> KubeResource:
-        found = self.kube._operations.catalog.find(group, version, plural)
-        assert found, plural
-        return found
+    def _note_kube_write(self, change: str, kind: str, name: str) -> None:
+        process = processes.PROCESS.get()
+        self.log(f"{process.name if process else 'a user'} {change} {kind} {name}")
+        self.writes.append(self._log[-1])
+
+    def _leaked(self, where: str) -> None:
+        for each in self.on_leak:
+            each(where)
+
+
+class LogReader(logging.Handler):
+    """Adds what the operators log to the log of a world, and notices private keys in it."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(logging.INFO)
+        self._world = world
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Read one record."""
+        message = record.getMessage()
+        process = processes.PROCESS.get()
+        self._world.log(f"{process.name if process else '-'} logs: {message}")
+        if SECRET.decode() in message:
+            for each in self._world.on_leak:
+                each("the log")
 
 
 @contextmanager
@@ -256,15 +201,24 @@ def installed(world: World, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
     socket.gethostname = processes.host_name
     ssl.create_default_context = _ssl_context  # type: ignore[assignment]
     aiohttp.TCPConnector = network.Connector  # type: ignore[misc, assignment]
+    loop.set_exception_handler(lambda _, context: world.log(f"unhandled: {_shown(context)}"))
+    reader = LogReader(world)
+    logging.getLogger("cloudrun_identity").addHandler(reader)
     try:
         yield
     finally:
+        logging.getLogger("cloudrun_identity").removeHandler(reader)
         (
             grpc.aio.insecure_channel,
             aiohttp.TCPConnector,  # type: ignore[misc]
             ssl.create_default_context,
             socket.gethostname,
         ) = saved
+
+
+def _shown(context: dict[str, Any]) -> str:
+    """Return the error of a task, without addresses of objects, which differ between runs."""
+    return f"{context['message'].partition(' at 0x')[0]} {type(context.get('exception')).__name__}"
 
 
 def _now() -> float:

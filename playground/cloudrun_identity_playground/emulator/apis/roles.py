@@ -195,7 +195,7 @@ class Roles:
 
 @cache
 def _testable(prefix: str) -> Mapping[str, str]:
-    """Return the names of all permissions with a prefix, by themselves."""
+    """Return a map of the permissions with a prefix to themselves, for a quick look-up."""
     return {name: name for name in role_catalog().permissions if name.startswith(prefix)}
 
 
