@@ -13,6 +13,9 @@ from cloudrun_identity.manager import factory, kopf_adapter, process
 PROCESS: contextvars.ContextVar["OperatorProcess | None"] = contextvars.ContextVar("PROCESS", default=None)
 """The process that the present code belongs to."""
 
+_CANCEL_INTERVAL = 1.0
+"""Virtual seconds after which a task that has not ended is canceled again, as `manager.kopf_adapter` does."""
+
 _ENDS_WITHIN = 1_000
 """Rounds in which the tasks of a crashed process must end."""
 
@@ -149,7 +152,7 @@ class WatchTask:
         while tasks := {task for task in self._tasks if not kopf_adapter.is_scheduler(task)}:
             for task in tasks:
                 task.cancel()
-            await asyncio.wait(tasks, timeout=1.0)
+            await asyncio.wait(tasks, timeout=_CANCEL_INTERVAL)
 
 
 class Task(asyncio.Task[Any]):

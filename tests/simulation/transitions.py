@@ -48,6 +48,10 @@ def _end(declared: Declared, *specs: Spec) -> dict[str, Any]:
     edits = [Step(_APART, Apply(declared.name, spec)) for spec in specs]
     result = runner.run(History(0, (*others, *edits)))
     end = result.end | {"violations": result.violations}
+    if specs[-1].get("disabled"):
+        # A workload keeps the identity that was disabled later, and is not given a disabled one.
+        end.pop("runsAs", None)
+        end.get("conditions", {}).pop("IdentityAttachment/team-a/checkout", None)
     if "displayName" not in specs[-1]:
         _forget_texts(end, declared.name)
     return end
