@@ -13,6 +13,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from itertools import islice
 from typing import Protocol
@@ -34,6 +35,9 @@ _log = logging.getLogger(__name__)
 
 BATCH_SIZE = 16
 """Objects that are compared at the same time: the keys of each account take a call of their own."""
+
+_SHORTEST_WAIT = 0.001
+"""Seconds below which a resync is due: the clock of the event loop is not exact."""
 
 FULL_INTERVAL = 36_000.0
 """Seconds within which a resync compares every object, whatever its policies show.
@@ -81,6 +85,41 @@ class Roles(Protocol):
         ...
 
 
+@dataclass(slots=True)
+class _Schedule:
+    """The resyncs of one ManagedProject."""
+
+    interval: float
+    """Seconds between the starts of two resyncs at present."""
+    began: float
+    """Start of the last resync, or of the schedule."""
+    ended: float
+    """End of the last resync, or start of the schedule."""
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the interval changes."""
+
+    def change(self, interval: float) -> None:
+        """Set the interval. It counts from the start of the last resync; a running one continues."""
+        if interval != self.interval:
+            self.interval = interval
+            self.changed.set()
+
+    async def wait(self) -> None:
+        """Wait until the next resync is due."""
+        jitter = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - no secret
+        while (remaining := self._due(jitter) - _now()) > _SHORTEST_WAIT:
+            self.changed.clear()
+            waiter = asyncio.ensure_future(self.changed.wait())
+            try:
+                await asyncio.wait([waiter], timeout=remaining)
+            finally:
+                waiter.cancel()
+
+    def _due(self, jitter: float) -> float:
+        """Return the time of the next resync: a pause follows one that takes longer than the interval."""
+        return max(self.began + self.interval * jitter, self.ended + self.interval / 2)
+
+
 class Resync:
     """Runs one task per ManagedProject."""
 
@@ -100,7 +139,8 @@ class Resync:
         self._reconciler = reconciler
         self._roles = roles
         self._enqueue = enqueue
-        self._tasks: dict[str, tuple[float, asyncio.Task[None]]] = {}
+        self._schedules: dict[str, _Schedule] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
         self._compared: set[ObjectKey] = set()
         self._fully_compared: dict[str, float] = {}
 
@@ -112,37 +152,39 @@ class Resync:
             self._compared.discard(key)
 
     def follow(self, name: str) -> None:
-        """Resync a ManagedProject at its present interval from now on; stop if it no longer exists."""
+        """Resync a ManagedProject at its present interval from now on; stop if it no longer exists.
+
+        A new interval counts from the start of the last resync. So an interval that changes often, such as
+        that of a change feed with short failures, does not delay the next resync.
+        """
         project = self._projects.project(name)
-        interval = self._interval_of(project) if project else 0.0
-        known = self._tasks.get(name)
-        if known and known[0] == interval:
-            return
-        if known:
-            known[1].cancel()
-            del self._tasks[name]
         if project is None:
             self._fully_compared.pop(name, None)
-        if project:
+            self._schedules.pop(name, None)
+            if task := self._tasks.pop(name, None):
+                task.cancel()
+        elif schedule := self._schedules.get(name):
+            schedule.change(self._interval_of(project))
+        else:
             self._fully_compared.setdefault(name, _now())  # every object is reconciled when it is first seen
-            task = asyncio.create_task(self._run(name, interval), name=f"resync {name}")
-            self._tasks[name] = (interval, task)
+            schedule = _Schedule(self._interval_of(project), began=_now(), ended=_now())
+            self._schedules[name] = schedule
+            self._tasks[name] = asyncio.create_task(self._run(name, schedule), name=f"resync {name}")
 
     async def close(self) -> None:
         """Stop all resyncs."""
-        tasks = [task for _, task in self._tasks.values()]
+        tasks = tuple(self._tasks.values())
         self._tasks.clear()
+        self._schedules.clear()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _run(self, name: str, interval: float) -> None:
+    async def _run(self, name: str, schedule: _Schedule) -> None:
         call_priority.set(Priority.RESYNC)
-        began = _now()
         while True:
-            due = began + interval * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - no secret
-            await asyncio.sleep(max(due - _now(), interval / 2))  # a resync may take longer than the interval
-            began = _now()
+            await schedule.wait()
+            schedule.began = _now()
             try:
                 await self._resync(name)
             except Exception as error:  # the next resync must still run
@@ -152,6 +194,7 @@ class Resync:
                     describe(error),
                     exc_info=error,
                 )
+            schedule.ended = _now()
 
     async def _resync(self, name: str) -> None:
         project = self._projects.project(name)

@@ -217,7 +217,7 @@ async def test_drift_is_repaired_before_the_roles_are_read(harness: Harness) -> 
     assert UNCHANGED not in harness.compared
 
 
-async def test_interrupted_comparison_of_all_objects_is_repeated(harness: Harness) -> None:
+async def test_changed_interval_does_not_interrupt_a_running_resync(harness: Harness) -> None:
     harness.on_policies_alone = {UNCHANGED}
     harness.resyncer.observe(UNCHANGED)
     harness.changed_roles, harness.comparison_takes = True, 60.0
@@ -226,9 +226,9 @@ async def test_interrupted_comparison_of_all_objects_is_repeated(harness: Harnes
     assert UNCHANGED in harness.compared
     harness.declare(driftInterval="50s")
     harness.resyncer.follow("payments-prod")
-    await asyncio.sleep(125)
+    await asyncio.sleep(60)
     assert len(harness.noted) == 1
-    assert harness.compared.count(UNCHANGED) == 2
+    assert harness.compared.count(UNCHANGED) == 1
 
 
 async def test_objects_with_drifted_grants_are_enqueued(harness: Harness) -> None:
@@ -294,6 +294,25 @@ async def test_changed_interval_applies_immediately(harness: Harness) -> None:
     harness.resyncer.follow("payments-prod")
     await asyncio.sleep(50)
     assert len(harness.resyncs) >= 4
+
+
+async def test_interval_that_changes_often_does_not_delay_the_resync(harness: Harness) -> None:
+    harness.resyncer.follow("payments-prod")
+    for number in range(60):
+        await asyncio.sleep(10)
+        harness.declare(driftInterval="1h" if number % 2 else "100s")
+        harness.resyncer.follow("payments-prod")
+    assert len(harness.resyncs) >= 4
+
+
+async def test_shorter_interval_counts_from_the_last_resync(harness: Harness) -> None:
+    harness.declare(driftInterval="1h")
+    harness.resyncer.follow("payments-prod")
+    await asyncio.sleep(200)
+    harness.declare(driftInterval="100s")
+    harness.resyncer.follow("payments-prod")
+    await asyncio.sleep(1)
+    assert harness.times == [200]
 
 
 async def test_unchanged_interval_does_not_restart_the_resync(harness: Harness) -> None:
