@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from cloudrun_identity.api import KINDS, ManagedProject
-from cloudrun_identity.gcp.audit_log import Ignored, parse_entry
+from cloudrun_identity.gcp.audit_log import Ignored, IgnoredReason, parse_entry
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.pubsub import Received, Subscriber
 from cloudrun_identity.gcp.ratelimit import Priority, call_priority
@@ -148,13 +148,14 @@ class ChangeFeeds:
         outcomes: Counter[str] = Counter()
         now, oldest = self._wall_clock(), None
         for number, message in enumerate(received, start=1):
-            change = parse_entry(message.data)
-            if isinstance(change, Ignored):
-                outcomes[change.reason] += 1
-                _log.debug("an entry of %s is ignored: %s %s", subscription, change.reason, change.detail)
-            else:
-                outcomes[self._add(subscription, change)] += 1
-                oldest = min(change.cause.time, oldest or now)
+            try:
+                outcome, changed_at = self._take_in_one(subscription, message, now)
+            except Exception as error:  # a message that is not acknowledged would return for days
+                _log.error("an entry of %s cannot be read: %s", subscription, describe(error), exc_info=error)
+                outcome, changed_at = IgnoredReason.MALFORMED, None
+            outcomes[outcome] += 1
+            if changed_at is not None:
+                oldest = min(changed_at, oldest or now)
             if number % YIELD_AFTER == 0:
                 await asyncio.sleep(0)
         for outcome, count in outcomes.items():
@@ -164,6 +165,21 @@ class ChangeFeeds:
         lag = max(0.0, (now - oldest).total_seconds())
         self._observer.feed_lag(lag)
         return lag
+
+    def _take_in_one(
+        self, subscription: str, message: Received, now: datetime
+    ) -> tuple[str, datetime | None]:
+        """Add the change of an entry. Return what was done with it, and the time of the change.
+
+        A time in the future would cover all changes until then. No change is later than its message.
+        """
+        change = parse_entry(message.data)
+        if isinstance(change, Ignored):
+            _log.debug("an entry of %s is ignored: %s %s", subscription, change.reason, change.detail)
+            return change.reason, None
+        changed_at = min(change.cause.time, message.published, now)
+        change = replace(change, cause=replace(change.cause, time=changed_at))
+        return self._add(subscription, change), changed_at
 
     def _add(self, subscription: str, change: AuditedChange) -> str:
         """Add a change to the pending ones. Return what was done with it, in one word."""
@@ -176,7 +192,7 @@ class ChangeFeeds:
             declared = project.spec.change_feed
             named = declared is not None and declared.report_actors
             cause = change.cause if named else change.cause.anonymous()
-            self._changes.note(replace(located, cause=cause))
+            self._changes.note(replace(located, cause=cause, caller="", request_reason=""))
             outcome = "synced" if self._work.add(located.subject, change.cause.time) else "covered"
         return outcome
 
@@ -217,8 +233,8 @@ class ChangeFeeds:
     def _is_own(self, project: ManagedProject, change: AuditedChange) -> bool:
         """Return whether this operator made the change: its identity, for an object that it knows."""
         identity = self._identity(project.project_id)
-        if identity and change.caller != identity:
-            return False
+        if not identity or change.caller != identity.lower():
+            return False  # anybody can send the reason of another call
         key = _object_in(change.request_reason)
         return key is not None and self._cache.stored(key) is not None
 

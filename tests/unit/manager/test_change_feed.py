@@ -17,6 +17,7 @@ from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.pubsub import Received
 from cloudrun_identity.iam.audited_changes import DeltaAction, PolicyChange, Subject
 from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.manager import change_feed
 from cloudrun_identity.manager.change_feed import YIELD_AFTER, ChangeFeeds
 from cloudrun_identity.manager.feed_health import FeedHealth
 from cloudrun_identity.manager.feed_work import FeedWork
@@ -74,6 +75,7 @@ class Subscription:
         self.acknowledged: list[str] = []
         self.pulls = 0
         self.arrived = asyncio.Event()
+        self.published = NOON + timedelta(hours=1)
 
     def deliver(self, *messages: bytes) -> None:
         self.messages += messages
@@ -93,7 +95,7 @@ class Subscription:
         batch, self.messages = self.messages[:max_messages], self.messages[max_messages:]
         if not self.messages:
             self.arrived.clear()
-        return tuple(Received(f"{id(each)}", each, NOON) for each in batch)
+        return tuple(Received(f"{id(each)}", each, self.published) for each in batch)
 
     async def acknowledge(self, ack_ids: Sequence[str]) -> None:
         self.acknowledged += ack_ids
@@ -111,6 +113,8 @@ class World:
         self.known = {ObjectKey("IAMBinding", "payments", "web")}
         self.health = FeedHealth("", lambda: OPERATOR, lambda: 0.0)
         self.log = ChangeLog()
+        self.identity = OPERATOR
+        self.now = NOON + timedelta(seconds=2)
         self.work = FeedWork(self._sync, lambda: NOON)
         self.folder_targets: frozenset[Target] = frozenset()
         self.feeds = ChangeFeeds(
@@ -120,10 +124,10 @@ class World:
             self.log,
             self.work,
             subscriber=self.subscription,  # type: ignore[arg-type]
-            identity=lambda _: OPERATOR,
+            identity=lambda _: self.identity,
             observer=self,
             on_change=self.changed.append,
-            wall_clock=lambda: NOON + timedelta(seconds=2),
+            wall_clock=lambda: self.now,
         )
 
     async def _sync(self, subject: Subject) -> None:
@@ -211,6 +215,42 @@ async def test_write_with_the_identity_of_the_operator_by_another_program_is_syn
             entry(reason="IAMBinding/payments/web@3"),
         )
         await until(lambda: world.entries["synced"] == 4)
+
+
+async def test_reason_alone_makes_no_write_the_own_while_the_identity_is_unknown() -> None:
+    async with running() as world:
+        world.identity = ""
+        world.subscription(OPS).deliver(entry(caller="eve@example.com", reason="IAMBinding/payments/web@3"))
+        await until(lambda: world.entries["synced"] == 1)
+
+
+@pytest.mark.parametrize("late_clock", [True, False])
+async def test_time_in_the_future_covers_no_later_change(late_clock: bool) -> None:
+    async with running() as world:
+        subscription = world.subscription(OPS)
+        if late_clock:
+            subscription.published, world.now = NOON + timedelta(seconds=2), NOON + timedelta(days=1)
+        subscription.deliver(entry(seconds=1e6))
+        await until(lambda: world.synced[ON_SHOP] == 1)
+        await until(lambda: len(world.work) == 0)
+        state = world.health.state(world.all["shop"])
+        assert state
+        assert state.last_entry == NOON + timedelta(seconds=2)
+        subscription.published = world.now = NOON + timedelta(seconds=9)
+        subscription.deliver(entry(seconds=8))
+        await until(lambda: world.synced[ON_SHOP] == 2)
+
+
+async def test_message_that_cannot_be_handled_does_not_block_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parse = change_feed.parse_entry
+    monkeypatch.setattr(change_feed, "parse_entry", lambda data: 1 / 0 if data == b"bug" else parse(data))
+    async with running() as world:
+        world.subscription(OPS).deliver(b"bug", entry())
+        await until(lambda: len(world.subscription(OPS).acknowledged) == 2)
+        assert world.entries == {"malformed": 1, "synced": 1}
+        assert world.finding()[0] is ConditionStatus.TRUE
 
 
 async def test_malformed_and_unknown_entries_are_acknowledged() -> None:
@@ -301,6 +341,8 @@ async def test_actors_are_kept_only_where_the_project_reports_them() -> None:
             )
             for each in ("shop-1234", "bank-1234")
         ]
+        noted = [each for changes in world.log._changes.values() for each in changes]
+        assert {(each.caller, each.request_reason) for each in noted} == {("", "")}
         assert [(each.principal, each.user_agent) for each in causes if each] == [
             ("user:dana@example.com", "google-cloud-sdk gcloud/501.0.0"),
             ("", ""),
