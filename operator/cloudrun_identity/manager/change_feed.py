@@ -189,8 +189,7 @@ class ChangeFeeds:
             if self._is_own(project, change):
                 outcome = "own"
                 continue
-            declared = project.spec.change_feed
-            named = declared is not None and declared.report_actors
+            named = reports_actors(self._cache, project.project_id)
             cause = change.cause if named else change.cause.anonymous()
             self._changes.note(replace(located, cause=cause, caller="", request_reason=""))
             outcome = "synced" if self._work.add(located.subject, change.cause.time) else "covered"
@@ -244,6 +243,13 @@ class ChangeFeeds:
     def _report_changes(self) -> None:
         for project in self._health.changes(self._cache.objects(ManagedProject)):
             self._on_change(project.metadata.name)
+
+
+def reports_actors(cache: Cache, project_id: str) -> bool:
+    """Return whether statuses and Events of a project name the callers of changes."""
+    project = cache.project_on(project_id)
+    declared = project.spec.change_feed if project else None
+    return declared is not None and declared.report_actors
 
 
 def _object_in(reason: str) -> ObjectKey | None:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -112,7 +113,11 @@ class World:
         self.changed: list[str] = []
         self.known = {ObjectKey("IAMBinding", "payments", "web")}
         self.health = FeedHealth("", lambda: OPERATOR, lambda: 0.0)
-        self.log = ChangeLog()
+        self.log = ChangeLog(
+            self.health.missed,
+            reports_actors=partial(change_feed.reports_actors, self),  # type: ignore[arg-type]
+            wall_clock=lambda: self.now,
+        )
         self.identity = OPERATOR
         self.now = NOON + timedelta(seconds=2)
         self.work = FeedWork(self._sync, lambda: NOON)
@@ -347,6 +352,33 @@ async def test_actors_are_kept_only_where_the_project_reports_them() -> None:
             ("user:dana@example.com", "google-cloud-sdk gcloud/501.0.0"),
             ("", ""),
         ]
+
+
+ANN_REMOVED = {"action": "REMOVE", "role": "roles/viewer", "member": "user:ann@example.com"}
+
+
+async def test_actor_of_a_folder_is_named_only_to_the_project_that_wants_it() -> None:
+    targets = [Target(TargetKind.FOLDER, each, name="556677889900") for each in ("shop-1234", "bank-1234")]
+    async with running(project("shop", reportActors=True), project("bank")) as world:
+        world.folder_targets = frozenset(targets)
+        world.subscription(OPS).deliver(entry(resource="folders/556677889900", delta=ANN_REMOVED))
+        await until(lambda: len(world.synced) == 2)
+        causes = [
+            world.log.of_grant(Grant(each, "roles/viewer", "user:ann@example.com"), DeltaAction.REMOVE)
+            for each in targets
+        ]
+        assert [each and each.principal for each in causes] == ["user:dana@example.com", ""]
+
+
+async def test_actors_are_hidden_as_soon_as_the_project_says_so() -> None:
+    grant = Grant(Target.project(SHOP), "roles/viewer", "user:ann@example.com")
+    async with running(project("shop", reportActors=True)) as world:
+        world.subscription(OPS).deliver(entry(delta=ANN_REMOVED))
+        await until(lambda: len(world.synced) == 1)
+        world.all["shop"] = project("shop", reportActors=False)
+        cause = world.log.of_grant(grant, DeltaAction.REMOVE)
+        assert cause
+        assert (cause.principal, cause.user_agent) == ("", "")
 
 
 async def test_policy_of_a_folder_concerns_the_projects_with_grants_on_it() -> None:
