@@ -16,7 +16,7 @@ from typing import Final, Protocol
 from cloudrun_identity.api import KINDS, ManagedProject
 from cloudrun_identity.gcp.audit_log import Ignored, IgnoredReason, parse_entry
 from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.gcp.pubsub import Received, Subscriber
+from cloudrun_identity.gcp.pubsub import Received, Subscriber, is_too_large
 from cloudrun_identity.gcp.ratelimit import Priority, call_priority
 from cloudrun_identity.iam.audited_changes import AuditedChange, PolicyChange, RoleChange
 from cloudrun_identity.policy.syncers import PolicySyncers
@@ -31,10 +31,10 @@ from .logs import describe
 
 _log = logging.getLogger(__name__)
 
-BATCH: Final = 500
-"""Entries of one pull."""
+BATCH: Final = 50
+"""Entries of one pull. An entry has at most 256 KiB (https://cloud.google.com/logging/quotas)."""
 
-YIELD_AFTER: Final = 50
+YIELD_AFTER: Final = 25
 """Entries that are parsed before other tasks run."""
 
 FIRST_PULL: Final = 5.0
@@ -118,14 +118,17 @@ class ChangeFeeds:
         call_priority.set(Priority.RESYNC)
         subscriber, failures = self._subscriber(subscription), 0
         timeout: float | None = FIRST_PULL
+        batch = BATCH
         while True:
             try:
-                received = await subscriber.pull(BATCH, timeout)
+                received = await subscriber.pull(batch, timeout)
                 lag = await self._take_in(subscription, received)
                 self._health.pulled(subscription, lag)
                 await subscriber.acknowledge([each.ack_id for each in received])
-                timeout, failures = None, 0
+                timeout, failures, batch = None, 0, min(BATCH, 2 * batch)
             except GoogleError as error:
+                if is_too_large(error):
+                    batch = max(1, batch // 2)
                 self._health.failed(subscription, error)
                 _log.log(
                     logging.DEBUG if failures else logging.WARNING,

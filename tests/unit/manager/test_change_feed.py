@@ -19,7 +19,7 @@ from cloudrun_identity.gcp.pubsub import Received
 from cloudrun_identity.iam.audited_changes import DeltaAction, PolicyChange, Subject
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.manager import change_feed
-from cloudrun_identity.manager.change_feed import YIELD_AFTER, ChangeFeeds
+from cloudrun_identity.manager.change_feed import BATCH, YIELD_AFTER, ChangeFeeds
 from cloudrun_identity.manager.feed_health import FeedHealth
 from cloudrun_identity.manager.feed_work import FeedWork
 from cloudrun_identity.reconcile.change_log import ChangeLog
@@ -75,6 +75,8 @@ class Subscription:
         self.messages: list[bytes] = []
         self.acknowledged: list[str] = []
         self.pulls = 0
+        self.sizes: list[int] = []
+        self.most = BATCH
         self.arrived = asyncio.Event()
         self.published = NOON + timedelta(hours=1)
 
@@ -88,9 +90,13 @@ class Subscription:
 
     async def pull(self, max_messages: int, timeout: float | None = None) -> tuple[Received, ...]:
         self.pulls += 1
+        self.sizes.append(max_messages)
         if timeout is None:
             await self.arrived.wait()
         await asyncio.sleep(0)
+        if max_messages > self.most:
+            message = "CLIENT: Received message larger than max (5242880 vs. 4194304)"
+            raise GoogleError(Fault.QUOTA_EXCEEDED, "Pull", message, code="RESOURCE_EXHAUSTED")
         if self.errors:
             raise self.errors.pop(0)
         batch, self.messages = self.messages[:max_messages], self.messages[max_messages:]
@@ -288,6 +294,15 @@ async def test_backlog_is_coalesced_and_other_tasks_run_meanwhile(backlog: int) 
         await until(lambda: len(world.work) == 0)
         assert world.synced == {ON_SHOP: 1}
         assert turns >= backlog / YIELD_AFTER
+
+
+async def test_pull_with_a_too_large_response_is_repeated_with_fewer_messages() -> None:
+    async with running() as world:
+        subscription = world.subscription(OPS)
+        subscription.most = BATCH // 2
+        subscription.deliver(*[entry()] * BATCH)
+        await until(lambda: len(subscription.acknowledged) >= BATCH // 2)
+        assert subscription.sizes[:2] == [BATCH, BATCH // 2]
 
 
 async def test_subscription_that_is_deleted_or_forbidden_is_reported_and_tried_again() -> None:
