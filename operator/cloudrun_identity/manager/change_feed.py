@@ -236,7 +236,7 @@ class ChangeFeeds:
         """Return whether this operator made the change: its identity, for an object that it knows."""
         identity = self._identity(project.project_id)
         if not identity or change.caller != identity.lower():
-            return False  # anybody can send the reason of another call
+            return False  # any caller can send the reason of another call
         key = _object_in(change.request_reason)
         return key is not None and self._cache.stored(key) is not None
 

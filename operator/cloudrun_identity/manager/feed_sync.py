@@ -109,7 +109,7 @@ class FeedSync:
             self._enqueue_all((*identities, *keys))
             return
         referrers = tuple(self._cache.referrers(account_key(email)))
-        if identities or referrers:  # caches remember each account that they are told about
+        if identities or referrers:  # a cache remembers each account that it invalidates
             self._cloud.inventory.invalidate_account(change.project_id, email)
         if identities:
             await _ignoring_errors(self._cloud.inventory.service_account(change.project_id, email, 0.0))
