@@ -8,6 +8,10 @@ https://cloud.google.com/iam/docs/audit-logging and https://cloud.google.com/run
 An entry names resources in several forms. IAM names accounts by their unique id, in the project `-`. Version
 1 of Cloud Run names the project as a namespace, and the location only in a label. Some products name the
 project by its number.
+
+A program with the permission to write logs or to publish to the topic can write entries with any content. So
+only the name of the log decides which project, folder or organization an entry is about: a sink exports no
+log of another project, and Google alone writes the audit logs.
 """
 
 import json
@@ -76,13 +80,13 @@ def parse_entry(data: bytes | str) -> AuditedChange | Ignored:
         return Ignored(IgnoredReason.MALFORMED, "no JSON")
     if not isinstance(entry, dict):
         return Ignored(IgnoredReason.MALFORMED, "no object")
-    if _ACTIVITY not in _text(entry, "logName"):
+    if not _LOG.fullmatch(_text(entry, "logName")):
         return Ignored(IgnoredReason.OTHER_LOG)
     method, time = _text(entry, "protoPayload", "methodName"), _time(_text(entry, "timestamp"))
     resource = _text(entry, "protoPayload", "resourceName")
     if not method or time is None:
         return Ignored(IgnoredReason.MALFORMED, "no methodName" if time else "no timestamp")
-    if _status(entry) in _REFUSALS:
+    if _is_refused(entry):
         return Ignored(IgnoredReason.REFUSED, one_line(method))
     subject = _subject(entry, method, resource)
     if isinstance(subject, Ignored):
@@ -127,7 +131,9 @@ def _target(entry: dict[str, object], service: str, resource: str, project_id: s
     if descriptor is None:
         return _generic_target(service, relative, project_id)
     parts = descriptor.parts_of(relative)
-    if descriptor.kind is TargetKind.SERVICE_ACCOUNT:
+    if descriptor.contains_projects and not _is_in_log_of(entry, relative):
+        return None
+    if descriptor.kind is TargetKind.SERVICE_ACCOUNT and project_id:
         email = _text(entry, "resource", "labels", "email_id")
         return Target.service_account(project_id, email or parts["name"])
     return _of_kind(descriptor, parts, "" if descriptor.contains_projects else project_id)
@@ -196,7 +202,14 @@ def _role(entry: dict[str, object], resource: str, project_id: str) -> RoleChang
     found = named or _ROLE.fullmatch(role)
     if found is None:
         return None
-    return RoleChange(project_id if found["collection"] == "projects" else "", role)
+    if found["collection"] == "projects":
+        return RoleChange(project_id, role) if project_id else None
+    return RoleChange("", role) if _is_in_log_of(entry, role) else None
+
+
+def _is_in_log_of(entry: dict[str, object], resource: str) -> bool:
+    """Return whether the entry is in the log of the folder or organization that a resource belongs to."""
+    return resource.split("/")[:2] == _text(entry, "logName").split("/")[:2]
 
 
 def _is_of_project(resource: str) -> bool:
@@ -206,11 +219,10 @@ def _is_of_project(resource: str) -> bool:
 def _project(entry: dict[str, object]) -> str:
     """Return the ID of the project in whose log the entry is; empty for a folder or an organization.
 
-    The label may have the number of the project, and the name of the log always has the ID.
+    The name of the log has the ID even where labels and the name of the resource have the number.
     """
-    found = _LOG_OF_PROJECT.match(_text(entry, "logName"))
-    label = _text(entry, "resource", "labels", "project_id")
-    return label if label and not label.isdecimal() else found[1] if found else ""
+    collection, name, *_ = _text(entry, "logName").split("/")
+    return name if collection == "projects" else ""
 
 
 def _principal(entry: dict[str, object], caller: str) -> str:
@@ -237,8 +249,9 @@ def _deltas(entry: dict[str, object]) -> tuple[BindingDelta, ...]:
     return tuple(deltas)
 
 
-def _status(entry: dict[str, object]) -> object:
-    return _value(entry, "protoPayload", "status", "code")
+def _is_refused(entry: dict[str, object]) -> bool:
+    code = _value(entry, "protoPayload", "status", "code")
+    return isinstance(code, int) and code in _REFUSALS
 
 
 def _value(entry: object, *path: str) -> object:
@@ -262,8 +275,10 @@ def _time(text: str) -> datetime | None:
 
 
 _RUN_HOST: Final = TARGET_KINDS[TargetKind.SERVICE].host
-_ACTIVITY: Final = "cloudaudit.googleapis.com%2Factivity"
-_LOG_OF_PROJECT: Final = re.compile(r"projects/([^/]+)/logs/")
+_LOG: Final = re.compile(
+    r"(?:projects|folders|organizations)/[^/]+/logs/cloudaudit\.googleapis\.com%2Factivity"
+)
+"""Name of the log of Admin Activity. The log of system events has no change by others."""
 _ACCOUNT: Final = re.compile(r"projects/[^/]+/serviceAccounts/(?P<name>[^/]+)")
 _ROLE: Final = re.compile(r"(?P<collection>projects|organizations)/[^/]+/roles/[A-Za-z0-9_.]+")
 _WORKLOAD: Final = re.compile(

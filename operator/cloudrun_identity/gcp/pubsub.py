@@ -80,6 +80,14 @@ class Subscriber:
         )
 
 
+def is_too_large(error: GoogleError) -> bool:
+    """Return whether the messages of a pull exceed what gRPC accepts in one response.
+
+    gRPC reports it with the status of an exhausted quota: "Received message larger than max (5 vs. 4)".
+    """
+    return error.code == "RESOURCE_EXHAUSTED" and "larger than max" in error.message
+
+
 _DEADLINE_EXCEEDED: Final = "DEADLINE_EXCEEDED"
 _ACKS: Final = 1000
 """Acknowledgements in one request. Google limits a request to 512 KiB

@@ -84,6 +84,8 @@ class Cause:
     """Caller as a member, such as `user:dana@example.com`; empty if it is not reported."""
     user_agent: str = ""
     """User agent that the caller sent; empty if it is not reported."""
+    is_assumed: bool = False
+    """True if the entry does not show what the call changed."""
 
     def anonymous(self) -> "Cause":
         """Return the cause without personal data."""

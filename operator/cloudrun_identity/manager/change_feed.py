@@ -14,9 +14,9 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from cloudrun_identity.api import KINDS, ManagedProject
-from cloudrun_identity.gcp.audit_log import Ignored, parse_entry
+from cloudrun_identity.gcp.audit_log import Ignored, IgnoredReason, parse_entry
 from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.gcp.pubsub import Received, Subscriber
+from cloudrun_identity.gcp.pubsub import Received, Subscriber, is_too_large
 from cloudrun_identity.gcp.ratelimit import Priority, call_priority
 from cloudrun_identity.iam.audited_changes import AuditedChange, PolicyChange, RoleChange
 from cloudrun_identity.policy.syncers import PolicySyncers
@@ -31,10 +31,10 @@ from .logs import describe
 
 _log = logging.getLogger(__name__)
 
-BATCH: Final = 500
-"""Entries of one pull."""
+BATCH: Final = 50
+"""Entries of one pull. An entry has at most 256 KiB (https://cloud.google.com/logging/quotas)."""
 
-YIELD_AFTER: Final = 50
+YIELD_AFTER: Final = 25
 """Entries that are parsed before other tasks run."""
 
 FIRST_PULL: Final = 5.0
@@ -118,14 +118,17 @@ class ChangeFeeds:
         call_priority.set(Priority.RESYNC)
         subscriber, failures = self._subscriber(subscription), 0
         timeout: float | None = FIRST_PULL
+        batch = BATCH
         while True:
             try:
-                received = await subscriber.pull(BATCH, timeout)
+                received = await subscriber.pull(batch, timeout)
                 lag = await self._take_in(subscription, received)
                 self._health.pulled(subscription, lag)
                 await subscriber.acknowledge([each.ack_id for each in received])
-                timeout, failures = None, 0
+                timeout, failures, batch = None, 0, min(BATCH, 2 * batch)
             except GoogleError as error:
+                if is_too_large(error):
+                    batch = max(1, batch // 2)
                 self._health.failed(subscription, error)
                 _log.log(
                     logging.DEBUG if failures else logging.WARNING,
@@ -148,13 +151,14 @@ class ChangeFeeds:
         outcomes: Counter[str] = Counter()
         now, oldest = self._wall_clock(), None
         for number, message in enumerate(received, start=1):
-            change = parse_entry(message.data)
-            if isinstance(change, Ignored):
-                outcomes[change.reason] += 1
-                _log.debug("an entry of %s is ignored: %s %s", subscription, change.reason, change.detail)
-            else:
-                outcomes[self._add(subscription, change)] += 1
-                oldest = min(change.cause.time, oldest or now)
+            try:
+                outcome, changed_at = self._take_in_one(subscription, message, now)
+            except Exception as error:  # a message that is not acknowledged would return for days
+                _log.error("an entry of %s cannot be read: %s", subscription, describe(error), exc_info=error)
+                outcome, changed_at = IgnoredReason.MALFORMED, None
+            outcomes[outcome] += 1
+            if changed_at is not None:
+                oldest = min(changed_at, oldest or now)
             if number % YIELD_AFTER == 0:
                 await asyncio.sleep(0)
         for outcome, count in outcomes.items():
@@ -165,6 +169,21 @@ class ChangeFeeds:
         self._observer.feed_lag(lag)
         return lag
 
+    def _take_in_one(
+        self, subscription: str, message: Received, now: datetime
+    ) -> tuple[str, datetime | None]:
+        """Add the change of an entry. Return what was done with it, and the time of the change.
+
+        A time in the future would cover all changes until then. No change is later than its message.
+        """
+        change = parse_entry(message.data)
+        if isinstance(change, Ignored):
+            _log.debug("an entry of %s is ignored: %s %s", subscription, change.reason, change.detail)
+            return change.reason, None
+        changed_at = min(change.cause.time, message.published, now)
+        change = replace(change, cause=replace(change.cause, time=changed_at))
+        return self._add(subscription, change), changed_at
+
     def _add(self, subscription: str, change: AuditedChange) -> str:
         """Add a change to the pending ones. Return what was done with it, in one word."""
         outcome = "other-project"
@@ -173,10 +192,9 @@ class ChangeFeeds:
             if self._is_own(project, change):
                 outcome = "own"
                 continue
-            declared = project.spec.change_feed
-            named = declared is not None and declared.report_actors
+            named = reports_actors(self._cache, project.project_id)
             cause = change.cause if named else change.cause.anonymous()
-            self._changes.note(replace(located, cause=cause))
+            self._changes.note(replace(located, cause=cause, caller="", request_reason=""))
             outcome = "synced" if self._work.add(located.subject, change.cause.time) else "covered"
         return outcome
 
@@ -217,8 +235,8 @@ class ChangeFeeds:
     def _is_own(self, project: ManagedProject, change: AuditedChange) -> bool:
         """Return whether this operator made the change: its identity, for an object that it knows."""
         identity = self._identity(project.project_id)
-        if identity and change.caller != identity:
-            return False
+        if not identity or change.caller != identity.lower():
+            return False  # any caller can send the reason of another call
         key = _object_in(change.request_reason)
         return key is not None and self._cache.stored(key) is not None
 
@@ -228,6 +246,13 @@ class ChangeFeeds:
     def _report_changes(self) -> None:
         for project in self._health.changes(self._cache.objects(ManagedProject)):
             self._on_change(project.metadata.name)
+
+
+def reports_actors(cache: Cache, project_id: str) -> bool:
+    """Return whether statuses and Events of a project name the callers of changes."""
+    project = cache.project_on(project_id)
+    declared = project.spec.change_feed if project else None
+    return declared is not None and declared.report_actors
 
 
 def _object_in(reason: str) -> ObjectKey | None:

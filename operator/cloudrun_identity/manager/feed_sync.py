@@ -38,6 +38,7 @@ from cloudrun_identity.reconcile.cluster_state import (
     project_key,
     role_key,
 )
+from cloudrun_identity.reconcile.invalid_objects import project_named_by
 
 from .cache import Cache
 from .registry import Cloud
@@ -107,13 +108,13 @@ class FeedSync:
                 self._cloud.keys.forget(change.project_id, account)
             self._enqueue_all((*identities, *keys))
             return
-        self._cloud.inventory.invalidate_account(change.project_id, email)
+        referrers = tuple(self._cache.referrers(account_key(email)))
+        if identities or referrers:  # a cache remembers each account that it invalidates
+            self._cloud.inventory.invalidate_account(change.project_id, email)
         if identities:
             await _ignoring_errors(self._cloud.inventory.service_account(change.project_id, email, 0.0))
         attached = [
-            key
-            for key in self._cache.referrers(account_key(email))
-            if key.kind in (IdentityAttachment.__name__, IdentityKey.__name__)
+            key for key in referrers if key.kind in (IdentityAttachment.__name__, IdentityKey.__name__)
         ]
         self._enqueue_all((*identities, *keys, *attached))
 
@@ -125,20 +126,31 @@ class FeedSync:
         return ""
 
     def _sync_role(self, change: RoleChange, project: ManagedProject | None) -> None:
-        declarers: Iterable[ObjectKey] = ()
+        declarers: tuple[ObjectKey, ...] = ()
+        referrers = tuple(self._cache.referrers(role_key(change.role)))
         if project:
             role_id = change.role.rpartition("/")[2]
-            self._cloud.custom_roles.invalidate(change.project_id, role_id)
-            self._cloud.roles.forget(change.role, change.project_id)
-            declarers = self._cache.declarers(CustomRole, f"{project.metadata.name}/{role_id}")
-        self._enqueue_all((*declarers, *self._cache.referrers(role_key(change.role))))
+            declarers = tuple(self._cache.declarers(CustomRole, f"{project.metadata.name}/{role_id}"))
+            if declarers or referrers:
+                self._cloud.custom_roles.invalidate(change.project_id, role_id)
+        # Each project reads the role of an organization with its own credential.
+        projects = {change.project_id} if project else {*map(self._project_of, referrers)} - {""}
+        for project_id in projects:
+            self._cloud.roles.forget(change.role, project_id)
+        self._enqueue_all((*declarers, *referrers))
+
+    def _project_of(self, key: ObjectKey) -> str:
+        """Return the ID of the project that an object names; empty if it is unknown."""
+        stored = self._cache.stored(key)
+        project = self._cache.project(project_named_by(stored.raw)) if stored else None
+        return project.project_id if project else ""
 
     async def _sync_workload(self, target: Target, project: ManagedProject | None) -> None:
         workload = Workload(WorkloadKind(target.kind), target.project_id, target.location, target.name)
-        self._cloud.inventory.invalidate_workload(workload)
         declares = f"{project.metadata.name}/{target}" if project else ""
         attachments = tuple(self._cache.declarers(IdentityAttachment, declares))
         if attachments:
+            self._cloud.inventory.invalidate_workload(workload)
             await _ignoring_errors(self._cloud.inventory.workload(workload, 0.0))
             self._enqueue_all(attachments)
         await self._sync_policy(target)

@@ -63,6 +63,11 @@ def causes_of(drift: Iterable[str], known: Mapping[str, Attribution]) -> tuple[C
     return tuple(dict.fromkeys(known[each].cause for each in drift if each in known))
 
 
+def explained(drift: Iterable[str], known: Mapping[str, Attribution]) -> bool:
+    """Return whether entries show the cause of each difference. An assumed cause may be another call."""
+    return all(each in known and not known[each].cause.is_assumed for each in drift)
+
+
 def cause_for_status(cause: Cause) -> ChangeCause:
     """Return a cause as statuses contain it."""
     return ChangeCause(

@@ -2,6 +2,8 @@
 
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from cloudrun_identity.iam.audited_changes import (
@@ -23,6 +25,9 @@ RESOURCES: Final = 4096
 
 CHANGES: Final = 8
 """Changes that are kept for each resource."""
+
+MAX_AGE: Final = timedelta(hours=1)
+"""Age from which a change is no cause any more. While the feed works, drift is found within seconds."""
 
 
 class Causes(Protocol):
@@ -63,9 +68,21 @@ NO_CAUSES: Final = NoCauses()
 class ChangeLog:
     """The last changes of each resource. It is empty after a restart."""
 
-    def __init__(self, on_unexplained: Callable[[str], None] = lambda _: None) -> None:
-        """`on_unexplained` is called with the ID of a project in which drift without an entry was found."""
+    def __init__(
+        self,
+        on_unexplained: Callable[[str], None],
+        *,
+        reports_actors: Callable[[str], bool],
+        wall_clock: Callable[[], datetime],
+    ) -> None:
+        """Create an empty log.
+
+        `on_unexplained` is called with the ID of a project in which drift without an entry was found, and
+        `reports_actors` returns whether a project with an ID wants callers to be named now.
+        """
         self._on_unexplained = on_unexplained
+        self._reports_actors = reports_actors
+        self._wall_clock = wall_clock
         self._changes: dict[Hashable, deque[AuditedChange]] = {}
 
     def note(self, change: AuditedChange) -> None:
@@ -86,13 +103,14 @@ class ChangeLog:
     def of_grant(self, grant: Grant, action: DeltaAction) -> Cause | None:
         """Return the last call that added or removed a grant; None if no entry reports it.
 
-        An entry without differences may be about any grant of the policy.
+        An entry without differences may be about any grant of the policy, so it is only assumed.
         """
         for change in reversed(self._changes.get(_policy_key(grant.target), ())):
             if not change.deltas:
-                return change.cause
+                assumed = self._cause(change)
+                return replace(assumed, is_assumed=True) if assumed else None
             if any(delta.action is action and delta.concerns(grant) for delta in change.deltas):
-                return change.cause
+                return self._cause(change)
         return None
 
     def of_resource(self, full_name: str) -> Cause | None:
@@ -101,7 +119,14 @@ class ChangeLog:
         The keys of an account count as changes of the account.
         """
         known = self._changes.get(full_name.removesuffix("/keys"))
-        return known[-1].cause if known else None
+        return self._cause(known[-1]) if known else None
+
+    def _cause(self, change: AuditedChange) -> Cause | None:
+        """Return the cause as the project wants it shown now; None if it is too old."""
+        if self._wall_clock() - change.cause.time > MAX_AGE:
+            return None
+        named = self._reports_actors(change.subject.project_id)
+        return change.cause if named else change.cause.anonymous()
 
 
 def _keys(subject: Subject) -> Iterable[Hashable]:
@@ -120,5 +145,8 @@ def _keys(subject: Subject) -> Iterable[Hashable]:
 
 
 def _policy_key(target: Target) -> Hashable:
-    """Return the key of a policy: of a folder or an organization the same for all projects."""
-    return "policy", target.full_name
+    """Return the key of a policy: of a folder or an organization another one for each project.
+
+    Each project decides whether callers are named.
+    """
+    return "policy", target.project_id, target.full_name

@@ -3,12 +3,14 @@
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import TypeAlias
 
 from cloudrun_identity.api import ReconciledResource
 from cloudrun_identity.kube.resources import Object
 
-from .attribution import Attribution, attributed
+from .attribution import Attribution, attributed, explained
+from .change_log import MAX_AGE
 from .cluster_state import ObjectKey, ledger_owner
 from .dependencies import Dependencies
 from .expirations import ended_meanwhile, next_look
@@ -42,6 +44,7 @@ class Finisher:
         self._on_report = on_report
         self._drift_history = drift_history
         self._unreported: dict[ObjectKey, tuple[tuple[str, ...], Mapping[str, Attribution]]] = {}
+        self._explained: dict[ObjectKey, frozenset[tuple[str, datetime]]] = {}
 
     async def finish(self, obj: ReconciledResource, raw: Object, report: Report) -> tuple[Requeue, str]:
         """Write the status; return when to reconcile again, and a word for the metrics.
@@ -57,7 +60,7 @@ class Finisher:
         report = replace(
             report,
             drift=tuple(dict.fromkeys((*unreported, *report.drift))),
-            attributions={**causes, **report.attributions},
+            attributions=self._unused(key, {**causes, **report.attributions}),
         )
         if report.drift:
             self._unreported[key] = report.drift, report.attributions
@@ -75,8 +78,9 @@ class Finisher:
         self._unreported.pop(key, None)
         drift = attributed(report.drift, report.attributions)
         self._deps.event_reporter.report_changes(raw, obj.status, after, drift)
-        if report.project_id and not report.attributions.keys() >= {*report.drift}:
+        if report.project_id and not explained(report.drift, report.attributions):
             self._deps.causes.unexplained(report.project_id)
+        self._use(key, report, now)
         if report.project_id and not isinstance(report.outcome, Paused):
             self._drift_history.add(report.project_id, key, report.drift)
         if report.summary:
@@ -85,6 +89,22 @@ class Finisher:
         left = stalls_in(obj, report.outcome, after.waiting_since, now)
         requeue = requeue_after(report.outcome, report.others, left)
         return no_later_than(requeue, next_look(self._deps, obj)), word
+
+    def _unused(self, key: ObjectKey, known: Mapping[str, Attribution]) -> Mapping[str, Attribution]:
+        """Return the causes without those that have explained the same difference before.
+
+        The difference returned through another call, whose entry has not arrived.
+        """
+        used = self._explained.get(key, frozenset())
+        return {each: found for each, found in known.items() if (each, found.cause.time) not in used}
+
+    def _use(self, key: ObjectKey, report: Report, now: datetime) -> None:
+        """Remember the causes of reported drift, as long as the change log returns them."""
+        used = {(each, at) for each, at in self._explained.pop(key, ()) if now - at <= MAX_AGE}
+        known = report.attributions
+        used |= {(each, known[each].cause.time) for each in report.drift if each in known}
+        if used:
+            self._explained[key] = frozenset(used)
 
     def _finish_removed(self, key: ObjectKey, report: Report) -> tuple[Requeue, str]:
         """Log the outcome for an object without a status: the API server has already removed it."""
@@ -103,6 +123,7 @@ class Finisher:
     def forget(self, key: ObjectKey) -> None:
         """Drop what is remembered of a deleted object."""
         self._unreported.pop(key, None)
+        self._explained.pop(key, None)
 
     def newest(self, obj: ReconciledResource, raw: Object) -> Object:
         """Return the stored object, whose status this reconcile may have written, unless a user edited it."""

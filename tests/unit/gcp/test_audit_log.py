@@ -76,10 +76,16 @@ ENTRY: dict[str, Any] = {
 }
 
 
+def log_of(parent: str) -> str:
+    return f"{parent}/logs/cloudaudit.googleapis.com%2Factivity"
+
+
 def entry(service: str, method: str, resource: str, **labels: str) -> bytes:
     made = copy.deepcopy(ENTRY)
     made["protoPayload"] |= {"serviceName": service, "methodName": method, "resourceName": resource}
     made["resource"] = {"type": "other", "labels": {"project_id": PROJECT, **labels}}
+    if resource.startswith(("folders/", "organizations/")):
+        made["logName"] = log_of("/".join(resource.split("/")[:2]))
     return json.dumps(made).encode()
 
 
@@ -213,7 +219,16 @@ def test_every_method_of_the_narrowest_filter_is_recognized() -> None:
         (("protoPayload", "methodName"), "google.iam.admin.v1.GetRole", IgnoredReason.UNKNOWN_METHOD),
         (("protoPayload", "resourceName"), "odd", IgnoredReason.UNKNOWN_RESOURCE),
         (("protoPayload", "status"), {"code": 7, "message": "no"}, IgnoredReason.REFUSED),
+        (("protoPayload", "resourceName"), "folders/7", IgnoredReason.UNKNOWN_RESOURCE),
         (("logName",), f"projects/{PROJECT}/logs/stdout", IgnoredReason.OTHER_LOG),
+        (
+            ("logName",),
+            f"projects/{PROJECT}/logs/my-cloudaudit.googleapis.com%2Factivity",
+            IgnoredReason.OTHER_LOG,
+        ),
+        (("logName",), log_of(f"projects/{PROJECT}") + "-2", IgnoredReason.OTHER_LOG),
+        (("logName",), log_of(f"billingAccounts/{PROJECT}"), IgnoredReason.OTHER_LOG),
+        (("logName",), f"x/{log_of(f'projects/{PROJECT}')}", IgnoredReason.OTHER_LOG),
         (("timestamp",), "yesterday", IgnoredReason.MALFORMED),
         (("timestamp",), "2026-11-19T13:12:20", IgnoredReason.MALFORMED),
         (("protoPayload",), ["no object"], IgnoredReason.MALFORMED),
@@ -230,6 +245,30 @@ def test_entry_without_a_change_is_ignored(
     found = parse_entry(json.dumps(made))
     assert isinstance(found, Ignored)
     assert found.reason is reason
+
+
+def test_project_comes_from_the_log_and_not_from_a_label_that_a_writer_chose() -> None:
+    made = copy.deepcopy(ENTRY)
+    made["logName"] = log_of("projects/attacker-1")
+    made["protoPayload"] |= {"serviceName": "secretmanager.googleapis.com",
+                             "resourceName": f"projects/{PROJECT}/secrets/stripe"}  # fmt: skip
+    change = parse_entry(json.dumps(made))
+    assert isinstance(change, AuditedChange)
+    assert change.subject.project_id == "attacker-1"
+
+
+def test_role_of_an_organization_is_in_the_log_of_this_organization() -> None:
+    made = json.loads(entry(IAM, "google.iam.admin.v1.UpdateRole", "organizations/7/roles/reader"))
+    assert isinstance(parse_entry(json.dumps(made)), AuditedChange)
+    made["logName"] = log_of("organizations/8")
+    assert isinstance(parse_entry(json.dumps(made)), Ignored)
+
+
+@pytest.mark.parametrize("code", [[], {}, "7", None, True, 7.5])
+def test_odd_status_code_does_not_raise(code: object) -> None:
+    made = copy.deepcopy(ENTRY)
+    made["protoPayload"]["status"] = {"code": code}
+    assert isinstance(parse_entry(json.dumps(made)), AuditedChange)
 
 
 def test_call_with_an_unknown_outcome_counts_as_a_change() -> None:

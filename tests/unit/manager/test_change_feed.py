@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,7 +18,8 @@ from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.pubsub import Received
 from cloudrun_identity.iam.audited_changes import DeltaAction, PolicyChange, Subject
 from cloudrun_identity.iam.grants import Grant, Target
-from cloudrun_identity.manager.change_feed import YIELD_AFTER, ChangeFeeds
+from cloudrun_identity.manager import change_feed
+from cloudrun_identity.manager.change_feed import BATCH, YIELD_AFTER, ChangeFeeds
 from cloudrun_identity.manager.feed_health import FeedHealth
 from cloudrun_identity.manager.feed_work import FeedWork
 from cloudrun_identity.reconcile.change_log import ChangeLog
@@ -73,7 +75,10 @@ class Subscription:
         self.messages: list[bytes] = []
         self.acknowledged: list[str] = []
         self.pulls = 0
+        self.sizes: list[int] = []
+        self.most = BATCH
         self.arrived = asyncio.Event()
+        self.published = NOON + timedelta(hours=1)
 
     def deliver(self, *messages: bytes) -> None:
         self.messages += messages
@@ -85,15 +90,19 @@ class Subscription:
 
     async def pull(self, max_messages: int, timeout: float | None = None) -> tuple[Received, ...]:
         self.pulls += 1
+        self.sizes.append(max_messages)
         if timeout is None:
             await self.arrived.wait()
         await asyncio.sleep(0)
+        if max_messages > self.most:
+            message = "CLIENT: Received message larger than max (5242880 vs. 4194304)"
+            raise GoogleError(Fault.QUOTA_EXCEEDED, "Pull", message, code="RESOURCE_EXHAUSTED")
         if self.errors:
             raise self.errors.pop(0)
         batch, self.messages = self.messages[:max_messages], self.messages[max_messages:]
         if not self.messages:
             self.arrived.clear()
-        return tuple(Received(f"{id(each)}", each, NOON) for each in batch)
+        return tuple(Received(f"{id(each)}", each, self.published) for each in batch)
 
     async def acknowledge(self, ack_ids: Sequence[str]) -> None:
         self.acknowledged += ack_ids
@@ -110,7 +119,13 @@ class World:
         self.changed: list[str] = []
         self.known = {ObjectKey("IAMBinding", "payments", "web")}
         self.health = FeedHealth("", lambda: OPERATOR, lambda: 0.0)
-        self.log = ChangeLog()
+        self.log = ChangeLog(
+            self.health.missed,
+            reports_actors=partial(change_feed.reports_actors, self),  # type: ignore[arg-type]
+            wall_clock=lambda: self.now,
+        )
+        self.identity = OPERATOR
+        self.now = NOON + timedelta(seconds=2)
         self.work = FeedWork(self._sync, lambda: NOON)
         self.folder_targets: frozenset[Target] = frozenset()
         self.feeds = ChangeFeeds(
@@ -120,10 +135,10 @@ class World:
             self.log,
             self.work,
             subscriber=self.subscription,  # type: ignore[arg-type]
-            identity=lambda _: OPERATOR,
+            identity=lambda _: self.identity,
             observer=self,
             on_change=self.changed.append,
-            wall_clock=lambda: NOON + timedelta(seconds=2),
+            wall_clock=lambda: self.now,
         )
 
     async def _sync(self, subject: Subject) -> None:
@@ -213,6 +228,42 @@ async def test_write_with_the_identity_of_the_operator_by_another_program_is_syn
         await until(lambda: world.entries["synced"] == 4)
 
 
+async def test_reason_alone_makes_no_write_the_own_while_the_identity_is_unknown() -> None:
+    async with running() as world:
+        world.identity = ""
+        world.subscription(OPS).deliver(entry(caller="eve@example.com", reason="IAMBinding/payments/web@3"))
+        await until(lambda: world.entries["synced"] == 1)
+
+
+@pytest.mark.parametrize("late_clock", [True, False])
+async def test_time_in_the_future_covers_no_later_change(late_clock: bool) -> None:
+    async with running() as world:
+        subscription = world.subscription(OPS)
+        if late_clock:
+            subscription.published, world.now = NOON + timedelta(seconds=2), NOON + timedelta(days=1)
+        subscription.deliver(entry(seconds=1e6))
+        await until(lambda: world.synced[ON_SHOP] == 1)
+        await until(lambda: len(world.work) == 0)
+        state = world.health.state(world.all["shop"])
+        assert state
+        assert state.last_entry == NOON + timedelta(seconds=2)
+        subscription.published = world.now = NOON + timedelta(seconds=9)
+        subscription.deliver(entry(seconds=8))
+        await until(lambda: world.synced[ON_SHOP] == 2)
+
+
+async def test_message_that_cannot_be_handled_does_not_block_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parse = change_feed.parse_entry
+    monkeypatch.setattr(change_feed, "parse_entry", lambda data: 1 / 0 if data == b"bug" else parse(data))
+    async with running() as world:
+        world.subscription(OPS).deliver(b"bug", entry())
+        await until(lambda: len(world.subscription(OPS).acknowledged) == 2)
+        assert world.entries == {"malformed": 1, "synced": 1}
+        assert world.finding()[0] is ConditionStatus.TRUE
+
+
 async def test_malformed_and_unknown_entries_are_acknowledged() -> None:
     async with running() as world:
         world.subscription(OPS).deliver(b"\xff", b"", b"{}", b"[]", entry("unmanaged-1234"), entry())
@@ -243,6 +294,15 @@ async def test_backlog_is_coalesced_and_other_tasks_run_meanwhile(backlog: int) 
         await until(lambda: len(world.work) == 0)
         assert world.synced == {ON_SHOP: 1}
         assert turns >= backlog / YIELD_AFTER
+
+
+async def test_pull_with_a_too_large_response_is_repeated_with_fewer_messages() -> None:
+    async with running() as world:
+        subscription = world.subscription(OPS)
+        subscription.most = BATCH // 2
+        subscription.deliver(*[entry()] * BATCH)
+        await until(lambda: len(subscription.acknowledged) >= BATCH // 2)
+        assert subscription.sizes[:2] == [BATCH, BATCH // 2]
 
 
 async def test_subscription_that_is_deleted_or_forbidden_is_reported_and_tried_again() -> None:
@@ -301,10 +361,39 @@ async def test_actors_are_kept_only_where_the_project_reports_them() -> None:
             )
             for each in ("shop-1234", "bank-1234")
         ]
+        noted = [each for changes in world.log._changes.values() for each in changes]
+        assert {(each.caller, each.request_reason) for each in noted} == {("", "")}
         assert [(each.principal, each.user_agent) for each in causes if each] == [
             ("user:dana@example.com", "google-cloud-sdk gcloud/501.0.0"),
             ("", ""),
         ]
+
+
+ANN_REMOVED = {"action": "REMOVE", "role": "roles/viewer", "member": "user:ann@example.com"}
+
+
+async def test_actor_of_a_folder_is_named_only_to_the_project_that_wants_it() -> None:
+    targets = [Target(TargetKind.FOLDER, each, name="556677889900") for each in ("shop-1234", "bank-1234")]
+    async with running(project("shop", reportActors=True), project("bank")) as world:
+        world.folder_targets = frozenset(targets)
+        world.subscription(OPS).deliver(entry(resource="folders/556677889900", delta=ANN_REMOVED))
+        await until(lambda: len(world.synced) == 2)
+        causes = [
+            world.log.of_grant(Grant(each, "roles/viewer", "user:ann@example.com"), DeltaAction.REMOVE)
+            for each in targets
+        ]
+        assert [each and each.principal for each in causes] == ["user:dana@example.com", ""]
+
+
+async def test_actors_are_hidden_as_soon_as_the_project_says_so() -> None:
+    grant = Grant(Target.project(SHOP), "roles/viewer", "user:ann@example.com")
+    async with running(project("shop", reportActors=True)) as world:
+        world.subscription(OPS).deliver(entry(delta=ANN_REMOVED))
+        await until(lambda: len(world.synced) == 1)
+        world.all["shop"] = project("shop", reportActors=False)
+        cause = world.log.of_grant(grant, DeltaAction.REMOVE)
+        assert cause
+        assert (cause.principal, cause.user_agent) == ("", "")
 
 
 async def test_policy_of_a_folder_concerns_the_projects_with_grants_on_it() -> None:

@@ -27,6 +27,7 @@ CHECKOUT = identity_key("payments", "checkout")
 KEY = ObjectKey("IdentityKey", "payments", "checkout")
 ATTACHMENT = ObjectKey("IdentityAttachment", "payments", "web")
 BINDING = ObjectKey("IAMBinding", "payments", "viewers")
+IN_BANK = ObjectKey("IAMBinding", "bank", "viewers")
 ROLE = ObjectKey("CustomRole", "payments", "reader")
 WEB = Target(TargetKind.SERVICE, SHOP, "europe-west1", "web")
 PROJECT = ManagedProject.model_validate({"metadata": {"name": "shop"}, "spec": {"projectID": SHOP}})
@@ -48,6 +49,7 @@ class Parts:
             CHECKOUT: (KEY, BINDING),
             account_key(EMAIL): (ATTACHMENT,),
             role_key(f"projects/{SHOP}/roles/reader"): (BINDING,),
+            role_key("organizations/7/roles/reader"): (BINDING, IN_BANK),
         }
         self.inventory = self.keys = self.custom_roles = self.roles = self
         self.feed = FeedSync(self, self, self, lambda *each: self.enqueued.append(each))  # type: ignore[arg-type]
@@ -56,6 +58,14 @@ class Parts:
 
     def project_on(self, project_id: str) -> ManagedProject | None:
         return PROJECT if project_id == SHOP else None
+
+    def stored(self, key: ObjectKey) -> object:
+        name = {"bank": "bank"}.get(key.namespace, "shop")
+        return SimpleNamespace(raw={"spec": {"projectRef": {"name": name}}})
+
+    def project(self, name: str) -> ManagedProject | None:
+        spec = {"projectID": f"{name}-1234"}
+        return ManagedProject.model_validate({"metadata": {"name": name}, "spec": spec})
 
     def identities(self) -> dict[str, DeclaredIdentity]:
         return {EMAIL: DeclaredIdentity("payments", "checkout")}
@@ -132,7 +142,7 @@ async def test_account_that_cannot_be_read_is_left_to_its_reconcile() -> None:
 
 async def test_unmanaged_account_is_not_read() -> None:
     stranger = f"stranger@{SHOP}.iam.gserviceaccount.com"
-    assert await synced(AccountChange(SHOP, stranger)) == ([f"invalidate {stranger}"], set())
+    assert await synced(AccountChange(SHOP, stranger)) == ([], set())
 
 
 async def test_changed_key_makes_the_keys_be_listed_again() -> None:
@@ -146,6 +156,20 @@ async def test_changed_role_concerns_its_object_and_its_grants() -> None:
     calls, enqueued = await synced(RoleChange(SHOP, role))
     assert calls == ["invalidate reader", f"forget {role} {SHOP}"]
     assert enqueued == {ROLE, BINDING}
+
+
+async def test_changed_role_of_an_organization_is_read_again_in_each_project() -> None:
+    role = "organizations/7/roles/reader"
+    calls, enqueued = await synced(RoleChange("", role))
+    assert sorted(calls) == [f"forget {role} bank-1234", f"forget {role} {SHOP}"]
+    assert enqueued == {BINDING, IN_BANK}
+
+
+async def test_unmanaged_role_and_workload_are_not_remembered() -> None:
+    role = f"projects/{SHOP}/roles/other"
+    assert await synced(RoleChange(SHOP, role)) == ([f"forget {role} {SHOP}"], set())
+    other = Target(TargetKind.SERVICE, SHOP, "europe-west1", "other")
+    assert await synced(WorkloadChange(other)) == ([], set())
 
 
 async def test_changed_workload_concerns_its_attachment_and_its_policy() -> None:

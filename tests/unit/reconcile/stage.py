@@ -11,6 +11,7 @@ from cloudrun_identity.controllers.managed_project.plan import ProjectWant
 from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.kube.resources import Object
 from cloudrun_identity.policy.syncers import PolicySyncers
+from cloudrun_identity.reconcile.change_log import ChangeLog
 from cloudrun_identity.reconcile.cluster_state import ClusterState, ObjectKey
 from cloudrun_identity.reconcile.deadline import Deadline
 from cloudrun_identity.reconcile.dependencies import Dependencies
@@ -60,6 +61,7 @@ class Stage:
         self.operated_elsewhere = False
         """True if another operator acts on the project."""
         self.now = NOON
+        self.unexplained: list[str] = []
         self.api_server, self.recorder = FakeApiServer(self.env.ledgers), Recorder()
         self.start()
 
@@ -67,6 +69,9 @@ class Stage:
         """Start a new process of the operator."""
         self.syncers = PolicySyncers(self.env.ports)
         self.kind = ScriptedKind()
+        self.change_log = ChangeLog(
+            self.unexplained.append, reports_actors=lambda _: True, wall_clock=lambda: self.now
+        )
         deps = Dependencies(
             store=self.api_server,
             kube=self.api_server,
@@ -74,6 +79,7 @@ class Stage:
             resolver=GrantResolver(FakeRoles()),
             event_reporter=EventReporter(self.recorder, self.recorder),
             wall_clock=lambda: self.now,
+            causes=self.change_log,
         )
         executor = CloudExecutor(deps.event_reporter)
         finisher = Finisher(deps, DriftHistory(time.monotonic))

@@ -3,6 +3,13 @@ from datetime import timedelta
 import pytest
 
 from cloudrun_identity.api import ConditionStatus, ConditionType, Reason
+from cloudrun_identity.iam.audited_changes import (
+    AuditedChange,
+    BindingDelta,
+    Cause,
+    DeltaAction,
+    PolicyChange,
+)
 from cloudrun_identity.reconcile.outcomes import Failing, InSync, Waiting
 from cloudrun_identity.reconcile.requeue import NoRequeue, RequeueAfter
 
@@ -103,3 +110,20 @@ async def test_drift_missing_from_a_lost_status_is_in_the_next_status(stage: Sta
     assert stage.recorder.reasons == ["Ready", "DriftDetected", "DriftRepaired"]
     await stage.reconcile()
     assert stage.api_server.status.drift.count == 2, "it is reported once"
+
+
+async def test_entry_explains_a_difference_once_and_the_next_is_reported(stage: Stage) -> None:
+    await stage.reconcile()
+    removed = BindingDelta(DeltaAction.REMOVE, ANN.role, ANN.member)
+    cause = Cause("SetIamPolicy", NOON, "user:dana@example.com")
+    stage.change_log.note(AuditedChange(PolicyChange(ANN.target), cause, "", deltas=(removed,)))
+    stage.env.policies.revoke(ANN)
+    await stage.reconcile()
+    assert stage.api_server.status.drift.causes[0].principal == "user:dana@example.com"
+    assert stage.unexplained == []
+
+    stage.env.policies.revoke(ANN)
+    await stage.reconcile()
+    assert stage.api_server.status.drift.count == 2
+    assert stage.api_server.status.drift.causes == ()
+    assert stage.unexplained == [ANN.target.project_id]
