@@ -108,6 +108,7 @@ def as_json(report: Report, manifests: Sequence[Any]) -> str:
                 "role": each.found.role,
                 "replaceBy": list(each.found.replace_by),
                 "declaredBy": each.declared_by or None,
+                "why": each.why or None,
                 "recommendation": each.found.name,
             }
             for project_id, each in report.elsewhere
@@ -153,7 +154,9 @@ def _elsewhere(project_id: str, each: "Elsewhere") -> Iterator[str]:
     instead = f" → {', '.join(found.replace_by)}" if found.replace_by else ""
     instead = instead or (" → a CustomRole" if found.is_customizable else "")
     yield f"{found.member}: {found.role} on project {project_id}{instead}"
-    if each.declared_by:
+    if each.why:
+        yield f"  {each.declared_by} declares it, and stays as it is: {each.why}"
+    elif each.declared_by:
         yield f"  {each.declared_by} declares it: change it by hand"
     else:
         yield f"  no object declares it: {_removal(project_id, found.member, found.role)}"

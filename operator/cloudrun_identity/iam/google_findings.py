@@ -51,6 +51,11 @@ class RoleRecommendation:
     condition: str = ""
     """Expression of the condition of the grant; empty for an unconditional grant."""
 
+    @property
+    def is_removal(self) -> bool:
+        """True if nothing should replace the role."""
+        return not self.replace_by and not self.is_customizable
+
 
 @dataclass(frozen=True, slots=True)
 class PermissionUsage:

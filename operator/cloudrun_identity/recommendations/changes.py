@@ -49,6 +49,8 @@ class NewRole:
     """ID of the role in Google Cloud."""
     permissions: tuple[str, ...]
     """Permissions of the role, sorted."""
+    project: str
+    """Name of the ManagedProject of the role: that of the entry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,19 +75,21 @@ class RoleChange:
     @property
     def path(self) -> str:
         """Field of the entry."""
-        return f"spec.roles[{self.index}]"
+        return _path(self.index)
 
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """Recommendation about a grant that no identity declares in `spec.roles`."""
+    """Recommendation that leads to no change of an identity."""
 
     found: RoleRecommendation
     """The recommendation."""
     usage: PermissionUsage | None
     """Use of the role, if Google shows it."""
     declared_by: str = ""
-    """IAMBinding that declares the grant; empty if no object does."""
+    """Object that declares the grant; empty if none does."""
+    why: str = ""
+    """Reason why an entry of an identity is not changed; empty for a grant that no identity declares."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,19 +134,29 @@ class _Comparison:
         self._names: set[tuple[str, str]] = set()
 
     def changes(self) -> Changes:
-        roles: list[RoleChange] = []
+        """Return the changes, at most one per entry: a replacement goes before a removal."""
+        roles: dict[tuple[DeclaredKey, int], RoleChange] = {}
         elsewhere: list[Elsewhere] = []
-        for found in self._findings.roles:
+        for found in sorted(self._findings.roles, key=lambda each: each.is_removal):
             if not is_service_account(found.member):
                 continue
             usage = self._findings.usage_of(found)
             identity = self._declared.identity_of(email(found.member))
             indexes = list(self._entries(identity, found)) if identity else []
-            if identity and indexes:
-                roles += (self._change(identity, index, found, usage) for index in indexes)
-            else:
+            if identity is None or not indexes:
                 elsewhere.append(Elsewhere(found, usage, self._binding_of(found)))
-        return Changes(tuple(roles), tuple(elsewhere))
+                continue
+            key = _key_of(identity)
+            for index in indexes:
+                entry = f"{key} {_path(index)}"
+                if found.is_customizable and not (usage and usage.needed):
+                    elsewhere.append(Elsewhere(found, usage, entry, "the permissions used are not known"))
+                elif (key, index) in roles:
+                    why = "another recommendation changes it already"
+                    elsewhere.append(Elsewhere(found, usage, entry, why))
+                else:
+                    roles[key, index] = self._change(identity, index, found, usage)
+        return Changes(tuple(roles[key] for key in sorted(roles)), tuple(elsewhere))
 
     def _entries(self, identity: CloudRunIdentity, found: RoleRecommendation) -> Iterator[int]:
         """Yield the indexes of the entries that declare the grant."""
@@ -192,30 +206,34 @@ class _Comparison:
         found: RoleRecommendation,
         usage: PermissionUsage | None,
     ) -> RoleChange:
-        key = DeclaredKey("CloudRunIdentity", identity.metadata.namespace, identity.metadata.name)
-        change = RoleChange(key, index, found, usage)
+        change = RoleChange(_key_of(identity), index, found, usage)
         is_custom = found.is_customizable or (self._custom_roles and bool(found.replace_by))
         if is_custom and usage and usage.needed:
-            change = replace(change, custom_role=self._new_role(identity, found, usage))
+            change = replace(change, custom_role=self._new_role(identity, index, found, usage))
         else:
             change = replace(change, replace_by=found.replace_by)
         project = self._declared.project_on(self._project_id)
         return replace(change, refusals=tuple(self._refusals(change, project))) if project else change
 
     def _new_role(
-        self, identity: CloudRunIdentity, found: RoleRecommendation, usage: PermissionUsage
+        self, identity: CloudRunIdentity, index: int, found: RoleRecommendation, usage: PermissionUsage
     ) -> NewRole:
-        """Return a role under a name that no other CustomRole has."""
+        """Return a role in the project of the entry, under a name that no other CustomRole has."""
+        project = (identity.spec.roles[index].project_ref or identity.spec.project_ref).name
         namespace, of = identity.metadata.namespace, re.split(r"[./]", found.role)[-1]
         for number in ("", *map(str, range(2, 1000))):
             name = object_name(identity.metadata.name, of, "used", number)
             existing = self._custom_role(namespace, name)
-            same = existing is not None and set(existing.spec.permissions) == set(usage.needed)
+            same = (
+                existing is not None
+                and existing.spec.project_ref.name == project
+                and set(existing.spec.permissions) == set(usage.needed)
+            )
             if (namespace, name) not in self._names and (existing is None or same):
                 break
         self._names.add((namespace, name))
         role_id = re.sub(r"[^a-zA-Z0-9_]", "_", name)[:64]
-        return NewRole(name, role_id, usage.needed)
+        return NewRole(name, role_id, usage.needed, project)
 
     def _refusals(self, change: RoleChange, project: ManagedProject) -> Iterator[Denied]:
         """Yield what the guardrails do not admit."""
@@ -241,6 +259,14 @@ class _Comparison:
             decision = decide(request, project, facts)
             if isinstance(decision, Denied):
                 yield decision
+
+
+def _key_of(identity: CloudRunIdentity) -> DeclaredKey:
+    return DeclaredKey("CloudRunIdentity", identity.metadata.namespace, identity.metadata.name)
+
+
+def _path(index: int) -> str:
+    return f"spec.roles[{index}]"
 
 
 def _permissions(role: str) -> frozenset[str] | None:

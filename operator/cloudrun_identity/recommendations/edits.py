@@ -9,6 +9,7 @@ import copy
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import yaml
@@ -30,7 +31,7 @@ def entries_of(change: RoleChange) -> list[Manifest]:
 
 
 def changed_object(raw: Mapping[str, Any], changes: Iterable[RoleChange]) -> Manifest:
-    """Return an object with its changed entries."""
+    """Return an object with its changed entries. Raises CannotEdit."""
     changed: Manifest = copy.deepcopy(dict(raw))
     roles = changed["spec"]["roles"]
     for change in _last_first(changes):
@@ -57,8 +58,15 @@ def changed_text(text: str, changes: Iterable[RoleChange], namespace: str) -> st
 
 
 def _last_first(changes: Iterable[RoleChange]) -> list[RoleChange]:
-    """Return the changes so that each leaves the indexes of the later ones as they are."""
-    return sorted(changes, key=lambda change: (change.identity, change.index), reverse=True)
+    """Return the changes so that each leaves the indexes of the later ones as they are.
+
+    Raises CannotEdit if two change one entry: the second would meet another entry.
+    """
+    ordered = sorted(changes, key=lambda change: (change.identity, change.index), reverse=True)
+    for change, following in pairwise(ordered):
+        if (change.identity, change.index) == (following.identity, following.index):
+            raise CannotEdit(f"{change.path} of {change.identity} has two changes; change it by hand")
+    return ordered
 
 
 def _replaced(entry: Mapping[str, Any], by: Mapping[str, Any]) -> Manifest:

@@ -12,6 +12,7 @@ from cloudrun_identity.iam.google_findings import (
     RoleRecommendation,
 )
 from cloudrun_identity.recommendations.changes import Changes, applied, role_changes
+from cloudrun_identity.recommendations.manifests import role_documents
 
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
 MEMBER = "serviceAccount:checkout@shop-1234.iam.gserviceaccount.com"
@@ -123,3 +124,32 @@ def test_recommendation_is_applied_once_no_object_declares_the_role() -> None:
     assert applied(Declared([project(), identity(RUN)]), "shop-1234", findings) == (REMOVE,)
     assert applied(Declared([project(), identity(STORAGE)]), "shop-1234", findings) == ()
     assert applied(Declared([project()]), "shop-1234", findings) == ()
+
+
+def test_role_in_use_is_kept_while_the_permissions_used_are_unknown() -> None:
+    declared = Declared([project(), identity(STORAGE)])
+    for usage in ((), (replace(USAGE, used=()),)):
+        found = role_changes(declared, "shop-1234", ProjectFindings(NOW, (CUSTOM,), usage))
+        assert found.roles == ()
+        [kept] = found.elsewhere
+        assert kept.declared_by == "CloudRunIdentity payments/checkout spec.roles[0]"
+        assert kept.why == "the permissions used are not known"
+
+
+def test_second_recommendation_about_an_entry_changes_nothing() -> None:
+    declared = Declared([project(), identity(STORAGE, RUN)])
+    for both in ((REMOVE, SMALLER), (SMALLER, REMOVE)):
+        found = role_changes(declared, "shop-1234", ProjectFindings(NOW, both))
+        [change] = found.roles
+        assert (change.index, change.found) == (0, SMALLER)
+        assert [each.found for each in found.elsewhere] == [REMOVE]
+
+
+def test_custom_role_is_in_the_project_of_the_entry() -> None:
+    other = {"kind": "ManagedProject", "metadata": {"name": "hub"}, "spec": {"projectID": "hub-1234"}}
+    entry = {**STORAGE, "projectRef": {"name": "hub"}}
+    declared = Declared([project(), other, identity(entry)])
+    found = ProjectFindings(NOW, (CUSTOM,), (USAGE,))
+    [change] = role_changes(declared, "hub-1234", found).roles
+    [document] = role_documents([change], declared)
+    assert document.obj["spec"]["projectRef"] == {"name": "hub"}

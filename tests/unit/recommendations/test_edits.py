@@ -8,11 +8,11 @@ import yaml
 
 from cloudrun_identity.iam.google_findings import FindingState, RoleRecommendation
 from cloudrun_identity.recommendations.changes import DeclaredKey, NewRole, RoleChange
-from cloudrun_identity.recommendations.edits import CannotEdit, changed_text
+from cloudrun_identity.recommendations.edits import CannotEdit, changed_object, changed_text
 
 KEY = DeclaredKey("CloudRunIdentity", "payments", "checkout")
 FOUND = RoleRecommendation("r/1", '"1"', FindingState.ACTIVE, "serviceAccount:a@b.c", "roles/a")
-NEW_ROLE = NewRole("used", "used", ("run.jobs.run",))
+NEW_ROLE = NewRole("used", "used", ("run.jobs.run",), "shop")
 
 TEXT = """\
 # The team's project.
@@ -129,3 +129,11 @@ def test_manifest_with_an_alias_is_refused() -> None:
 def test_identity_that_is_not_in_the_file_is_refused() -> None:
     with pytest.raises(CannotEdit, match="CloudRunIdentity payments/checkout"):
         edited(change(0), text="kind: Namespace\n")
+
+
+def test_second_change_of_an_entry_is_refused() -> None:
+    raw = list(yaml.safe_load_all(TEXT))[1]
+    with pytest.raises(CannotEdit, match=r"spec\.roles\[0\]"):
+        changed_object(raw, [change(0), change(0)])
+    with pytest.raises(CannotEdit, match=r"spec\.roles\[0\]"):
+        edited(change(0), change(0, "roles/a"))

@@ -168,9 +168,8 @@ def _about_role(
     else:
         used = " was not used in 90 days"
         change = "remove it" if path else _removal(found, account)
-    is_unused = not found.replace_by and not found.is_customizable
     return Recommendation(
-        kind=GoogleAdviceKind.UNUSED_ROLE if is_unused else GoogleAdviceKind.EXCESS_PERMISSIONS,
+        kind=GoogleAdviceKind.UNUSED_ROLE if found.is_removal else GoogleAdviceKind.EXCESS_PERMISSIONS,
         text=f"{grant}{used}; {change} ({COMMAND} --project {account.project_id})",
         source=RecommendationSource.RECOMMENDER,
         role=found.role,
