@@ -137,3 +137,17 @@ def test_second_change_of_an_entry_is_refused() -> None:
         changed_object(raw, [change(0), change(0)])
     with pytest.raises(CannotEdit, match=r"spec\.roles\[0\]"):
         edited(change(0), change(0, "roles/a"))
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_json_stays_json(indent: int | None) -> None:
+    roles = [{"role": "roles/a", "target": {"kind": "Project"}}, {"role": "roles/b"}]
+    obj = {"kind": "CloudRunIdentity", "metadata": {"name": "checkout"}, "spec": {"roles": roles}}
+    text = json.dumps(obj, indent=indent)
+    after = json.loads(edited(change(0, "roles/c", "roles/d"), change(1, custom=True), text=text))
+    assert after["spec"]["roles"] == [
+        {"role": "roles/c", "target": {"kind": "Project"}},
+        {"role": "roles/d", "target": {"kind": "Project"}},
+        {"customRoleRef": {"name": "used"}},
+    ]
+    assert json.loads(edited(change(0), change(1), text=text))["spec"]["roles"] == []
