@@ -3,12 +3,13 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from cloudrun_identity.exporting.suggestions import Suggestion
     from cloudrun_identity.iam.google_findings import (
         LateralMovement,
+        RoleRecommendation,
         UnusedAccount,
         WorkloadIdentityRecommendation,
     )
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 """Version of the JSON schema. It rises if a field is removed or changes its meaning."""
+
+
+class Markable(NamedTuple):
+    """Recommendation whose state can be set."""
+
+    project_id: str
+    found: "RoleRecommendation | WorkloadIdentityRecommendation"
 
 
 @dataclass(slots=True)
@@ -36,6 +44,8 @@ class Report:
     """Identities for these services."""
     unreadable: list[str] = field(default_factory=list)
     """Sources that could not be read."""
+    markable: "list[Markable]" = field(default_factory=list)
+    """Recommendations whose state should be set."""
     sources: int = 0
     """Number of sources that were asked."""
 

@@ -12,6 +12,7 @@ from cloudrun_identity.api import (
     CloudRunIdentity,
     CustomRole,
     IAMBinding,
+    IAMBindingSpec,
     ManagedProject,
     RoleGrant,
     TargetKind,
@@ -19,11 +20,16 @@ from cloudrun_identity.api import (
 from cloudrun_identity.exporting.declared import Declared
 from cloudrun_identity.exporting.names import object_name
 from cloudrun_identity.iam.admission import DeclaredIdentity, Denied
-from cloudrun_identity.iam.google_findings import PermissionUsage, ProjectFindings, RoleRecommendation
+from cloudrun_identity.iam.google_findings import (
+    FindingState,
+    PermissionUsage,
+    ProjectFindings,
+    RoleRecommendation,
+)
 from cloudrun_identity.iam.grant_matching import GrantRequest
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.guardrails import decide
-from cloudrun_identity.iam.principals import email, is_service_account
+from cloudrun_identity.iam.principals import email, is_service_account, normalise
 from cloudrun_identity.iam.role_catalog import role_catalog
 from cloudrun_identity.iam.role_permissions import may_define
 
@@ -113,13 +119,30 @@ def role_changes(
     return _Comparison(declared, project_id, findings, custom_roles=custom_roles).changes()
 
 
-def applied(declared: Declared, project_id: str, findings: ProjectFindings) -> tuple[RoleRecommendation, ...]:
-    """Return the recommendations about declared identities whose role no object declares any more."""
+class HeldGrant(NamedTuple):
+    """Grant on a project, as its policy has it."""
+
+    member: str
+    role: str
+    condition: str
+
+
+def applied(
+    declared: Declared, project_id: str, findings: ProjectFindings, held: Iterable[HeldGrant]
+) -> tuple[RoleRecommendation, ...]:
+    """Return the claimed recommendations about declared identities whose grant is gone.
+
+    No object declares the grant, and none of `held`, those of the project, is the grant.
+    """
+    there = {each._replace(member=normalise(each.member)) for each in held}
     changes = role_changes(declared, project_id, findings)
     return tuple(
         each.found
         for each in changes.elsewhere
-        if not each.declared_by and declared.identity_of(email(each.found.member))
+        if each.found.state is FindingState.CLAIMED
+        and not each.declared_by
+        and declared.identity_of(email(each.found.member))
+        and HeldGrant(normalise(each.found.member), each.found.role, each.found.condition) not in there
     )
 
 
@@ -163,16 +186,15 @@ class _Comparison:
         for index, entry in enumerate(identity.spec.roles):
             home = (entry.project_ref or identity.spec.project_ref).name
             on_project = entry.target is None or entry.target.kind is TargetKind.PROJECT
-            condition = entry.condition.expression if entry.condition else ""
             if (
                 on_project
                 and self._declared.project_id(home) == self._project_id
                 and self._role_of(entry, identity.metadata.namespace) == found.role
-                and condition == found.condition
+                and _expression(entry) == found.condition
             ):
                 yield index
 
-    def _role_of(self, entry: RoleGrant, namespace: str) -> str:
+    def _role_of(self, entry: RoleGrant | IAMBindingSpec, namespace: str) -> str:
         if entry.custom_role_ref is None:
             return entry.role or ""
         role = self._custom_role(namespace, entry.custom_role_ref.name)
@@ -191,7 +213,8 @@ class _Comparison:
         for binding in self._declared.all(IAMBinding):
             spec = binding.spec
             if (
-                spec.role == found.role
+                self._role_of(spec, binding.metadata.namespace) == found.role
+                and _expression(spec) == found.condition
                 and (spec.target is None or spec.target.kind is TargetKind.PROJECT)
                 and self._declared.project_id(spec.project_ref.name) == self._project_id
                 and self._declared.has_member(binding, found.member)
@@ -259,6 +282,10 @@ class _Comparison:
             decision = decide(request, project, facts)
             if isinstance(decision, Denied):
                 yield decision
+
+
+def _expression(entry: RoleGrant | IAMBindingSpec) -> str:
+    return entry.condition.expression if entry.condition else ""
 
 
 def _key_of(identity: CloudRunIdentity) -> DeclaredKey:

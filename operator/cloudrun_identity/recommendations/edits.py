@@ -48,10 +48,13 @@ def changed_text(text: str, changes: Iterable[RoleChange], namespace: str) -> st
     """
     listed = list(changes)
     before = _documents(text)
-    changed = text
-    for change in _last_first(listed):
-        changed = _with_change(changed, change, namespace)
     expected = [_expected(each, listed, namespace) for each in before or ()]
+    changed = text
+    try:
+        for change in _last_first(listed):
+            changed = _with_change(changed, change, namespace)
+    except yaml.YAMLError:  # the change before it spoiled the text
+        changed = ""
     after = _documents(changed, as_json=_is_json(text))
     if after is None or list(map(_without_empty_roles, after)) != expected:
         keys = ", ".join(dict.fromkeys(str(each.identity) for each in listed))

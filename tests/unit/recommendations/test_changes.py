@@ -11,7 +11,7 @@ from cloudrun_identity.iam.google_findings import (
     ProjectFindings,
     RoleRecommendation,
 )
-from cloudrun_identity.recommendations.changes import Changes, applied, role_changes
+from cloudrun_identity.recommendations.changes import Changes, HeldGrant, applied, role_changes
 from cloudrun_identity.recommendations.manifests import role_documents
 
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
@@ -119,11 +119,41 @@ def test_undeclared_grant_and_one_of_a_binding_are_told_apart() -> None:
     assert undeclared.declared_by == ""
 
 
-def test_recommendation_is_applied_once_no_object_declares_the_role() -> None:
-    findings = ProjectFindings(NOW, (REMOVE,))
-    assert applied(Declared([project(), identity(RUN)]), "shop-1234", findings) == (REMOVE,)
-    assert applied(Declared([project(), identity(STORAGE)]), "shop-1234", findings) == ()
-    assert applied(Declared([project()]), "shop-1234", findings) == ()
+def test_claimed_recommendation_is_applied_once_its_grant_is_gone() -> None:
+    claimed = replace(REMOVE, state=FindingState.CLAIMED)
+    findings = ProjectFindings(NOW, (claimed,))
+    held = HeldGrant(MEMBER, REMOVE.role, "")
+    without, with_it = Declared([project(), identity(RUN)]), Declared([project(), identity(STORAGE)])
+    assert applied(without, "shop-1234", findings, ()) == (claimed,)
+    assert applied(without, "shop-1234", findings, [held._replace(condition="false")]) == (claimed,)
+    assert applied(without, "shop-1234", findings, [held]) == ()
+    assert applied(without, "shop-1234", ProjectFindings(NOW, (REMOVE,)), ()) == ()
+    assert applied(with_it, "shop-1234", findings, ()) == ()
+    assert applied(Declared([project()]), "shop-1234", findings, ()) == ()
+
+
+def test_binding_declares_a_grant_with_its_custom_role_and_condition() -> None:
+    role = {
+        "kind": "CustomRole",
+        "metadata": {"name": "reports", "namespace": "payments"},
+        "spec": {"projectRef": {"name": "shop"}, "roleID": "reports", "permissions": ["run.jobs.run"]},
+    }
+    binding = {
+        "kind": "IAMBinding",
+        "metadata": {"name": "reports", "namespace": "payments"},
+        "spec": {
+            "projectRef": {"name": "shop"},
+            "target": {"kind": "Project"},
+            "customRoleRef": {"name": "reports"},
+            "condition": {"title": "never", "expression": "false"},
+            "members": [{"identityRef": {"name": "checkout"}}],
+        },
+    }
+    found = replace(REMOVE, role="projects/shop-1234/roles/reports", condition="false")
+    [by_binding] = changes(project(), identity(RUN), role, binding, found=found).elsewhere
+    assert by_binding.declared_by == "IAMBinding payments/reports"
+    [other] = changes(project(), identity(RUN), role, binding, found=replace(found, condition="")).elsewhere
+    assert other.declared_by == ""
 
 
 def test_role_in_use_is_kept_while_the_permissions_used_are_unknown() -> None:
