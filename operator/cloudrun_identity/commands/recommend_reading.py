@@ -9,7 +9,7 @@ from cloudrun_identity.exporting.declared import Declared
 from cloudrun_identity.exporting.suggestions import suggest
 from cloudrun_identity.exporting.workload_sources import Found, read_numbers, read_workloads
 from cloudrun_identity.gcp.errors import GoogleError
-from cloudrun_identity.gcp.findings_reader import read_findings
+from cloudrun_identity.gcp.findings_reader import SOURCES, read_findings
 from cloudrun_identity.gcp.policies import Policies
 from cloudrun_identity.gcp.recommender import Mark, Recommender
 from cloudrun_identity.gcp.workloads import Workload
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from cloudrun_identity.gcp.clients import GoogleClients
 
 Recommended: TypeAlias = RoleRecommendation | WorkloadIdentityRecommendation
-
-_SOURCES_OF_PROJECT = len(FindingSource) - 1
 
 
 class Reader:
@@ -52,7 +50,7 @@ class Reader:
         report, now = self.report, datetime.now(UTC)
         findings = await read_findings(self._recommender, project_id, now, advised)
         changes = role_changes(self._declared, project_id, findings, custom_roles=self._custom_roles)
-        report.sources += _SOURCES_OF_PROJECT
+        report.sources += len(SOURCES)
         report.unreadable += (f"{each.source} of {project_id}: {each.why}" for each in findings.unreadable)
         report.roles += changes.roles
         report.elsewhere += ((project_id, each) for each in changes.elsewhere)

@@ -128,6 +128,8 @@ class Unreadable:
     """The recommender or the type of insights."""
     why: str
     """Error with its remedy, without a period."""
+    is_refusal: bool = False
+    """True if the error lasts until somebody changes something, or until the quota of the day is renewed."""
 
 
 @dataclass(frozen=True, slots=True)
