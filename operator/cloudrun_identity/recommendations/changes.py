@@ -20,6 +20,7 @@ from cloudrun_identity.api import (
 from cloudrun_identity.exporting.declared import Declared
 from cloudrun_identity.exporting.names import object_name
 from cloudrun_identity.iam.admission import DeclaredIdentity, Denied
+from cloudrun_identity.iam.expiry import declared_expression
 from cloudrun_identity.iam.google_findings import (
     FindingState,
     PermissionUsage,
@@ -190,7 +191,7 @@ class _Comparison:
                 on_project
                 and self._declared.project_id(home) == self._project_id
                 and self._role_of(entry, identity.metadata.namespace) == found.role
-                and _expression(entry) == found.condition
+                and _expression(entry) == _declared_expression(entry, found)
             ):
                 yield index
 
@@ -214,7 +215,7 @@ class _Comparison:
             spec = binding.spec
             if (
                 self._role_of(spec, binding.metadata.namespace) == found.role
-                and _expression(spec) == found.condition
+                and _expression(spec) in (found.condition, declared_expression(found.condition))
                 and (spec.target is None or spec.target.kind is TargetKind.PROJECT)
                 and self._declared.project_id(spec.project_ref.name) == self._project_id
                 and self._declared.has_member(binding, found.member)
@@ -286,6 +287,11 @@ class _Comparison:
 
 def _expression(entry: RoleGrant | IAMBindingSpec) -> str:
     return entry.condition.expression if entry.condition else ""
+
+
+def _declared_expression(entry: RoleGrant, found: RoleRecommendation) -> str:
+    """Return the condition of a grant without the end that Google Cloud enforces for the entry."""
+    return declared_expression(found.condition) if entry.is_enforced_by_google else found.condition
 
 
 def _key_of(identity: CloudRunIdentity) -> DeclaredKey:

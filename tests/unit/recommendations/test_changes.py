@@ -4,13 +4,17 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from cloudrun_identity.exporting.declared import Declared
+from cloudrun_identity.iam.expiry import until
 from cloudrun_identity.iam.google_findings import (
     FindingState,
     PermissionUsage,
     ProjectFindings,
     RoleRecommendation,
 )
+from cloudrun_identity.iam.grants import IAMCondition
 from cloudrun_identity.recommendations.changes import Changes, HeldGrant, applied, role_changes
 from cloudrun_identity.recommendations.manifests import role_documents
 
@@ -183,3 +187,19 @@ def test_custom_role_is_in_the_project_of_the_entry() -> None:
     [change] = role_changes(declared, "hub-1234", found).roles
     [document] = role_documents([change], declared)
     assert document.obj["spec"]["projectRef"] == {"name": "hub"}
+
+
+@pytest.mark.parametrize("condition", ["", "a || b"])
+def test_temporary_grant_is_found_under_the_condition_in_the_policy(condition: str) -> None:
+    entry: dict[str, Any] = {
+        **STORAGE,
+        "expiresAt": "2027-01-01T00:00:00Z",
+        "expiryEnforcedBy": "OperatorAndGoogle",
+    }
+    declared = IAMCondition("limited", "", condition) if condition else None
+    if condition:
+        entry["condition"] = {"title": "limited", "expression": condition}
+    in_policy = until(declared, datetime(2027, 1, 1, tzinfo=UTC)).expression
+    found = changes(project(), identity(entry), found=replace(REMOVE, condition=in_policy))
+    assert [each.path for each in found.roles] == ["spec.roles[0]"]
+    assert not changes(project(), identity(STORAGE), found=replace(REMOVE, condition=in_policy)).roles
