@@ -79,7 +79,7 @@ EXAMPLES = examples(
     "--mark",
     type=click.Choice(["claimed", "succeeded"]),
     help="Set the state of recommendations in Recommender: claimed for those that are printed, or with "
-    "--apply-to for those that were applied; succeeded for claimed ones whose grant is gone. Nothing is "
+    "--apply-to for those that were applied; succeeded for claimed ones whose grant was deleted. Nothing is "
     "marked without this option.",
 )
 @google_options

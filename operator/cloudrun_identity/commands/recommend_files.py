@@ -28,10 +28,10 @@ NEW_OBJECTS = "recommended"
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What was changed in a directory."""
+    """Changes in a directory."""
 
     lines: tuple[str, ...]
-    """What was done and what was left out, one line each."""
+    """Changes, and what was left out, one line each."""
     recommendations: frozenset[str]
     """Names of the recommendations about roles that were applied to all their entries."""
     workloads: frozenset[Workload]

@@ -129,7 +129,7 @@ class Unreadable:
     why: str
     """Error with its remedy, without a period."""
     is_refusal: bool = False
-    """True if the error lasts until somebody changes something, or until the quota of the day is renewed."""
+    """True if the error lasts until a user changes the project, or until the quota of the day is renewed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,7 +131,7 @@ class HeldGrant(NamedTuple):
 def applied(
     declared: Declared, project_id: str, findings: ProjectFindings, held: Iterable[HeldGrant]
 ) -> tuple[RoleRecommendation, ...]:
-    """Return the claimed recommendations about declared identities whose grant is gone.
+    """Return the claimed recommendations about declared identities whose grant was deleted.
 
     No object declares the grant, and none of `held`, those of the project, is the grant.
     """
