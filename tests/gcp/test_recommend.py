@@ -146,17 +146,44 @@ async def test_applied_files_leave_nothing_to_change(emulator: Emulator, directo
     assert json.loads(result.stdout)["changes"] == []
 
 
-async def test_mark_claims_what_is_printed_and_closes_what_is_applied(
+async def test_mark_claims_what_is_printed(emulator: Emulator, directory: Path) -> None:
+    for _ in range(2):
+        await recommend(emulator, "-f", str(directory), "--mark", "claimed")
+        assert emulator.calls[f"{MARK}Claimed"] == 3
+
+
+async def test_mark_claims_only_what_is_applied(emulator: Emulator, directory: Path) -> None:
+    result = await recommend(emulator, "--apply-to", str(directory), "--custom-roles", "--mark", "claimed")
+    assert "left out: CloudRunIdentity payments/checkout spec.roles[0]" in result.stderr
+    assert emulator.calls[f"{MARK}Claimed"] == 2
+
+
+async def test_nothing_is_claimed_if_a_file_cannot_be_changed(emulator: Emulator, directory: Path) -> None:
+    aliased = MANIFESTS.replace("- role: roles/run.viewer", "- &viewer {role: roles/run.viewer}\n  - *viewer")
+    (directory / "shop.yaml").write_text(aliased)
+    result = await recommend(emulator, "--apply-to", str(directory), "--mark", "claimed")
+    assert result.exit_code == 1
+    assert "change it by hand" in result.stderr
+    assert emulator.calls[f"{MARK}Claimed"] == 0
+
+
+async def test_claimed_recommendations_are_closed_once_their_grants_are_gone(
     emulator: Emulator, directory: Path
 ) -> None:
+    await recommend(emulator, "--apply-to", str(directory), "--mark", "claimed")
     await recommend(emulator, "-f", str(directory), "--mark", "succeeded")
     assert emulator.calls[f"{MARK}Succeeded"] == 0
-    await recommend(emulator, "--apply-to", str(directory), "--mark", "claimed")
-    assert emulator.calls[f"{MARK}Claimed"] == 3
-    await recommend(emulator, "-f", str(directory), "--mark", "claimed")
-    assert emulator.calls[f"{MARK}Claimed"] == 3
+    gone = [{"role": role, "member": MEMBER} for role in ("roles/storage.admin", "roles/run.viewer")]
+    emulator.edit({"policy": f"//cloudresourcemanager.googleapis.com/projects/{PROJECT}", "remove": gone})
     await recommend(emulator, "-f", str(directory), "--mark", "succeeded")
     assert emulator.calls[f"{MARK}Succeeded"] == 2
+
+
+async def test_new_objects_go_to_the_next_free_file(emulator: Emulator, directory: Path) -> None:
+    (directory / "recommended.yaml").write_text("# of the first run\n")
+    result = await recommend(emulator, "--apply-to", str(directory))
+    assert f"wrote {directory / 'recommended-2.yaml'}" in result.stderr
+    assert (directory / "recommended.yaml").read_text() == "# of the first run\n"
 
 
 async def test_empty_answer_is_no_evidence(emulator: Emulator) -> None:

@@ -169,17 +169,22 @@ async def test_changed_findings_are_reported(recommender: Recommender, emulator:
     assert readers.changed == [PROJECT, PROJECT]
 
 
-async def test_refused_source_is_unreadable_and_read_again_in_an_hour(
-    recommender: Recommender, emulator: Emulator
+@pytest.mark.parametrize(
+    ("code", "retry_after"), [("PERMISSION_DENIED", MAX_AGE), ("INVALID_ARGUMENT", RETRY_AFTER)]
+)
+async def test_only_the_unreadable_source_is_read_again(
+    recommender: Recommender, emulator: Emulator, code: str, retry_after: float
 ) -> None:
-    emulator.faults.add(
-        InjectedFault(method=f"{SERVICE}/ListRecommendations", code="PERMISSION_DENIED", times=1)
-    )
+    emulator.faults.add(InjectedFault(method=f"{SERVICE}/ListRecommendations", code=code, times=1))
     readers = Readers(recommender)
     found = await readers.settled()
-    assert [(each.source, each.why) for each in found.unreadable] == [
-        (FindingSource.ROLES, "PERMISSION_DENIED")
-    ]
+    assert [(each.source, each.why) for each in found.unreadable] == [(FindingSource.ROLES, code)]
     assert found.usage
-    readers.clock.now += RETRY_AFTER + 1
-    assert not (await readers.settled()).unreadable
+    readers.clock.now += retry_after - 1
+    assert await readers.settled() == found
+    assert emulator.calls[f"{SERVICE}/ListRecommendations"] == 1
+    readers.clock.now += 1
+    again = await readers.settled()
+    assert again.roles
+    assert (again.usage, again.unreadable) == (found.usage, ())
+    assert emulator.calls[f"{SERVICE}/ListInsights"] == (6 if retry_after == MAX_AGE else 3)

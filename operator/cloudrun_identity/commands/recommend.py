@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cloudrun_identity.kube.resources import Object
     from cloudrun_identity.recommendations.changes import DeclaredKey
 
-    from .recommend_output import Report
+    from .recommend_output import Markable, Report
 
 EXAMPLES = examples(
     "# What Google recommends for the identities of a cluster",
@@ -78,8 +78,9 @@ EXAMPLES = examples(
 @click.option(
     "--mark",
     type=click.Choice(["claimed", "succeeded"]),
-    help="Set the state of recommendations in Recommender: claimed for those that are printed, succeeded for "
-    "those whose role no object declares any more. Nothing is marked without this option.",
+    help="Set the state of recommendations in Recommender: claimed for those that are printed, or with "
+    "--apply-to for those that were applied; succeeded for claimed ones whose grant was deleted. Nothing is "
+    "marked without this option.",
 )
 @google_options
 def recommend(
@@ -134,8 +135,14 @@ def recommend(
     if directory:
         from .recommend_files import apply_to
 
-        for line in apply_to(directory, report, declared, namespace or "default"):
+        done = apply_to(directory, report, declared, namespace or "default")
+        for line in done.lines:
             click.echo(line, err=True)
+        if mark == "claimed":
+            report.markable = [each for each in report.markable if done.has(each)]
+    if mark and report.markable:
+        with one_line_errors():
+            asyncio.run(_mark(report.markable, mark, google_endpoint, google_token_file))
     if report.sources and len(report.unreadable) == report.sources:
         sys.exit(1)
     sys.exit(0 if report.is_empty else 2)
@@ -150,7 +157,7 @@ async def _report(
     endpoint: str | None,
     token_file: Path | None,
 ) -> "Report":
-    """Return the recommendations about the projects, and mark them if asked to. Raises GoogleError."""
+    """Return the recommendations about the projects. Raises GoogleError."""
     from cloudrun_identity.api import ManagedProject
     from cloudrun_identity.gcp.recommender import Mark
 
@@ -160,13 +167,24 @@ async def _report(
     projects = [project] if project else [each.project_id for each in declared.all(ManagedProject)]
     if not projects:
         raise click.ClickException("there is no ManagedProject; name a project with --project")
-    async with google_clients(endpoint, token_file, read_only=mark is None) as clients:
+    async with google_clients(endpoint, token_file) as clients:
         reader = Reader(clients, declared, Mark(mark) if mark else None, custom_roles=custom_roles)
         for each in dict.fromkeys(projects):
             found = declared.project_on(each)
             await reader.read(each, locations or (tuple(found.spec.locations) if found else ()))
         await reader.suggest()
         return reader.report
+
+
+async def _mark(markable: "list[Markable]", mark: str, endpoint: str | None, token_file: Path | None) -> None:
+    """Set the states of recommendations. Raises GoogleError."""
+    from cloudrun_identity.gcp.recommender import Mark
+
+    from .google import google_clients
+    from .recommend_reading import set_states
+
+    async with google_clients(endpoint, token_file, read_only=False) as clients:
+        await set_states(clients, markable, Mark(mark))
 
 
 def _print(report: "Report", declared: "Declared", raw: "dict[DeclaredKey, Object]", output: str) -> None:

@@ -3,12 +3,13 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from cloudrun_identity.exporting.suggestions import Suggestion
     from cloudrun_identity.iam.google_findings import (
         LateralMovement,
+        RoleRecommendation,
         UnusedAccount,
         WorkloadIdentityRecommendation,
     )
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 """Version of the JSON schema. It rises if a field is removed or changes its meaning."""
+
+
+class Markable(NamedTuple):
+    """Recommendation whose state can be set."""
+
+    project_id: str
+    found: "RoleRecommendation | WorkloadIdentityRecommendation"
 
 
 @dataclass(slots=True)
@@ -36,6 +44,8 @@ class Report:
     """Identities for these services."""
     unreadable: list[str] = field(default_factory=list)
     """Sources that could not be read."""
+    markable: "list[Markable]" = field(default_factory=list)
+    """Recommendations whose state should be set."""
     sources: int = 0
     """Number of sources that were asked."""
 
@@ -48,6 +58,7 @@ class Report:
 def as_text(report: Report) -> Iterator[str]:
     """Yield the recommendations by object, and the summary."""
     from cloudrun_identity.exporting.suggestion_manifests import admission_lines
+    from cloudrun_identity.iam.gcloud_bindings import removal_command
     from cloudrun_identity.recommendations.manifests import reason, replacement
 
     from .suggest_output import as_text as suggestions_as_text
@@ -72,7 +83,7 @@ def as_text(report: Report) -> Iterator[str]:
             f"{movement.impersonator} of another project can act as accounts of {project_id} with "
             f"{movement.role}: name it in spec.users of the identities that it needs, and run"
         )
-        yield f"  {_removal(project_id, f'serviceAccount:{movement.impersonator}', movement.role)}"
+        yield f"  {removal_command(project_id, movement.role, f'serviceAccount:{movement.impersonator}')}"
     if report.suggestions:
         *lines, _ = suggestions_as_text(report.suggestions)
         yield from lines
@@ -106,8 +117,10 @@ def as_json(report: Report, manifests: Sequence[Any]) -> str:
                 "projectID": project_id,
                 "member": each.found.member,
                 "role": each.found.role,
+                "condition": each.found.condition or None,
                 "replaceBy": list(each.found.replace_by),
                 "declaredBy": each.declared_by or None,
+                "why": each.why or None,
                 "recommendation": each.found.name,
             }
             for project_id, each in report.elsewhere
@@ -149,15 +162,17 @@ def _change_json(change: "RoleChange") -> dict[str, Any]:
 
 
 def _elsewhere(project_id: str, each: "Elsewhere") -> Iterator[str]:
+    from cloudrun_identity.iam.gcloud_bindings import removal_command
+
     found = each.found
     instead = f" → {', '.join(found.replace_by)}" if found.replace_by else ""
     instead = instead or (" → a CustomRole" if found.is_customizable else "")
-    yield f"{found.member}: {found.role} on project {project_id}{instead}"
-    if each.declared_by:
+    only = f" if {found.condition}" if found.condition else ""
+    yield f"{found.member}: {found.role} on project {project_id}{only}{instead}"
+    if each.why:
+        yield f"  {each.declared_by} declares it, and stays as it is: {each.why}"
+    elif each.declared_by:
         yield f"  {each.declared_by} declares it: change it by hand"
     else:
-        yield f"  no object declares it: {_removal(project_id, found.member, found.role)}"
-
-
-def _removal(project_id: str, member: str, role: str) -> str:
-    return f"gcloud projects remove-iam-policy-binding {project_id} --member={member} --role={role}"
+        command = removal_command(project_id, found.role, found.member, found.condition)
+        yield f"  no object declares it: {command}"

@@ -2,14 +2,15 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from cloudrun_identity.api import WorkloadKind
 from cloudrun_identity.exporting.declared import Declared
 from cloudrun_identity.exporting.suggestions import suggest
 from cloudrun_identity.exporting.workload_sources import Found, read_numbers, read_workloads
 from cloudrun_identity.gcp.errors import GoogleError
-from cloudrun_identity.gcp.findings_reader import read_findings
+from cloudrun_identity.gcp.findings_reader import SOURCES, read_findings
+from cloudrun_identity.gcp.policies import Policies
 from cloudrun_identity.gcp.recommender import Mark, Recommender
 from cloudrun_identity.gcp.workloads import Workload
 from cloudrun_identity.iam.google_findings import (
@@ -18,15 +19,16 @@ from cloudrun_identity.iam.google_findings import (
     RoleRecommendation,
     WorkloadIdentityRecommendation,
 )
-from cloudrun_identity.recommendations.changes import applied, role_changes
+from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.recommendations.changes import HeldGrant, applied, role_changes
 from cloudrun_identity.reconcile.advice import advised
 
-from .recommend_output import Report
+from .recommend_output import Markable, Report
 
 if TYPE_CHECKING:
     from cloudrun_identity.gcp.clients import GoogleClients
 
-_SOURCES_OF_PROJECT = len(FindingSource) - 1
+Recommended: TypeAlias = RoleRecommendation | WorkloadIdentityRecommendation
 
 
 class Reader:
@@ -44,11 +46,11 @@ class Reader:
         self._services: list[Workload] = []
 
     async def read(self, project_id: str, locations: Iterable[str]) -> None:
-        """Add the recommendations about a project. Raises GoogleError if one cannot be marked."""
+        """Add the recommendations about a project. Raises GoogleError if its policy is refused."""
         report, now = self.report, datetime.now(UTC)
         findings = await read_findings(self._recommender, project_id, now, advised)
         changes = role_changes(self._declared, project_id, findings, custom_roles=self._custom_roles)
-        report.sources += _SOURCES_OF_PROJECT
+        report.sources += len(SOURCES)
         report.unreadable += (f"{each.source} of {project_id}: {each.why}" for each in findings.unreadable)
         report.roles += changes.roles
         report.elsewhere += ((project_id, each) for each in changes.elsewhere)
@@ -56,9 +58,12 @@ class Reader:
         report.movements += ((project_id, each) for each in findings.lateral_movements)
         workloads = [each for location in locations for each in await self._workloads(project_id, location)]
         if self._mark is Mark.CLAIMED:
-            await self._set_states(project_id, (*(each.found for each in changes.roles), *workloads))
+            open_ones: list[Recommended] = [*(each.found for each in changes.roles), *workloads]
+            active = (each for each in open_ones if each.state is FindingState.ACTIVE)
+            self._add_markable(project_id, active)
         elif self._mark is Mark.SUCCEEDED:
-            await self._set_states(project_id, applied(self._declared, project_id, findings))
+            held = await self._held(project_id)
+            self._add_markable(project_id, applied(self._declared, project_id, findings, held))
 
     async def suggest(self) -> None:
         """Add the identities for the services on the default account. Raises GoogleError."""
@@ -81,13 +86,22 @@ class Reader:
         )
         return found
 
-    async def _set_states(
-        self, project_id: str, found: Iterable[RoleRecommendation | WorkloadIdentityRecommendation]
-    ) -> None:
-        """Mark recommendations, each in the version that was read. Raises GoogleError."""
-        if self._mark is None:
-            return
-        for each in found:
-            if self._mark is Mark.CLAIMED and each.state is not FindingState.ACTIVE:
-                continue
-            await self._recommender.mark(project_id, each.name, each.etag, self._mark)
+    async def _held(self, project_id: str) -> tuple[HeldGrant, ...]:
+        """Return the grants on the project. Raises GoogleError."""
+        policy = await Policies(self._clients).get(Target.project(project_id))
+        return tuple(
+            HeldGrant(member, binding.role, binding.condition.expression)
+            for binding in policy.bindings
+            for member in binding.members
+        )
+
+    def _add_markable(self, project_id: str, found: Iterable[Recommended]) -> None:
+        by_name = {each.name: Markable(project_id, each) for each in found}
+        self.report.markable += by_name.values()
+
+
+async def set_states(clients: "GoogleClients", markable: Iterable[Markable], mark: Mark) -> None:
+    """Mark recommendations, each in the version that was read. Raises GoogleError."""
+    recommender = Recommender(clients)
+    for project_id, found in markable:
+        await recommender.mark(project_id, found.name, found.etag, mark)

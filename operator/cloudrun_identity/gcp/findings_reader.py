@@ -6,7 +6,7 @@ is low. A read that shows something else than the read before wakes the identiti
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -14,19 +14,39 @@ from typing import Final, TypeVar
 
 from cloudrun_identity.iam.google_findings import FindingSource, ProjectFindings, Unreadable
 
-from .errors import GoogleError
+from .errors import Fault, GoogleError
 from .ratelimit import Priority, call_priority, start_shared_task
 from .recommender import Recommender
 from .single_flight_cache import Clock
 
 MAX_AGE: Final = 6 * 3600.0
-"""Seconds for which findings are used. Google refreshes them once a day."""
+"""Seconds for which the answer of a source is used: its findings, which Google refreshes once a day, or its
+refusal."""
 
 RETRY_AFTER: Final = 3600.0
-"""Seconds after which a read is repeated that a source refused."""
+"""Seconds after which a read is repeated that failed in another way."""
+
+SOURCES: Final = (
+    FindingSource.ROLES,
+    FindingSource.PERMISSION_USAGE,
+    FindingSource.UNUSED_ACCOUNTS,
+    FindingSource.LATERAL_MOVEMENT,
+)
+"""Sources of the findings about a project."""
 
 CACHE_SIZE: Final = 4096
 """Maximum number of projects with findings."""
+
+_REFUSALS: Final = frozenset(
+    {
+        Fault.PERMISSION_DENIED,
+        Fault.QUOTA_EXCEEDED,
+        Fault.API_DISABLED,
+        Fault.PERIMETER_VIOLATION,
+        Fault.UNIMPLEMENTED,
+    }
+)
+"""Errors that a read an hour later would meet, too. Each read counts in the quota of the organization."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -35,7 +55,7 @@ Explain = Callable[[GoogleError], str]
 
 
 class FindingsReader:
-    """Reads the findings of projects, each at most once in `MAX_AGE`."""
+    """Reads the findings of projects, each source when it is due."""
 
     def __init__(
         self,
@@ -52,13 +72,13 @@ class FindingsReader:
         self._explain = explain
         self._on_change = on_change
         self._latest: dict[str, ProjectFindings] = {}
-        self._due: dict[str, float] = {}
+        self._due: dict[str, dict[FindingSource, float]] = {}
         self._reading: dict[str, asyncio.Task[None]] = {}
 
     def latest(self, project_id: str) -> ProjectFindings | None:
         """Return the findings as they are known; None before the first read. Start a read if one is due."""
-        if project_id not in self._reading and self._clock() >= self._due.get(project_id, 0.0):
-            task = start_shared_task(self._read(project_id), name=f"read findings of {project_id}")
+        if project_id not in self._reading and (sources := self._due_sources(project_id)):
+            task = start_shared_task(self._read(project_id, sources), name=f"read findings of {project_id}")
             self._reading[project_id] = task
             task.add_done_callback(partial(self._on_done, project_id))
         return self._latest.get(project_id)
@@ -70,17 +90,27 @@ class FindingsReader:
             task.cancel()
         await asyncio.gather(*reading, return_exceptions=True)
 
-    async def _read(self, project_id: str) -> None:
+    def _due_sources(self, project_id: str) -> frozenset[FindingSource]:
+        due, now = self._due.get(project_id, {}), self._clock()
+        return frozenset(each for each in SOURCES if now >= due.get(each, 0.0))
+
+    async def _read(self, project_id: str, sources: frozenset[FindingSource]) -> None:
         call_priority.set(Priority.RESYNC)
+        now, due = self._clock(), self._due.setdefault(project_id, {})
         # Set before the read, so that a read that fails in an unforeseen way is not repeated at once.
-        self._due[project_id] = self._clock() + RETRY_AFTER
-        found = await read_findings(self._recommender, project_id, self._wall_clock(), self._explain)
-        before = self._latest.pop(project_id, None)
-        if not found.unreadable:
-            self._due[project_id] += MAX_AGE - RETRY_AFTER
+        due.update(dict.fromkeys(sources, now + RETRY_AFTER))
+        before = self._latest.get(project_id)
+        found = await read_findings(
+            self._recommender, project_id, self._wall_clock(), self._explain, before, sources
+        )
+        failed = {each.source for each in found.unreadable if not each.is_refusal}
+        due.update(dict.fromkeys(sources - failed, now + MAX_AGE))
+        self._latest.pop(project_id, None)
         self._latest[project_id] = found
         if len(self._latest) > CACHE_SIZE:
-            self._latest.pop(next(iter(self._latest)))
+            oldest = next(iter(self._latest))
+            del self._latest[oldest]
+            self._due.pop(oldest, None)
         if found != before:
             self._on_change(project_id)
 
@@ -91,25 +121,39 @@ class FindingsReader:
 
 
 async def read_findings(
-    recommender: Recommender, project_id: str, now: datetime, explain: Explain
+    recommender: Recommender,
+    project_id: str,
+    now: datetime,
+    explain: Explain,
+    before: ProjectFindings | None = None,
+    sources: Collection[FindingSource] = SOURCES,
 ) -> ProjectFindings:
-    """Return the findings about a project. A source that refuses the read is reported as unreadable."""
-    unreadable: list[Unreadable] = []
+    """Return the findings about a project: those of `sources` are read, the others are as in `before`.
+
+    A source that refuses the read is reported as unreadable.
+    """
+    known = before or ProjectFindings(now)
+    unreadable = [each for each in known.unreadable if each.source not in sources]
 
     async def read(
-        source: FindingSource, method: Callable[[str], Awaitable[tuple[Finding, ...]]]
+        source: FindingSource,
+        method: Callable[[str], Awaitable[tuple[Finding, ...]]],
+        kept: tuple[Finding, ...],
     ) -> tuple[Finding, ...]:
+        if source not in sources:
+            return kept
         try:
             return await method(project_id)
         except GoogleError as error:
-            unreadable.append(Unreadable(source, explain(error)))
+            unreadable.append(Unreadable(source, explain(error), is_refusal=error.fault in _REFUSALS))
             return ()
 
     found = ProjectFindings(
         now,
-        await read(FindingSource.ROLES, recommender.roles),
-        await read(FindingSource.PERMISSION_USAGE, recommender.usage),
-        await read(FindingSource.UNUSED_ACCOUNTS, recommender.unused_accounts),
-        await read(FindingSource.LATERAL_MOVEMENT, recommender.lateral_movements),
+        await read(FindingSource.ROLES, recommender.roles, known.roles),
+        await read(FindingSource.PERMISSION_USAGE, recommender.usage, known.usage),
+        await read(FindingSource.UNUSED_ACCOUNTS, recommender.unused_accounts, known.unused_accounts),
+        await read(FindingSource.LATERAL_MOVEMENT, recommender.lateral_movements, known.lateral_movements),
     )
-    return replace(found, unreadable=tuple(unreadable))
+    in_order = sorted(unreadable, key=lambda each: SOURCES.index(each.source))
+    return replace(found, unreadable=tuple(in_order))

@@ -37,12 +37,15 @@ _ROLE = "/iamPolicy/bindings/*/role"
 _MEMBER = "/iamPolicy/bindings/*/members/*"
 _CONDITION = "/iamPolicy/bindings/*/condition/expression"
 _ACTIVE = "ACTIVE"
+_REMOVAL = "REMOVE_ROLE"
+_REPLACEMENT = "REPLACE_ROLE"
 
 
 def role_recommendation(message: Recommendation, project_id: str) -> RoleRecommendation | None:
     """Return an open recommendation about a role on the project itself; None for another one.
 
-    The operations show the change. `REPLACE_ROLE_CUSTOMIZABLE` has no overview and adds no role.
+    The operations show the change. `REPLACE_ROLE_CUSTOMIZABLE` has no overview and adds no role. Only
+    `REMOVE_ROLE` says that the role is not used; without added roles, an unknown subtype shows nothing.
     """
     document = _json(message)
     state = _open_state(document)
@@ -59,6 +62,8 @@ def role_recommendation(message: Recommendation, project_id: str) -> RoleRecomme
     added = (_text(each.get(_ROLE)) for each in additions)
     replace_by = tuple(dict.fromkeys(filter(None, added)))
     subtype = _text(document.get("recommenderSubtype"))
+    if not replace_by and subtype != _REMOVAL and not subtype.startswith(_REPLACEMENT):
+        return None
     return RoleRecommendation(
         name=_text(document.get("name")),
         etag=_text(document.get("etag")),
@@ -66,7 +71,7 @@ def role_recommendation(message: Recommendation, project_id: str) -> RoleRecomme
         member=member,
         role=role,
         replace_by=replace_by,
-        is_customizable=not replace_by and subtype.startswith("REPLACE_ROLE"),
+        is_customizable=not replace_by and subtype != _REMOVAL,
         condition=_text(filters.get(_CONDITION)),
     )
 

@@ -132,6 +132,16 @@ def granted_end(base: Grant, granted: Grant) -> datetime | None:
     return end if as_granted(base, end, by_google=True) == granted else None
 
 
+def declared_expression(expression: str) -> str:
+    """Return the declared part of the expression of a grant that Google Cloud ends; empty without one."""
+    found = _END.search(expression)
+    if found is None:
+        return expression
+    before = expression[: found.start()]
+    return before[1 : -len(_AND)] if before.startswith("(") and before.endswith(_AND) else before
+
+
+_AND = ") && "
 _TIMESTAMP = "%Y-%m-%dT%H:%M:%SZ"
 _END = re.compile(r'request\.time < timestamp\("([^"]+)"\)$')
 

@@ -1,4 +1,4 @@
-"""The gcloud command that grants a role on a resource, for resources that no object may name."""
+"""gcloud commands that grant and remove roles, for grants that no object declares."""
 
 import shlex
 from collections.abc import Mapping
@@ -23,6 +23,21 @@ def binding_command(target: Target, role: str, member: str, condition: IAMCondit
     limited = f"title={condition.title},expression={condition.expression}" if condition else ""
     when = f" --condition={shlex.quote(limited)}" if condition else ""
     return f"gcloud {resource} --member={member} --role={role}{when}"
+
+
+def removal_command(project_id: str, role: str, member: str, expression: str = "") -> str:
+    """Return the command that takes a role on a project from a member.
+
+    gcloud removes a conditional grant only by its whole condition. Of the condition, `expression` is known;
+    the reader replaces TITLE. A comma in it requires another delimiter.
+    Sources: https://cloud.google.com/sdk/gcloud/reference/projects/remove-iam-policy-binding and
+    https://cloud.google.com/sdk/gcloud/reference/topic/escaping
+    """
+    delimiter = next(each for each in (",", "~", "#", "@@@") if each not in expression)
+    escape = "" if delimiter == "," else f"^{delimiter}^"
+    condition = f"{escape}expression={expression}{delimiter}title=TITLE"
+    when = f" --condition={shlex.quote(condition)}" if expression else ""
+    return f"gcloud projects remove-iam-policy-binding {project_id} --member={member} --role={role}{when}"
 
 
 COMMANDS: Final[Mapping[TargetKind, str]] = MappingProxyType(

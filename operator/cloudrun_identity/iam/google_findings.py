@@ -51,6 +51,11 @@ class RoleRecommendation:
     condition: str = ""
     """Expression of the condition of the grant; empty for an unconditional grant."""
 
+    @property
+    def is_removal(self) -> bool:
+        """True if nothing should replace the role."""
+        return not self.replace_by and not self.is_customizable
+
 
 @dataclass(frozen=True, slots=True)
 class PermissionUsage:
@@ -123,6 +128,8 @@ class Unreadable:
     """The recommender or the type of insights."""
     why: str
     """Error with its remedy, without a period."""
+    is_refusal: bool = False
+    """True if the error lasts until a user changes the project, or until the quota of the day is renewed."""
 
 
 @dataclass(frozen=True, slots=True)

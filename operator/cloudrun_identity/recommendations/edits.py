@@ -6,9 +6,11 @@ unforeseen form is refused instead of spoiled.
 """
 
 import copy
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import yaml
@@ -30,7 +32,7 @@ def entries_of(change: RoleChange) -> list[Manifest]:
 
 
 def changed_object(raw: Mapping[str, Any], changes: Iterable[RoleChange]) -> Manifest:
-    """Return an object with its changed entries."""
+    """Return an object with its changed entries. Raises CannotEdit."""
     changed: Manifest = copy.deepcopy(dict(raw))
     roles = changed["spec"]["roles"]
     for change in _last_first(changes):
@@ -42,23 +44,50 @@ def changed_object(raw: Mapping[str, Any], changes: Iterable[RoleChange]) -> Man
 def changed_text(text: str, changes: Iterable[RoleChange], namespace: str) -> str:
     """Return the text of a file of manifests with its changed entries.
 
-    `namespace` is that of objects without one. Raises CannotEdit.
+    `namespace` is that of objects without one. JSON stays JSON. Raises CannotEdit.
     """
     listed = list(changes)
-    before = list(yaml.safe_load_all(text))
+    before = _documents(text)
+    expected = [_expected(each, listed, namespace) for each in before or ()]
     changed = text
-    for change in _last_first(listed):
-        changed = _with_change(changed, change, namespace)
-    expected = [_expected(each, listed, namespace) for each in before]
-    if list(map(_without_empty_roles, yaml.safe_load_all(changed))) != expected:
+    try:
+        for change in _last_first(listed):
+            changed = _with_change(changed, change, namespace)
+    except yaml.YAMLError:  # the change before it spoiled the text
+        changed = ""
+    after = _documents(changed, as_json=_is_json(text))
+    if after is None or list(map(_without_empty_roles, after)) != expected:
         keys = ", ".join(dict.fromkeys(str(each.identity) for each in listed))
         raise CannotEdit(f"{keys} has a form that cannot be changed in place; change it by hand")
     return changed
 
 
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _documents(text: str, *, as_json: bool = False) -> list[Any] | None:
+    """Return the documents of a file; None if it cannot be read."""
+    try:
+        return [json.loads(text)] if as_json else list(yaml.safe_load_all(text))
+    except (ValueError, yaml.YAMLError):
+        return None
+
+
 def _last_first(changes: Iterable[RoleChange]) -> list[RoleChange]:
-    """Return the changes so that each leaves the indexes of the later ones as they are."""
-    return sorted(changes, key=lambda change: (change.identity, change.index), reverse=True)
+    """Return the changes so that each leaves the indexes of the later ones as they are.
+
+    Raises CannotEdit if two change one entry: the second would meet another entry.
+    """
+    ordered = sorted(changes, key=lambda change: (change.identity, change.index), reverse=True)
+    for change, following in pairwise(ordered):
+        if (change.identity, change.index) == (following.identity, following.index):
+            raise CannotEdit(f"{change.path} of {change.identity} has two changes; change it by hand")
+    return ordered
 
 
 def _replaced(entry: Mapping[str, Any], by: Mapping[str, Any]) -> Manifest:
@@ -130,7 +159,8 @@ def _with_entries(text: str, place: _Place, item: yaml.MappingNode, by: list[Man
     fields = {key.value: (key, value) for key, value in item.value}
     key, value = next(fields[name] for name in _ROLE_FIELDS if name in fields)
     from_, to = key.start_mark.index, _end(text, value)
-    copies = [text[start:from_] + _dumped(each) + text[to:end] for each in by]
+    is_quoted = text[from_] == '"'
+    copies = [text[start:from_] + _dumped(each, is_quoted=is_quoted) + text[to:end] for each in by]
     if place.roles.flow_style:
         separator = ", "
     else:
@@ -200,8 +230,13 @@ def _end(text: str, node: yaml.Node) -> int:
     return start + len(re.sub(r"\s+\Z", "", text[start:end]))
 
 
-def _dumped(fields: Manifest) -> str:
-    """Return one field in flow style, to follow the dash or the comma of an entry."""
+def _dumped(fields: Manifest, *, is_quoted: bool) -> str:
+    """Return one field in flow style, to follow the dash or the comma of an entry.
+
+    With `is_quoted`, it is JSON.
+    """
+    if is_quoted:
+        return json.dumps(fields)[1:-1]
     [(name, value)] = fields.items()
     return f"{name}: {{name: {value['name']}}}" if isinstance(value, dict) else f"{name}: {value}"
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from cloudrun_identity.api import CustomRole
 from cloudrun_identity.api.group import API_VERSION
 from cloudrun_identity.exporting.declared import Declared
 from cloudrun_identity.exporting.suggestion_manifests import admission_lines
@@ -63,14 +64,13 @@ def documents(
 
 
 def role_documents(changes: Iterable[RoleChange], declared: Declared) -> Iterator[Document]:
-    """Yield the new custom roles of changes."""
+    """Yield the custom roles of changes that no object declares yet."""
     for change in changes:
-        if change.custom_role:
-            identity = declared.identity(change.identity.namespace, change.identity.name)
-            project = identity.spec.project_ref.name if identity else ""
+        role = change.custom_role
+        if role and not declared.exists(CustomRole, change.identity.namespace, role.name):
             yield Document(
                 (f"Permissions of {change.found.role} that {change.identity} used or is likely to need.",),
-                _custom_role(change.custom_role, change.identity.namespace, project),
+                _custom_role(role, change.identity.namespace),
             )
 
 
@@ -100,13 +100,13 @@ def _reasons(change: RoleChange) -> Iterator[str]:
         yield from admission_lines(refusal)
 
 
-def _custom_role(role: NewRole, namespace: str, project: str) -> Manifest:
+def _custom_role(role: NewRole, namespace: str) -> Manifest:
     return {
         "apiVersion": API_VERSION,
         "kind": "CustomRole",
         "metadata": {"name": role.name, "namespace": namespace},
         "spec": {
-            "projectRef": {"name": project},
+            "projectRef": {"name": role.project},
             "roleID": role.role_id,
             "permissions": list(role.permissions),
         },

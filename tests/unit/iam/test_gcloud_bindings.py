@@ -5,7 +5,7 @@ import shlex
 import pytest
 
 from cloudrun_identity.api import TargetKind
-from cloudrun_identity.iam.gcloud_bindings import COMMANDS, binding_command
+from cloudrun_identity.iam.gcloud_bindings import COMMANDS, binding_command, removal_command
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.workload_needs import instance_condition
 
@@ -31,3 +31,9 @@ def test_condition_is_one_quoted_argument() -> None:
     assert shlex.split(command)[-1] == (
         f"--condition=title={condition.title},expression={condition.expression}"
     )
+
+
+def test_removal_names_the_condition_of_a_grant() -> None:
+    command = removal_command("shop-1234", "roles/viewer", "user:a@b.example", 'resource.name == "a"')
+    assert command.endswith(""" --condition='expression=resource.name == "a",title=TITLE'""")
+    assert "--condition" not in removal_command("shop-1234", "roles/viewer", "user:a@b.example")

@@ -4,14 +4,19 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from cloudrun_identity.exporting.declared import Declared
+from cloudrun_identity.iam.expiry import until
 from cloudrun_identity.iam.google_findings import (
     FindingState,
     PermissionUsage,
     ProjectFindings,
     RoleRecommendation,
 )
-from cloudrun_identity.recommendations.changes import Changes, applied, role_changes
+from cloudrun_identity.iam.grants import IAMCondition
+from cloudrun_identity.recommendations.changes import Changes, HeldGrant, applied, role_changes
+from cloudrun_identity.recommendations.manifests import role_documents
 
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
 MEMBER = "serviceAccount:checkout@shop-1234.iam.gserviceaccount.com"
@@ -118,8 +123,83 @@ def test_undeclared_grant_and_one_of_a_binding_are_told_apart() -> None:
     assert undeclared.declared_by == ""
 
 
-def test_recommendation_is_applied_once_no_object_declares_the_role() -> None:
-    findings = ProjectFindings(NOW, (REMOVE,))
-    assert applied(Declared([project(), identity(RUN)]), "shop-1234", findings) == (REMOVE,)
-    assert applied(Declared([project(), identity(STORAGE)]), "shop-1234", findings) == ()
-    assert applied(Declared([project()]), "shop-1234", findings) == ()
+def test_claimed_recommendation_is_applied_once_its_grant_is_gone() -> None:
+    claimed = replace(REMOVE, state=FindingState.CLAIMED)
+    findings = ProjectFindings(NOW, (claimed,))
+    held = HeldGrant(MEMBER, REMOVE.role, "")
+    without, with_it = Declared([project(), identity(RUN)]), Declared([project(), identity(STORAGE)])
+    assert applied(without, "shop-1234", findings, ()) == (claimed,)
+    assert applied(without, "shop-1234", findings, [held._replace(condition="false")]) == (claimed,)
+    assert applied(without, "shop-1234", findings, [held]) == ()
+    assert applied(without, "shop-1234", ProjectFindings(NOW, (REMOVE,)), ()) == ()
+    assert applied(with_it, "shop-1234", findings, ()) == ()
+    assert applied(Declared([project()]), "shop-1234", findings, ()) == ()
+
+
+def test_binding_declares_a_grant_with_its_custom_role_and_condition() -> None:
+    role = {
+        "kind": "CustomRole",
+        "metadata": {"name": "reports", "namespace": "payments"},
+        "spec": {"projectRef": {"name": "shop"}, "roleID": "reports", "permissions": ["run.jobs.run"]},
+    }
+    binding = {
+        "kind": "IAMBinding",
+        "metadata": {"name": "reports", "namespace": "payments"},
+        "spec": {
+            "projectRef": {"name": "shop"},
+            "target": {"kind": "Project"},
+            "customRoleRef": {"name": "reports"},
+            "condition": {"title": "never", "expression": "false"},
+            "members": [{"identityRef": {"name": "checkout"}}],
+        },
+    }
+    found = replace(REMOVE, role="projects/shop-1234/roles/reports", condition="false")
+    [by_binding] = changes(project(), identity(RUN), role, binding, found=found).elsewhere
+    assert by_binding.declared_by == "IAMBinding payments/reports"
+    [other] = changes(project(), identity(RUN), role, binding, found=replace(found, condition="")).elsewhere
+    assert other.declared_by == ""
+
+
+def test_role_in_use_is_kept_while_the_permissions_used_are_unknown() -> None:
+    declared = Declared([project(), identity(STORAGE)])
+    for usage in ((), (replace(USAGE, used=()),)):
+        found = role_changes(declared, "shop-1234", ProjectFindings(NOW, (CUSTOM,), usage))
+        assert found.roles == ()
+        [kept] = found.elsewhere
+        assert kept.declared_by == "CloudRunIdentity payments/checkout spec.roles[0]"
+        assert kept.why == "the permissions used are not known"
+
+
+def test_second_recommendation_about_an_entry_changes_nothing() -> None:
+    declared = Declared([project(), identity(STORAGE, RUN)])
+    for both in ((REMOVE, SMALLER), (SMALLER, REMOVE)):
+        found = role_changes(declared, "shop-1234", ProjectFindings(NOW, both))
+        [change] = found.roles
+        assert (change.index, change.found) == (0, SMALLER)
+        assert [each.found for each in found.elsewhere] == [REMOVE]
+
+
+def test_custom_role_is_in_the_project_of_the_entry() -> None:
+    other = {"kind": "ManagedProject", "metadata": {"name": "hub"}, "spec": {"projectID": "hub-1234"}}
+    entry = {**STORAGE, "projectRef": {"name": "hub"}}
+    declared = Declared([project(), other, identity(entry)])
+    found = ProjectFindings(NOW, (CUSTOM,), (USAGE,))
+    [change] = role_changes(declared, "hub-1234", found).roles
+    [document] = role_documents([change], declared)
+    assert document.obj["spec"]["projectRef"] == {"name": "hub"}
+
+
+@pytest.mark.parametrize("condition", ["", "a || b"])
+def test_temporary_grant_is_found_under_the_condition_in_the_policy(condition: str) -> None:
+    entry: dict[str, Any] = {
+        **STORAGE,
+        "expiresAt": "2027-01-01T00:00:00Z",
+        "expiryEnforcedBy": "OperatorAndGoogle",
+    }
+    declared = IAMCondition("limited", "", condition) if condition else None
+    if condition:
+        entry["condition"] = {"title": "limited", "expression": condition}
+    in_policy = until(declared, datetime(2027, 1, 1, tzinfo=UTC)).expression
+    found = changes(project(), identity(entry), found=replace(REMOVE, condition=in_policy))
+    assert [each.path for each in found.roles] == ["spec.roles[0]"]
+    assert not changes(project(), identity(STORAGE), found=replace(REMOVE, condition=in_policy)).roles

@@ -8,11 +8,11 @@ import yaml
 
 from cloudrun_identity.iam.google_findings import FindingState, RoleRecommendation
 from cloudrun_identity.recommendations.changes import DeclaredKey, NewRole, RoleChange
-from cloudrun_identity.recommendations.edits import CannotEdit, changed_text
+from cloudrun_identity.recommendations.edits import CannotEdit, changed_object, changed_text
 
 KEY = DeclaredKey("CloudRunIdentity", "payments", "checkout")
 FOUND = RoleRecommendation("r/1", '"1"', FindingState.ACTIVE, "serviceAccount:a@b.c", "roles/a")
-NEW_ROLE = NewRole("used", "used", ("run.jobs.run",))
+NEW_ROLE = NewRole("used", "used", ("run.jobs.run",), "shop")
 
 TEXT = """\
 # The team's project.
@@ -129,3 +129,25 @@ def test_manifest_with_an_alias_is_refused() -> None:
 def test_identity_that_is_not_in_the_file_is_refused() -> None:
     with pytest.raises(CannotEdit, match="CloudRunIdentity payments/checkout"):
         edited(change(0), text="kind: Namespace\n")
+
+
+def test_second_change_of_an_entry_is_refused() -> None:
+    raw = list(yaml.safe_load_all(TEXT))[1]
+    with pytest.raises(CannotEdit, match=r"spec\.roles\[0\]"):
+        changed_object(raw, [change(0), change(0)])
+    with pytest.raises(CannotEdit, match=r"spec\.roles\[0\]"):
+        edited(change(0), change(0, "roles/a"))
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_json_stays_json(indent: int | None) -> None:
+    roles = [{"role": "roles/a", "target": {"kind": "Project"}}, {"role": "roles/b"}]
+    obj = {"kind": "CloudRunIdentity", "metadata": {"name": "checkout"}, "spec": {"roles": roles}}
+    text = json.dumps(obj, indent=indent)
+    after = json.loads(edited(change(0, "roles/c", "roles/d"), change(1, custom=True), text=text))
+    assert after["spec"]["roles"] == [
+        {"role": "roles/c", "target": {"kind": "Project"}},
+        {"role": "roles/d", "target": {"kind": "Project"}},
+        {"customRoleRef": {"name": "used"}},
+    ]
+    assert json.loads(edited(change(0), change(1), text=text))["spec"]["roles"] == []

@@ -10,6 +10,7 @@ from cloudrun_identity.api import (
     Recommendation,
     RecommendationSource,
 )
+from cloudrun_identity.iam.gcloud_bindings import removal_command
 from cloudrun_identity.iam.google_findings import (
     AccountFindings,
     FindingSource,
@@ -102,7 +103,7 @@ def google_recommendations(
     unreadable = {each.source for each in findings.unreadable}
     kept = [each for each in before if _SOURCES.get(each.kind) in unreadable]
     paths = {
-        each.role: each.path
+        (each.role, each.condition.expression if each.condition else ""): each.path
         for each in requested_grants
         if isinstance(each.role, str)
         and isinstance(each.target, Target)
@@ -119,14 +120,14 @@ def google_recommendations(
 
 
 def _advice(
-    obj: CloudRunIdentity, account: Target, findings: AccountFindings, paths: dict[str, str]
+    obj: CloudRunIdentity, account: Target, findings: AccountFindings, paths: Mapping[tuple[str, str], str]
 ) -> Iterator[Recommendation]:
     if findings.unused and not obj.spec.disabled:
         yield _unused_account(findings.unused, account)
     for movement in findings.lateral_movements:
         yield _lateral_movement(movement, account)
     for found, usage in findings.usages():
-        yield _about_role(found, usage, account, paths.get(found.role, ""))
+        yield _about_role(found, usage, account, paths.get((found.role, found.condition), ""))
 
 
 def _unused_account(unused: UnusedAccount, account: Target) -> Recommendation:
@@ -139,10 +140,8 @@ def _unused_account(unused: UnusedAccount, account: Target) -> Recommendation:
 
 
 def _lateral_movement(movement: LateralMovement, account: Target) -> Recommendation:
-    remedy = (
-        f"gcloud projects remove-iam-policy-binding {account.project_id} "
-        f"--member={service_account_member(movement.impersonator)} --role={movement.role}"
-    )
+    member = service_account_member(movement.impersonator)
+    remedy = removal_command(account.project_id, movement.role, member)
     return Recommendation(
         kind=GoogleAdviceKind.LATERAL_MOVEMENT,
         text=(
@@ -158,7 +157,8 @@ def _about_role(
     found: RoleRecommendation, usage: PermissionUsage | None, account: Target, path: str
 ) -> Recommendation:
     where = f"{path}: " if path else ""
-    grant = f"{where}{found.role} on project {account.project_id}"
+    only = f" if {found.condition}" if found.condition else ""
+    grant = f"{where}{found.role} on project {account.project_id}{only}"
     used = f": {len(usage.used)} of {usage.total} permissions used in 90 days" if usage else ""
     if found.replace_by:
         change = f"instead: {', '.join(found.replace_by)}"
@@ -167,21 +167,13 @@ def _about_role(
         change = f"instead: a CustomRole{needed}"
     else:
         used = " was not used in 90 days"
-        change = "remove it" if path else _removal(found, account)
-    is_unused = not found.replace_by and not found.is_customizable
+        command = removal_command(account.project_id, found.role, found.member, found.condition)
+        change = "remove it" if path else command
     return Recommendation(
-        kind=GoogleAdviceKind.UNUSED_ROLE if is_unused else GoogleAdviceKind.EXCESS_PERMISSIONS,
+        kind=GoogleAdviceKind.UNUSED_ROLE if found.is_removal else GoogleAdviceKind.EXCESS_PERMISSIONS,
         text=f"{grant}{used}; {change} ({COMMAND} --project {account.project_id})",
         source=RecommendationSource.RECOMMENDER,
         role=found.role,
         replace_by=found.replace_by,
         name=found.name,
-    )
-
-
-def _removal(found: RoleRecommendation, account: Target) -> str:
-    """Return the command that removes a grant that the identity does not declare."""
-    return (
-        f"gcloud projects remove-iam-policy-binding {account.project_id} --member={found.member} "
-        f"--role={found.role}"
     )

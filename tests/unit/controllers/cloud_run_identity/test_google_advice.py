@@ -73,6 +73,12 @@ def test_unused_role_that_is_not_declared_has_a_command() -> None:
     assert f"gcloud projects remove-iam-policy-binding shop-1234 --member={MEMBER}" in found.text
 
 
+def test_conditional_grant_is_not_the_unconditional_one_of_its_role() -> None:
+    [found] = advice(ProjectFindings(NOW, (replace(REMOVE, condition="x in [1, 2]"),)))
+    assert found.text.startswith("roles/run.viewer on project shop-1234 if x in [1, 2]")
+    assert "--role=roles/run.viewer --condition='^~^expression=x in [1, 2]~title=TITLE'" in found.text
+
+
 def test_smaller_roles_are_named() -> None:
     smaller = replace(REMOVE, replace_by=("roles/run.invoker",))
     [found] = advice(ProjectFindings(NOW, (smaller,), (USAGE,)))
