@@ -173,7 +173,7 @@ def _in_use(want: KeyWant, seen: KeysSeen) -> Iterable[tuple[str, bool]]:
 
 def _ignored(want: KeyWant, seen: KeysSeen) -> Iterable[str]:
     """Report that former keys work for the longest time, because last uses are not read."""
-    if want.rotation.require_unused and seen.evidence.remedy:
+    if want.rotation.depends_on_use and seen.evidence.remedy:
         yield f"spec.rotation.requireUnused: former keys work for maxOverlap: {seen.evidence.remedy}"
 
 

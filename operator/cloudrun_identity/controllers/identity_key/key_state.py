@@ -19,7 +19,7 @@ class Rotation:
     period: timedelta
     """Time from the creation of a key to the creation of the next one."""
     overlap: timedelta
-    """Time for which the former key works after the Secret got the next one."""
+    """Time for which the former key works after the Secret got the next one; zero to end it at once."""
     generation: int = 0
     """Number that asks for another key when it changes."""
     require_unused: bool = False
@@ -28,9 +28,14 @@ class Rotation:
     """Time for which a former key works at most."""
 
     @property
+    def depends_on_use(self) -> bool:
+        """True if a former key in use works for longer than the overlap. Without an overlap, none does."""
+        return self.require_unused and self.overlap > timedelta()
+
+    @property
     def longest_overlap(self) -> timedelta:
         """Time after which a former key is disabled, whatever Google reports about its use."""
-        return max(self.overlap, self.max_overlap) if self.require_unused else self.overlap
+        return max(self.overlap, self.max_overlap) if self.depends_on_use else self.overlap
 
 
 @dataclass(frozen=True, slots=True)
