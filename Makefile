@@ -14,13 +14,13 @@ DISTRIBUTED := -n auto --dist loadscope
 CHECKED_PROSE := \
 	operator playground crds charts argocd kustomize docs examples benchmarks tools .github $(wildcard *.md) \
 	Makefile Dockerfile pyproject.toml zensical.toml .pre-commit-hooks.yaml \
-	conftest.py tests/README.md tests/e2e tests/gitops tests/kube tests/servers $(wildcard tests/*.py)
+	conftest.py tests/README.md tests/e2e tests/gitops tests/kube tests/servers tests/simulation $(wildcard tests/*.py)
 
 # Containers often disable bytecode. Then each process that the tests start would compile all modules again.
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all soak bench verify docs generate health-table lint constraints requirements clean
+.PHONY: help demo test test-all soak soak-laws bench verify docs generate health-table lint constraints requirements clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -34,7 +34,10 @@ test: $(INSTALLED) ## run all tests on the embedded API server, and a smoke set 
 test-all: $(INSTALLED) ## run all tests on both API servers; the real one needs KUBEBUILDER_ASSETS
 	@$(BIN)/python -m pytest $(DISTRIBUTED) $(ARGS)
 
-soak: $(INSTALLED) ## run each property test with 10,000 generated examples, for hours (ARGS="-k interference" selects)
+soak: $(INSTALLED) ## simulate new histories for a given time, and print those that violate an invariant (ARGS="--minutes 60")
+	@$(BIN)/python -m tests.simulation --minutes 10 --jobs 2 --shrink $(ARGS)
+
+soak-laws: $(INSTALLED) ## run each property test with 10,000 generated examples, for hours (ARGS="-k interference" selects)
 	@HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest tests/unit -m hypothesis --hypothesis-show-statistics $(ARGS)
 
 bench: $(PLOTS_INSTALLED) ## run the benchmarks; print tables, write build/bench.json (ARGS="--only scale" selects)

@@ -65,6 +65,8 @@ async def labels_by_metric() -> dict[str, set[str]]:
     metrics.drift_detected("IAMBinding")
     metrics.drift_repaired("IAMBinding")
     metrics.watches_lost()
+    metrics.feed_entries("synced", 1)
+    metrics.feed_lag(0.5)
     queue: KeyedQueue[str] = KeyedQueue()
     queue.add("a", Priority.EDIT)
     metrics.watch_queue(queue)

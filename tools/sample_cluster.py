@@ -213,6 +213,18 @@ def story() -> tuple[Objects, Objects]:
             ("roles/run.invoker", "Service europe-west1/fraud-check"),
         ],
         runs=["Service checkout", "Job settle-payments"],
+        lastUsed=(NOW - timedelta(days=1)).date().isoformat(),
+        recommendations=[
+            {
+                "kind": "ExcessPermissions",
+                "text": f"roles/cloudsql.client on project {shop}: 1 of 3 permissions used in 90 days; "
+                "instead: roles/cloudsql.viewer",
+                "source": "Recommender",
+                "role": "roles/cloudsql.client",
+                "replaceBy": ["roles/cloudsql.viewer"],
+                "since": ago(days=12),
+            }
+        ],
     )
     loader_account = email("warehouse-loader", data)
     loader = identity(
@@ -250,6 +262,13 @@ def story() -> tuple[Objects, Objects]:
         shop,
         users=[(USER, "group:finance-it@acme.example")],
         roles=[("roles/storage.objectCreator", "StorageBucket acme-ledgers")],
+        unmanagedKeys=[
+            {
+                "id": "c07b6a1de2f94835",
+                "createdTime": ago(days=412),
+                "lastUsed": (NOW - timedelta(days=97)).date().isoformat(),
+            }
+        ],
     )
     reports = identity(
         "data",
@@ -310,7 +329,17 @@ def story() -> tuple[Objects, Objects]:
             "31415926535-compute@developer.gserviceaccount.com",
             detected=ago(minutes=4, seconds=12),
             repaired=ago(minutes=4, seconds=9),
-        ),
+        )
+        | {
+            "causes": [
+                {
+                    "method": "google.cloud.run.v2.Services.UpdateService",
+                    "time": ago(minutes=4, seconds=15),
+                    "principal": "user:dana@acme.example",
+                    "userAgent": "google-cloud-sdk gcloud/548.0.0",
+                }
+            ]
+        },
     )
     old_revision = attachment(
         "web",
@@ -344,7 +373,18 @@ def story() -> tuple[Objects, Objects]:
         ),
     )
     objects = [
-        project(shop, 31415926535),
+        project(
+            shop,
+            31415926535,
+            conditions=[
+                *READY,
+                condition(
+                    "ChangeFeedReady",
+                    reason="Receiving",
+                    message="Entries of the audit log arrive 2 s after the change",
+                ),
+            ],
+        ),
         project(
             data,
             27182818284,

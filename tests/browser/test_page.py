@@ -51,6 +51,10 @@ def page(driver: "Chrome", url: str) -> Iterator[Page]:
 def test_overview_shows_what_needs_a_person_and_drift(page: Page) -> None:
     page.shows("#main", "Denied by guardrail")
     assert "Repaired after 3 s" in page.text("#main")
+    assert {"user:dana@acme.example", "google.cloud.run.v2.Services.UpdateService"} <= set(
+        page.texts(".cause > *")
+    )
+    assert "Change feed" in page.text(".change-feed")
     assert page.text(".list-count") == "1,007 identities"
     assert page.texts(".tile strong")[0] == "3"
 
@@ -100,8 +104,22 @@ def test_keyboard_moves_through_the_list_and_the_tabs(page: Page) -> None:
     page.press(Keys.ARROW_RIGHT)
     page.shows("#panel-permits", "roles/editor")
     page.press(Keys.ARROW_RIGHT)
+    page.shows("#panel-recommendations", "There is no recommendation")
+    page.press(Keys.ARROW_RIGHT)
     page.shows("#panel-story", "Stalled is True")
     assert page.focused() == "tab-story"
+
+
+def test_identity_shows_recommendations_keys_and_last_use(page: Page) -> None:
+    page.open("#/identities/payments/checkout")
+    page.shows(".identity-facts", "Last used")
+    page.run("document.getElementById('tab-recommendations').click()")
+    page.shows("#panel-recommendations", "roles/cloudsql.viewer")
+    page.run("document.getElementById('tab-story').click()")
+    page.shows("#panel-story", "user:dana@acme.example")
+    page.open("#/identities/payments/ledger-export")
+    page.shows("#panel-actors", "Created 412d ago")
+    assert "Last used" in page.text("#panel-actors")
 
 
 def test_filter_by_risk_keeps_the_risky_identities(page: Page) -> None:

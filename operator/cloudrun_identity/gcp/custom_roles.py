@@ -172,11 +172,9 @@ class CustomRoles:
         )
         while True:
             page = await self._iam.call(project_id, "query_testable_permissions", request)
+            # The plain messages: a project has thousands of permissions, and proto-plus wraps each one.
             found |= {
-                each.name
-                for each in page.permissions
-                if each.custom_roles_support_level
-                is not iam_admin_v1.Permission.CustomRolesSupportLevel.NOT_SUPPORTED
+                each.name for each in page.permissions.pb if each.custom_roles_support_level != _NOT_SUPPORTED
             }
             if not page.next_page_token:
                 return frozenset(found)
@@ -188,6 +186,9 @@ class CustomRoles:
             return _state(await self._iam.call(project_id, method, request, has_etag=has_etag))
         finally:  # a failed write may have taken effect
             self._roles_of(project_id).invalidate(role_id)
+
+
+_NOT_SUPPORTED = iam_admin_v1.Permission.CustomRolesSupportLevel.NOT_SUPPORTED
 
 
 def _name(project_id: str, role_id: str) -> str:

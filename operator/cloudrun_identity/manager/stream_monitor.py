@@ -8,6 +8,9 @@ the list shows.
 The operator's own Lease is the fast signal. The leader writes it every few seconds, and each write must come
 back through its watch. A write whose resourceVersion is lower than an earlier one shows that the API server's
 storage was restored from a backup: a watch may then be silent until the old versions are reached again.
+So does an event with an older version of an object than an earlier one. After `etcdutl snapshot restore
+--bump-revision` it is the only sign: the Lease gets higher versions, and a new list delivers the restored
+objects with their old ones (https://etcd.io/docs/v3.6/op-guide/recovery/).
 """
 
 import asyncio
@@ -63,13 +66,18 @@ class StreamMonitor:
         self._lease_written: tuple[int, float] | None = None
         self._lease_due: tuple[int, float] | None = None
         self._watches_lease = False
-        self._is_restored = False
+        self._restored = ""
         self.checked_at = _now()
         """The last time at which the monitor ran, by the clock of the event loop."""
 
     def delivered(self, resource: Resource, raw: Object, *, deleted: bool) -> None:
-        """Note an event of a watch."""
-        self._versions[resource].deliver(raw, deleted=deleted)
+        """Note an event of a watch, or an object of the list before it."""
+        versions = self._versions[resource]
+        if versions.is_ahead_of(raw):
+            metadata = raw["metadata"]
+            name = metadata.get("namespace", ""), metadata["name"]
+            self._restored = f"{resource.plural} {_named([name])}"
+        versions.deliver(raw, deleted=deleted)
 
     def lease_delivered(self, raw: Object) -> None:
         """Note an event of the watch of the Lease."""
@@ -82,7 +90,7 @@ class StreamMonitor:
         """Note a write of the Lease."""
         version = version_number(raw["metadata"].get("resourceVersion", ""))
         if self._lease_written and version < self._lease_written[0]:
-            self._is_restored = True
+            self._restored = "the Lease"
         self._lease_written = version, _now()
         if self._lease_due is None:
             self._lease_due = self._lease_written
@@ -105,8 +113,8 @@ class StreamMonitor:
             await asyncio.gather(*checks, return_exceptions=True)
 
     def _check_lease(self) -> None:
-        if self._is_restored:
-            raise WatchLost(_RESTORED.format(what="the Lease"))
+        if self._restored:
+            raise WatchLost(_RESTORED.format(what=self._restored))
         if self._watches_lease and self._lease_due:
             behind = _now() - self._lease_due[1]
             if behind > self._lease_duration:

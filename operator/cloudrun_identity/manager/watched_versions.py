@@ -55,6 +55,14 @@ class WatchedVersions:
         else:
             self._versions[_name(raw)] = Version.of(raw)
 
+    def is_ahead_of(self, raw: Object) -> bool:
+        """Return whether a newer version of the same object was delivered.
+
+        Versions of an object only grow, unless the storage of the API server was restored from a backup.
+        """
+        known, version = self._versions.get(_name(raw)), Version.of(raw)
+        return known is not None and known.uid == version.uid and known.number > version.number
+
     def snapshot(self) -> Mapping[Name, Version]:
         """Return the versions that are delivered now, to compare them with a list that begins now."""
         return dict(self._versions)

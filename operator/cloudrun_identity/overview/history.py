@@ -8,6 +8,7 @@ from enum import StrEnum
 from cloudrun_identity.api import (
     ConditionStatus,
     ConditionType,
+    Drift,
     IdentityAttachment,
     IdentityKey,
     ProjectScopedResource,
@@ -15,6 +16,7 @@ from cloudrun_identity.api import (
     ReconciledResource,
 )
 from cloudrun_identity.api.identity_key import KeyState
+from cloudrun_identity.iam.audited_changes import Cause
 from cloudrun_identity.kube.resources import Object
 
 NEGATIVE = frozenset(
@@ -61,6 +63,8 @@ class Entry:
     """Meaning of the entry."""
     changes: tuple[str, ...] = ()
     """The differences, of an entry about drift."""
+    causes: tuple[Cause, ...] = ()
+    """The calls that caused the differences, as far as the change feed reported them."""
 
 
 def history_of(objects: Iterable[ReconciledResource], events: Iterable[Object]) -> tuple[Entry, ...]:
@@ -86,9 +90,25 @@ def drift_of(obj: ReconciledResource) -> Iterator[Entry]:
         return
     times = "time" if drift.count == 1 else "times"
     count = f"{drift.count} {times} since the object was created"
-    yield Entry(drift.last_detected_time, _subject(obj), "Drift detected", count, Tone.WARNING, drift.changes)
+    yield Entry(
+        time=drift.last_detected_time,
+        subject=_subject(obj),
+        title="Drift detected",
+        text=count,
+        tone=Tone.WARNING,
+        changes=drift.changes,
+        causes=causes_of(drift),
+    )
     if drift.last_repaired_time:
         yield Entry(drift.last_repaired_time, _subject(obj), "Drift repaired", "", Tone.GOOD)
+
+
+def causes_of(drift: Drift) -> tuple[Cause, ...]:
+    """Return the calls that caused drift, the first call first."""
+    causes = (
+        Cause(each.method, each.time, each.principal or "", each.user_agent or "") for each in drift.causes
+    )
+    return tuple(sorted(causes, key=lambda cause: cause.time))
 
 
 def newest_first(entries: Iterable[Entry]) -> tuple[Entry, ...]:

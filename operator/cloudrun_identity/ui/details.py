@@ -4,13 +4,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from cloudrun_identity.api import ConditionStatus
+from cloudrun_identity.api.cloud_run_identity import Recommendation
+from cloudrun_identity.iam.audited_changes import Cause
 from cloudrun_identity.overview.cluster import Cluster
 from cloudrun_identity.overview.cluster_status import State
-from cloudrun_identity.overview.history import NEGATIVE, Tone, history_of
+from cloudrun_identity.overview.history import Tone, history_of
 from cloudrun_identity.overview.identities import Actor, Permit
 from cloudrun_identity.overview.risk import Risk
 
+from .conditions import Check, check_of
 from .graph import Graph, graph_of
 from .keys import Key, keys_of
 
@@ -41,22 +43,6 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
-    """One condition of the identity."""
-
-    type: str
-    """Type."""
-    status: str
-    """True, False or Unknown."""
-    reason: str
-    """Reason."""
-    message: str
-    """Message."""
-    good: bool
-    """True if the status is the wanted one."""
-
-
-@dataclass(frozen=True, slots=True)
 class Chapter:
     """One entry of the story."""
 
@@ -74,6 +60,26 @@ class Chapter:
     """Meaning."""
     changes: tuple[str, ...]
     """Differences, of an entry about drift."""
+    causes: tuple[Cause, ...]
+    """Calls that caused the differences, as far as they are known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """One recommendation for the grants of the identity."""
+
+    kind: str
+    """Subject, in CamelCase."""
+    text: str
+    """Text."""
+    source: str
+    """`Operator` or `Recommender`; empty if it is not known."""
+    role: str
+    """Role that should be replaced or removed; empty if the advice is not about one role."""
+    replace_by: tuple[str, ...]
+    """Roles that should replace it."""
+    since: datetime | None
+    """Time at which the operator first read it; None if it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +116,8 @@ class Details:
     """User-managed keys."""
     permits: tuple[Permit, ...]
     """Grants to it."""
+    recommendations: tuple[Advice, ...]
+    """Recommendations for the grants to it."""
     runs: tuple[str, ...]
     """Workloads that run as it."""
     graph: Graph
@@ -135,20 +143,11 @@ def details_of(cluster: Cluster, key: str) -> Details:
         last_used=identity.status.last_used or "",
         risks=cluster.risks_of(key),
         parts=tuple(_parts(cluster, key)),
-        checks=tuple(
-            Check(
-                condition.type,
-                condition.status,
-                condition.reason,
-                condition.message,
-                good=condition.status
-                == (ConditionStatus.FALSE if condition.type in NEGATIVE else ConditionStatus.TRUE),
-            )
-            for condition in identity.status.conditions
-        ),
+        checks=tuple(map(check_of, identity.status.conditions)),
         actors=node.actors,
         keys=tuple(keys_of(cluster, key)),
         permits=node.permits,
+        recommendations=tuple(map(_advice, identity.status.recommendations)),
         runs=node.runs,
         graph=graph_of(cluster, key),
         story=tuple(_story(cluster, key)),
@@ -185,4 +184,16 @@ def _story(cluster: Cluster, key: str) -> Iterator[Chapter]:
             text=entry.text,
             tone=entry.tone,
             changes=entry.changes,
+            causes=entry.causes,
         )
+
+
+def _advice(found: Recommendation) -> Advice:
+    return Advice(
+        kind=found.kind,
+        text=found.text,
+        source=found.source or "",
+        role=found.role or "",
+        replace_by=found.replace_by,
+        since=found.since,
+    )

@@ -127,7 +127,8 @@ class _Building:
     def add_keys(self, key: str) -> None:
         """Add the keys of an identity: who has one can act as it."""
         for each in keys_of(self._cluster, key):
-            node = GraphNode(f"key {each.id}", NodeKind.KEY, "Key", each.id[:12], each.where, -1, Risk.KEYS)
+            detail = f"{each.where}, last used {each.last_used}" if each.last_used else each.where
+            node = GraphNode(f"key {each.id}", NodeKind.KEY, "Key", each.id[:12], detail, -1, Risk.KEYS)
             self._connect(self._add(node), key, "authenticates as it", Risk.KEYS)
 
     def add_uses(self, node: Node) -> None:

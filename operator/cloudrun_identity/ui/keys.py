@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 from cloudrun_identity.overview.cluster import Cluster
 
@@ -15,9 +16,13 @@ class Key:
     state: str
     """State of the key; `Unmanaged` if no object declares it."""
     where: str
-    """Its state, the Secret that has it, and its last use if Google reports it."""
+    """Its state, and the Secret that has it."""
     declared_by: str
     """The IdentityKey; empty if no object declares the key."""
+    created: datetime | None
+    """Time of its creation; None if it is not known."""
+    last_used: str
+    """Date of the last use that Google reports; empty if none is known."""
 
 
 def keys_of(cluster: Cluster, identity: str) -> Iterator[Key]:
@@ -25,13 +30,21 @@ def keys_of(cluster: Cluster, identity: str) -> Iterator[Key]:
     for declared in cluster.keys.get(identity, ()):
         metadata, status = declared.metadata, declared.status
         for key in status.keys:
-            declarer = f"{declared.kind} {metadata.namespace}/{metadata.name}"
-            secret = f", in Secret {declared.spec.secret_name}" if key.id == status.active_key_id else ""
-            yield Key(key.id, key.state, f"{key.state}{secret}{_last_use(key.last_used)}", declarer)
+            is_active = key.id == status.active_key_id
+            yield Key(
+                id=key.id,
+                state=key.state,
+                where=f"{key.state}, in Secret {declared.spec.secret_name}" if is_active else key.state,
+                declared_by=f"{declared.kind} {metadata.namespace}/{metadata.name}",
+                created=key.created_time,
+                last_used=key.last_used or (status.last_used if is_active else None) or "",
+            )
     for unmanaged in cluster.identities[identity].status.unmanaged_keys:
-        where = f"not declared by any object{_last_use(unmanaged.last_used)}"
-        yield Key(unmanaged.id, "Unmanaged", where, "")
-
-
-def _last_use(day: str | None) -> str:
-    return f", last used {day}" if day else ""
+        yield Key(
+            id=unmanaged.id,
+            state="Unmanaged",
+            where="not declared by any object",
+            declared_by="",
+            created=unmanaged.created_time,
+            last_used=unmanaged.last_used or "",
+        )

@@ -5,11 +5,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from cloudrun_identity.api import ManagedProject, ReconciledResource
+from cloudrun_identity.api import ConditionType, ManagedProject, ReconciledResource
+from cloudrun_identity.iam.audited_changes import Cause
 from cloudrun_identity.overview.cluster import Cluster
 from cloudrun_identity.overview.cluster_status import ObjectStatus, State
-from cloudrun_identity.overview.history import EVENT_DELAY
+from cloudrun_identity.overview.history import EVENT_DELAY, causes_of
 from cloudrun_identity.overview.risk import MEANING, Risk
+
+from .conditions import Check, check_of
 
 MAX_DRIFT = 200
 """Maximum number of entries of the drift history."""
@@ -37,6 +40,8 @@ class ProjectCard:
     """Number of workloads that run as the default service account of the project."""
     orphans: int
     """Number of resources and grants that no object manages any more."""
+    change_feed: Check | None
+    """State of the change feed; None if the project has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +116,8 @@ class DriftRow:
     """Number of times that drift was found on the object since its creation."""
     changes: tuple[str, ...]
     """Differences, one sentence each."""
+    causes: tuple[Cause, ...]
+    """Calls that caused the differences, as far as they are known; never those of an Event."""
     identities: tuple[str, ...]
     """Identities that the object is about."""
 
@@ -175,6 +182,7 @@ def _projects(cluster: Cluster) -> Iterator[ProjectCard]:
     for project in cluster.projects:
         name = project.metadata.name
         state = cluster.states[project.kind, "", name]
+        feed = project.status.condition(ConditionType.CHANGE_FEED_READY)
         yield ProjectCard(
             name=name,
             project_id=project.status.project_id or project.project_id,
@@ -185,6 +193,7 @@ def _projects(cluster: Cluster) -> Iterator[ProjectCard]:
             needs_attention=urgent[name],
             on_default_identity=len(project.status.workloads_on_default_identity),
             orphans=len(project.status.orphans),
+            change_feed=check_of(feed) if feed else None,
         )
 
 
@@ -255,7 +264,8 @@ def _drift(cluster: Cluster) -> Iterator[DriftRow]:
         time = datetime.fromisoformat(event["lastTimestamp"])
         if row and row.detected - time > EVENT_DELAY:
             changes = tuple(event.get("message", "").split("; "))
-            rows.append(replace(row, detected=time, repaired=None, is_latest=False, changes=changes))
+            earlier = replace(row, detected=time, repaired=None, is_latest=False, changes=changes, causes=())
+            rows.append(earlier)
     return iter(sorted(rows, key=lambda row: (row.detected, row.kind, row.namespace, row.name), reverse=True))
 
 
@@ -274,6 +284,7 @@ def _last_drift(cluster: Cluster, obj: ReconciledResource) -> DriftRow | None:
         is_latest=True,
         count=drift.count,
         changes=drift.changes,
+        causes=causes_of(drift),
         identities=_identities(cluster, obj.kind, namespace, name),
     )
 

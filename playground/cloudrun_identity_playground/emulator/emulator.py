@@ -21,7 +21,9 @@ from .faults import Faults
 from .quotas import Quotas
 from .seed import Seed
 from .seeding import apply_seed
+from .sender import Sender
 from .wire.grpc_server import make_server
+from .wire.methods import methods
 from .wire.oauth import TOKEN_PATH, add_oauth
 from .wire.proxy import Proxy
 from .wire.rest import add_rest
@@ -96,6 +98,19 @@ class Emulator:
         Raises EditError: The change is invalid, or Google would refuse it.
         """
         edit(self.cloud, change)
+
+    async def answer(self, method: str, request: bytes, metadata: Mapping[str, str]) -> bytes:
+        """Answer a call as the gRPC port does, from serialized request to serialized response.
+
+        Raises GoogleError: as the method.
+        """
+        served = methods()[method]
+        sender = Sender(
+            authorization=metadata.get("authorization", ""), reason=metadata.get("x-goog-request-reason", "")
+        )
+        response = await self._dispatcher.call(method, served.deserialize_request(request), sender)
+        serialized: bytes = served.serialize_response(response)
+        return serialized
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as starting:

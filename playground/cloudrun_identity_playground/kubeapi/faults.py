@@ -4,12 +4,15 @@
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from fnmatch import fnmatchcase
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import ApiError, bad_request
+
+Response = TypeVar("Response")
 
 PATH = ["control", "faults"]
 _REASONS = {
@@ -36,6 +39,8 @@ class Fault(BaseModel):
     code: Literal[403, 409, 410, 429, 500, 503, 504] | None = None
     retry_after: int | None = Field(default=None, alias="retryAfter", ge=0)
     """Seconds in the response's header `Retry-After`."""
+    applied: bool = False
+    """True to process the request first and lose its response: the error reports a write that took effect."""
     delay: float = Field(default=0.0, ge=0, le=600)
     """Seconds before the request is processed."""
     times: int = Field(default=1, ge=1)
@@ -48,10 +53,14 @@ class Fault(BaseModel):
             raise ValueError("watches end at once: set resource and no other field")
         if self.watches is None and self.code is None and not self.delay:
             raise ValueError("set code, delay or watches")
+        if self.applied and self.code is None:
+            raise ValueError("applied needs a code: the error in place of the response")
         return self
 
     def concerns(self, resource: str, verb: str) -> bool:
         """Return whether the fault applies to a request."""
+        if self.applied and verb == "watch":
+            return False
         return self.verb in ("*", verb) and fnmatchcase(resource, self.resource)
 
 
@@ -73,25 +82,28 @@ class Faults:
         """Return the pending faults."""
         return [fault.model_dump(by_alias=True, exclude_defaults=True) for fault in self._pending]
 
-    async def apply(self, resource: str, verb: str) -> None:
-        """Delay or refuse a request if a fault applies to it.
+    async def around(self, resource: str, verb: str, answer: Callable[[], Awaitable[Response]]) -> Response:
+        """Answer a request. Delay or refuse it, or lose its response, if a fault applies to it.
 
         Raises:
-            ApiError: with the code of the fault.
+            ApiError: with the code of the fault, or of the answer.
 
         """
         fault = next((each for each in self._pending if each.concerns(resource, verb)), None)
         if fault is None:
-            return
+            return await answer()
         fault.times -= 1
         if not fault.times:
             self._pending.remove(fault)
         if fault.delay:
             await asyncio.sleep(fault.delay)
-        if fault.code is not None:
-            details = {} if fault.retry_after is None else {"retryAfterSeconds": fault.retry_after}
-            message = f"injected fault: {verb} {resource}"
-            raise ApiError(fault.code, _REASONS[fault.code], message, details)
+        if fault.code is None:
+            return await answer()
+        if fault.applied:
+            await answer()
+        details = {} if fault.retry_after is None else {"retryAfterSeconds": fault.retry_after}
+        message = f"injected fault: {verb} {resource}"
+        raise ApiError(fault.code, _REASONS[fault.code], message, details)
 
 
 def read(body: Any) -> Fault:

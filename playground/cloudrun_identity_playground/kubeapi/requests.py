@@ -47,7 +47,22 @@ class RequestHandler:
             return document
         target = target_of(self._operations.catalog, parts)
         verb = verb_of(request, target)
-        await self._faults.apply(target.resource_name, verb)
+        return await self._faults.around(
+            target.resource_name, verb, lambda: self._answer(request, target, verb)
+        )
+
+    def inject(self, fault: faults.Fault) -> None:
+        """Set a fault for the next requests, or end watches at once."""
+        if fault.watches is None:
+            self._faults.add(fault)
+        else:
+            self._end_watches(fault, Ending(fault.watches))
+
+    def clear_faults(self) -> None:
+        """Remove the faults that are still to come."""
+        self._faults.clear()
+
+    async def _answer(self, request: web.Request, target: Target, verb: str) -> web.StreamResponse:
         match verb:
             case "get":
                 return object_response(
@@ -73,13 +88,9 @@ class RequestHandler:
             case "GET":
                 pass
             case "DELETE":
-                self._faults.clear()
+                self.clear_faults()
             case "POST":
-                fault = faults.read(await read_object(request))
-                if fault.watches is None:
-                    self._faults.add(fault)
-                else:
-                    self._end_watches(fault, Ending(fault.watches))
+                self.inject(faults.read(await read_object(request)))
             case _:
                 raise method_not_allowed("faults support POST, GET and DELETE only")
         return json_response({"faults": self._faults.pending()})

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -129,8 +130,7 @@ class Catalog:
 
 def builtin_resources() -> Iterator[Resource]:
     """Yield the built-in resources."""
-    text = files(__package__).joinpath("builtin.yaml").read_text(encoding="utf-8")
-    for entry in yaml.safe_load(text)["resources"]:
+    for entry in _builtin():
         group, plural, kind = entry["group"], entry["plural"], entry["kind"]
         yield Resource(
             group=group,
@@ -152,6 +152,14 @@ def builtin_resources() -> Iterator[Resource]:
             columns=tuple(read_column(column) for column in entry["columns"]),
             name_column=plural != "events",
         )
+
+
+@cache
+def _builtin() -> list[Object]:
+    """Return the content of `builtin.yaml`, which nothing changes."""
+    text = files(__package__).joinpath("builtin.yaml").read_text(encoding="utf-8")
+    found: list[Object] = yaml.safe_load(text)["resources"]
+    return found
 
 
 def read_column(entry: Object) -> Column:

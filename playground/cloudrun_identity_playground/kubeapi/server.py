@@ -3,7 +3,8 @@
 import asyncio
 import hmac
 import logging
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -65,8 +66,9 @@ class KubeApi:
         catalog = Catalog()
         for resource in builtin_resources():
             catalog.install(resource)
-        self._operations = Operations(self._store, catalog, Lifecycle(self._store, catalog))
-        self._handler = RequestHandler(self._operations)
+        # Public for callers of the same process, which need no connection.
+        self.operations = Operations(self._store, catalog, Lifecycle(self._store, catalog))
+        self.handler = RequestHandler(self.operations)
         self._data = DataFile(data, self._store, catalog) if data is not None else None
         self._context = AsyncExitStack()
         self._runner = web.AppRunner(
@@ -115,6 +117,23 @@ class KubeApi:
         """End the watches and stop."""
         await self._context.aclose()
 
+    @asynccontextmanager
+    async def in_memory(self, url: str) -> AsyncIterator[Callable[[], asyncio.Protocol]]:
+        """Serve without a port during the block, under a URL that only the block's clients know.
+
+        Yields the factory of the server's protocol: one for each connection.
+        """
+        self.url = url
+        self._create_first_namespaces()
+        async with AsyncExitStack() as context:
+            await self._runner.setup()
+            context.push_async_callback(self._runner.cleanup)
+            context.callback(self._store.close)
+            server = self._runner.server
+            if server is None:
+                raise RuntimeError("the server is not set up")
+            yield server
+
     def render_kubeconfig(self) -> str:
         """Return the kubeconfig as text."""
         return kubeconfig.render(self.url, self.authority, self.token)
@@ -131,20 +150,20 @@ class KubeApi:
         return application
 
     def _create_first_namespaces(self) -> None:
-        resource = self._operations.catalog.stored_as(NAMESPACES)
+        resource = self.operations.catalog.stored_as(NAMESPACES)
         if resource is None:
             raise LookupError("namespaces are not among the built-in resources")
         for name in _FIRST_NAMESPACES:
             if self._store.find(NAMESPACES, ("", name)) is not None:
                 continue
             body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-            self._operations.create(resource, "", body, Write(manager="kube-apiserver"))
+            self.operations.create(resource, "", body, Write(manager="kube-apiserver"))
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         try:
             if request.path not in _PUBLIC_PATHS:
                 self._authenticate(request)
-            response = await self._handler.answer(request)
+            response = await self.handler.answer(request)
             if self._data is not None:
                 await self._data.save()
             return response

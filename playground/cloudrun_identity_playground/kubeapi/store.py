@@ -134,12 +134,22 @@ class Collection:
         signal.set()
 
 
+@dataclass(frozen=True)
+class Backup:
+    """The objects of all resources at one version."""
+
+    version: int
+    objects: Mapping[StorageKey, Mapping[ObjectKey, Stored]]
+
+
 @dataclass
 class Store:
     """All stored objects."""
 
     history: int = DEFAULT_HISTORY
     version: int = 0
+    on_change: list[Callable[[StorageKey, Change], None]] = field(default_factory=list)
+    """Called with each change, after it took effect."""
     _collections: dict[StorageKey, Collection] = field(init=False)
     _begun_at: int = 0
 
@@ -182,7 +192,7 @@ class Store:
         stored = self._stamp(obj)
         collection.objects[key] = stored
         kind = ChangeType.ADDED if previous is None else ChangeType.MODIFIED
-        collection.record(Change(self.version, kind, stored, previous))
+        self._record(storage, Change(self.version, kind, stored, previous))
         return stored
 
     def reread(self, storage: StorageKey, read: Callable[[Object], Object]) -> None:
@@ -199,7 +209,7 @@ class Store:
         collection = self._collections[storage]
         previous = collection.objects.pop(key)
         stored = self._stamp(last)
-        collection.record(Change(self.version, ChangeType.DELETED, stored, previous))
+        self._record(storage, Change(self.version, ChangeType.DELETED, stored, previous))
         return stored
 
     def drop(self, storage: StorageKey) -> None:
@@ -217,6 +227,28 @@ class Store:
         """End every watch."""
         for collection in self._collections.values():
             collection.close()
+
+    def backup(self) -> "Backup":
+        """Return the present objects of all resources."""
+        objects = {storage: dict(each.objects) for storage, each in self._collections.items()}
+        return Backup(self.version, objects)
+
+    def roll_back(self, backup: "Backup", version: int | None = None) -> None:
+        """Replace everything by a backup, without any watch event, and cut all watches.
+
+        The versions continue from `version`, or from that of the backup, as after `etcdutl snapshot restore`
+        with or without `--bump-revision`: https://etcd.io/docs/v3.6/op-guide/recovery/.
+        """
+        self.version = backup.version if version is None else version
+        for storage, collection in self._collections.items():
+            collection.objects = dict(backup.objects.get(storage, {}))
+            collection.forget(self.version)
+            collection.end_watches(Ending.CUT)
+
+    def _record(self, storage: StorageKey, change: Change) -> None:
+        self._collections[storage].record(change)
+        for each in self.on_change:
+            each(storage, change)
 
     def _stamp(self, obj: Mapping[str, Any]) -> Stored:
         self.version += 1

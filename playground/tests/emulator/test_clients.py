@@ -147,3 +147,16 @@ async def test_asynchronous_client_gets_an_answer(emulator: Emulator, case: Case
         transport = case.async_client.get_transport_class("grpc_asyncio")(channel=channel)
         call: Callable[..., Any] = getattr(case.async_client(transport=transport), case.method)
         assert is_answered(case, await call(request=case.request))
+
+
+async def test_call_without_a_connection_is_answered_with_bytes() -> None:
+    emulator = Emulator(seed=SEED)
+    request = resourcemanager.GetProjectRequest(name="projects/shop")
+
+    answer = await emulator.answer(
+        "google.cloud.resourcemanager.v3.Projects/GetProject",
+        resourcemanager.GetProjectRequest.serialize(request),
+        {},
+    )
+
+    assert resourcemanager.Project.deserialize(answer).project_id == "shop"

@@ -89,8 +89,12 @@ async def test_unsupported_method_is_named(clients: Clients) -> None:
         await clients.iam.lint_policy(iam.LintPolicyRequest())
 
 
-def test_client_libraries_have_every_served_method() -> None:
-    assert set(Emulator().cloud.handlers) <= set(methods())
+def test_client_libraries_have_every_served_method_of_grpc() -> None:
+    only_rest = {
+        "google.cloud.policyanalyzer.v1.PolicyAnalyzer/QueryActivity",
+        "google.monitoring.v3.MetricService/ListTimeSeries",
+    }
+    assert set(Emulator().cloud.handlers) - only_rest <= set(methods())
 
 
 @pytest.mark.parametrize(

@@ -281,3 +281,29 @@ async def test_orphaning_deletion_releases_dependents(forgetful: Widgets) -> Non
     await forgetful.api.delete(forgetful.at("owner"), {"propagationPolicy": "Orphan"})
     assert await forgetful.names() == ["a"]
     assert "ownerReferences" not in (await forgetful.read("a"))["metadata"]
+
+
+async def test_roll_back_restores_objects_and_ends_watches(tmp_path: Path) -> None:
+    path = tmp_path / "kubeconfig"
+    async with KubeApi(path) as server, connect(path) as api:
+        await api.post(DEFINITIONS, yaml.safe_load(DEFINITION.read_text(encoding="utf-8")))
+        widgets = Widgets(api, "default")
+        before = await widgets.create("a", size=2)
+        store = server.operations.store
+        backup = store.backup()
+        await widgets.api.merge(widgets.at("a"), {"spec": {"size": 4}})
+        await widgets.create("b")
+
+        store.roll_back(backup, store.version + 1_000)
+
+        assert (await api.get(widgets.at("a"))).body == before
+        assert (await api.get(widgets.at("b"))).code == 404
+        assert int((await widgets.create("c"))["metadata"]["resourceVersion"]) > 1_000
+        late = before["metadata"]["resourceVersion"]
+        async with api.watch(widgets.path, resourceVersion=late) as watched:
+            assert (await watched.next())["type"] == "ERROR"
+
+
+async def test_server_in_memory_makes_a_protocol_for_each_connection() -> None:
+    async with KubeApi().in_memory("http://in.memory") as connection:
+        assert isinstance(connection(), asyncio.Protocol)

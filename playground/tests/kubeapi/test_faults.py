@@ -10,7 +10,7 @@ import yaml
 
 from cloudrun_identity_playground.kubeapi import KubeApi
 from playground.tests.kubeapi.http import Object, connect
-from playground.tests.kubeapi.widgets import DEFINITION, DEFINITIONS, Widgets
+from playground.tests.kubeapi.widgets import DEFINITION, DEFINITIONS, Widgets, widget
 
 FAULTS = "/control/faults"
 
@@ -78,6 +78,19 @@ async def test_fault_applies_to_matching_requests_only(
     ]
 
     assert [answer.code == 500 for answer in told] == struck
+
+
+async def test_applied_fault_loses_the_response_of_a_write(widgets: Widgets) -> None:
+    await widgets.api.post(FAULTS, {"verb": "create", "code": 504, "applied": True})
+
+    assert (await widgets.api.post(widgets.path, widget("b"))).code == 504
+    assert (await widgets.api.get(widgets.at("b"))).code == 200
+
+
+async def test_applied_fault_without_a_code_is_refused(widgets: Widgets) -> None:
+    refused = await widgets.api.post(FAULTS, {"delay": 1, "applied": True})
+    assert refused.code == 400
+    assert "applied needs a code" in refused.message
 
 
 async def test_delayed_write_is_processed_after_a_later_one(widgets: Widgets) -> None:

@@ -183,3 +183,18 @@ async def test_lower_version_of_the_lease_shows_a_restored_backup(harness: Harne
     harness.monitor.lease_written(lease(5))
     assert "the Lease in an older version than before" in await harness.lost()
     assert clock() <= 1.0
+
+
+async def test_older_version_in_a_new_list_shows_a_restored_backup(harness: Harness) -> None:
+    harness.deliver(harness.server.put("payments", 9))
+    harness.deliver(harness.server.put("payments", 5))  # as after `etcdutl snapshot restore --bump-revision`
+    assert "namespaces payments in an older version than before" in await harness.lost()
+    assert clock() <= 1.0
+
+
+async def test_object_that_was_created_again_shows_no_restored_backup(harness: Harness) -> None:
+    harness.deliver(harness.server.put("payments", 9))
+    harness.deliver(harness.server.put("payments", 5, uid="another"))
+    async with harness.running() as monitor:
+        await asyncio.sleep(DELIVERS_WITHIN)
+        assert not monitor.done()

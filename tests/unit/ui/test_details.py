@@ -1,8 +1,10 @@
 """Details of one identity: its graph, keys and story."""
 
+from datetime import UTC, datetime
+
 import pytest
 
-from cloudrun_identity.ui.details import Details, details_of
+from cloudrun_identity.ui.details import Advice, Details, details_of
 from cloudrun_identity.ui.graph import Graph, NodeKind, graph_of
 from tests.unit.ui.test_page import cluster_of
 from tools.sample_cluster import (
@@ -15,6 +17,7 @@ from tools.sample_cluster import (
     email,
     event,
     identity,
+    key,
 )
 
 
@@ -100,16 +103,65 @@ async def test_keys_are_in_the_graph_and_in_the_list() -> None:
     assert [(key.state, key.where) for key in shown.keys] == [
         ("Active", "Active, in Secret ledger-export-key"),
         ("Overlap", "Overlap"),
+        ("Unmanaged", "not declared by any object"),
     ]
-    assert sum(node.kind is NodeKind.KEY for node in shown.graph.nodes) == 2
+    assert sum(node.kind is NodeKind.KEY for node in shown.graph.nodes) == 3
 
 
 async def test_last_uses_that_google_reports_are_shown() -> None:
-    unmanaged = [{"id": "k1", "lastUsed": "2026-03-01"}]
+    unmanaged = [{"id": "k1", "createdTime": "2025-11-02T08:00:00Z", "lastUsed": "2026-03-01"}]
     one = identity("a", "one", "acme", lastUsed="2026-04-01", unmanagedKeys=unmanaged)
     shown = await details(SampleCluster([one]), "a/one")
     assert shown.last_used == "2026-04-01"
-    assert [key.where for key in shown.keys] == ["not declared by any object, last used 2026-03-01"]
+    (unused,) = shown.keys
+    assert (unused.created, unused.last_used) == (datetime(2025, 11, 2, 8, tzinfo=UTC), "2026-03-01")
+    (node,) = [node for node in shown.graph.nodes if node.kind is NodeKind.KEY]
+    assert node.detail == "not declared by any object, last used 2026-03-01"
+
+
+async def test_last_use_of_a_declared_key_is_shown() -> None:
+    declared = key("a", "one", "acme", "one")
+    declared["status"]["keys"][1]["lastUsed"] = "2026-02-01"
+    keys = (await details(SampleCluster([identity("a", "one", "acme"), declared]), "a/one")).keys
+    assert [each.last_used for each in keys] == ["", "2026-02-01"]
+
+
+async def test_last_use_of_the_active_key_is_that_of_its_object() -> None:
+    declared = key("a", "one", "acme", "one")
+    declared["status"]["lastUsed"] = "2026-03-01"
+    keys = (await details(SampleCluster([identity("a", "one", "acme"), declared]), "a/one")).keys
+    assert [each.last_used for each in keys] == ["2026-03-01", ""]
+
+
+async def test_recommendations_are_shown_with_their_source_and_roles() -> None:
+    full = {
+        "kind": "ExcessPermissions",
+        "text": "not used",
+        "source": "Recommender",
+        "role": "roles/editor",
+        "replaceBy": ["roles/viewer"],
+        "since": "2026-03-01T08:00:00Z",
+    }
+    brief = {"kind": "BasicRole", "text": "too wide"}
+    one = identity("a", "one", "acme", recommendations=[full, brief])
+    shown = (await details(SampleCluster([one]), "a/one")).recommendations
+    since = datetime(2026, 3, 1, 8, tzinfo=UTC)
+    assert shown == (
+        Advice("ExcessPermissions", "not used", "Recommender", "roles/editor", ("roles/viewer",), since),
+        Advice("BasicRole", "too wide", "", "", (), None),
+    )
+
+
+async def test_story_names_who_caused_drift_in_the_order_of_the_calls() -> None:
+    later = {"method": "SetIamPolicy", "time": "2026-03-01T08:00:02Z"}
+    first = later | {"time": "2026-03-01T08:00:00Z", "principal": "user:dana@acme.example", "userAgent": "x"}
+    drifted = drift(1, "grant removed", detected=ago(minutes=1)) | {"causes": [later, first]}
+    story = (await details(SampleCluster([identity("a", "one", "acme", drift=drifted)]), "a/one")).story
+    (causes,) = [each.causes for each in story if each.title == "Drift detected"]
+    assert [(each.time.second, each.principal, each.user_agent) for each in causes] == [
+        (0, "user:dana@acme.example", "x"),
+        (2, "", ""),
+    ]
 
 
 async def test_story_is_newest_first_with_upcoming_entries() -> None:

@@ -30,6 +30,14 @@ async def test_projects_count_their_identities_and_problems() -> None:
     assert cards["acme-flows"].on_default_identity == 1
 
 
+async def test_projects_show_their_change_feed_if_they_have_one() -> None:
+    cards = {card.name: card for card in (await page(SampleCluster.acme())).projects}
+    feed = cards["acme-payments"].change_feed
+    assert feed is not None
+    assert (feed.status, feed.reason, feed.good) == ("True", "Receiving", True)
+    assert cards["acme-data"].change_feed is None
+
+
 @pytest.mark.parametrize(
     ("key", "risks"),
     [
@@ -98,6 +106,8 @@ async def test_drift_shows_the_repair_and_earlier_events() -> None:
     assert rows[0].repaired is not None
     assert rows[0].repaired - rows[0].detected == timedelta(seconds=3)
     assert rows[0].identities == ("payments/checkout",)
+    assert [cause.principal for cause in rows[0].causes] == ["user:dana@acme.example"]
+    assert (rows[1].causes, rows[2].causes) == ((), ())
 
 
 async def test_drift_that_returned_after_its_repair_counts_as_open() -> None:

@@ -162,18 +162,14 @@ class Roles:
         """List the permissions of a resource, and whether custom roles may have them."""
         of_project = "/projects/" in request.full_resource_name
         prefix = _prefix_of(request.full_resource_name)
-        names = {name: name for name in role_catalog().permissions if name.startswith(prefix)}
+        names = _testable(prefix)
         shown, token = page(names, request.page_token, page_size(request.page_size, 100, 1000))
-        permissions = [
-            iam.Permission(
-                name=name,
-                custom_roles_support_level=(
-                    _Support.NOT_SUPPORTED if of_project and _is_beyond_projects(name) else _Support.SUPPORTED
-                ),
-            )
-            for name in shown
-        ]
-        return iam.QueryTestablePermissionsResponse(permissions=permissions, next_page_token=token)
+        response = iam.QueryTestablePermissionsResponse(next_page_token=token)
+        permissions = iam.QueryTestablePermissionsResponse.pb(response).permissions
+        for name in shown:
+            level = _Support.NOT_SUPPORTED if of_project and _is_beyond_projects(name) else _Support.SUPPORTED
+            permissions.add(name=name, custom_roles_support_level=level)
+        return response
 
     def _find(self, name: str) -> iam.Role:
         parent, separator, role_id = name.rpartition("/roles/")
@@ -195,6 +191,12 @@ class Roles:
         if re.fullmatch(r"organizations/\d+", parent):
             return parent
         return self._projects.canonical(parent)
+
+
+@cache
+def _testable(prefix: str) -> Mapping[str, str]:
+    """Return a map of the permissions with a prefix to themselves, for a quick look-up."""
+    return {name: name for name in role_catalog().permissions if name.startswith(prefix)}
 
 
 def _prefix_of(full_resource_name: str) -> str:

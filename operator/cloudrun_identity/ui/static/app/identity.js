@@ -4,7 +4,7 @@ import { usePolled } from "./api.js";
 import { words } from "./format.js";
 import { Graph } from "./graph.js";
 import { html } from "./html.js";
-import { Command, Panel, Risk, State, Tabs, Time } from "./parts.js";
+import { Causes, Command, LastUse, Panel, Risk, State, Tabs, Time } from "./parts.js";
 
 /** Details of the identity `key`. */
 export function Identity({ page, identity }) {
@@ -17,6 +17,7 @@ export function Identity({ page, identity }) {
   const tabs = [
     { id: "actors", title: "Who may act as it", count: data.actors.length + data.keys.length },
     { id: "permits", title: "What it may do", count: data.permits.length },
+    { id: "recommendations", title: "Recommendations", count: data.recommendations.length },
     { id: "story", title: "Story", count: data.story.length },
     { id: "objects", title: "Objects", count: data.parts.length },
   ];
@@ -34,7 +35,7 @@ export function Identity({ page, identity }) {
           ${data.displayName && html`<span>${data.displayName}</span>`}
           <span>Project ${data.projectId || data.project}</span>
           ${data.origin && html`<span>${data.origin === "Adopted" ? "Adopted account" : "Created by the operator"}</span>`}
-          ${data.lastUsed && html`<span>Last used ${data.lastUsed}</span>`}
+          ${data.lastUsed && html`<${LastUse} day=${data.lastUsed} />`}
         </p>
       </header>
       ${error && html`<p class="banner bad" role="alert">${error}</p>`}
@@ -44,6 +45,7 @@ export function Identity({ page, identity }) {
       <div id="panel-${tab}" role="tabpanel" aria-labelledby="tab-${tab}" class="tab-panel" tabindex="0">
         ${tab === "actors" && html`<${Actors} actors=${data.actors} keys=${data.keys} />`}
         ${tab === "permits" && html`<${Permits} permits=${data.permits} runs=${data.runs} />`}
+        ${tab === "recommendations" && html`<${Recommendations} recommendations=${data.recommendations} />`}
         ${tab === "story" && html`<${Story} chapters=${data.story} />`}
         ${tab === "objects" && html`<${Objects} data=${data} />`}
       </div>
@@ -77,9 +79,9 @@ function Actors({ actors, keys }) {
   const rows = keys.map((each) => [
     html`<${Risk} risk="Keys" />`,
     html`Key <span class="mono">${each.id}</span>`,
-    "authenticates as it",
+    html`authenticates as it<p class="muted"><${LastUse} day=${each.lastUsed} /></p>`,
     "",
-    each.where,
+    html`${each.where}${each.created && html`<p class="muted">Created <${Time} at=${each.created} /></p>`}`,
     each.declaredBy,
   ]).concat(actors.map((each) => [
     each.risk === "None" ? "" : html`<${Risk} risk=${each.risk} />`,
@@ -107,6 +109,17 @@ function Permits({ permits, runs }) {
     <${Grants} columns=${["Risk", "Role", "Resource", "State", "Declared by"]} rows=${rows} empty="No object grants this identity a role." />`;
 }
 
+function Recommendations({ recommendations }) {
+  const rows = recommendations.map((each) => [
+    html`${words(each.kind)}<p class="muted">${each.text}</p>`,
+    each.role && html`<span class="mono">${each.role}</span>`,
+    each.replaceBy.map((role) => html`<p class="mono" key=${role}>${role}</p>`),
+    each.source,
+    each.since && html`<${Time} at=${each.since} />`,
+  ]);
+  return html`<${Grants} columns=${["Recommendation", "Role", "Replace by", "Source", "Since"]} rows=${rows} empty="There is no recommendation for this identity." />`;
+}
+
 function Story({ chapters }) {
   if (!chapters.length) return html`<p class="empty">Nothing has happened yet.</p>`;
   return html`
@@ -118,6 +131,7 @@ function Story({ chapters }) {
             <p class="story-title">${each.title} <span class="muted">${each.subject}</span></p>
             ${each.text && html`<p class="story-text">${each.text}</p>`}
             ${each.changes.map((change) => html`<p class="change" key=${change}>${change}</p>`)}
+            <${Causes} causes=${each.causes} />
           </div>
         </li>`)}
     </ol>`;

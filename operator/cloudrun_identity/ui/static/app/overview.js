@@ -1,7 +1,7 @@
 /** The page without a selected identity: what needs a person, drift, and the projects. */
-import { count, exact } from "./format.js";
+import { count, exact, words } from "./format.js";
 import { html } from "./html.js";
-import { Command, IdentityLinks, Panel, State, Time } from "./parts.js";
+import { Causes, Command, IdentityLinks, Panel, State, Time } from "./parts.js";
 
 const DAY = 86400000;
 
@@ -85,6 +85,7 @@ function DriftHistory({ rows }) {
                 ${row.isLatest && row.count > 1 && html`<span class="muted">${row.count} times in all</span>`}
               </div>
               ${row.changes.map((change) => html`<p class="change" key=${change}>${change}</p>`)}
+              <${Causes} causes=${row.causes} />
               <div class="concern-foot"><${IdentityLinks} keys=${row.identities} /></div>
             </div>
           </li>`)}
@@ -119,10 +120,20 @@ function Projects({ projects, onFilter }) {
                 ${each.onDefaultIdentity > 0 && html`<span class="warning">${count(each.onDefaultIdentity, "workload")} on the default identity</span>`}
                 ${each.orphans > 0 && html`<span class="warning">${count(each.orphans, "orphan")}</span>`}
               </span>
+              ${each.changeFeed && html`<${ChangeFeed} check=${each.changeFeed} />`}
             </button>
           </li>`)}
       </ul>
     </${Panel}>`;
+}
+
+function ChangeFeed({ check }) {
+  const tone = check.good ? "good" : check.status === "Unknown" ? "" : "warning";
+  return html`
+    <span class="facts change-feed">
+      <span>Change feed</span><span class=${tone}>${words(check.reason)}</span>
+      ${check.message && html`<span class="change-feed-message">${check.message}</span>`}
+    </span>`;
 }
 
 function Advice({ concerns }) {

@@ -52,6 +52,23 @@ export function Command({ text }) {
     </span>`;
 }
 
+/** The calls that caused drift, as far as the change feed reported them: who, how and when. */
+export function Causes({ causes }) {
+  return causes.map((each) => html`
+    <p class="cause" key=${`${each.method} ${each.time}`}>
+      <span class="muted">Caused by</span>
+      ${each.principal && html`<strong>${each.principal}</strong>`}
+      <span class="mono">${each.method}</span>
+      ${each.userAgent && html`<span class="muted">${each.userAgent}</span>`}
+      <span class="muted"><${Time} at=${each.time} /></span>
+    </p>`);
+}
+
+/** A day of a last use, as Google reports it. */
+export function LastUse({ day }) {
+  return html`<span title="Date in US Pacific time, as Google reports it">${day ? `Last used ${day}` : "Last use not known"}</span>`;
+}
+
 /** Links to the identities that an object is about. */
 export function IdentityLinks({ keys }) {
   const shown = keys.slice(0, 3);

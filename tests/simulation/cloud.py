@@ -1,0 +1,210 @@
+"""Google Cloud of a simulation: what it has at the start, and how other clients read and change it."""
+
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import Any
+
+from google.iam.v1 import policy_pb2
+
+from cloudrun_identity_playground.emulator.apis.service_accounts import policy_name
+from cloudrun_identity_playground.emulator.emulator import Emulator
+from cloudrun_identity_playground.emulator.faults import Fault
+from cloudrun_identity_playground.emulator.seed import Seed
+from cloudrun_identity_playground.emulator.switches import RequestsPerMinute
+
+from .declarations import BUCKET, CHECKOUT, DATA, SHOP, Grant
+
+STARTING_CLOUD = Seed.model_validate(
+    {
+        "projects": [
+            {
+                "projectID": SHOP,
+                "projectNumber": "417203958816",
+                "policy": [
+                    {"role": "roles/owner", "members": ["user:dana@example.com"]},
+                    {"role": "roles/viewer", "members": ["group:auditors@example.com"]},
+                    {
+                        "role": "roles/cloudsql.client",
+                        "members": ["user:oncall@example.com"],
+                        "condition": {
+                            "title": "this year",
+                            "expression": 'request.time < timestamp("2031-01-01T00:00:00Z")',
+                        },
+                    },
+                ],
+                "services": [
+                    {
+                        "location": "europe-west1",
+                        "name": "checkout",
+                        "policy": [{"role": "roles/run.invoker", "members": ["group:testers@example.com"]}],
+                    }
+                ],
+                "resources": [{"kind": "StorageBucket", "name": "acme-exports"}],
+            },
+            {
+                "projectID": DATA,
+                "projectNumber": "528860113547",
+                "policy": [{"role": "roles/owner", "members": ["user:dana@example.com"]}],
+                "orgPolicies": [
+                    {"constraint": "iam.disableCrossProjectServiceAccountUsage", "enforce": False}
+                ],
+            },
+        ]
+    }
+)
+"""Two projects with a service, a bucket, and members that no object declares."""
+
+RESTORABLE = (CHECKOUT, BUCKET, f"projects/{SHOP}")
+"""Resources whose policies other clients overwrite with older ones."""
+
+_HOSTS = {"serviceAccounts": "iam", "services": "run"}
+_UNTOUCHED_ROLES = ("roles/owner",)
+
+
+class Cloud:
+    """The emulator, as other clients than the operator see it."""
+
+    def __init__(self) -> None:
+        self.emulator = Emulator(seed=STARTING_CLOUD)
+        self._calm = self.emulator.switches.model_copy(deep=True)
+
+    def policy(self, resource: str) -> policy_pb2.Policy:
+        """Return the policy of a resource; an empty one for an account that does not exist."""
+        return self.emulator.cloud.policies.shown(self._stored_as(resource))
+
+    def grants(self, resource: str) -> frozenset[Grant]:
+        """Return the grants on a resource."""
+        return frozenset(grants_in(resource, self.policy(resource)))
+
+    def untouched(self, resource: str) -> str:
+        """Return what the operator never has a reason to change: owners, conditions and audit configs."""
+        policy = self.policy(resource)
+        kept = [
+            each for each in policy.bindings if each.role in _UNTOUCHED_ROLES or each.condition.expression
+        ]
+        return str(policy_pb2.Policy(bindings=kept, audit_configs=policy.audit_configs))
+
+    def has(self, grant: Grant) -> bool:
+        """Return whether a policy shows a grant."""
+        return grant in self.grants(grant.resource)
+
+    def is_effective(self, grant: Grant) -> bool:
+        """Return whether a grant is bound to the account that has the member's e-mail now."""
+        if not grant.member.startswith("serviceAccount:"):
+            return True
+        unique_id = self.account_ids().get(grant.member.partition(":")[2])
+        policies = self.emulator.cloud.policies
+        bound = zip(policies.shown(grant.resource).bindings, policies.bound_ids(grant.resource), strict=True)
+        return unique_id is not None and unique_id in {
+            ids.get(grant.member) for binding, ids in bound if binding.role == grant.role
+        }
+
+    def account_ids(self) -> dict[str, str]:
+        """Return the unique IDs of the accounts that exist, by e-mail."""
+        return {
+            account.email: account.unique_id
+            for account in self.emulator.cloud.accounts
+            if account.deleted_at is None
+        }
+
+    def accounts(self) -> dict[str, dict[str, Any]]:
+        """Return the fields of the accounts that objects declare, by e-mail."""
+        return {
+            account.email: {
+                "disabled": account.disabled,
+                "displayName": account.display_name,
+                "description": account.description,
+            }
+            for account in self.emulator.cloud.accounts
+            if account.deleted_at is None
+        }
+
+    def keys(self, email: str) -> dict[str, bool]:
+        """Return whether each user-managed key of an account is enabled, by the ID of the key."""
+        return {
+            key: not each.disabled
+            for account in self.emulator.cloud.accounts
+            if account.email == email and account.deleted_at is None
+            for key, each in account.keys.items()
+        }
+
+    def runs_as(self) -> str:
+        """Return the account in the template of the service; empty for the default account."""
+        service = self.emulator.cloud.workloads["services"].read(CHECKOUT)
+        return str(service.template.service_account)
+
+    def set_grant(self, grant: Grant, *, present: bool) -> None:
+        """Add or remove a grant. Raises EditError."""
+        verb = "add" if present else "remove"
+        change = {"role": grant.role, "member": grant.member}
+        self.emulator.edit({"policy": _full_name(grant.resource), verb: [change]})
+
+    def overwrite(self, resource: str, policy: policy_pb2.Policy) -> frozenset[Grant]:
+        """Write an older policy. Return the grants that changed. Raises EditError."""
+        was, now = frozenset(grants_in(resource, policy)), self.grants(resource)
+        changed = was ^ now
+        if not changed or any("deleted:" in grant.member for grant in changed):
+            return frozenset()
+        add, remove = (
+            [{"role": grant.role, "member": grant.member} for grant in sorted(grants)]
+            for grants in (was - now, now - was)
+        )
+        self.emulator.edit({"policy": _full_name(resource), "add": add, "remove": remove})
+        return changed
+
+    def edit_account(self, email: str, verb: str) -> None:
+        """Delete, undelete, disable or enable an account. Raises EditError."""
+        project = email.partition("@")[2].partition(".")[0]
+        account = f"projects/{project}/serviceAccounts/{email}"
+        self.emulator.edit({"serviceAccount": _full_name(account), verb: True})
+
+    def redeploy(self, email: str) -> None:
+        """Deploy the service with another account. Raises EditError."""
+        self.emulator.edit({"workload": _full_name(CHECKOUT), "serviceAccount": email})
+
+    def fail(self, method: str, code: str, times: int, *, applied: bool, delay: float) -> None:
+        """Let the next calls of a method fail or be slow."""
+        self.emulator.faults.add(Fault(method=method, code=code, times=times, applied=applied, delay=delay))
+
+    def lag(self, accounts: float, policies: float) -> None:
+        """Show new accounts, and writes of policies, only after some seconds."""
+        self.emulator.switches.lag = timedelta(seconds=accounts)
+        self.emulator.switches.stale_reads = timedelta(seconds=policies)
+
+    def limit(self, host: str, writes: int) -> None:
+        """Set the quota of writes per minute of an API."""
+        self.emulator.switches.requests_per_minute = {host: RequestsPerMinute(reads=None, writes=writes)}
+
+    def calm(self) -> None:
+        """Clear all faults, lags and quotas."""
+        self.emulator.faults.clear()
+        self.emulator.switches.assign(self._calm)
+
+    def _stored_as(self, resource: str) -> str:
+        """Return the name of a resource in the store of policies: accounts have their unique ID there."""
+        address = resource.partition("/serviceAccounts/")[2]
+        for account in self.emulator.cloud.accounts:
+            if account.email == address and account.deleted_at is None:
+                return policy_name(account)
+        return resource
+
+
+def grants_in(resource: str, policy: policy_pb2.Policy) -> Iterator[Grant]:
+    """Yield the unconditional grants of a policy."""
+    for binding in policy.bindings:
+        if not binding.condition.expression:
+            for member in binding.members:
+                yield Grant(resource, binding.role, member)
+
+
+def fresh_policies() -> Mapping[str, str]:
+    """Return the parts of the policies at the start that the operator must never change."""
+    cloud = Cloud()
+    return {resource: cloud.untouched(resource) for resource in RESTORABLE}
+
+
+def _full_name(resource: str) -> str:
+    if resource == BUCKET:
+        return "//storage.googleapis.com/projects/_/buckets/acme-exports"
+    host = _HOSTS.get(resource.split("/")[-2], "cloudresourcemanager")
+    return f"//{host}.googleapis.com/{resource}"

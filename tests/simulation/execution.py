@@ -1,0 +1,231 @@
+"""Carry out the steps of a history in a world."""
+
+import asyncio
+import contextvars
+from collections.abc import Callable
+from typing import assert_never
+
+from cloudrun_identity_playground.emulator.edits import EditError
+from cloudrun_identity_playground.kubeapi.errors import ApiError
+
+from . import loop as simulated
+from . import steps
+from .declarations import NAMESPACES, POOL, ObjectName, Spec, manifest
+from .expectation import Expectation
+from .kubernetes import OPERATOR_NAMESPACE
+from .processes import OperatorProcess
+from .result import Result
+from .steps import History
+from .world import World
+
+QUIET = 330.0
+"""Seconds without a write after which a history has settled: longer than the longest backoff, and five drift
+intervals, so that a settled operator is known to write nothing while nothing changes."""
+SETTLES_WITHIN = 5_400.0
+"""Seconds in which it must settle."""
+
+_TERMINATES_WITHIN = 30.0
+_POLL = 10.0
+
+
+class Execution:
+    """One run of a history."""
+
+    def __init__(
+        self,
+        world: World,
+        loop: simulated.SimulatedLoop,
+        expectation: Expectation,
+        result: Result,
+    ) -> None:
+        self._world = world
+        self._loop = loop
+        self._expectation = expectation
+        self._result = result
+        self._latest = "start"
+        self._due: steps.CrashAt | None = None
+        self._restarts: set[asyncio.Task[None]] = set()
+        self._context = contextvars.copy_context()
+        world.on_checkpoint.append(self._after_checkpoint)
+
+    async def run(self, history: History, after_step: Callable[[], None]) -> None:
+        """Carry out all steps. Steps that an API refuses have no effect."""
+        for namespace in (OPERATOR_NAMESPACE, *NAMESPACES):
+            self._world.kube.create_namespace(namespace)
+        self._world.start()
+        for step in history.steps:
+            await asyncio.sleep(step.after)
+            self._result.note(f"step {step.action}")
+            self._latest = type(step.action).__name__
+            try:
+                await self._carry_out(step.action)
+            except (ApiError, EditError) as error:
+                self._result.note(f"refused: {error}")
+            else:
+                self._result.actions[self._latest] += 1
+            after_step()
+
+    async def settle(self, *, opens_projects: bool = True) -> None:
+        """End all perturbations, open all projects, and wait until nothing is written any more."""
+        world = self._world
+        world.calm()
+        self._due = None
+        await asyncio.gather(*self._restarts)
+        if opens_projects:
+            for name, declared in POOL.items():
+                if name.kind == "ManagedProject":
+                    self._apply_open(name, declared.specs[0])
+        if not world.alive():
+            world.start()
+        self._result.note("settle")
+        end = self._loop.time() + SETTLES_WITHIN
+        while self._loop.time() < end:
+            if await self._is_quiet():
+                return
+        last = "; ".join(world.writes[-6:])
+        self._result.violated(f"still writing {SETTLES_WITHIN:g} s after the last step: {last}")
+
+    async def _is_quiet(self) -> bool:
+        """Return whether nothing is written for a while."""
+        before, end = len(self._world.writes), self._loop.time() + QUIET
+        while len(self._world.writes) == before:
+            if self._loop.time() >= end:
+                return True
+            await asyncio.sleep(_POLL)
+        return False
+
+    def _apply_open(self, name: ObjectName, spec: Spec) -> None:
+        try:
+            self._world.kube.apply(manifest(name, spec))
+        except ApiError as error:
+            self._result.violated(f"{name} cannot be applied: {error}")
+
+    async def _carry_out(self, action: steps.Action) -> None:
+        match action:
+            case steps.Apply() | steps.Delete() | steps.DeleteNamespace():
+                self._use_kubernetes(action)
+            case steps.EditGrant() | steps.RestorePolicies() | steps.EditAccount() | steps.Redeploy():
+                self._use_google_cloud(action)
+            case (
+                steps.GoogleFault()
+                | steps.GoogleLag()
+                | steps.Quota()
+                | steps.KubeFault()
+                | steps.ResetConnections()
+                | steps.DelayConnections()
+            ):
+                self._disturb(action)
+            case steps.ClockJump(seconds):
+                self._loop.shift_wall_clock(seconds)
+                self._expectation.note_clock_jump()
+            case steps.RestoreApiServer(age, bump):
+                if backup := self._expectation.backup(self._loop.time() - age):
+                    self._world.kube.restore(backup, bump=bump)
+                    self._world.reset_connections()
+            case _:
+                await self._control(action)
+
+    def _use_kubernetes(self, action: steps.Apply | steps.Delete | steps.DeleteNamespace) -> None:
+        match action:
+            case steps.Apply(name, spec):
+                self._world.kube.apply(manifest(name, spec))
+            case steps.Delete(name):
+                self._world.kube.delete(name)
+            case steps.DeleteNamespace(namespace):
+                self._world.kube.delete_namespace(namespace)
+            case _:
+                assert_never(action)
+
+    def _use_google_cloud(
+        self, action: steps.EditGrant | steps.RestorePolicies | steps.EditAccount | steps.Redeploy
+    ) -> None:
+        cloud, expected = self._world.cloud, self._expectation
+        match action:
+            case steps.EditGrant(grant, present):
+                if present != cloud.has(grant):
+                    cloud.set_grant(grant, present=present)
+                    expected.note_edit(grant, present=present)
+            case steps.RestorePolicies(resource, age):
+                if old := expected.older_policy(resource, self._loop.time() - age):
+                    expected.note_overwritten(resource, cloud.overwrite(resource, old))
+            case steps.EditAccount(address, verb):
+                cloud.edit_account(address, verb)
+                expected.note_account_edit(address, verb)
+            case steps.Redeploy(address):
+                cloud.redeploy(address)
+            case _:
+                assert_never(action)
+
+    def _disturb(
+        self,
+        action: steps.GoogleFault
+        | steps.GoogleLag
+        | steps.Quota
+        | steps.KubeFault
+        | steps.ResetConnections
+        | steps.DelayConnections,
+    ) -> None:
+        world = self._world
+        match action:
+            case steps.GoogleFault(method, code, times, applied, delay):
+                world.cloud.fail(method, code, times, applied=applied, delay=delay)
+            case steps.GoogleLag(accounts, policies):
+                world.cloud.lag(accounts, policies)
+            case steps.Quota(api, writes):
+                world.cloud.limit(api, writes)
+            case steps.KubeFault(fault):
+                world.kube.fail(fault)
+            case steps.ResetConnections():
+                world.reset_connections()
+            case steps.DelayConnections(share, seconds):
+                world.delay_connections(share, seconds)
+            case _:
+                assert_never(action)
+
+    async def _control(self, action: steps.Crash | steps.CrashAt | steps.SecondOperator) -> None:
+        match action:
+            case steps.Crash(down, terminate):
+                await self._crash(down, terminate=terminate)
+            case steps.CrashAt():
+                self._due = action
+            case steps.SecondOperator():
+                if len(self._world.alive()) < 2:
+                    self._world.start()
+            case _:
+                assert_never(action)
+
+    async def _crash(self, down: float, *, terminate: bool) -> None:
+        """End all operators, with SIGTERM or at once, and start another one."""
+        ended = self._world.alive()
+        for process in ended:
+            if terminate:
+                process.terminate()
+            else:
+                await self._world.crash(process)
+        if terminate:
+            await asyncio.sleep(_TERMINATES_WITHIN)
+            for process in ended:
+                if not process.has_ended:
+                    self._result.violated(f"{process.name} did not end within 30 s of SIGTERM")
+                    await self._world.crash(process)
+        await self._restart(down)
+
+    async def _restart(self, down: float, dead: OperatorProcess | None = None) -> None:
+        if dead:
+            await self._world.crash(dead)
+        await asyncio.sleep(down)
+        self._world.start()
+
+    def _after_checkpoint(self, process: OperatorProcess, step: str) -> None:
+        self._result.pairs[self._latest, step] += 1
+        due = self._due
+        if due is None or due.checkpoint != step or not process.is_alive:
+            return
+        self._due = None
+        process.is_alive = False
+        self._result.note(f"{process.name} crashes at {step!r}")
+        self._result.actions[f"crash at {step}"] += 1
+        # In a context of its own: the present one belongs to the process.
+        task = self._context.run(asyncio.ensure_future, self._restart(due.down, process))
+        self._restarts.add(task)
+        task.add_done_callback(self._restarts.discard)

@@ -1,0 +1,234 @@
+"""Expected state of Google Cloud: what the objects declare, and what other clients made of it.
+
+The operator must make and keep every required grant, and must leave the grants of others alone. For a few
+grants both outcomes are right, because they depend on more than the objects; these are unclear.
+"""
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from google.iam.v1 import policy_pb2
+
+from cloudrun_identity_playground.kubeapi.store import Backup
+
+from .cloud import RESTORABLE
+from .declarations import (
+    ALL_GRANTS,
+    POOL,
+    Grant,
+    ObjectName,
+    all_grants_of,
+    email,
+    grants_of,
+    grants_of_account,
+)
+from .generator import DECLARED, INTRUDER, UNMANAGED
+from .world import World
+
+ATTACHMENT = ObjectName("IdentityAttachment", "team-a", "checkout")
+READER = ObjectName("CustomRole", "team-a", "reader")
+WRITERS = ObjectName("IAMBinding", "team-a", "writers")
+_EXPIRING = frozenset(grant for grant in ALL_GRANTS if grant.member == "user:guest@example.com")
+_KEPT_BACKUPS = 64
+
+
+@dataclass(frozen=True)
+class _Moment:
+    """The state at one moment of a history."""
+
+    time: float
+    """Virtual seconds since the start."""
+    backup: Backup
+    """Storage of the API server."""
+    accounts: Mapping[str, str]
+    """Unique IDs of the accounts, by e-mail."""
+
+
+class Expectation:
+    """The expected state of a world."""
+
+    def __init__(self, world: World) -> None:
+        self.by_others = {grant for grant in UNMANAGED if world.cloud.has(grant)}
+        """Grants of other clients, which must stay."""
+        self.unclear: set[Grant] = set()
+        """Grants that may exist or not, unless an object requires them."""
+        self.left: set[ObjectName] = set()
+        """Objects whose accounts or roles may be left, or be those of others."""
+        self.declared_since: dict[Grant, float] = {}
+        """The time since which each grant is declared without a break."""
+        self.lease_restored = -math.inf
+        """The last time at which a backup replaced the Lease."""
+        self._world = world
+        self._used: set[ObjectName] = set()
+        self._moments: deque[_Moment] = deque(maxlen=_KEPT_BACKUPS)
+        self._written: list[tuple[float, str, policy_pb2.Policy]] = []
+
+    # Objects
+
+    def objects(self) -> dict[ObjectName, dict[str, Any]]:
+        """Return the objects of the pool that exist."""
+        return {name: obj for name in POOL if (obj := self._world.kube.find(name))}
+
+    def declared(self) -> tuple[set[Grant], set[Grant]]:
+        """Return the grants that the objects require, and those that depend on more than their specs."""
+        specs = {
+            name: obj["spec"]
+            for name, obj in self.objects().items()
+            if "deletionTimestamp" not in obj["metadata"]
+        }
+
+        def home(namespace: str, name: str) -> str | None:
+            spec = specs.get(ObjectName("CloudRunIdentity", namespace, name))
+            return spec["projectRef"]["name"] if spec else None
+
+        now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        required: set[Grant] = set()
+        depending: set[Grant] = set()
+        for name, spec in specs.items():
+            needs_role = "customRoleRef" in spec and READER not in specs
+            (depending if needs_role else required).update(grants_of(name, spec, home, now))
+        return required - depending, depending
+
+    def update(self, now: float) -> None:
+        """Note what the stored objects declare and use, after a step or a write."""
+        declared, _ = self.declared()
+        self.declared_since = {grant: self.declared_since.get(grant, now) for grant in declared}
+
+    def note_step(self, now: float) -> None:
+        """Note what a step changed: deletions that leave something, and identities in use."""
+        self.update(now)
+        for name, obj in self.objects().items():
+            if "deletionTimestamp" in obj["metadata"]:
+                self._note_deletion(name, obj["spec"])
+        attachment = self._world.kube.find(ATTACHMENT)
+        if attachment:
+            reference = attachment["spec"]["identityRef"]["name"]
+            self._used.add(ObjectName("CloudRunIdentity", "team-a", reference))
+        runs_as = self._world.cloud.runs_as()
+        self._used |= {name for name in _identities() if _account(name) == runs_as}
+        if not self._moments or self._moments[-1].time < now:
+            self._moments.append(_Moment(now, self._world.kube.backup(), self._world.cloud.account_ids()))
+
+    def _note_deletion(self, name: ObjectName, spec: Mapping[str, Any]) -> None:
+        """Note what the deletion of an object leaves in Google Cloud.
+
+        These are the account of an identity that is in use, with its grants; everything of an object with the
+        policy Abandon; and everything of an object of an observed project.
+        """
+        project = self._world.kube.find(ObjectName("ManagedProject", "", POOL[name].project))
+        observed = project is not None and project["spec"].get("managementPolicy") == "Observe"
+        abandoned = spec.get("deletionPolicy") == "Abandon"
+        if observed or abandoned:
+            self.unclear |= all_grants_of(name)
+        if observed and name == READER:
+            self.left.add(name)
+        if name.kind == "CloudRunIdentity" and (observed or abandoned or name in self._used):
+            self._leave(name)
+
+    def _leave(self, name: ObjectName) -> None:
+        self.left.add(name)
+        self.unclear |= grants_of_account(name)
+
+    # Other clients
+
+    def note_written(self, now: float) -> None:
+        """Keep the policies, so that another client can write them later."""
+        self._written += [(now, resource, self._world.cloud.policy(resource)) for resource in RESTORABLE]
+
+    def note_edit(self, grant: Grant, *, present: bool) -> None:
+        """Note that another client added or removed a grant."""
+        if grant in DECLARED or grant == INTRUDER:
+            self.unclear.add(grant)
+        elif present:
+            self.by_others.add(grant)
+        else:
+            self.by_others.discard(grant)
+
+    def older_policy(self, resource: str, before: float) -> policy_pb2.Policy | None:
+        """Return the policy of a resource at a time; None if it was not written yet."""
+        return next(
+            (policy for at, name, policy in reversed(self._written) if name == resource and at <= before),
+            None,
+        )
+
+    def note_overwritten(self, resource: str, changed: frozenset[Grant]) -> None:
+        """Note that another client wrote an older policy."""
+        self.unclear |= changed - set(UNMANAGED)
+        present = {
+            grant for grant in UNMANAGED if grant.resource == resource and self._world.cloud.has(grant)
+        }
+        self.by_others = {grant for grant in self.by_others if grant.resource != resource} | present
+
+    def note_account_edit(self, address: str, verb: str) -> None:
+        """Note that another client undeleted an account, which no identity may own any more."""
+        if verb == "undelete":
+            self.left |= {
+                name
+                for name in _identities()
+                if _account(name) == address and not self._world.kube.find(name)
+            }
+
+    def note_clock_jump(self) -> None:
+        """Note that the wall clock jumped: a temporary grant may have ended before."""
+        self.unclear |= _EXPIRING
+
+    def backup(self, before: float) -> Backup | None:
+        """Return the newest backup of the API server that was made before a time.
+
+        Note that it is restored: the operator knows nothing of what it did since.
+        """
+        moment = next((each for each in reversed(self._moments) if each.time <= before), None)
+        if moment is None:
+            return None
+        self.unclear |= ALL_GRANTS
+        self.lease_restored = asyncio.get_running_loop().time()
+        now = self._world.cloud.account_ids()
+        for name in _identities():
+            if moment.accounts.get(_account(name)) != now.get(_account(name)):
+                self._leave(name)
+        self.left.add(READER)
+        return moment.backup
+
+    # The end
+
+    def is_left(self, name: ObjectName) -> bool:
+        """Return whether the account or role of an object may be that of others."""
+        return name in self.left
+
+    def misses_dependency(self, obj: Mapping[str, Any]) -> bool:
+        """Return whether something that an object needs is not declared, or may be that of others."""
+        namespace, spec = obj["metadata"].get("namespace", ""), obj["spec"]
+        wanted = [("CloudRunIdentity", spec.get("identityRef")), ("CustomRole", spec.get("customRoleRef"))]
+        wanted += [("CloudRunIdentity", member.get("identityRef")) for member in spec.get("members", ())]
+        for kind, reference in wanted:
+            if reference:
+                name = ObjectName(kind, namespace, reference["name"])
+                found = self._world.kube.find(name)
+                if not found or "deletionTimestamp" in found["metadata"] or found["spec"].get("disabled"):
+                    return True
+                if name in self.left:
+                    return True
+        return False
+
+    def excludes_intruders(self) -> bool:
+        """Return whether a binding must have removed the unmanaged member of its role.
+
+        It removes nothing while a reference to one of its own members is unresolved.
+        """
+        binding = self._world.kube.find(WRITERS)
+        if binding is None or self.misses_dependency(binding):
+            return False
+        return bool(binding["spec"].get("authority") == "Exclusive")
+
+
+def _identities() -> Iterator[ObjectName]:
+    return (name for name in POOL if name.kind == "CloudRunIdentity")
+
+
+def _account(name: ObjectName) -> str:
+    return email(name.namespace, name.name, POOL[name].project)

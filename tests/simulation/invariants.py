@@ -1,0 +1,240 @@
+"""Invariants: what must hold during a history, and after it has settled."""
+
+import base64
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from .cloud import RESTORABLE, fresh_policies
+from .declarations import ALL_GRANTS, POOL, PROJECTS, Grant, ObjectName, email
+from .expectation import READER, Expectation
+from .generator import INTRUDER, UNMANAGED
+from .loop import SimulatedLoop
+from .processes import OperatorProcess
+from .result import Result
+from .world import LEASE_DURATION, SECRET, World
+
+SEEN_WITHIN = 120.0
+"""Seconds after which the operator must know what is declared, even if a watch was silent."""
+
+_RESOURCES = frozenset(grant.resource for grant in (*ALL_GRANTS, *UNMANAGED))
+_MADE = frozenset({"Granted"})
+"""States of entries of a ledger whose grants a policy must show."""
+
+
+class DuringHistory:
+    """Invariants of each write."""
+
+    def __init__(self, world: World, loop: SimulatedLoop, expectation: Expectation, result: Result) -> None:
+        self._world = world
+        self._loop = loop
+        self._expectation = expectation
+        self._result = result
+        self._present: dict[str, frozenset[Grant]] = {}
+        self.update()
+        world.on_google_write.append(self._after_write)
+        world.on_leak.append(lambda where: result.violated(f"a private key is in {where}"))
+
+    def update(self) -> frozenset[Grant]:
+        """Read all policies. Return the grants that were removed since the last call."""
+        removed: set[Grant] = set()
+        for resource in _RESOURCES:
+            present = self._world.cloud.grants(resource)
+            removed |= self._present.get(resource, frozenset()) - present
+            self._present[resource] = present
+        return frozenset(removed)
+
+    def _after_write(self, process: OperatorProcess, method: str) -> None:
+        expected, now = self._expectation, self._loop.time()
+        leader = self._world.kube.leader()
+        # A call of a process that has crashed since was under way: it takes effect after that.
+        # A holder whose Lease a backup replaced notices it at the next renewal.
+        if process.is_alive and leader != process.name and now > expected.lease_restored + LEASE_DURATION:
+            self._result.violated(
+                f"{process.name} calls {method}, but {leader or 'no process'} holds the Lease"
+            )
+        expected.update(now)
+        for grant in sorted(self.update()):
+            since = expected.declared_since.get(grant)
+            if since is not None and now - since > SEEN_WITHIN and grant not in expected.unclear:
+                self._result.violated(
+                    f"{process.name} removed a grant that is declared since {since:.0f}: {shown(grant)}"
+                )
+            if grant in expected.by_others:
+                self._result.violated(f"{process.name} removed a grant of others: {shown(grant)}")
+        expected.note_written(now)
+
+
+class AtTheEnd:
+    """Invariants of a settled world."""
+
+    def __init__(self, world: World, expectation: Expectation) -> None:
+        self._world = world
+        self._expected = expectation
+        self._objects = expectation.objects()
+        self._live = {
+            name: obj for name, obj in self._objects.items() if "deletionTimestamp" not in obj["metadata"]
+        }
+
+    def violations(self) -> Iterator[str]:
+        """Yield what does not hold."""
+        yield from self._deletions()
+        for name, obj in self._live.items():
+            yield from self._status(name, obj)
+        yield from self._grants()
+        yield from self._untouched()
+        yield from self._accounts()
+        yield from self._keys()
+        yield from self._ledgers()
+        yield from self._secrets()
+
+    def _deletions(self) -> Iterator[str]:
+        for name in self._objects.keys() - self._live.keys():
+            in_use = name == READER and ObjectName("IAMBinding", "team-a", "special") in self._live
+            if not in_use:
+                yield f"{name} is still being deleted: {ready(self._objects[name])}"
+
+    def _status(self, name: ObjectName, obj: Mapping[str, Any]) -> Iterator[str]:
+        found, generation = ready(obj), obj["metadata"]["generation"]
+        if not found:
+            yield f"{name} has no status"
+        elif (seen := found.get("observedGeneration", 0)) > generation:
+            yield f"{name} has a status of a generation {seen} that does not exist"
+        elif seen != generation:
+            yield f"{name} has an old status: {found}"
+        elif found["status"] != "True" and not self._may_wait(name, obj, found["reason"]):
+            yield f"{name} is not Ready: {found['reason']}: {found['message']}"
+
+    def _may_wait(self, name: ObjectName, obj: Mapping[str, Any], reason: str) -> bool:
+        if self._expected.misses_dependency(obj):
+            return True
+        return self._expected.is_left(name) and reason == "Conflict"
+
+    def _grants(self) -> Iterator[str]:
+        expected = self._expected
+        required, depending = expected.declared()
+        present = {grant for resource in _RESOURCES for grant in self._world.cloud.grants(resource)}
+        for grant in sorted(required - present):
+            if not self._belongs_to_left(grant):
+                yield f"missing: {shown(grant)}"
+        for grant in sorted((ALL_GRANTS & present) - required - depending - expected.unclear):
+            yield f"left: {shown(grant)}"
+        for grant in sorted(expected.by_others - present):
+            yield f"removed a grant of others: {shown(grant)}"
+        for grant in sorted(set(UNMANAGED) & present - expected.by_others):
+            yield f"added a grant that no object declares: {shown(grant)}"
+        for grant in sorted(required & present):
+            if not self._world.cloud.is_effective(grant) and not self._belongs_to_left(grant):
+                yield f"of no effect: {shown(grant)}"
+        if expected.excludes_intruders() and self._world.cloud.has(INTRUDER):
+            yield f"an Exclusive binding leaves an unmanaged member: {shown(INTRUDER)}"
+
+    def _belongs_to_left(self, grant: Grant) -> bool:
+        """Return whether a grant is of, or on, an account that may be that of others."""
+        return any(
+            _address(name) in grant.resource or _address(name) in grant.member
+            for name in self._expected.left
+            if name.kind == "CloudRunIdentity"
+        ) or (READER in self._expected.left and grant.role.endswith("/roles/reader"))
+
+    def _untouched(self) -> Iterator[str]:
+        for resource, before in fresh_policies().items():
+            if self._world.cloud.untouched(resource) != before:
+                yield f"changed owners, conditions or audit configs of {resource}"
+
+    def _accounts(self) -> Iterator[str]:
+        existing = self._world.cloud.account_ids()
+        for name in POOL:
+            is_deleted = name.kind == "CloudRunIdentity" and name not in self._objects
+            if is_deleted and _address(name) in existing and not self._expected.is_left(name):
+                yield f"left: account {_address(name)}"
+
+    def _keys(self) -> Iterator[str]:
+        """Compare keys with their status: the key in the Secret is the active one, and works."""
+        for name, obj in self._live.items():
+            if name.kind != "IdentityKey" or ready(obj).get("status") != "True":
+                continue
+            spec, active = obj["spec"], obj["status"].get("activeKeyID")
+            identity = ObjectName("CloudRunIdentity", name.namespace, spec["identityRef"]["name"])
+            if not self._world.cloud.keys(_address(identity)).get(active, False):
+                yield f"{name}: the active key {active} does not work"
+            secret = self._world.kube.secret(name.namespace, spec["secretName"])
+            content = base64.b64decode(secret["data"]["key.json"]) if secret else b""
+            if active is None or active.encode() not in content:
+                yield f"{name}: the Secret does not have the active key {active}"
+
+    def _ledgers(self) -> Iterator[str]:
+        """Compare the ledgers with the policies: what they record is there, and what is there is recorded."""
+        recorded = {
+            (resource, role, member)
+            for ledger in self._world.kube.ledgers()
+            if (resource := resource_of(ledger["spec"]["target"]["fullName"]))
+            for role, member in _made(ledger)
+        }
+        known = {grant for grant in recorded if grant[0] in _RESOURCES}
+        present = {tuple(grant) for resource in _RESOURCES for grant in self._world.cloud.grants(resource)}
+        # After a backup, a ledger of a policy that no object concerns any more may record what was released.
+        stale = known - present if self._expected.lease_restored < 0 else set()
+        for resource, role, member in sorted(stale):
+            yield f"a ledger records a grant that does not exist: {role} for {member} on {resource}"
+        required, _ = self._expected.declared()
+        for grant in sorted((required & {Grant(*each) for each in present}) - self._expected.unclear):
+            if tuple(grant) not in recorded and not self._belongs_to_left(grant):
+                yield f"no ledger records: {shown(grant)}"
+
+    def _secrets(self) -> Iterator[str]:
+        for where, content in self._world.kube.public_text():
+            if SECRET in content:
+                yield f"a private key is in {where}"
+
+
+def end_state(world: World, objects: Mapping[ObjectName, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return policies, accounts and statuses, without times and generated IDs."""
+    return {
+        "grants": {
+            resource: sorted(tuple(grant) for grant in world.cloud.grants(resource))
+            for resource in sorted(
+                {*_RESOURCES, *RESTORABLE, *(f"projects/{each}" for each in PROJECTS.values())}
+            )
+        },
+        "accounts": world.cloud.accounts(),
+        "runsAs": world.cloud.runs_as(),
+        "conditions": {
+            str(name): sorted(
+                (each["type"], each["status"], each["reason"])
+                for each in obj.get("status", {}).get("conditions", ())
+            )
+            for name, obj in objects.items()
+        },
+        "counts": {str(name): obj.get("status", {}).get("grantCounts", {}) for name, obj in objects.items()},
+    }
+
+
+def ready(obj: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the condition Ready of an object; empty if there is none."""
+    conditions = obj.get("status", {}).get("conditions", ())
+    return next((each for each in conditions if each["type"] == "Ready"), {})
+
+
+def shown(grant: Grant) -> str:
+    """Return a grant as a text."""
+    return f"{grant.role} for {grant.member} on {grant.resource}"
+
+
+def resource_of(full_name: str) -> str:
+    """Return the resource of a grant by its full name."""
+    name = full_name.removeprefix("//").partition("/")[2]
+    bucket = next((each for each in RESTORABLE if "/buckets/" in each), "")
+    return bucket if name.endswith(bucket.rpartition("/")[2]) and "serviceAccounts" not in name else name
+
+
+def _made(ledger: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield role and member of the unconditional entries whose grants the operator made."""
+    for binding in ledger["spec"].get("bindings", ()):
+        if "condition" not in binding:
+            for entry in binding["members"]:
+                if entry["state"] in _MADE and entry.get("owners"):
+                    yield binding["role"], entry["member"]
+
+
+def _address(name: ObjectName) -> str:
+    return email(name.namespace, name.name, POOL[name].project)

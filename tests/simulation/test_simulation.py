@@ -1,0 +1,66 @@
+"""The simulation, as a process: its clock must be replaced before any other module is imported."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.time_budget import HUNG_AFTER
+
+ROOT = Path(__file__).parents[2]
+CORPUS = sorted((Path(__file__).parent / "corpus").glob("*.json"))
+QUICK_SEEDS = "0:6"
+"""Histories of `make test`, about five seconds of an idle processor."""
+
+
+def simulate(*options: str, hash_seed: str = "random") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tests.simulation", *options],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        capture_output=True,
+        text=True,
+        timeout=HUNG_AFTER,
+        check=False,
+    )
+
+
+def test_histories_violate_no_invariant() -> None:
+    done = simulate("--seeds", QUICK_SEEDS)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_seed_replays_exactly_in_another_process() -> None:
+    first, second = (simulate("--seeds", "7:9", "--digest", hash_seed=hash_seed) for hash_seed in ("1", "2"))
+    digests = [line for line in first.stdout.splitlines() if line.startswith(("7 ", "8 "))]
+    assert len(digests) == 2, first.stdout + first.stderr
+    assert digests == [line for line in second.stdout.splitlines() if line.startswith(("7 ", "8 "))]
+
+
+def test_history_of_the_corpus_says_what_it_found() -> None:
+    assert CORPUS
+    for path in CORPUS:
+        assert json.loads(path.read_text())["found"], path
+
+
+def test_corpus_violates_no_invariant() -> None:
+    done = simulate("--file", *map(str, CORPUS))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["finalizer-removed-early", "status-ahead"])
+def test_obvious_planted_fault_is_found_at_once(fault: str) -> None:
+    done = simulate("--planted", fault, "--first", "0", "--limit", "20")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{fault}: found after" in done.stdout
+
+
+@pytest.mark.slow
+def test_more_histories_violate_no_invariant() -> None:
+    done = simulate("--seeds", "100:130")
+    assert done.returncode == 0, done.stdout + done.stderr
