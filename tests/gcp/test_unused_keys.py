@@ -8,7 +8,9 @@ from datetime import datetime, timedelta
 import pytest
 
 from cloudrun_identity.gcp.clients import GoogleClients
+from cloudrun_identity.gcp.libraries import iam_admin_v1
 from cloudrun_identity.gcp.service_accounts import ServiceAccounts
+from cloudrun_identity.gcp.service_client import iam_service
 from cloudrun_identity.reconcile.outcomes import InSync
 from cloudrun_identity_playground.emulator.emulator import Emulator
 from cloudrun_identity_playground.emulator.faults import ErrorInfo, Fault
@@ -182,3 +184,17 @@ async def test_use_while_policy_analyzer_lags_is_seen_by_monitoring(
     assert isinstance(await scenario.reconcile(), InSync)
     assert await scenario.enabled() == {former, active}
     assert "Monitoring" in scenario.status.issues[0]
+
+
+async def test_key_that_a_user_enables_after_the_bound_is_not_deleted(
+    scenario: KeyScenario, emulator: Emulator, clients: GoogleClients
+) -> None:
+    former, active = await rotated(scenario, emulator)
+    await days(scenario, emulator, 20, former, active)
+    assert await scenario.enabled() == {active}
+    name = f"projects/{PROJECT_ID}/serviceAccounts/{EMAIL}/keys/{former}"
+    request = iam_admin_v1.EnableServiceAccountKeyRequest(name=name)
+    await iam_service(clients).call(PROJECT_ID, "enable_service_account_key", request)
+    await days(scenario, emulator, 3, former, active)
+    assert await scenario.enabled() == {former, active}
+    assert any("was enabled again" in issue for issue in scenario.status.issues)

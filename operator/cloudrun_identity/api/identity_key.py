@@ -72,7 +72,7 @@ class KeyRotation(ApiModel):
     """Time for which a key is active, that is, in the Secret."""
     overlap: Duration = Duration("24h")
     """Time for which a replaced key keeps working. After it, the key is disabled for the same time and then
-    deleted."""
+    deleted. With 0s, it is disabled and deleted at once, also if requireUnused is set and it is in use."""
     generation: Annotated[int, Field(ge=0)] = 0
     """A changed number rotates the key immediately."""
     require_unused: bool = False

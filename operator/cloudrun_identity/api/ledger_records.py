@@ -238,7 +238,7 @@ class LedgerKey(ApiModel):
     superseded_time: Timestamp | None = None
     """Time at which the next key replaced it in the Secret."""
     disabled_time: Timestamp | None = None
-    """Time at which the key was disabled."""
+    """Time at which the operator last disabled the key. In state Overlap, another user enabled it again."""
     left: Annotated[bool, Field(exclude_if=operator.not_)] = False
     """Indicates that the IdentityKey was deleted and left the key. An object of the same namespace and name
     takes it back."""

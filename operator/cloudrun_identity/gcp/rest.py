@@ -3,6 +3,7 @@
 aiohttp is the HTTP client of the process already. Its calls end with their timeout, unlike calls in a thread.
 """
 
+import base64
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -82,13 +83,15 @@ class RestConnections:
             # Without netrc files: they could replace the token.
             self._session = aiohttp.ClientSession(trust_env=False)
         origin = self._url or f"https://{api}"
+        proxy = _NO_PROXY if self._url else _proxy(origin)
         try:
             async with self._session.get(
                 f"{origin}{request.path}",
                 params=request.query,
                 headers={**self._headers(), **headers},
                 timeout=aiohttp.ClientTimeout(total=timeout),
-                proxy=None if self._url else _proxy(origin),
+                proxy=proxy.url,
+                proxy_headers=proxy.headers,
                 allow_redirects=False,
             ) as response:
                 body = await _limited(response)
@@ -96,7 +99,7 @@ class RestConnections:
         except TimeoutError:
             raise _error(grpc.StatusCode.DEADLINE_EXCEEDED, f"no reply within {timeout:g} s") from None
         except (aiohttp.ClientError, OSError) as error:
-            raise _error(grpc.StatusCode.UNAVAILABLE, str(error) or type(error).__name__) from None
+            raise _error(grpc.StatusCode.UNAVAILABLE, _reason(error)) from None
         if status == _OK:
             return _parsed(body)
         raise _refusal(status, body)
@@ -156,10 +159,61 @@ def _error(code: grpc.StatusCode, message: str, **details: Any) -> api_exception
     return error
 
 
-def _proxy(origin: str) -> str | None:
-    """Return the proxy in the environment for this URL: `HTTPS_PROXY`, without `NO_PROXY`."""
-    url = urlsplit(origin)
-    return None if proxy_bypass(url.hostname or "") else getproxies().get(url.scheme)
+def _reason(error: Exception) -> str:
+    """Return why a request has no reply, without the URL: that of a proxy may have a password."""
+    import aiohttp
+
+    match error:
+        case aiohttp.ClientResponseError(status=status, message=message):
+            return f"HTTP status {status}: {message}"
+        case aiohttp.ClientConnectorError(host=host, port=port):
+            return f"cannot connect to {host}:{port}: {error.os_error.strerror or type(error).__name__}"
+        case OSError(strerror=str(reason)):
+            return reason
+        case _:
+            return type(error).__name__
+
+
+@dataclass(frozen=True, slots=True)
+class _Proxy:
+    """The proxy of a request."""
+
+    url: str | None
+    """URL without credentials; None for a direct connection."""
+    headers: Mapping[str, str] | None = None
+    """Headers for the proxy alone, with its credentials."""
+
+
+_NO_PROXY = _Proxy(None)
+
+
+def _proxy(origin: str) -> _Proxy:
+    """Return the proxy in the environment for this URL: `HTTPS_PROXY`, without `NO_PROXY`.
+
+    Its credentials are separate from its URL, which errors of aiohttp contain. Raises GoogleAPICallError.
+    """
+    from yarl import URL  # aiohttp loads it
+
+    target = urlsplit(origin)
+    declared = None if proxy_bypass(target.hostname or "") else getproxies().get(target.scheme)
+    if declared is None:
+        return _NO_PROXY
+    try:
+        url = URL(declared)
+    except ValueError:
+        raise _unusable_proxy() from None
+    if url.scheme not in ("http", "https") or not url.host:
+        raise _unusable_proxy()
+    if url.user is None and url.password is None:
+        return _Proxy(declared)
+    credentials = f"{url.user or ''}:{url.password or ''}".encode()
+    headers = {"Proxy-Authorization": f"Basic {base64.b64encode(credentials).decode()}"}
+    return _Proxy(str(url.with_user(None)), headers)
+
+
+def _unusable_proxy() -> api_exceptions.GoogleAPICallError:
+    message = "HTTPS_PROXY is not the URL of an HTTP proxy, such as http://proxy.example.com:3128"
+    return _error(grpc.StatusCode.UNAVAILABLE, message)
 
 
 _OK = 200

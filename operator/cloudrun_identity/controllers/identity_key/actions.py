@@ -52,6 +52,20 @@ class DisableKey(Action):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ResumeOverlap(Action):
+    """Record that a disabled key works again, because another user enabled it."""
+
+    key_id: str
+    warning: str
+    """Message about the key, with the remedy."""
+
+    @property
+    def event(self) -> StepEvent | None:
+        """Event about the key."""
+        return StepEvent("FormerKeyEnabled", self.warning, EventType.WARNING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteKey(Action):
     """Delete the key."""
 
@@ -124,7 +138,15 @@ SecretAction: TypeAlias = RelabelSecret | TakeBackSecret | ReleaseSecret | Delet
 """Actions on the Secret of one object."""
 
 RecordedAction: TypeAlias = (
-    PromoteKey | DisableKey | DeleteKey | ForgetKey | CloseAttempt | ForgetKeys | LeaveKeys | TakeBackKeys
+    PromoteKey
+    | DisableKey
+    | ResumeOverlap
+    | DeleteKey
+    | ForgetKey
+    | CloseAttempt
+    | ForgetKeys
+    | LeaveKeys
+    | TakeBackKeys
 )
 """Actions that only change the records, or change the records at the end."""
 

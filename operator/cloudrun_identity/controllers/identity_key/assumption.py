@@ -24,6 +24,7 @@ from .actions import (
     PublishKey,
     RelabelSecret,
     ReleaseSecret,
+    ResumeOverlap,
     TakeBackKeys,
     TakeBackSecret,
 )
@@ -70,6 +71,7 @@ class KeyAssumption:
             case (
                 PromoteKey()
                 | DisableKey()
+                | ResumeOverlap()
                 | DeleteKey()
                 | ForgetKey()
                 | CloseAttempt()
@@ -81,8 +83,11 @@ class KeyAssumption:
             case _:
                 assert_never(action)
         listed = dict(seen.listed)
-        if isinstance(action, DeleteKey):
-            listed.pop(action.key_id, None)
+        match action:
+            case DisableKey(key_id=key_id) if key_id in listed:
+                listed[key_id] = replace(listed[key_id], disabled=True)
+            case DeleteKey(key_id=key_id):
+                listed.pop(key_id, None)
         return replace(seen, ring=self._records.ring(want), listed=listed)
 
     async def _created(self, want: KeyWant, seen: KeysSeen) -> KeysSeen:

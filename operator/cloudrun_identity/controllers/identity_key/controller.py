@@ -26,7 +26,17 @@ from cloudrun_identity.reconcile.steps import Plan
 from .actions import KeyAction
 from .assumption import KeyAssumption
 from .execution import KeyExecution
-from .key_state import KeyEvidence, KeysSeen, KeyWant, delete_due, disable_due, rotation_due
+from .key_state import (
+    KeyEvidence,
+    KeysSeen,
+    KeyWant,
+    delete_due,
+    disable_due,
+    is_enabled_again,
+    resume_due,
+    rotation_due,
+)
+from .outcomes import enabled_again
 from .plan import SETTLE, plan
 from .retirement import report, retirement
 
@@ -128,7 +138,12 @@ class IdentityKeyController(ExternalResource[IdentityKey, KeyWant, KeysSeen, Key
                 "last_used": _last_used(want, seen, active.id) if active else None,
                 "next_rotation_time": rotation_due(active, rotation) if active else None,
             },
-            issues=(*_unclear(records), *_expiring(want, active), *(dict(in_use) or _ignored(want, seen))),
+            issues=(
+                *_unclear(records),
+                *_expiring(want, active),
+                *_enabled_again(want, seen),
+                *(dict(in_use) or _ignored(want, seen)),
+            ),
             notices=dict(warnings[-1:]),
             uncertain=_propagation(active),
         )
@@ -171,9 +186,16 @@ def _in_use(want: KeyWant, seen: KeysSeen) -> Iterable[tuple[str, bool]]:
             yield message, decided.is_warning
 
 
+def _enabled_again(want: KeyWant, seen: KeysSeen) -> Iterable[str]:
+    """Report the former keys that another user enabled after the operator disabled them."""
+    for record in seen.ring.of(want.name):
+        if is_enabled_again(record, want.rotation, seen) and resume_due(record) <= seen.now:
+            yield enabled_again(want, record)
+
+
 def _ignored(want: KeyWant, seen: KeysSeen) -> Iterable[str]:
     """Report that former keys work for the longest time, because last uses are not read."""
-    if want.rotation.require_unused and seen.evidence.remedy:
+    if want.rotation.depends_on_use and seen.evidence.remedy:
         yield f"spec.rotation.requireUnused: former keys work for maxOverlap: {seen.evidence.remedy}"
 
 

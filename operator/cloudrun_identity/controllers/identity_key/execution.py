@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, assert_never
 from weakref import WeakValueDictionary
 
-from cloudrun_identity.api import LedgerKeyAttempt
+from cloudrun_identity.api import KeyState, LedgerKeyAttempt
 from cloudrun_identity.controllers.new_accounts import is_fresh as is_fresh_account
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.keys import Keys
@@ -41,13 +41,14 @@ from .actions import (
     RecordedAction,
     RelabelSecret,
     ReleaseSecret,
+    ResumeOverlap,
     RingAction,
     SecretAction,
     TakeBackKeys,
     TakeBackSecret,
 )
 from .key_records import KeyRecords, change_of, record_of
-from .key_state import KeyEvidence, KeysSeen, KeyWant, is_fresh
+from .key_state import KeyEvidence, KeysSeen, KeyWant, is_enabled_again, is_fresh
 from .outcomes import creation_refused, key_not_shown, last_use_ignored, secret_refused
 from .retirement import needs_evidence
 
@@ -163,6 +164,11 @@ class KeyExecution:
                 return await self._publish(want, seen, key_id)
             case DisableKey():
                 return await self._disable(action, want, seen)
+            case ResumeOverlap():
+                seen, is_enabled = await self._look_again(action.key_id, want, seen)
+                if not is_enabled:
+                    return Executed(seen, written=False)
+                return Executed(await self._record(action, want, seen))
             case DeleteKey():
                 return await self._delete(action, want, seen)
             case PromoteKey() | ForgetKey() | CloseAttempt() | ForgetKeys() | LeaveKeys() | TakeBackKeys():
@@ -224,6 +230,10 @@ class KeyExecution:
 
     async def _delete(self, action: DeleteKey, want: KeyWant, seen: KeysSeen) -> Executed[KeysSeen]:
         written = True
+        if not want.deletes:
+            seen, is_enabled = await self._look_again(action.key_id, want, seen)
+            if is_enabled:
+                return Executed(seen, written=False)
         try:
             await self._keys.delete(want.home.project_id, want.unique_id, action.key_id)
         except GoogleError as error:
@@ -234,6 +244,15 @@ class KeyExecution:
             written = False
         self._checkpoint("key deleted")
         return Executed(await self._record(action, want, seen), written=written)
+
+    async def _look_again(self, key_id: str, want: KeyWant, seen: KeysSeen) -> tuple[KeysSeen, bool]:
+        """Return whether another user enabled a key that was disabled, and the new list that shows it."""
+        record = seen.ring.records.get(key_id)
+        if record is None or record.state is not KeyState.DISABLED:
+            return seen, False
+        listed, _ = await self._list(want, _FRESH)
+        seen = replace(seen, listed=listed)
+        return seen, is_enabled_again(record, want.rotation, seen)
 
     async def _record(self, action: RecordedAction, want: KeyWant, seen: KeysSeen) -> KeysSeen:
         """Persist what the action changes in the records, and drop the private keys that it ends."""
@@ -247,7 +266,12 @@ class KeyExecution:
             case ForgetKeys() | LeaveKeys():
                 for record in seen.ring.of(want.name):
                     self._files.pop(record.id, None)
-            case DisableKey() | CloseAttempt() | TakeBackKeys():
+            case DisableKey(key_id=key_id):
+                listed = {
+                    each: replace(key, disabled=True) if each == key_id else key
+                    for each, key in listed.items()
+                }
+            case ResumeOverlap() | CloseAttempt() | TakeBackKeys():
                 pass
             case _:
                 assert_never(action)

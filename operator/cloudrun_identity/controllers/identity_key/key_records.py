@@ -23,6 +23,7 @@ from .actions import (
     LeaveKeys,
     PromoteKey,
     RecordedAction,
+    ResumeOverlap,
     TakeBackKeys,
 )
 from .key_state import KeysSeen, KeyWant
@@ -68,6 +69,10 @@ def change_of(action: RecordedAction, want: KeyWant, seen: KeysSeen) -> Callable
             record = seen.ring.records[key_id]
             disabled = record.replace(state=KeyState.DISABLED, disabled_time=seen.now)
             return lambda ring: ring.with_records([disabled])
+        case ResumeOverlap(key_id=key_id):
+            record = seen.ring.records[key_id]
+            resumed = record.replace(state=KeyState.OVERLAP, superseded_time=seen.now)
+            return lambda ring: ring.with_records([resumed])
         case DeleteKey(key_id=key_id) | ForgetKey(key_id=key_id):
             return lambda ring: ring.without(key_id)
         case CloseAttempt(unclear=unclear):

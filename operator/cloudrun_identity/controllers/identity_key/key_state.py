@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from cloudrun_identity.api import IdentityKey, LedgerKey
+from cloudrun_identity.api import IdentityKey, KeyState, LedgerKey
 from cloudrun_identity.gcp.observed_uses import PENDING, Evidence
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.listed_keys import ListedKey
@@ -19,7 +19,7 @@ class Rotation:
     period: timedelta
     """Time from the creation of a key to the creation of the next one."""
     overlap: timedelta
-    """Time for which the former key works after the Secret got the next one."""
+    """Time for which the former key works after the Secret got the next one; zero to end it at once."""
     generation: int = 0
     """Number that asks for another key when it changes."""
     require_unused: bool = False
@@ -28,9 +28,14 @@ class Rotation:
     """Time for which a former key works at most."""
 
     @property
+    def depends_on_use(self) -> bool:
+        """True if a former key in use works for longer than the overlap. Without an overlap, none does."""
+        return self.require_unused and self.overlap > timedelta()
+
+    @property
     def longest_overlap(self) -> timedelta:
         """Time after which a former key is disabled, whatever Google reports about its use."""
-        return max(self.overlap, self.max_overlap) if self.require_unused else self.overlap
+        return max(self.overlap, self.max_overlap) if self.depends_on_use else self.overlap
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +155,7 @@ class KeysSeen:
 
 
 LAG = timedelta(minutes=2)
-"""Time for which Google may not show a new key, including the time that its creation takes."""
+"""Time for which Google may not show a new or a disabled key as such, including the time of the write."""
 
 
 def is_fresh(seen: KeysSeen, key_id: str) -> bool:
@@ -178,7 +183,26 @@ def disable_due(record: LedgerKey, rotation: Rotation) -> datetime | None:
 
 def delete_due(record: LedgerKey, rotation: Rotation) -> datetime | None:
     """Return when to delete the key, as far as that is known. Until then it can be enabled again."""
-    if record.disabled_time:
+    if record.state is KeyState.DISABLED and record.disabled_time:
         return record.disabled_time + rotation.overlap
     disabled = disable_due(record, rotation)
     return disabled + rotation.overlap if disabled else None
+
+
+def is_enabled_again(record: LedgerKey, rotation: Rotation, seen: KeysSeen) -> bool:
+    """Return whether Google lists a key as enabled that the operator disabled: it may be in use.
+
+    Without an overlap, that makes no difference: such a key is deleted at once.
+    """
+    listed = seen.listed.get(record.id)
+    if record.disabled_time is None or listed is None or listed.disabled:
+        return False
+    return rotation.overlap > timedelta()
+
+
+def resume_due(record: LedgerKey) -> datetime:
+    """Return when a disabled key that is listed as enabled was enabled again. Until then, lists may lag.
+
+    https://cloud.google.com/iam/docs/keys-disable-enable
+    """
+    return (record.disabled_time or record.created_time) + LAG

@@ -1,14 +1,15 @@
 """Messages about keys that cannot be created or delivered, with the remedy."""
 
 from collections.abc import Iterable
+from datetime import datetime
 
-from cloudrun_identity.api import Reason
+from cloudrun_identity.api import KeyState, LedgerKey, Reason
 from cloudrun_identity.gcp.errors import GoogleError
 from cloudrun_identity.iam.listed_keys import MAX_KEYS
 from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.reconcile.outcomes import Failing, Outcome, Refused, Waiting
 
-from .key_state import KeyWant
+from .key_state import KeyWant, disable_due
 
 RECHECK = 60.0
 """Seconds between looks at an account that has the maximum number of keys."""
@@ -95,14 +96,28 @@ def last_use_ignored(want: KeyWant) -> str:
     return f"spec.lastUse of ManagedProject {want.obj.spec.project_ref.name} is Ignore; set it to Report"
 
 
-def may_be_in_use(want: KeyWant, key_id: str, why: str) -> str:
+def enabled_again(want: KeyWant, record: LedgerKey) -> str:
+    """Return the message about a former key that another user enabled after the operator disabled it."""
+    latest = disable_due(record, want.rotation) if record.state is KeyState.OVERLAP else None
+    until = f"; it works until {latest:%Y-%m-%dT%H:%M:%SZ} at the latest" if latest else ""
+    return (
+        f"key {record.id} of {want.home.name} was enabled again after the operator disabled it, and is not "
+        f"deleted while it is enabled{until}; let its clients read {_secret(want)}, which has the current "
+        f"key, then disable it: gcloud iam service-accounts keys disable {record.id} "
+        f"--iam-account={want.home.name}"
+    )
+
+
+def may_be_in_use(want: KeyWant, key_id: str, why: str, now: datetime) -> str:
     """Return the message about a key that is disabled although it may be in use; empty without a reason."""
     if not why:
         return ""
+    deleted = now + want.rotation.overlap
     return (
         f"key {key_id} of {want.home.name} is disabled after spec.rotation.maxOverlap, although it may be in "
-        f"use: {why}; until its deletion, it can be enabled again: gcloud iam service-accounts keys enable "
-        f"{key_id} --iam-account={want.home.name}"
+        f"use: {why}; it is deleted after {deleted:%Y-%m-%dT%H:%M:%SZ}, unless it is enabled again until "
+        f"then: gcloud iam service-accounts keys enable {key_id} "
+        f"--iam-account={want.home.name}"
     )
 
 

@@ -28,14 +28,25 @@ from .actions import (
     PublishKey,
     RelabelSecret,
     ReleaseSecret,
+    ResumeOverlap,
     TakeBackKeys,
     TakeBackSecret,
 )
-from .key_state import LAG, KeysSeen, KeyWant, delete_due, is_fresh, rotation_due
+from .key_state import (
+    LAG,
+    KeysSeen,
+    KeyWant,
+    delete_due,
+    is_enabled_again,
+    is_fresh,
+    resume_due,
+    rotation_due,
+)
 from .outcomes import (
     ATTEMPT_WAITS,
     NEXT_KEY_WAITS,
     account_full,
+    enabled_again,
     may_be_in_use,
     secret_forbidden,
     secret_taken,
@@ -138,6 +149,10 @@ class _Keys:
         """Return the decision when to disable a former key."""
         return retirement(record, self.want.rotation, self.seen.evidence, self.seen.now)
 
+    def is_enabled_again(self, record: LedgerKey) -> bool:
+        """Return whether another user enabled the key after the operator disabled it."""
+        return is_enabled_again(record, self.want.rotation, self.seen)
+
     def is_deleted(self, record: LedgerKey) -> bool:
         """Return whether the key does not exist any more. Google may not show a new key yet."""
         return record.id not in self.seen.listed and not is_fresh(self.seen, record.id)
@@ -224,17 +239,19 @@ def _end(keys: _Keys) -> DisableKey | DeleteKey | ForgetKey | Wait | None:
     return (_delete if record.state is KeyState.DISABLED else _disable)(keys, record.id)
 
 
-def _create(keys: _Keys) -> DisableKey | DeleteKey | CreateKey | Fail:
+def _create(keys: _Keys) -> DisableKey | ResumeOverlap | DeleteKey | CreateKey | Fail:
     """Create a key, or first make room for it in a full account."""
     change = Change("key", "absent", "created", due=True)
     if len(keys.seen.listed) < MAX_KEYS:
         return CreateKey(f"{keys.want.home.full_name}/keys", (keys.harm or change,))
-    disabled = [each for each in keys.retirable if each.state is KeyState.DISABLED]
+    disabled = [
+        each for each in keys.retirable if each.state is KeyState.DISABLED and not keys.is_enabled_again(each)
+    ]
     room = _retire(keys) or (_delete(keys, disabled[0].id) if disabled else None)
     return room or Fail(account_full(keys.seen.listed), (change,))
 
 
-def _retire(keys: _Keys) -> DisableKey | DeleteKey | None:
+def _retire(keys: _Keys) -> DisableKey | ResumeOverlap | DeleteKey | None:
     """Return what is due for the keys that the Secret does not have."""
     rotation = keys.want.rotation
     for record in keys.retirable:
@@ -242,7 +259,12 @@ def _retire(keys: _Keys) -> DisableKey | DeleteKey | None:
             case KeyState.PUBLISHING if record.id not in keys.seen.publishable:
                 return _delete(keys, record.id)
             case KeyState.OVERLAP if (decided := keys.retirement(record)) and decided.is_due:
-                return _disable(keys, record.id, may_be_in_use(keys.want, record.id, decided.why))
+                return _disable(
+                    keys, record.id, may_be_in_use(keys.want, record.id, decided.why, keys.seen.now)
+                )
+            case KeyState.DISABLED if keys.is_enabled_again(record):
+                if keys.is_past(resume_due(record)):
+                    return _resume(keys, record)
             case KeyState.DISABLED if keys.is_past(delete_due(record, rotation)):
                 return _delete(keys, record.id)
     return None
@@ -254,7 +276,10 @@ def _due_times(keys: _Keys, current: LedgerKey, following: LedgerKey | None) -> 
     yield following.created_time + SETTLE if following else rotation_due(current, rotation)
     for record in keys.retirable:
         decided = keys.retirement(record) if record.state is KeyState.OVERLAP else None
-        if due := decided.next_look if decided else delete_due(record, rotation):
+        due = decided.next_look if decided else delete_due(record, rotation)
+        if record.state is KeyState.DISABLED and keys.is_enabled_again(record):
+            due = resume_due(record)
+        if due:
             yield due
 
 
@@ -279,6 +304,13 @@ def _promote(keys: _Keys, key_id: str) -> PromoteKey:
 def _disable(keys: _Keys, key_id: str, warning: str = "") -> DisableKey:
     change = Change(f"key {key_id}", "enabled", "disabled", due=True)
     return DisableKey(keys.want.key_resource(key_id), (change,), key_id=key_id, warning=warning)
+
+
+def _resume(keys: _Keys, record: LedgerKey) -> ResumeOverlap:
+    change = Change(f"key {record.id}", "enabled by another user", "in overlap again")
+    resumed = record.replace(state=KeyState.OVERLAP, superseded_time=keys.seen.now)
+    warning, resource = enabled_again(keys.want, resumed), keys.want.key_resource(record.id)
+    return ResumeOverlap(resource, (change,), key_id=record.id, warning=warning)
 
 
 def _delete(keys: _Keys, key_id: str, warning: str = "") -> DeleteKey:

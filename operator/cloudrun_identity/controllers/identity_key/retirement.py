@@ -2,7 +2,7 @@
 
 A former key works for `rotation.overlap` after the Secret got the next one. With `rotation.requireUnused`, it
 then works until Google has seen no use of it for two full days since, in Policy Analyzer and in Monitoring.
-It works for `rotation.maxOverlap` at most.
+It works for `rotation.maxOverlap` at most. Without an overlap, it is disabled at once in any case.
 """
 
 from collections.abc import Iterator
@@ -64,7 +64,7 @@ def retirement(
     superseded, latest = record.superseded_time, disable_due(record, rotation)
     if superseded is None or latest is None:
         return None
-    if not rotation.require_unused:
+    if not rotation.depends_on_use:
         return Retirement(now >= latest, latest, latest)
     earliest = min(superseded + max(rotation.overlap, QUIET), latest)
     if now < superseded + rotation.overlap:
@@ -77,7 +77,7 @@ def retirement(
 def needs_evidence(record: LedgerKey, rotation: Rotation, now: datetime) -> bool:
     """Return whether the decision about a key depends on its last use now."""
     superseded = record.superseded_time
-    if not rotation.require_unused or record.state is not KeyState.OVERLAP or superseded is None:
+    if not rotation.depends_on_use or record.state is not KeyState.OVERLAP or superseded is None:
         return False
     return now >= superseded + rotation.overlap
 

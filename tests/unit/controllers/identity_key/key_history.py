@@ -17,6 +17,7 @@ from cloudrun_identity.controllers.identity_key.actions import (
     KeyAction,
     PromoteKey,
     PublishKey,
+    ResumeOverlap,
 )
 from cloudrun_identity.controllers.identity_key.key_state import KeysSeen, KeyWant, Rotation
 from cloudrun_identity.controllers.identity_key.outcomes import NEXT_KEY_WAITS
@@ -184,27 +185,37 @@ class KeyHistory:
                 assert key_id not in self.unmanaged
                 yield lambda: self.disable(key_id)
                 yield lambda: self._keep(self.ring.with_records([self._disabled(key_id)]))
+            case ResumeOverlap(key_id=key_id):
+                record = self.ring.records[key_id]
+                resumed = record.replace(state=KeyState.OVERLAP, superseded_time=self.now)
+                yield lambda: self._keep(self.ring.with_records([resumed]))
             case DeleteKey(key_id=key_id, warning=stray):
-                assert key_id not in self.unmanaged
-                yield lambda: self._remove(key_id)
-                if not stray:
-                    yield lambda: self._keep(self.ring.without(key_id))
+                yield from self._deletion(key_id, stray)
             case ForgetKey(key_id=key_id):
                 yield lambda: self._keep(self.ring.without(key_id))
             case CloseAttempt(unclear=unclear):
-                records = [
-                    LedgerKey(id=key.key_id, owner=OWNER, state=KeyState.UNCLEAR, created_time=key.created)
-                    for key in unclear
-                ]
-                yield lambda: self._keep(self.ring.with_records(records).with_attempt(None))
+                yield lambda: self._close_attempt(unclear)
             case _:
                 raise AssertionError(step)
+
+    def _deletion(self, key_id: str, stray: str) -> Iterator[Act]:
+        assert key_id not in self.unmanaged
+        yield lambda: self._remove(key_id)
+        if not stray:
+            yield lambda: self._keep(self.ring.without(key_id))
 
     def _remove(self, key_id: str) -> None:
         self.live.pop(key_id, None)
 
     def _attempt(self, attempt: LedgerKeyAttempt) -> None:
         self._keep(self.ring.with_attempt(attempt))
+
+    def _close_attempt(self, unclear: tuple[ListedKey, ...]) -> None:
+        records = [
+            LedgerKey(id=key.key_id, owner=OWNER, state=KeyState.UNCLEAR, created_time=key.created)
+            for key in unclear
+        ]
+        self._keep(self.ring.with_records(records).with_attempt(None))
 
     def _record(self, key_id: str) -> None:
         record = LedgerKey(

@@ -174,6 +174,25 @@ def test_a_bound_below_the_overlap_has_no_effect() -> None:
     assert disable_due(FORMER, short) == NOON + DAY
 
 
+@given(evidences, times)
+def test_without_overlap_a_key_is_disabled_at_once(evidence: KeyEvidence, now: datetime) -> None:
+    leaked = replace(ROTATION, overlap=timedelta())
+    decided = retirement(FORMER, leaked, evidence, now)
+    assert decided
+    assert decided.is_due is (now >= NOON)
+    assert decided.latest == disable_due(FORMER, leaked) == NOON
+    assert not decided.doubts
+    assert not needs_evidence(FORMER, leaked, now)
+
+
+def test_rotation_of_a_leaked_key_ends_it_with_require_unused() -> None:
+    want = wanted(rotation={"overlap": "0s", "requireUnused": True})
+    active = key("active", created_time=NOON)
+    keys = [ListedKey(each, NOON - DAY) for each in ("former", "active")]
+    planned = plan(want, seen(*keys, has=secret("active"), ring=ring_of(FORMER, active)))
+    assert [type(each) for each in planned.actions] == [DisableKey]
+
+
 @pytest.mark.parametrize("used", [True, False])
 def test_delay_of_a_source_is_no_warning(used: bool) -> None:
     until = NOON + DAY
