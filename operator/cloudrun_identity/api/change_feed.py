@@ -4,7 +4,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from .duration import Duration, at_least
+from .duration import Duration, at_least, at_most
 from .schema import ApiModel, Clipped, Timestamp, matches
 
 SUBSCRIPTION_FORM: Final = (
@@ -28,9 +28,9 @@ class ChangeFeed(ApiModel):
     report_actors: bool = False
     """Indicates that statuses and Events name who caused drift, and with which program. This is personal
     data. If false, they name only the method and the time."""
-    resync_with_feed: Annotated[Duration, at_least("1m")] | None = None
-    """Interval that takes the place of driftInterval while ChangeFeedReady is True, if it is longer. If
-    unset, driftInterval."""
+    resync_with_feed: Annotated[Duration, at_least("1m"), at_most("24h")] | None = None
+    """Interval that takes the place of driftInterval while ChangeFeedReady is True, if it is longer; at most
+    24h. If unset, driftInterval."""
 
 
 class ChangeFeedStatus(ApiModel):

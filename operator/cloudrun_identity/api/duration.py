@@ -85,3 +85,11 @@ def at_least(shortest: str) -> Rule:
         f"self == '' || !self.matches({cel_string(PATTERN)}) || duration(self) >= duration('{shortest}')",
         f"must be {shortest} or longer",
     )
+
+
+def at_most(longest: str) -> Rule:
+    """Return a rule that requires `longest` or shorter. Another rule refuses text that is not a duration."""
+    return Rule(
+        f"self == '' || !self.matches({cel_string(PATTERN)}) || duration(self) <= duration('{longest}')",
+        f"must be {longest} or shorter",
+    )

@@ -40,9 +40,16 @@ YIELD_AFTER: Final = 25
 FIRST_PULL: Final = 5.0
 """Seconds of a pull after the start or an error. It shows whether the subscription can be pulled."""
 
+SYNCED: Final = "synced"
+"""Outcome of an entry whose change is new, and concerns an object."""
+
 MIN_BACKOFF: Final = 1.0
 MAX_BACKOFF: Final = 60.0
 """Seconds between two pulls that fail."""
+
+
+SUPERVISION_INTERVAL: Final = 30.0
+"""Seconds after which tasks that ended are restarted, and pulls that do not end are reported."""
 
 
 class FeedObserver(Protocol):
@@ -91,9 +98,11 @@ class ChangeFeeds:
         self._wall_clock = wall_clock
         self._pulls: dict[str, asyncio.Task[None]] = {}
         self._worker: asyncio.Task[None] | None = None
+        self._supervision: asyncio.Task[None] | None = None
 
     def follow(self) -> None:
         """Pull the subscriptions that the ManagedProjects name now, and no others."""
+        self._pulls = {name: pull for name, pull in self._pulls.items() if not pull.done()}
         wanted = {self._health.subscription_of(project) for project in self._projects()} - {""}
         for subscription in self._pulls.keys() - wanted:
             self._pulls.pop(subscription).cancel()
@@ -101,15 +110,26 @@ class ChangeFeeds:
             self._pulls[subscription] = asyncio.create_task(
                 self._pull(subscription), name=f"change feed {subscription}"
             )
-        if wanted and self._worker is None:
+        if wanted and (self._worker is None or self._worker.done()):
             self._worker = asyncio.create_task(self._work.run(), name="change feed syncs")
+        if wanted and self._supervision is None:
+            self._supervision = asyncio.create_task(self._supervise(), name="change feed supervision")
         self._report_changes()
+
+    async def _supervise(self) -> None:
+        """Restart what ended, and report a pull that does not end."""
+        while True:
+            await asyncio.sleep(SUPERVISION_INTERVAL)
+            try:
+                self.follow()
+            except Exception as error:  # a bug must not end the supervision
+                _log.error("the change feeds cannot be followed: %s", describe(error), exc_info=error)
 
     async def close(self) -> None:
         """Stop all pulls and syncs."""
-        tasks = [*self._pulls.values(), *filter(None, (self._worker,))]
+        tasks = [*self._pulls.values(), *filter(None, (self._worker, self._supervision))]
         self._pulls.clear()
-        self._worker = None
+        self._worker = self._supervision = None
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -147,7 +167,7 @@ class ChangeFeeds:
             await self._work.room()
 
     async def _take_in(self, subscription: str, received: Iterable[Received]) -> float | None:
-        """Add the changes of the entries. Return the largest lag; None without entries of these projects."""
+        """Add the changes of the entries. Return the lag of the oldest new change; None without one."""
         outcomes: Counter[str] = Counter()
         now, oldest = self._wall_clock(), None
         for number, message in enumerate(received, start=1):
@@ -157,7 +177,7 @@ class ChangeFeeds:
                 _log.error("an entry of %s cannot be read: %s", subscription, describe(error), exc_info=error)
                 outcome, changed_at = IgnoredReason.MALFORMED, None
             outcomes[outcome] += 1
-            if changed_at is not None:
+            if changed_at is not None and outcome == SYNCED:
                 oldest = min(changed_at, oldest or now)
             if number % YIELD_AFTER == 0:
                 await asyncio.sleep(0)
@@ -195,7 +215,7 @@ class ChangeFeeds:
             named = reports_actors(self._cache, project.project_id)
             cause = change.cause if named else change.cause.anonymous()
             self._changes.note(replace(located, cause=cause, caller="", request_reason=""))
-            outcome = "synced" if self._work.add(located.subject, change.cause.time) else "covered"
+            outcome = SYNCED if self._work.add(located.subject, change.cause.time) else "covered"
         return outcome
 
     def _located(

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from cloudrun_identity.api import ManagedProject
 from cloudrun_identity.controllers.managed_project.change_feed import LAGGING_AFTER, FeedState
@@ -25,6 +26,15 @@ class _Subscription:
     """Error of the last pull; None if it succeeded."""
     lag: float = 0.0
     """Seconds by which the oldest entry of the last delivery was late."""
+    late_at: float = float("-inf")
+    """Time of the last delivery with a late entry."""
+
+
+PUNCTUAL_AFTER: Final = 600.0
+"""Seconds without a late entry after which a feed counts as punctual again, so that it does not flap."""
+
+LONGEST_RESYNC: Final = 86_400.0
+"""Longest interval between two resyncs, in seconds. A sink that was deleted is not noticed without drift."""
 
 
 class FeedHealth:
@@ -58,14 +68,16 @@ class FeedHealth:
         known = self._known(subscription)
         before = project.status.change_feed
         persisted = before.last_entry_time if before and before.subscription == subscription else None
+        received = self._last_entry.get(project.project_id)
         return FeedState(
             subscription,
             operator=self._identity(),
             has_pulled=known.has_pulled,
             error=known.error,
-            failing_for=self._clock() - known.succeeded_at if known.error else 0.0,
+            failing_for=self._clock() - known.succeeded_at,
             lag=known.lag,
-            last_entry=self._last_entry.get(project.project_id, persisted),
+            last_entry=received or persisted,
+            has_received=received is not None,
             has_missed=self._clock() - self._missed.get(project.project_id, self._clock()) > LAGGING_AFTER,
         )
 
@@ -75,14 +87,19 @@ class FeedHealth:
         if declared is None or declared.resync_with_feed is None:
             return interval
         state = self.state(project)
-        stretched = declared.resync_with_feed.timedelta.total_seconds()
+        stretched = min(declared.resync_with_feed.timedelta.total_seconds(), LONGEST_RESYNC)
         return max(interval, stretched) if state and state.is_ready else interval
 
     def pulled(self, subscription: str, lag: float | None = None) -> None:
-        """Note a successful pull. `lag` is that of its oldest entry; None if it delivered none."""
-        known = self._known(subscription)
-        known.succeeded_at, known.has_pulled, known.error = self._clock(), True, None
-        known.lag = 0.0 if lag is None else lag
+        """Note a successful pull. `lag` is that of the oldest new change; None if it delivered none."""
+        known, now = self._known(subscription), self._clock()
+        known.succeeded_at, known.has_pulled, known.error = now, True, None
+        lag = lag or 0.0
+        if lag > LAGGING_AFTER:
+            known.late_at = now
+        elif known.lag > LAGGING_AFTER and now - known.late_at < PUNCTUAL_AFTER:
+            return
+        known.lag = lag
 
     def failed(self, subscription: str, error: GoogleError) -> None:
         """Note a pull that failed."""

@@ -7,6 +7,7 @@ import pytest
 from cloudrun_identity.api import ConditionStatus, ManagedProject
 from cloudrun_identity.controllers.managed_project.change_feed import (
     LAGGING_AFTER,
+    STALLED_AFTER,
     UNREACHABLE_AFTER,
     FeedState,
     feed_finding,
@@ -14,7 +15,7 @@ from cloudrun_identity.controllers.managed_project.change_feed import (
     lag_text,
 )
 from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.manager.feed_health import FeedHealth
+from cloudrun_identity.manager.feed_health import LONGEST_RESYNC, PUNCTUAL_AFTER, FeedHealth
 
 OPS = "projects/ops-1234/subscriptions/audit"
 NOON = datetime(2026, 11, 3, 12, tzinfo=UTC)
@@ -91,7 +92,7 @@ def test_feed_becomes_ready_with_the_first_entry_of_the_project() -> None:
     assert "within 2 s" in feed.message()
 
 
-def test_status_keeps_the_proof_over_a_restart() -> None:
+def test_entry_before_a_restart_is_shown_and_proves_nothing() -> None:
     feed = Feed()
     feed.receive()
     state = feed.health.state(feed.project)
@@ -101,7 +102,10 @@ def test_status_keeps_the_proof_over_a_restart() -> None:
     feed = Feed()
     feed.project = ManagedProject.model_validate(raw)
     feed.health.pulled(OPS)
-    assert feed.finding == (ConditionStatus.TRUE, "Receiving")
+    restored = feed.health.state(feed.project)
+    assert restored
+    assert restored.last_entry == state.last_entry
+    assert feed.finding == (ConditionStatus.UNKNOWN, "NoEntries")
 
 
 @pytest.mark.parametrize(
@@ -149,7 +153,23 @@ def test_late_entries_are_reported() -> None:
     feed.health.pulled(OPS, LAGGING_AFTER + 1)
     assert feed.finding == (ConditionStatus.FALSE, "Lagging")
     feed.health.pulled(OPS)
+    assert feed.finding == (ConditionStatus.FALSE, "Lagging"), "one pull without a late entry proves nothing"
+    feed.clock.now += PUNCTUAL_AFTER
+    feed.health.pulled(OPS)
     assert feed.finding[0] is ConditionStatus.TRUE
+
+
+def test_pull_that_does_not_end_is_reported() -> None:
+    feed = Feed()
+    feed.receive()
+    feed.clock.now += STALLED_AFTER + 1
+    assert feed.finding == (ConditionStatus.FALSE, "ApiUnavailable")
+
+
+def test_resyncs_are_at_most_a_day_apart() -> None:
+    feed = Feed({"resyncWithFeed": "99999h"})
+    feed.receive()
+    assert feed.health.interval(feed.project) == LONGEST_RESYNC
 
 
 def test_drift_that_no_entry_reported_shows_that_the_feed_has_stopped() -> None:
@@ -158,6 +178,7 @@ def test_drift_that_no_entry_reported_shows_that_the_feed_has_stopped() -> None:
     feed.health.missed(feed.project.project_id)
     assert feed.finding[0] is ConditionStatus.TRUE  # the entry may be late
     feed.clock.now += LAGGING_AFTER + 1
+    feed.health.pulled(OPS)
     assert feed.finding == (ConditionStatus.FALSE, "EntriesMissing")
     feed.receive()
     assert feed.finding[0] is ConditionStatus.TRUE

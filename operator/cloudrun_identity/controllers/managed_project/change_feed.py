@@ -12,11 +12,15 @@ from typing import Final, TypeAlias
 from cloudrun_identity.api import ChangeFeedStatus, ConditionStatus, ManagedProject, Reason
 from cloudrun_identity.api.duration import go_duration
 from cloudrun_identity.gcp.errors import Fault, GoogleError
+from cloudrun_identity.gcp.pubsub import PULL_TIMEOUT
 from cloudrun_identity.reconcile.advice import advised
 from cloudrun_identity.reconcile.conditions import Finding
 
 UNREACHABLE_AFTER: Final = 120.0
 """Seconds without a successful pull, after which the feed is not ready, whatever the error is."""
+
+STALLED_AFTER: Final = PULL_TIMEOUT + UNREACHABLE_AFTER
+"""Seconds without a pull that ended, after which the feed is not ready although no error is known."""
 
 LAGGING_AFTER: Final = 300.0
 """Seconds between a change and the arrival of its entry, from which the feed is not ready."""
@@ -49,7 +53,9 @@ class FeedState:
     lag: float = 0.0
     """Seconds between the last changes and the arrival of their entries."""
     last_entry: datetime | None = None
-    """Time of the last change of the project that an entry reported."""
+    """Time of the last change of the project that an entry reported, also to an earlier process."""
+    has_received: bool = False
+    """True if an entry of the project has arrived since the start. An earlier one proves nothing now."""
     has_missed: bool = False
     """True if drift was found that no entry has reported for `LAGGING_AFTER` seconds, not even its repair."""
 
@@ -74,6 +80,12 @@ def feed_finding(state: FeedState) -> Finding:
         return Finding(ConditionStatus.FALSE, NOT_CONFIGURED, message)
     if state.error and (state.error.fault in _LASTING or state.failing_for > UNREACHABLE_AFTER):
         return _unusable(state, state.error, project, name)
+    if state.failing_for > STALLED_AFTER:
+        message = (
+            f"{state.subscription} was not pulled for more than {int(STALLED_AFTER // 60)} min, because "
+            "syncs of earlier changes have not ended; drift is found at each driftInterval meanwhile"
+        )
+        return Finding(ConditionStatus.FALSE, Reason.API_UNAVAILABLE, message)
     if not state.has_pulled:
         return Finding(ConditionStatus.UNKNOWN, STARTING, f"{state.subscription} has not been pulled yet")
     if state.has_missed:
@@ -83,10 +95,11 @@ def feed_finding(state: FeedState) -> Finding:
             f"publish: {_SETUP}. The condition becomes True when the next entry of the project arrives"
         )
         return Finding(ConditionStatus.FALSE, ENTRIES_MISSING, message)
-    if state.last_entry is None:
+    if not state.has_received:
         message = (
-            f"{state.subscription} can be pulled, and no entry of the project has arrived yet. Each change "
-            f"by the operator causes one. If none arrives, check the log sink of the project: {_SETUP}"
+            f"{state.subscription} can be pulled, and no entry of the project has arrived since the operator "
+            "started. Each change by the operator causes one. If none arrives, check the log sink of the "
+            f"project: {_SETUP}"
         )
         return Finding(ConditionStatus.UNKNOWN, NO_ENTRIES, message)
     if state.lag > LAGGING_AFTER:
