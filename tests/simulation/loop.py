@@ -37,6 +37,11 @@ def _monotonic() -> float:
 time.monotonic = _monotonic
 
 
+_TICK = 1e-6
+"""Seconds of an iteration of the loop. Real ones take time, too: code that waits for the rest of a period,
+which rounding makes tiny, would else never see its end."""
+
+
 class Stalled(Exception):
     """Nothing is left to do, and the awaited result will never arrive."""
 
@@ -60,8 +65,9 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
     def _advance(self, seconds: float | None) -> None:
         if seconds is None:
             raise Stalled
-        self._elapsed += seconds
-        self._traveller.shift(seconds)
+        step = max(seconds, _TICK)
+        self._elapsed += step
+        self._traveller.shift(step)
 
 
 class _Selector(selectors.SelectSelector):
@@ -72,9 +78,8 @@ class _Selector(selectors.SelectSelector):
         self._advance = advance
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Advance the clock by `timeout`."""
-        if timeout is None or timeout > 0:
-            self._advance(timeout)
+        """Advance the clock by `timeout`, and by a tick if that is 0."""
+        self._advance(timeout)
         return []
 
 
