@@ -166,6 +166,7 @@ class CustomRoles:
 
     async def _supported(self, project_id: str) -> frozenset[str]:
         found: set[str] = set()
+        not_supported = iam_admin_v1.Permission.CustomRolesSupportLevel.NOT_SUPPORTED
         request = iam_admin_v1.QueryTestablePermissionsRequest(
             full_resource_name=f"//cloudresourcemanager.googleapis.com/projects/{project_id}",
             page_size=_PAGE_SIZE,
@@ -174,7 +175,7 @@ class CustomRoles:
             page = await self._iam.call(project_id, "query_testable_permissions", request)
             # The plain messages: a project has thousands of permissions, and proto-plus wraps each one.
             found |= {
-                each.name for each in page.permissions.pb if each.custom_roles_support_level != _NOT_SUPPORTED
+                each.name for each in page.permissions.pb if each.custom_roles_support_level != not_supported
             }
             if not page.next_page_token:
                 return frozenset(found)
@@ -186,9 +187,6 @@ class CustomRoles:
             return _state(await self._iam.call(project_id, method, request, has_etag=has_etag))
         finally:  # a failed write may have taken effect
             self._roles_of(project_id).invalidate(role_id)
-
-
-_NOT_SUPPORTED = iam_admin_v1.Permission.CustomRolesSupportLevel.NOT_SUPPORTED
 
 
 def _name(project_id: str, role_id: str) -> str:
