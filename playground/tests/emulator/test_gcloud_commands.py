@@ -147,7 +147,7 @@ services disable run.googleapis.com => does not serve
 policy-troubleshoot iam {FULL_NAME} {TROUBLED} => does not serve POST policytroubleshooter
 asset search-all-iam-policies --scope=projects/shop => does not serve GET cloudasset
 recommender recommendations list {RECOMMENDER} --location=global
-iam workload-identity-pools list --location=global
+iam workload-identity-pools list --location=global => does not serve GET
 """
 
 RUN = f"""
