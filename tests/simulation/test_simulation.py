@@ -12,8 +12,8 @@ from tests.time_budget import HUNG_AFTER
 
 ROOT = Path(__file__).parents[2]
 CORPUS = sorted((Path(__file__).parent / "corpus").glob("*.json"))
-QUICK_SEEDS = "0:6"
-"""Histories of `make test`, about five seconds of an idle processor."""
+QUICK_SEEDS = "0:3"
+"""Histories of `make test`, about three seconds of an idle processor."""
 
 
 def simulate(*options: str, hash_seed: str = "random") -> subprocess.CompletedProcess[str]:

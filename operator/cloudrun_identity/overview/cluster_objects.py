@@ -122,8 +122,8 @@ async def read_objects(client: Lister, namespace: str, parser: Parser) -> Cluste
             raise
         notices.append(f"Events are left out: {error.message}")
         events = []
-    ours = {raw["metadata"].get("uid") for raw in found}
-    about = tuple(event for event in events if _subject(event).get("uid") in ours)
+    shown = {raw["metadata"].get("uid") for raw in found}
+    about = tuple(event for event in events if _subject(event).get("uid") in shown)
     return ClusterObjects(tuple(found), about, tuple(notices), parser)
 
 
