@@ -58,6 +58,9 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         """Return the virtual seconds since the start."""
         return self._elapsed
 
+    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: object) -> None:
+        """Ignore the handlers of kopf, which this loop never runs: SIGTERM would not end the process."""
+
     def shift_wall_clock(self, seconds: float) -> None:
         """Make the wall clocks jump. The clock of the loop does not."""
         self._traveller.shift(seconds)
