@@ -57,7 +57,7 @@ class KeyScenario:
             self.ledgers,
             lambda: self.clock[0],
             self._checkpoint,
-            LastUses(self.clients, lambda: self.clock[0], patience=None),
+            LastUses(self.clients, lambda: self.clock[0], max_wait=None),
         )
 
     def advance(self, time: timedelta) -> None:

@@ -59,7 +59,7 @@ async def clients(emulator: Emulator, observer: Observer) -> AsyncIterator[Googl
 
 @pytest.fixture
 def last_uses(clients: GoogleClients, time: Time) -> LastUses:
-    return LastUses(clients, time, patience=None)
+    return LastUses(clients, time, max_wait=None)
 
 
 @pytest.fixture
@@ -208,7 +208,7 @@ async def test_a_slow_answer_delays_no_caller(
 ) -> None:
     use(emulator, account, key, time() - 5 * DAY)
     emulator.faults.add(InjectedFault(method=QUERY, delay=0.2))
-    last_uses = LastUses(clients, time, patience=0.001)
+    last_uses = LastUses(clients, time, max_wait=0.001)
     assert await last_uses.get(PROJECT, Source.KEYS) == PENDING
     [read] = (task for task in asyncio.all_tasks() if task.get_name() == "read of last uses")
     await read
@@ -218,7 +218,7 @@ async def test_a_slow_answer_delays_no_caller(
 
 async def test_emulator_without_rest_is_unknown(emulator: Emulator, observer: Observer, time: Time) -> None:
     clients = GoogleClients(emulator.grpc_address, observer)
-    answer = await LastUses(clients, time, patience=None).get(PROJECT, Source.KEYS)
+    answer = await LastUses(clients, time, max_wait=None).get(PROJECT, Source.KEYS)
     await clients.close()
     assert isinstance(answer, Unknown)
     assert answer.error is not None

@@ -89,7 +89,7 @@ class Settings:
     access_lag: float = 420.0
     """Seconds in which a grant takes effect: two minutes, potentially seven minutes or longer
     (https://cloud.google.com/iam/docs/access-change-propagation)."""
-    patience: float = 600.0
+    max_wait: float = 600.0
     """Seconds after which a check no longer waits."""
 
 
@@ -238,17 +238,17 @@ class Sandbox:
         self,
         attempt: Callable[[], Awaitable[bool]],
         tolerated: frozenset[Fault] = frozenset(),
-        patience: float | None = None,
+        max_wait: float | None = None,
     ) -> None:
         """Repeat `attempt` until it returns True.
 
         Raises:
-            TimeoutError: The attempts took longer than `patience`. The message has the last error.
+            TimeoutError: The attempts took longer than `max_wait`. The message has the last error.
             GoogleError: An attempt failed with a fault that is not `tolerated`.
 
         """
         started = time.monotonic()
-        patience = self.settings.patience if patience is None else patience
+        max_wait = self.settings.max_wait if max_wait is None else max_wait
         while True:
             last = "not yet"
             try:
@@ -258,8 +258,8 @@ class Sandbox:
                 if error.fault not in tolerated:
                     raise
                 last = str(error)
-            if time.monotonic() - started > patience:
-                raise TimeoutError(f"no success in {patience:g} s: {last}")
+            if time.monotonic() - started > max_wait:
+                raise TimeoutError(f"no success in {max_wait:g} s: {last}")
             await asyncio.sleep(self.settings.interval)
 
 

@@ -34,7 +34,7 @@ INTERVAL: Final = timedelta(hours=1)
 KEPT: Final = timedelta(days=1)
 """Time for which the former answer counts while Google gives none."""
 
-PATIENCE: Final = 2.0
+MAX_WAIT: Final = 2.0
 """Seconds for which a reconcile waits for the first answer. Later ones are read in the background."""
 
 MAX_PAGES: Final = 50
@@ -51,12 +51,12 @@ class LastUses:
     """
 
     def __init__(
-        self, clients: ProjectClients, wall_clock: Callable[[], datetime], patience: float | None = PATIENCE
+        self, clients: ProjectClients, wall_clock: Callable[[], datetime], max_wait: float | None = MAX_WAIT
     ) -> None:
-        """With a `patience` of None, the first answer is awaited, however long it takes."""
+        """With a `max_wait` of None, the first answer is awaited, however long it takes."""
         self._clients = clients
         self._wall_clock = wall_clock
-        self._patience = patience
+        self._max_wait = max_wait
         self._shared: dict[tuple[str, Source], _SharedRead] = {}
 
     async def get(self, project_id: str, source: Source) -> Evidence:
@@ -68,7 +68,7 @@ class LastUses:
         self._shared[key] = shared
         if len(self._shared) > MAX_PROJECTS * len(Source):
             del self._shared[next(iter(self._shared))]
-        return await shared.get(self._patience)
+        return await shared.get(self._max_wait)
 
     async def _read(self, project_id: str, source: Source) -> Evidence:
         read = self._wall_clock()
@@ -109,13 +109,13 @@ class _SharedRead:
         self._tried: datetime | None = None
         self._task: asyncio.Task[None] | None = None
 
-    async def get(self, patience: float | None) -> Evidence:
+    async def get(self, max_wait: float | None) -> Evidence:
         now = self._wall_clock()
         if self._task is None and (self._tried is None or not timedelta() <= now - self._tried < INTERVAL):
             self._tried = now
             self._task = start_shared_task(self._refresh(), name="read of last uses")
-        if self._task is not None and (self._latest is None or patience is None):
-            await asyncio.wait({self._task}, timeout=patience)
+        if self._task is not None and (self._latest is None or max_wait is None):
+            await asyncio.wait({self._task}, timeout=max_wait)
         return self._latest or PENDING
 
     async def _refresh(self) -> None:

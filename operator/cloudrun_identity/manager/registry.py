@@ -42,7 +42,7 @@ from cloudrun_identity.gcp.custom_roles import CustomRoles
 from cloudrun_identity.gcp.findings_reader import FindingsReader
 from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.keys import Keys
-from cloudrun_identity.gcp.last_use import PATIENCE, LastUses
+from cloudrun_identity.gcp.last_use import MAX_WAIT, LastUses
 from cloudrun_identity.gcp.org_policies import OrgPolicies
 from cloudrun_identity.gcp.permission_checks import PermissionChecks
 from cloudrun_identity.gcp.policies import Policies
@@ -112,7 +112,7 @@ class Cloud:
             keys=Keys(clients, time.monotonic),
             custom_roles=CustomRoles(clients, time.monotonic),
             permission_checks=PermissionChecks(policies, roles, unique_ids, time.monotonic),
-            last_uses=LastUses(clients, key_clock(), None if reads_once else PATIENCE),
+            last_uses=LastUses(clients, key_clock(), None if reads_once else MAX_WAIT),
         )
 
 

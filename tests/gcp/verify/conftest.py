@@ -54,7 +54,7 @@ SEED = Seed(
     ),
 )
 SETTINGS = Settings(
-    project_id=PROJECT, location=LOCATION, secret=SECRET, max_accounts=20, interval=0.001, patience=10.0
+    project_id=PROJECT, location=LOCATION, secret=SECRET, max_accounts=20, interval=0.001, max_wait=10.0
 )
 
 

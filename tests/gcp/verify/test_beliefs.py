@@ -155,13 +155,13 @@ async def test_a_longer_lag_of_accounts_is_false(emulator: Emulator, sandbox: Sa
 
 async def test_an_account_that_is_never_usable_is_false(emulator: Emulator, sandbox: Sandbox) -> None:
     emulator.switches.lag = timedelta(hours=1)
-    sandbox.settings = replace(sandbox.settings, patience=0.1)
+    sandbox.settings = replace(sandbox.settings, max_wait=0.1)
     assert "no success in 0.1 s" in await refutation(LAG, sandbox)
 
 
 async def test_a_grant_without_effect_is_false(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(effective.EffectivePermissions, "has", lambda self, caller, *rest: caller.is_admin)
-    sandbox.settings = replace(sandbox.settings, patience=0.1)
+    sandbox.settings = replace(sandbox.settings, max_wait=0.1)
     assert "no success in 0.1 s" in await refutation(LAG, sandbox)
 
 

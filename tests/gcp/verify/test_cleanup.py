@@ -86,7 +86,7 @@ async def test_a_write_in_progress_is_awaited_before_clean_up(emulator: Emulator
 
 
 async def test_a_resource_that_is_not_removed_is_reported(emulator: Emulator, sandbox: Sandbox) -> None:
-    sandbox.settings = replace(sandbox.settings, patience=0.05)
+    sandbox.settings = replace(sandbox.settings, max_wait=0.05)
     account = await sandbox.create_account("anchor")
     method = "google.iam.admin.v1.IAM/DeleteServiceAccount"
     emulator.faults.add(Fault(method=method, code="PERMISSION_DENIED", message="no access", times=999))

@@ -182,7 +182,7 @@ async def _shown_once(sandbox: Sandbox, grant: Grant) -> frozenset[Grant]:
         return grant in shown
 
     with contextlib.suppress(TimeoutError):
-        await sandbox.until(is_shown, patience=sandbox.settings.account_lag)
+        await sandbox.until(is_shown, max_wait=sandbox.settings.account_lag)
     return shown
 
 

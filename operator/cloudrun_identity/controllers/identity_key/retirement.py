@@ -17,7 +17,7 @@ from cloudrun_identity.reconcile.advice import advised
 
 from .key_state import KeyEvidence, Rotation, disable_due
 
-QUIET: Final = timedelta(days=2)
+UNUSED_FOR: Final = timedelta(days=2)
 """Time without a use after which a former key counts as unused."""
 
 MAX_AGE: Final = 2 * INTERVAL
@@ -66,7 +66,7 @@ def retirement(
         return None
     if not rotation.depends_on_use:
         return Retirement(now >= latest, latest, latest)
-    earliest = min(superseded + max(rotation.overlap, QUIET), latest)
+    earliest = min(superseded + max(rotation.overlap, UNUSED_FOR), latest)
     if now < superseded + rotation.overlap:
         return Retirement(is_due=False, next_look=earliest, latest=latest)
     doubts = tuple(_doubts(record.id, superseded, evidence, now))
@@ -127,10 +127,10 @@ def _doubt(source: str, seen: Observation, key_id: str, superseded: datetime) ->
     use, until = seen.uses.get(key_id), seen.observed_until(key_id)
     if use is None and not seen.is_complete:
         return Doubt(f"the answer of {source} is too long to be read as a whole")
-    quiet_since = max(superseded, use.ended if use else seen.since)
-    if until - quiet_since >= QUIET:
+    unused_since = max(superseded, use.ended if use else seen.since)
+    if until - unused_since >= UNUSED_FOR:
         return None
-    if use is not None and use.ended > superseded + QUIET:
+    if use is not None and use.ended > superseded + UNUSED_FOR:
         return Doubt(f"{source} shows a use on or after {use.began:%Y-%m-%d}")
     return Doubt(f"{source} does not cover two days yet, only until {until:%Y-%m-%d}", is_warning=False)
 

@@ -15,7 +15,7 @@ from cloudrun_identity.controllers.identity_key.key_state import KeyEvidence, Ro
 from cloudrun_identity.controllers.identity_key.plan import plan
 from cloudrun_identity.controllers.identity_key.retirement import (
     MAX_AGE,
-    QUIET,
+    UNUSED_FOR,
     needs_evidence,
     report,
     retirement,
@@ -65,7 +65,7 @@ def shows_no_use(source: Evidence) -> bool:
     match source:
         case Observation(since=since, uses=uses) as seen:
             last = uses["former"].ended if "former" in uses else since
-            return seen.observed_until("former") - max(last, NOON) >= QUIET
+            return seen.observed_until("former") - max(last, NOON) >= UNUSED_FOR
     return False
 
 
@@ -76,7 +76,7 @@ def test_key_is_disabled_early_only_if_both_sources_show_two_days(
     decided = retirement(FORMER, ROTATION, evidence, now)
     assert decided
     if decided.is_due and now < decided.latest:
-        assert now >= NOON + max(ROTATION.overlap, QUIET)
+        assert now >= NOON + max(ROTATION.overlap, UNUSED_FOR)
         assert shows_no_use(evidence.analyzer)
         assert shows_no_use(evidence.monitoring)
         assert isinstance(evidence.monitoring, Observation)
