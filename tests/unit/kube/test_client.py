@@ -117,6 +117,17 @@ async def test_requests_carry_token_and_user_agent(server: Server, client: KubeC
     assert request.headers["User-Agent"].startswith("cloudrun-identity/")
 
 
+async def test_proxy_of_the_kubeconfig_is_used(server: Server) -> None:
+    write_kubeconfig(server.kubeconfig, "http://api.example.com", {"token": "secret"})
+    config = yaml.safe_load(server.kubeconfig.read_text())
+    config["clusters"][0]["cluster"]["proxy-url"] = str(server.http.make_url(""))
+    server.kubeconfig.write_text(yaml.safe_dump(config))
+    client = await connect(str(server.kubeconfig))
+    await client.close()
+    ((request, _),) = server.requests
+    assert request.host == "api.example.com"
+
+
 async def test_writes_use_the_namespace_of_the_metadata(server: Server, client: KubeClient) -> None:
     event = {"metadata": {"name": "e", "namespace": "payments"}}
     await client.create(EVENTS, event)
