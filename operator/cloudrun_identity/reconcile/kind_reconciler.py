@@ -11,7 +11,6 @@ from typing import Generic
 
 from cloudrun_identity.api import FINALIZER, ProjectScopedResource, ReconciledResource
 from cloudrun_identity.gcp.errors import GoogleError
-from cloudrun_identity.gcp.ratelimit import without_slot
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.kube.resources import Object
 from cloudrun_identity.policy.desired_grants import RETAIN_ALL, DesiredGrants
@@ -264,8 +263,7 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         claims = self._releaser.claims_of(obj)
         deps.syncers.declare(desired_grants_of(obj, requested, resolved, writable=acts, claims=claims))
         entering = unrecorded(obj, resolved.desired, deps.store) if acts else ()
-        async with without_slot():
-            synced = await deps.syncers.sync(ledger_owner(obj), max_age=max_age)
+        synced = await deps.syncers.sync(ledger_owner(obj), max_age=max_age)
         if unmanaged := recorded_as_unmanaged(entering, deps.store):
             deps.event_reporter.warn(obj, NOT_RECORDED, unmanaged)
         if synced.made_by_others:
