@@ -29,8 +29,8 @@ class Deadline:
         return _Limit(asyncio.timeout(self.seconds))
 
 
-# The context managers are classes: those of contextlib take more processor time, and a KiB of memory for each of
-# thousands of reconciles that wait in them.
+# The context managers are classes: those of contextlib take more processor time, and a KiB of memory for each
+# of thousands of reconciles that wait in them.
 
 
 @dataclass(slots=True)

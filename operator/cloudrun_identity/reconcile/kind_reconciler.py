@@ -305,10 +305,8 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         if reply is None:
             return None
         self._deps.store.absorb(reply)
-        metadata = reply["metadata"]
-        key = ObjectKey(reply["kind"], metadata.get("namespace", ""), metadata["name"])
-        stored = self._deps.store.stored(key)
-        version = metadata.get("resourceVersion")
+        stored = self._deps.store.stored(ObjectKey.of_raw(reply))
+        version = reply["metadata"].get("resourceVersion")
         if stored and stored.obj and stored.raw["metadata"].get("resourceVersion") == version:
             return stored.raw, self._parsed(stored)
         return reply, self._kind.kind.model_validate(reply)
