@@ -19,8 +19,8 @@ from .errors import ClusterUnreachable, KubeError
 from .resources import Object, Objects, PatchType, Resource, as_sent
 
 FIELD_MANAGER = "cloudrun-identity"
-PAGE_SIZE = 500
-"""Objects per page of a list."""
+PAGE_SIZE = 200
+"""Objects per page of a list. A decoded object takes 17 KiB before it is compact."""
 
 TIMEOUT = 30.0
 """Seconds for one request and its reply. The API server itself gives up after 60."""

@@ -26,8 +26,8 @@ AGGREGATION_WINDOW = 600.0
 QUEUE_SIZE = 1_000
 """Maximum number of events that wait to be sent. Further events are dropped."""
 
-CACHE_SIZE = 4_096
-"""Maximum number of sent events whose count can be increased."""
+CACHE_SIZE = 1_024
+"""Maximum number of sent events whose count can be increased. Each takes 600 bytes."""
 
 DRAIN_TIMEOUT = 3.0
 """Seconds that `close` waits for queued events."""

@@ -13,7 +13,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
 
 from cloudrun_identity.kube import client as client_module
-from cloudrun_identity.kube.client import KubeClient, connect
+from cloudrun_identity.kube.client import PAGE_SIZE, KubeClient, connect
 from cloudrun_identity.kube.connection import CONNECTIONS
 from cloudrun_identity.kube.errors import ClusterUnreachable, KubeError
 from cloudrun_identity.kube.resources import EVENTS, NAMESPACES, PatchType
@@ -177,8 +177,8 @@ async def test_list_is_read_page_by_page(server: Server, client: KubeClient) -> 
     ]
     assert await client.list(NAMESPACES, label_selector="a=b") == [{"n": 1}, {"n": 2}]
     assert [dict(request.query) for request, _ in server.requests] == [
-        {"labelSelector": "a=b", "limit": "500"},
-        {"labelSelector": "a=b", "limit": "500", "continue": "more"},
+        {"labelSelector": "a=b", "limit": str(PAGE_SIZE)},
+        {"labelSelector": "a=b", "limit": str(PAGE_SIZE), "continue": "more"},
     ]
 
 
