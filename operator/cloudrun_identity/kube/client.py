@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Any, Required
+from typing import Any, Required, TypeAlias, TypeVar
 from urllib.parse import urlencode
 
 import aiohttp
@@ -36,6 +36,10 @@ RETRY_INTERVAL = 1.0
 
 _JSON = "application/json"
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+
+Form = TypeVar("Form")
+Items: TypeAlias = list[Form]
 
 
 class _Metadata(TypedDict, total=False):
@@ -168,21 +172,24 @@ class KubeClient:
             whole = await self._request("GET", resource.path(namespace), query=selected)
             return list(map(form, whole["items"]))
 
-    async def list_metadata(self, resource: Resource) -> Objects:
-        """Read all objects of all namespaces: the name, the namespace, the UID and the version of each."""
+    async def list_metadata(self, resource: Resource, form: Callable[[Object], Form]) -> Items[Form]:
+        """Read all objects of all namespaces: the name, the namespace, the UID and the version of each.
+
+        The form is applied page by page, as in `list`.
+        """
         parse = _METADATA_LIST.validate_json
-        return await self._list_pages(resource.path(), {}, accept=_METADATA, parse=parse)
+        return await self._list_pages(resource.path(), {}, accept=_METADATA, parse=parse, form=form)
 
     async def _list_pages(
         self,
         path: str,
         query: Mapping[str, str],
         *,
+        form: Callable[[Object], Form],
         accept: str = _JSON,
-        form: Callable[[Object], Object] = as_sent,
         parse: Callable[[bytes], object] = from_json,
-    ) -> Objects:
-        items: Objects = []
+    ) -> Items[Form]:
+        items: list[Form] = []
         position: Mapping[str, str] = {}
         while True:
             paged = {**query, "limit": str(PAGE_SIZE), **position}

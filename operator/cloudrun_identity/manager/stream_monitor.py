@@ -15,11 +15,11 @@ objects with their old ones (https://etcd.io/docs/v3.6/op-guide/recovery/).
 
 import asyncio
 import logging
-from collections.abc import Mapping
-from typing import NoReturn, Protocol
+from collections.abc import Callable, Mapping
+from typing import NoReturn, Protocol, TypeVar
 
 from cloudrun_identity.kube.errors import KubeError
-from cloudrun_identity.kube.resources import Object, Objects, Resource
+from cloudrun_identity.kube.resources import Object, Resource
 
 from .watched_versions import WatchedVersions, version_number
 from .watches import WatchLost
@@ -38,11 +38,14 @@ GRACE = 10.0
 _LEASE_CHECK_INTERVAL = 1.0
 
 
+Form = TypeVar("Form")
+
+
 class MetadataLister(Protocol):
     """Lists the metadata of objects: `kube.client.KubeClient`."""
 
-    async def list_metadata(self, resource: Resource, /) -> Objects:
-        """Return all objects, each with its metadata only. Raises KubeError."""
+    async def list_metadata(self, resource: Resource, form: Callable[[Object], Form], /) -> list[Form]:
+        """Return all objects in the given form of their metadata. Raises KubeError."""
         ...
 
 
@@ -132,7 +135,7 @@ class StreamMonitor:
 
     async def _check(self, resource: Resource, versions: WatchedVersions) -> None:
         before = versions.snapshot()
-        listed = await self._lister.list_metadata(resource)
+        listed = dict(await self._lister.list_metadata(resource, versions.listed))
         if older := list(versions.ahead_of(listed, before)):
             raise WatchLost(_RESTORED.format(what=f"{resource.plural} {_named(older)}"))
         differences = versions.undelivered(listed, before)

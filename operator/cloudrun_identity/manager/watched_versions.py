@@ -65,13 +65,21 @@ class WatchedVersions:
         known, version = self._versions.get(_name(raw)), Version.of(raw)
         return known is not None and known.uid == version.uid and known.number > version.number
 
+    def listed(self, raw: Object) -> tuple[Name, Version]:
+        """Return the name and the version of a listed object; the delivered version if it is the same.
+
+        Ten thousand objects are listed every 45 s, and nearly all of them are unchanged.
+        """
+        name, version = _name(raw), Version.of(raw)
+        known = self._versions.get(name)
+        return name, known if known == version else version
+
     def snapshot(self) -> Mapping[Name, Version]:
         """Return the versions that are delivered now, to compare them with a list that begins now."""
         return dict(self._versions)
 
-    def undelivered(self, listed: Iterable[Object], before: Mapping[Name, Version]) -> Undelivered:
+    def undelivered(self, current: Mapping[Name, Version], before: Mapping[Name, Version]) -> Undelivered:
         """Return what a list shows and no event has delivered. `before` is the snapshot before the list."""
-        current = {_name(raw): Version.of(raw) for raw in listed}
         return Undelivered(
             newer={name: version for name, version in current.items() if not self._has(name, version)},
             deleted={name: version for name, version in before.items() if name not in current},
@@ -84,13 +92,12 @@ class WatchedVersions:
             if self._versions.get(name) == version:
                 yield name
 
-    def ahead_of(self, listed: Iterable[Object], before: Mapping[Name, Version]) -> Iterable[Name]:
+    def ahead_of(self, current: Mapping[Name, Version], before: Mapping[Name, Version]) -> Iterable[Name]:
         """Yield the objects that a list shows in an older version than was delivered before the list.
 
         Only an API server that was restored from a backup does that.
         """
-        for raw in listed:
-            name, version = _name(raw), Version.of(raw)
+        for name, version in current.items():
             known = before.get(name)
             if known is not None and known.uid == version.uid and known.number > version.number:
                 yield name

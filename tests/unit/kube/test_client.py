@@ -16,7 +16,7 @@ from cloudrun_identity.kube import client as client_module
 from cloudrun_identity.kube.client import PAGE_SIZE, KubeClient, connect
 from cloudrun_identity.kube.connection import CONNECTIONS
 from cloudrun_identity.kube.errors import ClusterUnreachable, KubeError
-from cloudrun_identity.kube.resources import EVENTS, NAMESPACES, PatchType
+from cloudrun_identity.kube.resources import EVENTS, NAMESPACES, PatchType, as_sent
 from tests.time_budget import time_budget
 
 Answer = Callable[[web.Request], Awaitable[web.Response]]
@@ -330,5 +330,5 @@ async def test_metadata_is_listed_page_by_page_and_an_empty_page_is_null(
 ) -> None:
     page = {"metadata": {"continue": "next"}, "items": [{"metadata": {"name": "a"}}]}
     server.answers = [ok(page), ok({"metadata": {}, "items": None})]
-    assert await client.list_metadata(NAMESPACES) == [{"metadata": {"name": "a"}}]
+    assert await client.list_metadata(NAMESPACES, as_sent) == [{"metadata": {"name": "a"}}]
     assert "as=PartialObjectMetadataList" in server.requests[-1][0].headers["Accept"]

@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 import pytest
 
 from cloudrun_identity.kube.errors import KubeError
-from cloudrun_identity.kube.resources import NAMESPACES, Object, Objects, Resource
+from cloudrun_identity.kube.resources import NAMESPACES, Object, Resource
 from cloudrun_identity.manager.stream_monitor import CHECK_INTERVAL, DELIVERS_WITHIN, StreamMonitor
 from cloudrun_identity.manager.watched_versions import WatchedVersions
 from cloudrun_identity.manager.watches import WatchLost
@@ -15,6 +16,8 @@ from cloudrun_identity.manager.watches import WatchLost
 pytestmark = pytest.mark.looptime(start=0)
 
 LEASE_DURATION = 15.0
+
+Form = TypeVar("Form")
 
 
 class Server:
@@ -31,13 +34,13 @@ class Server:
         self.objects[name] = raw
         return raw
 
-    async def list_metadata(self, resource: Resource) -> Objects:
+    async def list_metadata(self, resource: Resource, form: Callable[[Object], Form]) -> list[Form]:
         assert resource is NAMESPACES
         self.lists.append(clock())
         if self.outage:
             raise self.outage
         self.before_reply()
-        return list(self.objects.values())
+        return list(map(form, self.objects.values()))
 
 
 def clock() -> float:
