@@ -5,9 +5,8 @@ because each of them treats the grants and accounts in the other one's ledgers a
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol, TypeAlias
-
-from pydantic import ValidationError
 
 from cloudrun_identity.api import ProjectOperator
 from cloudrun_identity.iam.wording import some
@@ -109,13 +108,17 @@ class OperatorGate(Protocol):
 def recorded_operator(raw_project: Object) -> ProjectOperator | None:
     """Return the operator in the status of a ManagedProject, which may not fit its kind."""
     status = raw_project.get("status")
-    recorded = status.get("operator") if isinstance(status, dict) else None
-    if recorded is None:
-        return None
-    try:
-        return ProjectOperator.model_validate(recorded)
-    except ValidationError:
-        return None
+    match status.get("operator") if isinstance(status, dict) else None:
+        case {"namespace": str(namespace), "lease": str(lease)}:
+            return _operator(namespace, lease)
+        case _:
+            return None
+
+
+@lru_cache(maxsize=64)
+def _operator(namespace: str, lease: str) -> ProjectOperator:
+    """Return an operator, validated once: each reconcile asks several times for that of its project."""
+    return ProjectOperator(namespace=namespace, lease=lease)
 
 
 def _at_work(own: ProjectOperator, other: ProjectOperator, lease: ObservedLease) -> str:
