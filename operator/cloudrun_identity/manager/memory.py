@@ -41,10 +41,13 @@ def return_buffers() -> None:
     """
     with suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
-        for parameter, value in ((_M_MMAP_THRESHOLD, _LARGE), (_M_TRIM_THRESHOLD, _LARGE), (_M_ARENA_MAX, 1)):
+        for parameter, value in _SETTINGS:
             mallopt(parameter, value)
 
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
-_LARGE = 128 * 1024
-"""Bytes. It is the initial value of the library, which grows unless it is set."""
+_SETTINGS = (
+    (-3, 128 * 1024),  # M_MMAP_THRESHOLD: the initial value of the library, which grows unless it is set
+    (-1, 8 * 2**20),  # M_TRIM_THRESHOLD: free memory at the end of the heap; less costs more page faults
+    (-8, 1),  # M_ARENA_MAX: one arena for all threads
+)
+"""Parameters of `mallopt`, by their numbers in malloc.h, and their values."""
