@@ -63,13 +63,17 @@ class Feed:
         self._file = run_dir / "project.yaml"
 
     def declare(self) -> None:
-        """Apply the ManagedProject and create the sink with the printed filter."""
+        """Create the sink with the printed filter, apply the ManagedProject, and wait until it is Ready.
+
+        An object that is applied earlier is reconciled again when the status of its project appears.
+        """
         manifest = Template(PROJECT).substitute(scene=self.scene.name, subscription=self.subscription)
         self._file.write_text(manifest)
         printed = run_cli("permissions", "-f", str(self._file))
         _, _, rest = printed.rpartition("cat >filter.txt <<'EOF'\n")
         self.scene.cloud.create_sink(self.scene.name, self.subscription, rest.partition("\nEOF\n")[0])
         self.scene.apply(manifest)
+        self.scene.ready(f"ManagedProject/{self.scene.name}")
 
     def becomes(self, status: str, reason: str) -> str:
         """Wait until ChangeFeedReady has this status and reason; return its message."""
