@@ -176,6 +176,7 @@ def test_rotation_always_leaves_clients_a_valid_key(scene_with_keys: Scene) -> N
     assert scene.status(NAME).get("drift") is None, "a due rotation is not drift"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kube_api_name", [EMBEDDED], indirect=True, scope="package")
 def test_kills_leave_no_unrecorded_key(scene_with_keys: Scene) -> None:
     scene, stage, set_clock = scene_with_keys, scene_with_keys.stage, scene_with_keys.stage.set_key_clock
