@@ -34,8 +34,8 @@ class Kubernetes:
 
     def __init__(self, directory: Path) -> None:
         self.kubeconfig = directory / "kubeconfig"
-        self.on_write: list[Callable[[str, str, str], None]] = []
-        """Called with kind, name and field manager after each write that is not one of a Lease."""
+        self.on_write: list[Callable[[str, str, str, bytes], None]] = []
+        """Called with the change, kind, name and JSON after each write that is not one of a Lease."""
         self._api = KubeApi()
         self._api.operations.store.on_change.append(self._note_write)
 
@@ -46,7 +46,7 @@ class Kubernetes:
             for definition in _definitions():
                 self._create(
                     self._resource(CUSTOM_RESOURCE_DEFINITIONS.group, "v1", "customresourcedefinitions"),
-                    definition,
+                    copy.deepcopy(definition),
                 )
             self.kubeconfig.write_text(self._api.render_kubeconfig())
             yield connect
@@ -139,7 +139,7 @@ class Kubernetes:
         metadata = obj["metadata"]
         name = "/".join(filter(None, (metadata.get("namespace"), metadata["name"])))
         for each in self.on_write:
-            each(change.type, obj.get("kind", storage[1]), name)
+            each(change.type, obj.get("kind", storage[1]), name, change.stored.json)
 
     def _of_kind(self, kind: str) -> Resource:
         group, _, version = API_VERSION.partition("/")

@@ -3,7 +3,7 @@
 import asyncio
 import contextvars
 import itertools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +168,22 @@ class Task(asyncio.Task[Any]):
 
     def __hash__(self) -> int:
         return self._number
+
+
+_as_completed = asyncio.as_completed
+
+
+def as_completed(awaitables: Iterable[Coroutine[Any, Any, Any]]) -> Iterator[Coroutine[Any, Any, Any]]:
+    """Do what `asyncio.as_completed` does, with one order in all runs.
+
+    kopf passes sets of coroutines, which have the order of their addresses.
+    """
+    return _as_completed([asyncio.ensure_future(each) for each in sorted(awaitables, key=_description)])
+
+
+def _description(coroutine: Coroutine[Any, Any, Any]) -> tuple[str, str]:
+    """Return a key of a coroutine that has not started: its name, and the URL that it reads."""
+    return coroutine.__qualname__, coroutine.cr_frame.f_locals.get("url", "")
 
 
 def install(loop: asyncio.AbstractEventLoop) -> None:
