@@ -9,6 +9,7 @@ from string import Template
 
 import pytest
 
+from cloudrun_identity.policy.backoff import BackoffLimits
 from tests.e2e.commands import run_cli
 from tests.e2e.eventually import becomes, eventually
 from tests.e2e.scene import Scene
@@ -127,6 +128,14 @@ def test_removed_grant_is_repaired_and_the_status_names_who_removed_it(viewers: 
     calls = viewers.cloud.calls() - before
     assert calls["Projects/SetIamPolicy"] == 1
     assert calls["Projects/GetIamPolicy"] <= 2
+
+
+def test_conflict_names_who_removes_a_grant_repeatedly(viewers: Scene) -> None:
+    for _ in range(BackoffLimits().losses):
+        becomes(lambda: has_viewers(viewers), True)
+        remove_viewers(viewers)
+    message = viewers.fails("IAMBinding/viewers", "Conflict")
+    assert f"another writer removes it repeatedly; it was last removed by {DANA} (gcloud) at " in message
 
 
 def test_own_writes_cause_no_sync(viewers: Scene) -> None:
