@@ -184,6 +184,36 @@ def test_theme_follows_the_system_until_the_reader_chooses(page: Page) -> None:
     assert background() == light
 
 
+COLORS = """
+const probe = document.body.appendChild(document.createElement("i"));
+const found = {};
+for (const rule of document.styleSheets[0].cssRules[0].style) {
+  if (!rule.startsWith("--")) continue;
+  probe.style.color = "";
+  probe.style.color = `var(${rule})`;
+  found[rule] = getComputedStyle(probe).color;
+}
+probe.remove();
+return found;
+"""
+"""Script that returns the colors of the theme, by custom property."""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_chosen_theme_has_the_colors_of_the_system_theme(page: Page, theme: str) -> None:
+    other = {"light": "dark", "dark": "light"}[theme]
+    try:
+        page.prefers(theme)
+        by_system = page.run(COLORS)
+        page.prefers(other)
+        assert page.run(COLORS)["--bg"] != by_system["--bg"]
+        page.run("document.documentElement.dataset.theme = arguments[0]", theme)
+        assert page.run(COLORS) == by_system
+        assert len(by_system) > 20
+    finally:
+        page.prefers("light")
+
+
 CONTRAST = """
 const luminance = (rgb) => {
   const linear = (v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
