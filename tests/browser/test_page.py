@@ -9,7 +9,8 @@ import pytest
 from cloudrun_identity.kube.errors import KubeError
 from tests.browser.pages import Page
 from tools.browser import browser, missing
-from tools.sample_cluster import SampleCluster, ago, attachment, drift
+from tools.sample_cluster import SampleCluster
+from tools.sample_objects import ago, attachment, drift
 from tools.sample_page import served
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from .suggest import read_objects
 if TYPE_CHECKING:
     from cloudrun_identity.exporting.declared import Declared
     from cloudrun_identity.kube.resources import Object
-    from cloudrun_identity.recommendations.changes import DeclaredKey
+    from cloudrun_identity.recommendations.role_change import DeclaredKey
 
     from .recommend_output import Markable, Report
 
@@ -95,7 +95,7 @@ def recommend(
     Exit codes: 0 if nothing is recommended, 2 if something is, 1 for an error.
     """
     from cloudrun_identity.exporting.declared import Declared
-    from cloudrun_identity.recommendations.changes import DeclaredKey
+    from cloudrun_identity.recommendations.role_change import DeclaredKey
 
     in_cluster = bool(cluster or kubeconfig or context)
     paths = (*paths, *((directory,) if directory and directory not in paths else ()))
