@@ -9,6 +9,7 @@ from string import Template
 
 import pytest
 
+from cloudrun_identity.policy.backoff import BackoffLimits
 from tests.e2e.commands import run_cli
 from tests.e2e.eventually import becomes, eventually
 from tests.e2e.scene import Scene
@@ -133,6 +134,14 @@ def test_removed_grant_is_repaired_and_the_status_names_who_removed_it(viewers: 
     assert calls["Projects/GetIamPolicy"] <= 2
 
 
+def test_conflict_names_who_removes_a_grant_repeatedly(viewers: Scene) -> None:
+    for _ in range(BackoffLimits().losses):
+        becomes(lambda: has_viewers(viewers), True)
+        remove_viewers(viewers)
+    message = viewers.fails("IAMBinding/viewers", "Conflict")
+    assert f"another writer removes it repeatedly; it was last removed by {DANA} (gcloud) at " in message
+
+
 def test_own_writes_cause_no_sync(viewers: Scene) -> None:
     operator = viewers.stage.operator
     name = 'cloudrun_identity_change_feed_entries_total{outcome="own"}'
@@ -227,6 +236,22 @@ def test_lost_entry_costs_time_only(viewers: Scene) -> None:
         remove_viewers(viewers)
         becomes(lambda: has_viewers(viewers), True)
     assert "was missing" in viewers.wait_for_event("IAMBinding/viewers", "DriftRepaired")
+
+
+def test_late_entry_adds_the_cause_of_drift_that_a_resync_repaired(viewers: Scene) -> None:
+    with viewers.cloud.switched(sinkDelay="4s"):
+        viewers.patch(f"ManagedProject/{viewers.name}", "spec: {driftInterval: 1s}")
+        viewers.ready(f"ManagedProject/{viewers.name}")
+        remove_viewers(viewers)
+        assert "was missing" in viewers.wait_for_event("IAMBinding/viewers", "DriftRepaired")
+        drift = eventually(
+            lambda: viewers.status("IAMBinding/viewers")["drift"], lambda drift: bool(drift.get("causes"))
+        )
+    [cause], [change] = drift["causes"], drift["changes"]
+    assert (cause["principal"], cause["userAgent"]) == (DANA, GCLOUD)
+    assert f"was removed by {DANA} (gcloud) at " in change
+    assert ", repaired after " in change
+    assert drift["count"] == 1
 
 
 def test_healthy_feed_stretches_the_interval_and_a_failing_one_does_not(feed: Feed, viewers: Scene) -> None:

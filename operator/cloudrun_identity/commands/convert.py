@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from .formats import examples
-from .options import filename_option, nothing_found
+from .options import filename_option, nothing_found, project_option
 from .output_files import NAMESPACE_BY_PREFIX, NAMESPACES_FILE, OVERWRITE, namespaces_of, write_files
 
 
@@ -17,9 +17,7 @@ from .output_files import NAMESPACE_BY_PREFIX, NAMESPACES_FILE, OVERWRITE, names
     )
 )
 @filename_option(required=True)
-@click.option(
-    "--project", metavar="ID", default="", help="ID of the Google Cloud project of resources that name none."
-)
+@project_option("ID of the Google Cloud project of resources that name none.")
 @click.option(
     "--namespace",
     metavar="NS",

@@ -7,16 +7,24 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .formats import examples
+from .formats import examples, output_option
 from .google import google_options, one_line_errors
 from .ledgers import with_cluster
-from .options import CONTEXT, KUBECONFIG, filename_option, manifests_in
+from .options import (
+    CONTEXT,
+    KUBECONFIG,
+    READ_CLUSTER,
+    filename_option,
+    locations_option,
+    manifests_in,
+    project_option,
+)
 from .suggest import read_objects
 
 if TYPE_CHECKING:
     from cloudrun_identity.exporting.declared import Declared
     from cloudrun_identity.kube.resources import Object
-    from cloudrun_identity.recommendations.changes import DeclaredKey
+    from cloudrun_identity.recommendations.role_change import DeclaredKey
 
     from .recommend_output import Markable, Report
 
@@ -32,37 +40,15 @@ EXAMPLES = examples(
 
 @click.command(epilog=EXAMPLES)
 @filename_option(required=False)
-@click.option(
-    "--project",
-    metavar="ID",
-    default="",
-    help="Project to ask about. [default: those of all ManagedProjects]",
-)
-@click.option(
-    "--location",
-    "locations",
-    metavar="L",
-    multiple=True,
-    help="Location of Cloud Run services; repeatable. [default: spec.locations of the ManagedProject]",
-)
+@project_option("Project to ask about. [default: those of all ManagedProjects]")
+@locations_option("Location of Cloud Run services")
 @click.option(
     "-n", "--namespace", metavar="NS", default="", help="Namespace of objects in files without one."
 )
 @KUBECONFIG
 @CONTEXT
-@click.option(
-    "--cluster",
-    is_flag=True,
-    help="Read the objects of the current context or of this pod. Implied by --kubeconfig, --context.",
-)
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["text", "yaml", "json"]),
-    default="text",
-    show_default=True,
-    help="Format of the output. yaml has the changed objects and the new ones.",
-)
+@READ_CLUSTER
+@output_option(formats=("text", "yaml", "json"), note="yaml has the changed objects and the new ones.")
 @click.option(
     "--custom-roles",
     is_flag=True,
@@ -109,7 +95,7 @@ def recommend(
     Exit codes: 0 if nothing is recommended, 2 if something is, 1 for an error.
     """
     from cloudrun_identity.exporting.declared import Declared
-    from cloudrun_identity.recommendations.changes import DeclaredKey
+    from cloudrun_identity.recommendations.role_change import DeclaredKey
 
     in_cluster = bool(cluster or kubeconfig or context)
     paths = (*paths, *((directory,) if directory and directory not in paths else ()))

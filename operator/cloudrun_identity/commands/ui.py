@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .formats import examples
-from .options import CONTEXT, KUBECONFIG
+from .options import CONTEXT, KUBECONFIG, SHOWN_NAMESPACE
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -26,7 +26,7 @@ READ_INTERVAL = 1.0
         "cloudrun-identity ui -n payments --open",
     )
 )
-@click.option("-n", "--namespace", metavar="NS", default="", help="Namespace to show. [default: all]")
+@SHOWN_NAMESPACE
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
