@@ -1,6 +1,7 @@
 """PolicyLedger: the grants that the operator manages on one IAM policy, and their owners."""
 
 import operator
+import sys
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal
 
@@ -101,7 +102,7 @@ class LedgerEntry(ApiModel):
     @property
     def owner_keys(self) -> frozenset[str]:
         """Return the owners without their UIDs, each as KIND/NAMESPACE/NAME."""
-        return frozenset(owner.rpartition("/")[0] for owner in self.owners)
+        return frozenset(sys.intern(owner.rpartition("/")[0]) for owner in self.owners)
 
     @property
     def is_made(self) -> bool:

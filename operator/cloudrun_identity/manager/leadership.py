@@ -16,6 +16,7 @@ from cloudrun_identity.kube.objects import resource, resource_of
 from cloudrun_identity.kube.resources import NAMESPACES, Object, Resource
 
 from .background import background, unless
+from .collection import collect_all, exempt_from_collection
 from .factory import build_manager
 from .kubernetes import CountedClient
 from .liveness import Liveness
@@ -109,6 +110,7 @@ class Leadership:
                 if not tolerates_all:
                     raise
                 _log.warning("the manager cannot start, retrying: %s", error)
+            collect_all()
             await unless(self.stop, asyncio.sleep(RESTART_DELAY))
 
     async def _run_manager(self) -> bool:
@@ -130,9 +132,10 @@ class Leadership:
         """Return whether the cache was filled; drain the manager if it was not."""
         filled = False
         try:
-            filled = await unless(
-                self.stop, manager.fill(lambda each, raw: versions[each].deliver(raw, deleted=False))
-            )
+            with exempt_from_collection():
+                filled = await unless(
+                    self.stop, manager.fill(lambda each, raw: versions[each].deliver(raw, deleted=False))
+                )
         except KubeError as error:
             if not error.is_not_found:
                 raise

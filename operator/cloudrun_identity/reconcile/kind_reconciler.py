@@ -11,7 +11,6 @@ from typing import Generic
 
 from cloudrun_identity.api import FINALIZER, ProjectScopedResource, ReconciledResource
 from cloudrun_identity.gcp.errors import GoogleError
-from cloudrun_identity.gcp.ratelimit import without_slot
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.kube.resources import Object
 from cloudrun_identity.policy.desired_grants import RETAIN_ALL, DesiredGrants
@@ -265,8 +264,7 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         claims = self._releaser.claims_of(obj)
         deps.syncers.declare(desired_grants_of(obj, requested, resolved, writable=acts, claims=claims))
         entering = unrecorded(obj, resolved.desired, deps.store) if acts else ()
-        async with without_slot():
-            synced = await deps.syncers.sync(ledger_owner(obj), max_age=max_age)
+        synced = await deps.syncers.sync(ledger_owner(obj), max_age=max_age)
         if unmanaged := recorded_as_unmanaged(entering, deps.store):
             deps.event_reporter.warn(obj, NOT_RECORDED, unmanaged)
         if synced.made_by_others:
@@ -308,10 +306,8 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         if reply is None:
             return None
         self._deps.store.absorb(reply)
-        metadata = reply["metadata"]
-        key = ObjectKey(reply["kind"], metadata.get("namespace", ""), metadata["name"])
-        stored = self._deps.store.stored(key)
-        version = metadata.get("resourceVersion")
+        stored = self._deps.store.stored(ObjectKey.of_raw(reply))
+        version = reply["metadata"].get("resourceVersion")
         if stored and stored.obj and stored.raw["metadata"].get("resourceVersion") == version:
             return stored.raw, self._parsed(stored)
         return reply, self._kind.kind.model_validate(reply)
