@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from cloudrun_identity import handlers
+from cloudrun_identity.api.resource import Resource
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.policies import Policies
 from cloudrun_identity.gcp.service_accounts import ServiceAccounts
@@ -88,14 +88,11 @@ def _conflict_taken_for_success() -> AbstractContextManager[None]:
 
 
 def _deletions_not_seen() -> AbstractContextManager[None]:
-    """Watch events of objects that are being deleted are dropped."""
-    on_object = handlers.KopfWatches._on_object
+    """An object that is being deleted looks like any other.
 
-    async def deaf(self: handlers.KopfWatches, raw: Any, deleted: bool) -> None:
-        if "deletionTimestamp" not in raw["metadata"]:
-            await on_object(self, raw, deleted)
-
-    return _replaced(handlers.KopfWatches, "_on_object", deaf)
+    To drop its watch events is not enough: the operator lists the objects, and restarts a silent watch.
+    """
+    return _replaced(Resource, "is_deleting", property(lambda _: False))
 
 
 def _unmanaged_members_removed() -> AbstractContextManager[None]:
