@@ -67,7 +67,7 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
     def _advance(self, seconds: float | None) -> None:
         if seconds is None:
             raise Stalled
-        step = max(seconds, _TICK)
+        step = seconds if seconds > _TICK else _TICK
         self._elapsed += step
         self._traveller.shift(step)
 

@@ -199,6 +199,7 @@ def installed(world: World, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
         aiohttp.TCPConnector,
         ssl.create_default_context,
         socket.gethostname,
+        socket.gethostbyaddr,
     )
     os.environ.pop("HOSTNAME", None)
     processes.install(loop)
@@ -206,6 +207,7 @@ def installed(world: World, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
     grpc.aio.insecure_channel = world.channel
     network.Connector.connect_to = staticmethod(world.connect)
     socket.gethostname = processes.host_name
+    socket.gethostbyaddr = processes.no_host
     ssl.create_default_context = _ssl_context  # type: ignore[assignment]
     aiohttp.TCPConnector = network.Connector  # type: ignore[misc, assignment]
     loop.set_exception_handler(lambda _, context: world.log(f"unhandled: {_shown(context)}"))
@@ -221,6 +223,7 @@ def installed(world: World, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
             aiohttp.TCPConnector,  # type: ignore[misc]
             ssl.create_default_context,
             socket.gethostname,
+            socket.gethostbyaddr,
         ) = saved
 
 
