@@ -21,6 +21,10 @@ SEEN_WITHIN = 120.0
 _RESOURCES = frozenset(grant.resource for grant in (*ALL_GRANTS, *UNMANAGED))
 
 
+_WAITING = frozenset({"DependencyNotFound", "DependencyNotReady", "Rejected"})
+"""Reasons of an object without its dependencies. Cloud Run rejects the account of a disabled identity."""
+
+
 class DuringHistory:
     """Invariants of each write."""
 
@@ -127,7 +131,7 @@ class AtTheEnd:
             yield f"{name} is not Ready: {found['reason']}: {found['message']}"
 
     def _may_wait(self, name: ObjectName, obj: Mapping[str, Any], reason: str) -> bool:
-        if self._expected.misses_dependency(obj):
+        if reason in _WAITING and self._expected.misses_dependency(obj):
             return True
         if reason == "DriftDetected" and obj["spec"].get("authority") == "Exclusive":
             return self._limits_removals()
