@@ -270,6 +270,7 @@ class Execution:
         self._due = None
         process.is_alive = False
         self._result.note(f"{process.name} crashes at {step!r}")
+        self._world.writes.append(f"{process.name} crashes at {step!r}")  # it has not settled yet
         self._result.actions[f"crash at {step}"] += 1
         # In a context of its own: the present one belongs to the process.
         task = self._context.run(asyncio.ensure_future, self._restart(due.down, process))

@@ -7,7 +7,7 @@ grants both outcomes are right, because they depend on more than the objects; th
 import asyncio
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,7 +16,8 @@ from google.iam.v1 import policy_pb2
 
 from cloudrun_identity_playground.kubeapi.store import Backup
 
-from .cloud import RESTORABLE, resource_of
+from .changes import Changes, recorded_grants
+from .cloud import RESTORABLE
 from .declarations import Grant, ObjectName, email
 from .grants import (
     ALL_GRANTS,
@@ -34,7 +35,6 @@ ATTACHMENT = ObjectName("IdentityAttachment", "team-a", "checkout")
 READER = ObjectName("CustomRole", "team-a", "reader")
 WRITERS = ObjectName("IAMBinding", "team-a", "writers")
 _EXPIRING = frozenset(grant for grant in ALL_GRANTS if grant.member == "user:guest@example.com")
-_HOUR = 3600.0
 _KEPT_BACKUPS = 64
 
 
@@ -70,16 +70,12 @@ class Expectation:
         """The last time at which a backup replaced the Lease."""
         self.former_leader = ""
         """The process that held the Lease then. It notices the restore at its next renewal."""
-        self.edited: set[str] = set()
-        """Resources whose policies another client changed, so that the operator may be in doubt about what it
-        made before a crash."""
         self.untouched: dict[str, str] = {}
         """Owners, conditions and audit configs of the policies, as other clients left them."""
         self._world = world
+        self.changes = Changes()
         for resource in RESTORABLE:
             self.note_untouched(resource)
-        self.edited.clear()
-        self._removals: dict[str, list[float]] = {}
         self._used: set[ObjectName] = set()
         self._moments: deque[_Moment] = deque(maxlen=_KEPT_BACKUPS)
         self._written: list[tuple[float, str, policy_pb2.Policy]] = []
@@ -166,11 +162,15 @@ class Expectation:
     def note_untouched(self, resource: str) -> None:
         """Note that another client changed what the operator never changes in a policy."""
         self.untouched[resource] = self._world.cloud.untouched(resource)
-        self.edited.add(resource)
+        self.changes.note_edited(resource)
+
+    def is_certainly_made(self, grant: Grant) -> bool:
+        """Return whether an operator made a grant, and must know it."""
+        return grant not in self.by_others | self.unclear and self.changes.is_certainly_made(grant)
 
     def note_edit(self, grant: Grant, *, present: bool) -> None:
         """Note that another client added or removed a grant."""
-        self.edited.add(grant.resource)
+        self.changes.note_edited(grant.resource)
         if grant in DECLARED or grant in INTRUDERS:
             self.unclear.add(grant)
         elif present:
@@ -187,7 +187,7 @@ class Expectation:
 
     def note_overwritten(self, resource: str, changed: frozenset[Grant]) -> None:
         """Note that another client wrote an older policy."""
-        self.edited.add(resource)
+        self.changes.note_edited(resource)
         self.unclear |= changed - set(UNMANAGED)
         present = {
             grant for grant in UNMANAGED if grant.resource == resource and self._world.cloud.has(grant)
@@ -199,21 +199,14 @@ class Expectation:
 
         No identity may own an undeleted account any more.
         """
-        self.edited |= {grant.resource for grant in ALL_GRANTS}
+        for resource in {grant.resource for grant in ALL_GRANTS}:
+            self.changes.note_edited(resource)
         if verb == "undelete":
             self.left |= {
                 name
                 for name in _identities()
                 if _account(name) == address and not self._world.kube.find(name)
             }
-
-    def note_removals(self, process: str, count: int, now: float) -> None:
-        """Note that an operator removed unmanaged members from an Exclusive binding."""
-        self._removals.setdefault(process, []).extend([now] * count)
-
-    def recent_removals(self, process: str, now: float) -> int:
-        """Return the number of unmanaged members that an operator removed in the last hour."""
-        return sum(at > now - _HOUR for at in self._removals.get(process, ()))
 
     def note_clock_jump(self) -> None:
         """Note that the wall clock jumped: a temporary grant may have ended before."""
@@ -273,16 +266,6 @@ class Expectation:
         if binding is None or self.misses_dependency(binding):
             return False
         return bool(binding["spec"].get("authority") == "Exclusive")
-
-
-def recorded_grants(ledgers: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Grant, Mapping[str, Any]]]:
-    """Yield the unconditional grants that ledgers record as present, each with its entry."""
-    for ledger in ledgers:
-        resource = resource_of(ledger["spec"]["target"]["fullName"])
-        for binding in ledger["spec"].get("bindings", ()):
-            for entry in binding["members"] if "condition" not in binding else ():
-                if entry["state"] == "Granted" and entry.get("owners"):
-                    yield Grant(resource, binding["role"], entry["member"]), entry
 
 
 def _identities() -> Iterator[ObjectName]:

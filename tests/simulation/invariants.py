@@ -1,13 +1,13 @@
 """Invariants: what must hold during a history, and after it has settled."""
 
-import asyncio
 import base64
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from .changes import recorded_grants
 from .cloud import RESTORABLE
 from .declarations import NAMESPACES, PROJECTS, Grant, ObjectName, email
-from .expectation import READER, Expectation, recorded_grants
+from .expectation import READER, Expectation
 from .grants import ALL_GRANTS, INTRUDERS, UNMANAGED
 from .loop import SimulatedLoop
 from .pool import POOL, REMOVAL_LIMIT
@@ -19,6 +19,10 @@ SEEN_WITHIN = 120.0
 """Seconds after which the operator must know what is declared, even if a watch was silent."""
 
 _RESOURCES = frozenset(grant.resource for grant in (*ALL_GRANTS, *UNMANAGED))
+
+
+_WAITING = frozenset({"DependencyNotFound", "DependencyNotReady", "Rejected"})
+"""Reasons of an object without its dependencies. Cloud Run rejects the account of a disabled identity."""
 
 
 class DuringHistory:
@@ -34,14 +38,16 @@ class DuringHistory:
         world.on_google_write.append(self._after_write)
         world.on_leak.append(lambda where: result.violated(f"a private key is in {where}"))
 
-    def update(self) -> frozenset[Grant]:
-        """Read all policies. Return the grants that were removed since the last call."""
+    def update(self) -> tuple[frozenset[Grant], frozenset[Grant]]:
+        """Read all policies. Return the grants that were removed and added since the last call."""
         removed: set[Grant] = set()
+        added: set[Grant] = set()
         for resource in _RESOURCES:
-            present = self._world.cloud.grants(resource)
-            removed |= self._present.get(resource, frozenset()) - present
+            before, present = self._present.get(resource, frozenset()), self._world.cloud.grants(resource)
+            removed |= before - present
+            added |= present - before
             self._present[resource] = present
-        return frozenset(removed)
+        return frozenset(removed), frozenset(added)
 
     def _after_write(self, process: OperatorProcess, method: str) -> None:
         expected, now = self._expectation, self._loop.time()
@@ -56,8 +62,9 @@ class DuringHistory:
                 f"{process.name} calls {method}, but {leader or 'no process'} holds the Lease"
             )
         expected.update(now)
-        removed = self.update()
-        self._count_removals(process, removed, now)
+        removed, added = self.update()
+        expected.changes.note_made(added)
+        self._count_removals(process, removed)
         for resource, before in expected.untouched.items() if method.endswith("/SetIamPolicy") else ():
             if self._world.cloud.untouched(resource) != before:
                 self._result.violated(
@@ -73,10 +80,11 @@ class DuringHistory:
                 self._result.violated(f"{process.name} removed a grant of others: {shown(grant)}")
         expected.note_written(now)
 
-    def _count_removals(self, process: OperatorProcess, removed: frozenset[Grant], now: float) -> None:
+    def _count_removals(self, process: OperatorProcess, removed: frozenset[Grant]) -> None:
         """Compare the removals from Exclusive bindings with their hourly limit, which a restart resets."""
-        self._expectation.note_removals(process.name, len(removed.intersection(INTRUDERS)), now)
-        if removed and self._expectation.recent_removals(process.name, now) > REMOVAL_LIMIT:
+        changes = self._expectation.changes
+        changes.note_removals(process.name, len(removed.intersection(INTRUDERS)))
+        if removed and changes.recent_removals(process.name) > REMOVAL_LIMIT:
             self._result.violated(
                 f"{process.name} removed more unmanaged members than {REMOVAL_LIMIT} an hour"
             )
@@ -123,7 +131,7 @@ class AtTheEnd:
             yield f"{name} is not Ready: {found['reason']}: {found['message']}"
 
     def _may_wait(self, name: ObjectName, obj: Mapping[str, Any], reason: str) -> bool:
-        if self._expected.misses_dependency(obj):
+        if reason in _WAITING and self._expected.misses_dependency(obj):
             return True
         if reason == "DriftDetected" and obj["spec"].get("authority") == "Exclusive":
             return self._limits_removals()
@@ -151,8 +159,8 @@ class AtTheEnd:
 
     def _limits_removals(self) -> bool:
         """Return whether an operator removed as many unmanaged members as a namespace may in an hour."""
-        now = asyncio.get_running_loop().time()
-        counts = (self._expected.recent_removals(process.name, now) for process in self._world.alive())
+        changes = self._expected.changes
+        counts = (changes.recent_removals(process.name) for process in self._world.alive())
         return max(counts, default=0) >= REMOVAL_LIMIT // len(NAMESPACES)
 
     def _belongs_to_left(self, grant: Grant) -> bool:
@@ -205,17 +213,9 @@ class AtTheEnd:
             if grant not in recorded and not self._belongs_to_left(grant):
                 yield f"no ledger records: {shown(grant)}"
         for grant, entry in sorted(entries.items()):
-            if entry.get("presentBefore") and self._is_made_by_operators(grant):
+            is_made = self._expected.is_certainly_made(grant) and not self._belongs_to_left(grant)
+            if entry.get("presentBefore") and is_made:
                 yield f"a ledger records as another client's: {shown(grant)}"
-
-    def _is_made_by_operators(self, grant: Grant) -> bool:
-        """Return whether no other client can have made a grant, nor put the operator in doubt about it."""
-        expected = self._expected
-        return (
-            grant not in expected.by_others | expected.unclear
-            and grant.resource not in expected.edited
-            and not self._belongs_to_left(grant)
-        )
 
     def _secrets(self) -> Iterator[str]:
         for where, content in self._world.kube.public_text():
