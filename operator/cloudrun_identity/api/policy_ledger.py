@@ -209,7 +209,7 @@ class PolicyLedgerSpec(ApiModel):
     written_uid: Annotated[str, Field(max_length=64)] = unset()
     """metadata.uid at the operator's last write; unset if that write created the ledger. If metadata.uid
     differs, another client created the ledger again, for example from a backup."""
-    restored: Annotated[bool, Field(exclude_if=operator.not_)] = False
+    restored: bool = False
     """Indicates that another client wrote the ledger, and that the operator has not compared it with the
     policy since. A grant that no object declares is then left in the policy."""
     grant_counts: GrantCounts = GrantCounts()

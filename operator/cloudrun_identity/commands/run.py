@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cloudrun_identity.manager.collection import THRESHOLD, exempt_from_collection
+from cloudrun_identity.manager.memory import THRESHOLD, exempt_from_collection, return_buffers
 
 from .formats import examples
 from .google import google_options, quiet_grpc
@@ -98,6 +98,7 @@ def run(
         raise click.BadParameter("must be at least 1s", param_hint="--lease-duration")
     _check_subscription(change_feed)
     quiet_grpc()
+    return_buffers()
     with exempt_from_collection():  # modules are never freed
         # Imported here, because kopf and the Google clients are slow to import.
         from cloudrun_identity import handlers

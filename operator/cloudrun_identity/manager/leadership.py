@@ -16,11 +16,11 @@ from cloudrun_identity.kube.objects import resource, resource_of
 from cloudrun_identity.kube.resources import NAMESPACES, Object, Resource
 
 from .background import background, unless
-from .collection import collect_all, exempt_from_collection
 from .factory import build_manager
 from .kubernetes import CountedClient
 from .liveness import Liveness
 from .manager import Manager
+from .memory import collect_all, exempt_from_collection
 from .metrics import Metrics
 from .stream_monitor import StreamMonitor
 from .watched_versions import WatchedVersions
