@@ -156,7 +156,7 @@ async def test_subscription_that_may_not_be_pulled_comes_with_the_grant(connect:
     async with connect(OPERATOR) as clients:
         subscription, _ = await checked(clients)
     assert subscription.state is State.FAILED
-    assert subscription.message == f"{SUBSCRIPTION} does not exist, or {OPERATOR} may not pull it"
+    assert subscription.message == f"{SUBSCRIPTION} does not exist, or these credentials may not pull it"
     assert subscription.remedy == (CREATE, GRANT)
 
 

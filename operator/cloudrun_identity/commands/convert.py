@@ -11,10 +11,11 @@ from .output_files import NAMESPACE_BY_PREFIX, NAMESPACES_FILE, OVERWRITE, names
 
 
 @click.command(
+    short_help="Convert resources of Config Connector or Terraform.",
     epilog=examples(
         "kubectl get gcp -A -o yaml | cloudrun-identity convert -f - -o converted",
         "terraform show -json | cloudrun-identity convert -f - -o converted",
-    )
+    ),
 )
 @filename_option(required=True)
 @project_option("ID of the Google Cloud project of resources that name none.")

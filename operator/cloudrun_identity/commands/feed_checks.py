@@ -84,9 +84,9 @@ async def _check_subscription(
         return None, failed(check, f"{subscription} cannot be read: {advised(error)}")
     if CONSUME not in held:
         if state is None:
-            message = f"{subscription} does not exist, or {operator} may not pull it"
+            message = f"{subscription} does not exist, or these credentials may not pull it"
             return None, failed(check, message, create, grant)
-        return state, failed(check, f"{operator} may not pull {subscription}", grant)
+        return state, failed(check, f"these credentials may not pull {subscription}", grant)
     if state and (state.is_detached or state.topic == DELETED_TOPIC):
         what = "is detached from its topic" if state.is_detached else "has no topic, because it was deleted"
         delete = f"gcloud pubsub subscriptions delete {shlex.quote(topic)} --project={shlex.quote(home)}"

@@ -14,11 +14,12 @@ from .options import NO_COLOR, OBJECT_NAMESPACE, filename_option, nothing_found,
 
 
 @click.command(
+    short_help="Check manifests without a cluster or credentials.",
     epilog=examples(
         "cloudrun-identity lint -f manifests/",
         "kustomize build prod | cloudrun-identity lint -f - --strict",
         "cloudrun-identity lint -f manifests/ -f platform/projects.yaml -o github",
-    )
+    ),
 )
 @filename_option(required=True)
 @OBJECT_NAMESPACE

@@ -20,11 +20,12 @@ WATCH_INTERVAL = 2.0
 
 
 @click.command(
+    short_help="Show which objects need attention, and what drifted.",
     epilog=examples(
         "cloudrun-identity status",
         "cloudrun-identity status -n payments --watch",
         "kubectl cloudrun-identity status -o json",
-    )
+    ),
 )
 @SHOWN_NAMESPACE
 @click.option("-A", "--all-namespaces", is_flag=True, help="Show all namespaces, which is the default.")

@@ -47,7 +47,7 @@ EXAMPLES = examples(
 KINDS = {"service": "Service", "job": "Job", "workerpool": "WorkerPool"}
 
 
-@click.command(cls=PlanCommand, epilog=EXAMPLES)
+@click.command(cls=PlanCommand, short_help="Propose the least grants that workloads need.", epilog=EXAMPLES)
 @click.argument("workloads", metavar="[KIND/NAME]...", nargs=-1)
 @filename_option(required=False)
 @project_option("Project of the workloads that are named, or in the files.")

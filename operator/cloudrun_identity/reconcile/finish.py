@@ -157,6 +157,7 @@ class Finisher:
         """Drop what is remembered of a deleted object."""
         self._unreported.pop(key, None)
         self._explained.pop(key, None)
+        self._deps.causes.settled(key)
 
     def newest(self, obj: ReconciledResource, raw: Object) -> Object:
         """Return the stored object, whose status this reconcile may have written, unless a user edited it."""

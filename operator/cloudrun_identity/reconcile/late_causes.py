@@ -13,7 +13,7 @@ from .attribution import Attribution, CauseLookup, Causes
 from .cluster_state import ObjectKey
 
 MAX_DELAY: Final = timedelta(minutes=10)
-"""Time for which the entry of drift is awaited. Google Cloud delivers nearly all entries within a minute."""
+"""Time for which the entry of repaired drift is awaited. Google publishes no delay of log sinks."""
 
 KEPT: Final = 1024
 """Objects whose drift is kept; the oldest is dropped."""
@@ -60,6 +60,7 @@ class LateCauses:
     def add(self, drift: UnexplainedDrift, causes: Causes) -> None:
         """Wait for the causes of the last drift of an object. `causes` has those that are known by now."""
         self.drop(drift.key)
+        self._drop_old(drift.detected)
         self._awaited[drift.key] = drift, len(drift.attributions(causes))
         if len(self._awaited) > KEPT:
             del self._awaited[next(iter(self._awaited))]
@@ -75,6 +76,13 @@ class LateCauses:
 
     def all_explained(self, causes: Causes, now: datetime) -> tuple[ObjectKey, ...]:
         """Return the objects with drift that is explained by now, until it is dropped."""
-        for key in [key for key, (drift, _) in self._awaited.items() if now - drift.detected > MAX_DELAY]:
-            del self._awaited[key]
+        self._drop_old(now)
         return tuple(key for key in self._awaited if self.explained(key, causes))
+
+    def _drop_old(self, now: datetime) -> None:
+        """Drop the drift whose entry is not awaited any more. The oldest is the first."""
+        while self._awaited:
+            key, (oldest, _) = next(iter(self._awaited.items()))
+            if now - oldest.detected <= MAX_DELAY:
+                return
+            del self._awaited[key]
