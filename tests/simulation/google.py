@@ -9,6 +9,7 @@ from typing import Any, NoReturn, Self
 
 import grpc
 import grpc.aio
+from google.protobuf.message import Message
 
 from cloudrun_identity_playground.emulator.errors import GoogleError
 
@@ -37,7 +38,7 @@ class Channel(grpc.aio.Channel):  # type: ignore[misc]
         _registered_method: bool | None = False,
     ) -> "MultiCallable":
         """Return the method as a callable."""
-        return MultiCallable(self._call, method.lstrip("/"), request_serializer, response_deserializer)
+        return MultiCallable(self._call, method.lstrip("/"), response_deserializer)
 
     async def _call(self, method: str, request: bytes, metadata: dict[str, str]) -> bytes:
         return await self._around(method, request, lambda: self._answer(method, request, metadata))
@@ -76,12 +77,10 @@ class MultiCallable(grpc.aio.UnaryUnaryMultiCallable):  # type: ignore[misc]
         self,
         answer: Answer,
         method: str,
-        serialize: Callable[[Any], bytes],
         deserialize: Callable[[bytes], Any],
     ) -> None:
         self._answer = answer
         self._method = method
-        self._serialize = serialize
         self._deserialize = deserialize
 
     def __call__(
@@ -94,7 +93,7 @@ class MultiCallable(grpc.aio.UnaryUnaryMultiCallable):  # type: ignore[misc]
         wait_for_ready: bool | None = None,
         compression: Any = None,
     ) -> "Call":
-        return Call(self._call(self._serialize(request), timeout, dict(metadata or ())))
+        return Call(self._call(_serialized(request), timeout, dict(metadata or ())))
 
     async def _call(self, request: bytes, timeout: float | None, metadata: dict[str, str]) -> Any:
         try:
@@ -105,6 +104,12 @@ class MultiCallable(grpc.aio.UnaryUnaryMultiCallable):  # type: ignore[misc]
         except GoogleError as error:
             details = error.status().SerializeToString() if error.details else b""
             raise _rpc_error(error.code, error.message, details) from None
+
+
+def _serialized(request: Any) -> bytes:
+    """Return the bytes of a request, which have maps in one order in all processes."""
+    message: Message = request if isinstance(request, Message) else type(request).pb(request)
+    return message.SerializeToString(deterministic=True)
 
 
 class Call(grpc.aio.UnaryUnaryCall):  # type: ignore[misc]

@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import cache
@@ -34,8 +35,8 @@ class Kubernetes:
 
     def __init__(self, directory: Path) -> None:
         self.kubeconfig = directory / "kubeconfig"
-        self.on_write: list[Callable[[str, str, str], None]] = []
-        """Called with kind, name and field manager after each write that is not one of a Lease."""
+        self.on_write: list[Callable[[str, str, str, bytes], None]] = []
+        """Called with the change, kind, name and JSON after each write that is not one of a Lease."""
         self._api = KubeApi()
         self._api.operations.store.on_change.append(self._note_write)
 
@@ -46,7 +47,7 @@ class Kubernetes:
             for definition in _definitions():
                 self._create(
                     self._resource(CUSTOM_RESOURCE_DEFINITIONS.group, "v1", "customresourcedefinitions"),
-                    definition,
+                    json.loads(definition),
                 )
             self.kubeconfig.write_text(self._api.render_kubeconfig())
             yield connect
@@ -139,7 +140,7 @@ class Kubernetes:
         metadata = obj["metadata"]
         name = "/".join(filter(None, (metadata.get("namespace"), metadata["name"])))
         for each in self.on_write:
-            each(change.type, obj.get("kind", storage[1]), name)
+            each(change.type, obj.get("kind", storage[1]), name, change.stored.json)
 
     def _of_kind(self, kind: str) -> Resource:
         group, _, version = API_VERSION.partition("/")
@@ -158,5 +159,6 @@ def name_of(obj: Object) -> ObjectName:
 
 
 @cache
-def _definitions() -> tuple[Object, ...]:
-    return tuple(generate().values())
+def _definitions() -> tuple[str, ...]:
+    """Return the CRDs as JSON, which is faster to copy: an API server keeps and changes what it creates."""
+    return tuple(map(json.dumps, generate().values()))

@@ -7,11 +7,10 @@ numbers of all libraries come from the seed.
 
 import asyncio
 import contextlib
+import os
 import random
-import secrets
 import selectors
 import time
-import uuid
 from collections.abc import Callable, Coroutine, Iterator
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -68,7 +67,7 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
     def _advance(self, seconds: float | None) -> None:
         if seconds is None:
             raise Stalled
-        step = max(seconds, _TICK)
+        step = seconds if seconds > _TICK else _TICK
         self._elapsed += step
         self._traveller.shift(step)
 
@@ -90,20 +89,15 @@ class _Selector(selectors.SelectSelector):
 def seeded(seed: int) -> Iterator[random.Random]:
     """Draw all random numbers of the process from the seed, within the block."""
     source = random.Random(seed)
-    state, system_random = random.getstate(), random.SystemRandom.random
-    saved = uuid.uuid4, secrets.token_hex, secrets.token_urlsafe
+    state, urandom = random.getstate(), os.urandom
     random.seed(source.random())
-    ids = random.Random(source.random())
-    uuid.uuid4 = lambda: uuid.UUID(int=ids.getrandbits(128), version=4)
-    secrets.token_hex = lambda nbytes=32: ids.randbytes(nbytes or 32).hex()
-    secrets.token_urlsafe = secrets.token_hex
-    setattr(random.SystemRandom, "random", lambda _: ids.random())  # noqa: B010 - a method for mypy
+    # All of `secrets`, `uuid.uuid4` and `random.SystemRandom` is drawn from these two names.
+    os.urandom = vars(random)["_urandom"] = random.Random(source.random()).randbytes
     try:
         yield source
     finally:
         random.setstate(state)
-        setattr(random.SystemRandom, "random", system_random)  # noqa: B010
-        uuid.uuid4, secrets.token_hex, secrets.token_urlsafe = saved
+        os.urandom = vars(random)["_urandom"] = urandom
 
 
 def run(main: Callable[["SimulatedLoop"], Coroutine[Any, Any, Result]]) -> Result:

@@ -1,6 +1,7 @@
 """Connections in memory: bytes between an HTTP client and an HTTP server of the same event loop."""
 
 import asyncio
+import itertools
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -131,6 +132,22 @@ def connected(client: asyncio.Protocol, server: asyncio.Protocol, latency: float
     return here
 
 
+class _Client(ResponseHandler):
+    """The client's protocol, with a hash that does not depend on its address.
+
+    The connector has its connections in a set, and closes them in its order.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, number: int) -> None:
+        self._number = number
+        super().__init__(loop)
+
+    __eq__ = object.__eq__
+
+    def __hash__(self) -> int:
+        return self._number
+
+
 class Connector(aiohttp.BaseConnector):
     """Connector of aiohttp that uses the network of the simulation, in place of `aiohttp.TCPConnector`."""
 
@@ -138,11 +155,12 @@ class Connector(aiohttp.BaseConnector):
 
     def __init__(self, *, limit: int = 100, force_close: bool = False, **_: Any) -> None:
         super().__init__(limit=limit, force_close=force_close)
+        self._numbers = itertools.count()
 
     async def _create_connection(
         self, req: ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
     ) -> ResponseHandler:
-        protocol: ResponseHandler = self._factory()
+        protocol = _Client(self._loop, next(self._numbers))
         try:
             type(self).connect_to(protocol)
         except OSError as error:

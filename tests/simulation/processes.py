@@ -3,9 +3,10 @@
 import asyncio
 import contextvars
 import itertools
-from collections.abc import Awaitable, Callable
+import socket
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from cloudrun_identity import handlers
 from cloudrun_identity.manager import factory, kopf_adapter, process
@@ -19,6 +20,31 @@ _CANCEL_INTERVAL = 1.0
 _ENDS_WITHIN = 1_000
 """Rounds in which the tasks of a crashed process must end."""
 
+_FEW_TASKS = 64
+"""Number of tasks up to which ended ones are not dropped."""
+
+
+class Tasks:
+    """The tasks of a process or of watches that have not ended, in the order of their start.
+
+    Ended ones are dropped now and then. A callback at the end of each task would take longer.
+    """
+
+    def __init__(self) -> None:
+        self._started: list[asyncio.Task[Any]] = []
+        self._most = _FEW_TASKS
+
+    def add(self, task: asyncio.Task[Any]) -> None:
+        """Add a task."""
+        self._started.append(task)
+        if len(self._started) > self._most:
+            self._most = max(_FEW_TASKS, 2 * len(self.running()))
+
+    def running(self) -> list[asyncio.Task[Any]]:
+        """Return the tasks that have not ended."""
+        self._started = [task for task in self._started if not task.done()]
+        return list(self._started)
+
 
 class OperatorProcess:
     """One `cloudrun-identity run`, with the tasks that belong to it."""
@@ -30,7 +56,8 @@ class OperatorProcess:
         self.reached: Callable[[str], None] = lambda _: None
         """Called with each checkpoint that the process reaches."""
         self.termination = Termination()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self.tasks = Tasks()
+        """The tasks of the process."""
         settings = process.Settings(
             kubeconfig=str(kubeconfig),
             google_endpoint=f"{name}.simulation:443",
@@ -56,24 +83,21 @@ class OperatorProcess:
             self.failure = failure
         finally:
             self.is_alive = False
-            for task in self._tasks - {asyncio.current_task()}:
-                task.cancel()
-
-    def adopt(self, task: asyncio.Task[Any]) -> None:
-        """Add a task to the process."""
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+            for task in self.tasks.running():
+                if task is not asyncio.current_task():
+                    task.cancel()
 
     async def crash(self) -> None:
         """End the process at once. Nothing that it still attempts has an effect."""
         self.is_alive = False
         for _ in range(_ENDS_WITHIN):
-            if not self._tasks:
+            tasks = self.tasks.running()
+            if not tasks:
                 return
-            for task in list(self._tasks):
+            for task in tasks:
                 task.cancel()
             await asyncio.sleep(0)
-        raise RuntimeError(f"{self.name} does not end: {self._tasks}")
+        raise RuntimeError(f"{self.name} does not end: {tasks}")
 
     def terminate(self) -> None:
         """Send SIGTERM."""
@@ -116,14 +140,13 @@ class WatchTask:
     def __init__(self, work: Callable[[], Awaitable[None]], clean_up: Callable[[], Awaitable[None]]) -> None:
         self._work = work
         self._task: asyncio.Task[None] | None = None
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks = Tasks()
 
     @classmethod
     def adopt(cls, task: asyncio.Task[Any], context: contextvars.Context) -> None:
         """Add a task to the watches that started it."""
         if watches := context.get(cls._scope):
             watches._tasks.add(task)
-            task.add_done_callback(watches._tasks.discard)
 
     def start(self) -> None:
         """Start."""
@@ -149,7 +172,7 @@ class WatchTask:
     async def end(self) -> None:
         """Cancel, and wait until all tasks have ended."""
         self.request_end()
-        while tasks := {task for task in self._tasks if not kopf_adapter.is_scheduler(task)}:
+        while tasks := [task for task in self._tasks.running() if not kopf_adapter.is_scheduler(task)]:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks, timeout=_CANCEL_INTERVAL)
@@ -161,13 +184,29 @@ class Task(asyncio.Task[Any]):
     _created = itertools.count()
 
     def __init__(self, coro: Any, **more: Any) -> None:
-        self._number = next(self._created)
+        self._number = next(self._created)  # first: asyncio hashes it at once
         super().__init__(coro, **more)
 
     __eq__ = object.__eq__
 
     def __hash__(self) -> int:
         return self._number
+
+
+_as_completed = asyncio.as_completed
+
+
+def as_completed(awaitables: Iterable[Coroutine[Any, Any, Any]]) -> Iterator[Coroutine[Any, Any, Any]]:
+    """Do what `asyncio.as_completed` does, with one order in all runs.
+
+    kopf passes sets of coroutines, which have the order of their addresses.
+    """
+    return _as_completed([asyncio.ensure_future(each) for each in sorted(awaitables, key=_description)])
+
+
+def _description(coroutine: Coroutine[Any, Any, Any]) -> tuple[str, str]:
+    """Return a key of a coroutine that has not started: its name, and the URL that it reads."""
+    return coroutine.__qualname__, coroutine.cr_frame.f_locals.get("url", "")
 
 
 def install(loop: asyncio.AbstractEventLoop) -> None:
@@ -184,7 +223,7 @@ def install(loop: asyncio.AbstractEventLoop) -> None:
         context = context or contextvars.copy_context()
         task = Task(coro, loop=loop, context=context, **more)
         if owner := context.get(PROCESS):
-            owner.adopt(task)
+            owner.tasks.add(task)
         WatchTask.adopt(task, context)
         return task
 
@@ -195,6 +234,11 @@ def host_name() -> str:
     """Return the host name of the present process."""
     owner = PROCESS.get()
     return owner.name if owner else "simulation"
+
+
+def no_host(address: str) -> NoReturn:
+    """Find no host, in place of `socket.gethostbyaddr`: kopf asks a real name server for its own name."""
+    raise socket.herror(1, f"unknown host: {address}")
 
 
 def _checkpoint(step: str) -> None:

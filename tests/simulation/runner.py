@@ -6,6 +6,7 @@ import tempfile
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from . import loop as simulated
@@ -80,3 +81,10 @@ def _without_collection() -> Iterator[None]:
     finally:
         gc.enable()
         gc.collect()
+        _keep_what_is_shared()
+
+
+@cache
+def _keep_what_is_shared() -> None:
+    """Exclude modules and caches, which the first history has filled, from all later collections."""
+    gc.freeze()

@@ -1,6 +1,7 @@
 """The simulated world: Google Cloud, an API server and operator processes, connected in memory."""
 
 import asyncio
+import hashlib
 import logging
 import os
 import random
@@ -45,6 +46,8 @@ class World:
         """All processes that were started, the dead ones too."""
         self.checkpoints: Counter[str] = Counter()
         """The number of times that each checkpoint was reached."""
+        self.before_google_call: list[Callable[[str, bytes], None]] = []
+        """Called with method and request before each call of an operator takes effect."""
         self.on_google_write: list[Callable[[OperatorProcess, str], None]] = []
         """Called after each write to Google Cloud that an operator makes."""
         self.on_checkpoint: list[Callable[[OperatorProcess, str], None]] = []
@@ -91,13 +94,15 @@ class World:
             if not process.is_alive:
                 raise GoogleError(grpc.StatusCode.UNAVAILABLE, "the process has ended")
             code = "OK"
+            for each in self.before_google_call:
+                each(method, request)
             try:
                 response = await call()
             except GoogleError as error:
                 code = error.code.name
                 raise
             finally:
-                self._note_call(process, method, code)
+                self._note_call(process, method, code, request)
             await asyncio.sleep(self._source.uniform(*GOOGLE_LATENCY))
             return response
 
@@ -151,16 +156,16 @@ class World:
         for each in self.on_checkpoint:
             each(process, step)
 
-    def _note_call(self, process: OperatorProcess, method: str, code: str) -> None:
-        self.log(f"{process.name} {method} {code}")
+    def _note_call(self, process: OperatorProcess, method: str, code: str, request: bytes) -> None:
+        self.log(f"{process.name} {method} {code} {_digest(request)}")
         if not only_reads(method):
             self.writes.append(self._log[-1])
             for each in self.on_google_write:
                 each(process, method)
 
-    def _note_kube_write(self, change: str, kind: str, name: str) -> None:
+    def _note_kube_write(self, change: str, kind: str, name: str, content: bytes) -> None:
         process = processes.PROCESS.get()
-        self.log(f"{process.name if process else 'a user'} {change} {kind} {name}")
+        self.log(f"{process.name if process else 'a user'} {change} {kind} {name} {_digest(content)}")
         self.writes.append(self._log[-1])
 
     def _leaked(self, where: str) -> None:
@@ -189,16 +194,20 @@ class LogReader(logging.Handler):
 def installed(world: World, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
     """Connect everything in this process that opens connections to the world."""
     saved = (
+        asyncio.as_completed,
         grpc.aio.insecure_channel,
         aiohttp.TCPConnector,
         ssl.create_default_context,
         socket.gethostname,
+        socket.gethostbyaddr,
     )
     os.environ.pop("HOSTNAME", None)
     processes.install(loop)
+    asyncio.as_completed = processes.as_completed  # type: ignore[assignment]
     grpc.aio.insecure_channel = world.channel
     network.Connector.connect_to = staticmethod(world.connect)
     socket.gethostname = processes.host_name
+    socket.gethostbyaddr = processes.no_host
     ssl.create_default_context = _ssl_context  # type: ignore[assignment]
     aiohttp.TCPConnector = network.Connector  # type: ignore[misc, assignment]
     loop.set_exception_handler(lambda _, context: world.log(f"unhandled: {_shown(context)}"))
@@ -209,11 +218,18 @@ def installed(world: World, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
     finally:
         logging.getLogger("cloudrun_identity").removeHandler(reader)
         (
+            asyncio.as_completed,
             grpc.aio.insecure_channel,
             aiohttp.TCPConnector,  # type: ignore[misc]
             ssl.create_default_context,
             socket.gethostname,
+            socket.gethostbyaddr,
         ) = saved
+
+
+def _digest(content: bytes) -> str:
+    """Return a short text that differs if a request or an object differs."""
+    return hashlib.sha256(content).hexdigest()[:6]
 
 
 def _shown(context: dict[str, Any]) -> str:

@@ -280,7 +280,7 @@ def entry_of(
     """Return the ledger entry of a grant. `owners` are written as KIND/NAMESPACE/NAME/UID."""
     return LedgerEntry(
         member=grant.member,
-        owners=tuple(owners),
+        owners=tuple(sorted(owners)),
         state=state,
         present_before=present_before,
         unique_id=unique_id,

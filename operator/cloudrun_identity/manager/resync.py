@@ -208,7 +208,7 @@ class Resync:
         synced = await self._syncers.resync(project.project_id)
         referrers = frozenset(self._projects.referrers(project_key(name)))
         drifted = referrers & {ObjectKey(each.kind, each.namespace, each.name) for each in synced.drifted}
-        for key in drifted:
+        for key in sorted(drifted):
             self._enqueue(key, Priority.RESYNC)
         compared = self._compared & referrers
         failed = synced.has_failed or any(map(self._reconciler.may_fail_with_project, compared))
@@ -231,7 +231,7 @@ class Resync:
         """Enqueue the objects with a difference. Return whether a read from Google Cloud failed."""
         failed = False
         # Identities first: other objects that concern an account then share the list of its keys.
-        for batch in _batches(sorted(keys, key=lambda key: key.kind != CloudRunIdentity.__name__)):
+        for batch in _batches(sorted(keys, key=lambda key: (key.kind != CloudRunIdentity.__name__, key))):
             comparisons = await asyncio.gather(*(self._comparison(key, started) for key in batch))
             failed = failed or Comparison.UNREADABLE in comparisons
             for key, comparison in zip(batch, comparisons, strict=True):

@@ -11,7 +11,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, Self, TypeVar
 
 from cloudrun_identity.gcp.ratelimit import Priority
 
@@ -19,7 +19,16 @@ from .flows import Flows
 
 __all__ = ["KeyedQueue", "Priority", "QueueClosed"]
 
-K = TypeVar("K", bound=Hashable)
+
+class Key(Hashable, Protocol):
+    """A key that can be ordered."""
+
+    def __lt__(self, other: Self, /) -> bool:
+        """Return whether this key is before another one."""
+        ...
+
+
+K = TypeVar("K", bound=Key)
 
 MIN_BACKOFF = 0.25
 """The shortest backoff in seconds."""
@@ -78,8 +87,8 @@ class KeyedQueue(Generic[K]):
         self._become_due(key, priority if delayed is None else min(priority, delayed))
 
     def add_all(self, keys: Iterable[K], priority: Priority) -> None:
-        """Make all of `keys` due now."""
-        for key in keys:
+        """Make all of `keys` due now, in their order: that of a set differs between processes."""
+        for key in sorted(keys):
             self.add(key, priority)
 
     def add_after(self, key: K, delay_seconds: float, priority: Priority) -> None:

@@ -65,8 +65,8 @@ def conflicting(
     found = {}
     for each in declared:
         owner_key = each.owner.owner_key
-        for binding_key in each.exclusive:
-            for grant, entry in entries.items() if binding_key.target == target else ():
-                if grant.binding_key == binding_key and entry.owner_keys - {owner_key}:
-                    found[owner_key] = grant
+        exclusive = {binding_key for binding_key in each.exclusive if binding_key.target == target}
+        for grant, entry in entries.items() if exclusive else ():
+            if grant.binding_key in exclusive and entry.owner_keys - {owner_key}:
+                found[owner_key] = grant
     return found

@@ -35,7 +35,8 @@ class Registrations:
 
     def __init__(self) -> None:
         self._by_owner_key: dict[str, Registration] = {}
-        self._on: defaultdict[Target, set[str]] = defaultdict(set)
+        self._on: defaultdict[Target, dict[str, None]] = defaultdict(dict)
+        """The owner keys of the objects that mention a target, in the order of their declarations."""
         self._expected: set[str] = set()
         self._upcoming_releases: defaultdict[Target, dict[str, float]] = defaultdict(dict)
         """By target and owner key, the event loop time of the deletion."""
@@ -63,7 +64,7 @@ class Registrations:
         unreported = (before.drifted, before.removed_unmanaged, before.made_by_others) if before else ()
         self._by_owner_key[owner_key] = Registration(desired, now, *unreported)
         for target in _mentioned_targets(desired):
-            self._on[target].add(owner_key)
+            self._on[target][owner_key] = None
 
     def has(self, owner: Owner) -> bool:
         """Return whether the object, or a predecessor of its name, is registered."""
@@ -90,7 +91,7 @@ class Registrations:
 
         An object that desires no grant on a target may still have entries to release.
         """
-        owner_keys = self._on.get(ledger.target, set()) | ledger.owner_keys
+        owner_keys = self._on.get(ledger.target, {}).keys() | ledger.owner_keys
         return [
             self._by_owner_key[owner_key].desired
             for owner_key in sorted(owner_keys)
@@ -187,7 +188,7 @@ class Registrations:
         if not registration:
             return
         for target in _mentioned_targets(registration.desired):
-            self._on[target].discard(owner_key)
+            self._on[target].pop(owner_key, None)
             if not self._on[target]:
                 del self._on[target]
 

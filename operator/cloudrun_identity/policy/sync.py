@@ -15,7 +15,7 @@ from google.iam.v1.policy_pb2 import Policy
 
 from cloudrun_identity.api import LedgerWrite
 from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.iam.grants import Grant, Target, order
 from cloudrun_identity.iam.principals import email
 from cloudrun_identity.ledger.model import Ledger
 
@@ -163,7 +163,7 @@ class PolicySync:
     def _note_losses(self, planned: PlannedSync) -> None:
         """Count and report missing grants, once until the ledger records them as missing."""
         known, self._lost = self._lost, planned.drifted
-        for grant in planned.plan.drifted - known:
+        for grant in sorted(planned.plan.drifted - known, key=order):
             self._backoffs.lose(grant)
         self._registrations.note_drift(planned.drifted - known)
 

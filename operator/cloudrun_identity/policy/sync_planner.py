@@ -69,6 +69,7 @@ class SyncPlanner:
 
     async def _account_ids(self, members: Collection[str]) -> Mapping[str, str]:
         """Return the unique IDs of the accounts that have the e-mails of the members now."""
+        members = sorted(members)
         found = await asyncio.gather(*(self._ports.account_id(email(member)) for member in members))
         return dict(zip(members, found, strict=True))
 

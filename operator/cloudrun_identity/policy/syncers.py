@@ -7,7 +7,7 @@ from functools import partial
 
 from cloudrun_identity.api import GrantState, TargetKind
 from cloudrun_identity.gcp.ratelimit import without_slot
-from cloudrun_identity.iam.grants import Grant, Target
+from cloudrun_identity.iam.grants import Grant, Target, order
 from cloudrun_identity.ledger.owners import Owner
 
 from .desired_grants import RETAIN_ALL, DesiredGrant, DesiredGrants
@@ -183,7 +183,7 @@ class PolicySyncers:
 
         `desired` are the grants for which the syncs are requested; None if all objects are concerned.
         """
-        syncers = {target: self._syncer(target) for target in targets}
+        syncers = {target: self._syncer(target) for target in sorted(targets)}
         try:
             requests = [
                 syncer.request(
@@ -212,9 +212,15 @@ class PolicySyncers:
         """Return the result for one object, and mark its drift as reported."""
         desired = registration.desired
         owner_key = desired.owner.owner_key
-        released = tuple(self._released(desired))
-        drifted, removed_unmanaged = tuple(registration.drifted), tuple(registration.removed_unmanaged)
-        made_by_others = tuple(registration.made_by_others)
+        released, drifted, removed_unmanaged, made_by_others = (
+            tuple(sorted(grants, key=_position))
+            for grants in (
+                self._released(desired),
+                registration.drifted,
+                registration.removed_unmanaged,
+                registration.made_by_others,
+            )
+        )
         registration.drifted.clear()
         registration.removed_unmanaged.clear()
         registration.made_by_others.clear()
@@ -222,7 +228,7 @@ class PolicySyncers:
         return GrantSyncResult(
             grant_results=tuple(
                 self._grant_result(each, owner_key, results.get(each.grant.target))
-                for each in desired.desired_grants
+                for each in sorted(desired.desired_grants, key=lambda each: _position(each.grant))
             ),
             drifted=drifted,
             removed_unmanaged=removed_unmanaged,
@@ -297,6 +303,11 @@ class PolicySyncers:
             for grant in self._ports.ledgers.ledger(target).held_by(owner_key):
                 if not desired.keeps(grant):
                     yield grant
+
+
+def _position(grant: Grant) -> tuple[Target, tuple[str, str, str]]:
+    """Return the sort key of a grant among those of several policies."""
+    return grant.target, order(grant)
 
 
 async def _all(

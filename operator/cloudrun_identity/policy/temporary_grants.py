@@ -13,7 +13,7 @@ from datetime import datetime
 
 from cloudrun_identity.api import MAX_MEMBERS, MAX_TEMPORARY, LedgerEntry, LedgerTemporaryGrant
 from cloudrun_identity.iam.expiry import Term, granted_end, term_of
-from cloudrun_identity.iam.grants import Grant
+from cloudrun_identity.iam.grants import Grant, order
 from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.ledger.owners import owner_key_of
 from cloudrun_identity.ledger.temporary_grants import (
@@ -106,7 +106,7 @@ class _Review:
         if not each.writable:
             return each
         owner_key, over = each.owner.owner_key, set[DesiredGrant]()
-        for desired in each.on(self._ledger.target):
+        for desired in sorted(each.on(self._ledger.target), key=lambda desired: order(desired.grant)):
             if desired.temporary is None:
                 self._end_records_of(owner_key, desired.grant)
                 continue
@@ -205,7 +205,7 @@ def successors(
     for grant in wanted:
         by_member[grant.role, grant.member].append(grant)
     found = {}
-    for grant in leaving:
+    for grant in sorted(leaving, key=order):
         keys = entries[grant].owner_keys
         found[grant] = frozenset(
             other

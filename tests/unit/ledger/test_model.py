@@ -101,3 +101,8 @@ def test_namespaces_hold_a_target_by_grants_and_by_an_attachment() -> None:
     assert ledger.namespaces == {"payments"}
     attachment = LedgerAttachment(owner="bank/web", owner_uid="u", workload_uid="w", service_account="a@b")
     assert ledger.replace(attachment=attachment).namespaces == {"payments", "bank"}
+
+
+def test_owners_of_a_new_entry_are_in_one_order() -> None:
+    owners = [f"IAMBinding/payments/{number}/uid" for number in range(9)]
+    assert list(entry_of(GRANT, frozenset(owners)).owners) == owners

@@ -84,12 +84,12 @@ async def test_key_added_during_processing_is_handed_out_after_done(queue: Keyed
 
 
 async def test_namespaces_take_turns(by_namespace: KeyedQueue[str]) -> None:
-    by_namespace.add_all([f"mallory/{number}" for number in range(1000)], EDIT)
+    by_namespace.add_all([f"mallory/{number:03}" for number in range(1000)], EDIT)
     by_namespace.add_all(["payments/a", "payments/b"], EDIT)
     by_namespace.add("flows/a", EDIT)
     assert (await taken(by_namespace))[:6] == [
-        *("mallory/0", "payments/a", "flows/a"),
-        *("mallory/1", "payments/b", "mallory/2"),
+        *("mallory/000", "payments/a", "flows/a"),
+        *("mallory/001", "payments/b", "mallory/002"),
     ]
 
 
@@ -293,6 +293,6 @@ async def test_ended_delays_are_removed_before_their_due_time() -> None:
     assert len(alive) < 100
 
 
-async def test_add_all_makes_every_key_due(queue: KeyedQueue[str]) -> None:
-    queue.add_all(["b", "a"], EDIT)
-    assert await taken(queue) == ["b", "a"]
+async def test_add_all_makes_every_key_due_in_their_order(queue: KeyedQueue[str]) -> None:
+    queue.add_all({f"team/{number}" for number in range(9)}, EDIT)
+    assert await taken(queue) == [f"team/{number}" for number in range(9)]

@@ -1,6 +1,11 @@
 import pytest
 
-from cloudrun_identity.policy.exclusive import is_protected, may_be_exclusive
+from cloudrun_identity.iam.grants import Grant
+from cloudrun_identity.ledger.model import entry_of
+from cloudrun_identity.ledger.owners import Owner
+from cloudrun_identity.policy.desired_grants import DesiredGrants
+from cloudrun_identity.policy.exclusive import conflicting, is_protected, may_be_exclusive
+from tests.unit.policy.strategies import TARGET
 
 
 @pytest.mark.parametrize(
@@ -43,3 +48,11 @@ def test_role_that_a_project_depends_on_may_not_be_exclusive(role: str) -> None:
 
 def test_other_roles_may_be_exclusive() -> None:
     assert may_be_exclusive("roles/run.invoker")
+
+
+def test_reported_conflict_does_not_depend_on_the_order_of_a_set() -> None:
+    owner = Owner("IAMBinding", "payments", "web", "uid")
+    grants = [Grant(TARGET, f"roles/run.role{number}", "user:eve@example.com") for number in range(9)]
+    desired = DesiredGrants(owner, exclusive=frozenset(grant.binding_key for grant in grants))
+    entries = {grant: entry_of(grant, ["IAMBinding/payments/other/uid"]) for grant in grants}
+    assert conflicting(TARGET, [desired], entries) == {owner.owner_key: grants[-1]}

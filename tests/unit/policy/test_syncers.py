@@ -369,3 +369,26 @@ async def test_desired_grants_of_a_role_are_known_before_the_ledger(
     assert list(syncers.about_to_hold(role, TARGET.project_id)) == [(grant(1), str(ledger_owner(1)))]
     assert not list(syncers.about_to_hold(role, "another-project"))
     assert not list(syncers.about_to_hold("roles/other", TARGET.project_id))
+
+
+async def test_results_of_an_object_are_in_the_order_of_its_grants(
+    env: SyncerEnvironment, syncers: PolicySyncers
+) -> None:
+    who = ledger_owner(1)
+    grants = [grant(number, target) for target in (TARGET, OTHER) for number in range(9)]
+    syncers.declare(desiring(who, *grants))
+    result = await syncers.sync(who)
+    assert [each.grant for each in result.grant_results] == grants
+    syncers.declare(DesiredGrants(who, writable=False))
+    assert list((await syncers.sync(who)).releasing) == grants
+
+
+async def test_drift_of_an_object_is_in_the_order_of_its_grants(
+    env: SyncerEnvironment, syncers: PolicySyncers
+) -> None:
+    who = ledger_owner(1)
+    grants = [grant(number) for number in range(9)]
+    syncers.declare(desiring(who, *grants))
+    await syncers.sync(who)
+    env.policies.create(TARGET)
+    assert list((await syncers.sync(who)).drifted) == grants

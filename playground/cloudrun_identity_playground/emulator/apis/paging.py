@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
@@ -18,7 +19,8 @@ def page(items: Mapping[str, _Item], token: str, size: int) -> tuple[Sequence[_I
     A token is the last key of a page, so that deletions between two pages skip no item.
     """
     after = _decode(token)
-    keys = sorted(key for key in items if key > after)
+    keys = sorted(items)
+    keys = keys[bisect_right(keys, after) :]
     shown = keys[:size]
     more = len(keys) > size
     return [items[key] for key in shown], _encode(shown[-1]) if more else ""
