@@ -74,7 +74,7 @@ async def labels_by_metric() -> dict[str, set[str]]:
     slots.take("payments")
     metrics.watch_slots(slots.held)
     one = {("IAMBinding", "False"): 1}
-    metrics.watch_objects(lambda: ObjectCounts(one, one, {"IAMBinding": 1}, 0))
+    metrics.watch_objects(lambda: ObjectCounts(one, one, {"IAMBinding": 1}, 0, {"Lagging": 1}))
     metrics.watch_ledgers(lambda: 0)
     return {
         sample.name: {f"exported_{label}" if label in TARGET_LABELS else label for label in sample.labels}

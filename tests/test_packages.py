@@ -67,6 +67,7 @@ def python(install: Install, tmp_path_factory: pytest.TempPathFactory) -> Python
     return lambda *arguments: run(*arguments, cwd=elsewhere, PYTHONPATH=str(site), PACKAGES_SITE=str(site))
 
 
+@pytest.mark.slow
 def test_sdists_install_the_same_files_as_the_wheels(install: Install) -> None:
     for name in SOURCES:
         from_wheel = contents(install("*.whl") / name)

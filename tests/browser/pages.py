@@ -36,6 +36,11 @@ class Page:
         self._driver.get(self.url + fragment)
         self.until(lambda: self.text("#main"))
 
+    def prefers(self, scheme: str) -> None:
+        """Let the system of the reader prefer a color scheme: `light` or `dark`."""
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        self._driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+
     def run(self, script: str, *arguments: Any) -> Any:
         """Return the result of a script."""
         return self._driver.execute_script(script, *arguments)

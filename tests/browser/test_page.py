@@ -9,7 +9,8 @@ import pytest
 from cloudrun_identity.kube.errors import KubeError
 from tests.browser.pages import Page
 from tools.browser import browser, missing
-from tools.sample_cluster import SampleCluster, ago, attachment, drift
+from tools.sample_cluster import SampleCluster
+from tools.sample_objects import ago, attachment, drift
 from tools.sample_page import served
 
 if TYPE_CHECKING:
@@ -182,6 +183,36 @@ def test_theme_follows_the_system_until_the_reader_chooses(page: Page) -> None:
     assert background() != light
     page.run("localStorage.clear(); delete document.documentElement.dataset.theme")
     assert background() == light
+
+
+COLORS = """
+const probe = document.body.appendChild(document.createElement("i"));
+const found = {};
+for (const rule of document.styleSheets[0].cssRules[0].style) {
+  if (!rule.startsWith("--")) continue;
+  probe.style.color = "";
+  probe.style.color = `var(${rule})`;
+  found[rule] = getComputedStyle(probe).color;
+}
+probe.remove();
+return found;
+"""
+"""Script that returns the colors of the theme, by custom property."""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_chosen_theme_has_the_colors_of_the_system_theme(page: Page, theme: str) -> None:
+    other = {"light": "dark", "dark": "light"}[theme]
+    try:
+        page.prefers(theme)
+        by_system = page.run(COLORS)
+        page.prefers(other)
+        assert page.run(COLORS)["--bg"] != by_system["--bg"]
+        page.run("document.documentElement.dataset.theme = arguments[0]", theme)
+        assert page.run(COLORS) == by_system
+        assert len(by_system) > 20
+    finally:
+        page.prefers("light")
 
 
 CONTRAST = """

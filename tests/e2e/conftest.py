@@ -6,6 +6,7 @@ namespace and a project of its own.
 
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 import yaml
 
 from tests.e2e.examples import Example
+from tests.e2e.manifests import IDENTITY, PROJECT_WITH_KEYS
 from tests.e2e.scene import Scene
 from tests.e2e.stage import OPERATOR, Stage, set_stage, with_operator
 from tests.e2e.tenants import DELEGATED, Tenants
@@ -139,6 +141,16 @@ def scene(closed_scene: Scene) -> Scene:
     """Provide a scene whose project is delegated to its namespace."""
     closed_scene.apply(OPEN_PROJECT)
     return closed_scene
+
+
+@pytest.fixture
+def scene_with_keys(closed_scene: Scene) -> Iterator[Scene]:
+    """Provide a scene that admits keys, with an identity; reset the clock of keys afterwards."""
+    closed_scene.apply(PROJECT_WITH_KEYS)
+    closed_scene.apply(IDENTITY)
+    closed_scene.ready("CloudRunIdentity/checkout")
+    yield closed_scene
+    closed_scene.stage.set_key_clock(timedelta())
 
 
 @pytest.fixture

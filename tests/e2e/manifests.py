@@ -8,3 +8,15 @@ spec:
   role: roles/viewer
   members: [{principal: "group:ops@example.com"}]
 """
+IDENTITY = """
+kind: CloudRunIdentity
+metadata: {name: checkout}
+"""
+PROJECT_WITH_KEYS = """
+kind: ManagedProject
+metadata: {name: $scene}
+spec:
+  driftInterval: 1s
+  namespaces: {names: [$scene]}
+  guardrails: {keys: Allowed}
+"""

@@ -49,13 +49,14 @@ def short(permission: str) -> str:
     return permission.replace(".googleapis.com/", ".")
 
 
-def permission_of(group: Escalation) -> str:
-    """Return a permission of the group that a project's custom role can have."""
-    return next(
-        each
-        for each in sorted(known_permissions())
-        if group_of(short(each)) is group and not each.startswith(ABOVE_PROJECTS)
-    )
+def permissions_by_group() -> dict[str, str]:
+    """Return for each group of the table a permission that a project's custom role can have."""
+    found: dict[str, str] = {}
+    for permission in sorted(known_permissions()):
+        group = group_of(short(permission))
+        if group and not permission.startswith(ABOVE_PROJECTS):
+            found.setdefault(group.name, permission)
+    return {group.name: found[group.name] for group in TABLE}
 
 
 def role_id(group: Escalation) -> str:
@@ -66,7 +67,7 @@ def binding(target: str, role: str, refusal: str) -> Attempt:
     return Attempt(BINDING % (target, role), refusal, may_call=(READING_A_ROLE,))
 
 
-PERMISSIONS = {group.name: permission_of(group) for group in TABLE}
+PERMISSIONS = permissions_by_group()
 ON_PROJECT = {f"{role} on the project": binding("{kind: Project}", role, WITHOUT) for role in PREDEFINED} | {
     f"{role} on the project": binding("{kind: Project}", role, f"does not admit {role}") for role in BASIC
 }

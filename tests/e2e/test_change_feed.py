@@ -3,12 +3,15 @@
 The drift interval is an hour, so that only the feed can repair anything.
 """
 
+import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from string import Template
 
 import pytest
 
+from cloudrun_identity.policy.backoff import BackoffLimits
 from tests.e2e.commands import run_cli
 from tests.e2e.eventually import becomes, eventually
 from tests.e2e.scene import Scene
@@ -63,13 +66,17 @@ class Feed:
         self._file = run_dir / "project.yaml"
 
     def declare(self) -> None:
-        """Apply the ManagedProject and create the sink with the printed filter."""
+        """Create the sink with the printed filter, apply the ManagedProject, and wait until it is Ready.
+
+        An object that is applied earlier is reconciled again when the status of its project appears.
+        """
         manifest = Template(PROJECT).substitute(scene=self.scene.name, subscription=self.subscription)
         self._file.write_text(manifest)
         printed = run_cli("permissions", "-f", str(self._file))
         _, _, rest = printed.rpartition("cat >filter.txt <<'EOF'\n")
         self.scene.cloud.create_sink(self.scene.name, self.subscription, rest.partition("\nEOF\n")[0])
         self.scene.apply(manifest)
+        self.scene.ready(f"ManagedProject/{self.scene.name}")
 
     def becomes(self, status: str, reason: str) -> str:
         """Wait until ChangeFeedReady has this status and reason; return its message."""
@@ -129,18 +136,32 @@ def test_removed_grant_is_repaired_and_the_status_names_who_removed_it(viewers: 
     assert calls["Projects/GetIamPolicy"] <= 2
 
 
+def test_conflict_names_who_removes_a_grant_repeatedly(viewers: Scene) -> None:
+    for _ in range(BackoffLimits().losses):
+        becomes(lambda: has_viewers(viewers), True)
+        remove_viewers(viewers)
+    message = viewers.fails("IAMBinding/viewers", "Conflict")
+    assert f"another writer removes it repeatedly; it was last removed by {DANA} (gcloud) at " in message
+
+
 def test_own_writes_cause_no_sync(viewers: Scene) -> None:
-    operator = viewers.stage.operator
-    name = 'cloudrun_identity_change_feed_entries_total{outcome="own"}'
-    own, before = operator.metrics()[name], viewers.cloud.calls()
+    before, writes = entries(viewers), viewers.cloud.calls()["Projects/SetIamPolicy"]
     viewers.patch(
         "IAMBinding/viewers",
         "spec: {members: [{principal: 'group:ops@example.com'}, {principal: 'user:eve@example.com'}]}",
     )
-    becomes(lambda: operator.metrics()[name] > own, True)
+    becomes(lambda: entries(viewers)["own"] > before["own"], True)
     viewers.ready("IAMBinding/viewers")
-    assert (viewers.cloud.calls() - before)["Projects/GetIamPolicy"] == 1
+    assert entries(viewers)["synced"] == before["synced"]
+    assert viewers.cloud.calls()["Projects/SetIamPolicy"] == writes + 1
     assert "drift" not in viewers.status("IAMBinding/viewers")
+
+
+def entries(scene: Scene) -> Counter[str]:
+    """Return the number of entries that the operator has received, by outcome."""
+    name = re.compile(r'cloudrun_identity_change_feed_entries_total\{outcome="([\w-]+)"\}')
+    found = ((name.fullmatch(key), value) for key, value in scene.stage.operator.metrics().items())
+    return Counter({match[1]: int(value) for match, value in found if match})
 
 
 def test_actors_are_reported_only_where_the_project_allows_it(feed: Feed, viewers: Scene) -> None:
@@ -223,6 +244,22 @@ def test_lost_entry_costs_time_only(viewers: Scene) -> None:
         remove_viewers(viewers)
         becomes(lambda: has_viewers(viewers), True)
     assert "was missing" in viewers.wait_for_event("IAMBinding/viewers", "DriftRepaired")
+
+
+def test_late_entry_adds_the_cause_of_drift_that_a_resync_repaired(viewers: Scene) -> None:
+    with viewers.cloud.switched(sinkDelay="4s"):
+        viewers.patch(f"ManagedProject/{viewers.name}", "spec: {driftInterval: 1s}")
+        viewers.ready(f"ManagedProject/{viewers.name}")
+        remove_viewers(viewers)
+        assert "was missing" in viewers.wait_for_event("IAMBinding/viewers", "DriftRepaired")
+        drift = eventually(
+            lambda: viewers.status("IAMBinding/viewers")["drift"], lambda drift: bool(drift.get("causes"))
+        )
+    [cause], [change] = drift["causes"], drift["changes"]
+    assert (cause["principal"], cause["userAgent"]) == (DANA, GCLOUD)
+    assert f"was removed by {DANA} (gcloud) at " in change
+    assert ", repaired after " in change
+    assert drift["count"] == 1
 
 
 def test_healthy_feed_stretches_the_interval_and_a_failing_one_does_not(feed: Feed, viewers: Scene) -> None:

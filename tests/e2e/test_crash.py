@@ -61,6 +61,7 @@ NAMES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kube_api_name", [EMBEDDED], indirect=True, scope="package")
 def test_batch_applied_under_kills_converges_to_its_declaration(scene: Scene) -> None:
     scene.cloud.add(scene.project, "roles/viewer", "user:ann@example.com")

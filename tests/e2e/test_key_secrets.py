@@ -93,7 +93,7 @@ def test_secret_of_a_key_is_deleted_with_it(scene: Scene) -> None:
     becomes(lambda: scene.cluster.secret("checkout-key", LISTED), None)
 
 
-def is_refused(api: client.CoreV1Api, obj: dict[str, Any]) -> bool:
+def is_refused(api: "client.CoreV1Api", obj: dict[str, Any]) -> bool:
     try:
         api.create_namespaced_secret(LISTED, obj, dry_run="All")
     except client.ApiException as error:

@@ -16,21 +16,10 @@ import pytest
 from google.oauth2 import service_account
 
 from tests.e2e.eventually import becomes, eventually
+from tests.e2e.manifests import IDENTITY, PROJECT_WITH_KEYS
 from tests.e2e.scene import Scene
 from tests.servers.kube_apis import EMBEDDED
 
-PROJECT = """
-kind: ManagedProject
-metadata: {name: $scene}
-spec:
-  driftInterval: 1s
-  namespaces: {names: [$scene]}
-  guardrails: {keys: Allowed}
-"""
-IDENTITY = """
-kind: CloudRunIdentity
-metadata: {name: checkout}
-"""
 KEY = """
 kind: IdentityKey
 metadata: {name: checkout}
@@ -50,22 +39,15 @@ MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture
-def scene_with_keys(closed_scene: Scene) -> Iterator[Scene]:
-    """Provide a scene that admits keys, with an identity; reset the clock afterwards."""
-    scene = closed_scene
-    scene.apply(PROJECT)
-    scene.apply(IDENTITY)
-    scene.ready("CloudRunIdentity/checkout")
-    yield scene
-    scene.stage.set_key_clock(timedelta())
-
-
-@pytest.fixture
 def scene_with_old_account(closed_scene: Scene) -> Scene:
-    """Provide the same with an adopted account, whose changes never count as propagation delay."""
+    """Provide a scene that admits keys, with an adopted account.
+
+    Changes of an adopted account never count as propagation delay.
+    """
     scene = closed_scene
     email = scene.cloud.create_account(scene.name, "checkout")
-    scene.apply(PROJECT.replace("keys: Allowed", f"keys: Allowed, adoptableAccounts: [{{email: '{email}'}}]"))
+    adoptable = f"keys: Allowed, adoptableAccounts: [{{email: '{email}'}}]"
+    scene.apply(PROJECT_WITH_KEYS.replace("keys: Allowed", adoptable))
     scene.apply(IDENTITY + "spec: {adoption: Adopt, whenReplaced: Regrant}")
     scene.ready("CloudRunIdentity/checkout")
     return scene
@@ -176,6 +158,7 @@ def test_rotation_always_leaves_clients_a_valid_key(scene_with_keys: Scene) -> N
     assert scene.status(NAME).get("drift") is None, "a due rotation is not drift"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kube_api_name", [EMBEDDED], indirect=True, scope="package")
 def test_kills_leave_no_unrecorded_key(scene_with_keys: Scene) -> None:
     scene, stage, set_clock = scene_with_keys, scene_with_keys.stage, scene_with_keys.stage.set_key_clock

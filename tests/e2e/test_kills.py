@@ -48,10 +48,16 @@ spec:
 
 
 def on_servers(steps: tuple[str, ...], *, real: str) -> pytest.MarkDecorator:
-    """Run every step on the embedded server, and the one named `real` also on a real one."""
+    """Run every step on the embedded server. The one named `real` also runs elsewhere.
+
+    It runs on a real server, too, and in `make test`.
+    """
     return pytest.mark.parametrize(
         ("kube_api_name", "step"),
-        [(EMBEDDED, step) for step in steps] + [(REAL, real)],
+        [
+            *(pytest.param(EMBEDDED, step, marks=() if step == real else pytest.mark.slow) for step in steps),
+            (REAL, real),
+        ],
         indirect=["kube_api_name"],
         scope="package",
     )

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.e2e.eventually import becomes
+from cloudrun_identity.kube.connection import CONNECTIONS
+from tests.e2e.eventually import becomes, eventually
 from tests.e2e.scene import Scene
-from tests.e2e.stage import Stage
+from tests.e2e.stage import OPERATOR_NAMESPACE, Stage
 from tests.servers.kube_apis import EMBEDDED, tls_context
 from tests.time_budget import HUNG_AFTER
 
@@ -33,6 +34,14 @@ spec:
   target: {kind: Project}
   role: roles/cloudsql.client
   members: [{identityRef: {name: checkout}}]
+"""
+VIEWER = """
+kind: IAMBinding
+metadata: {name: viewers-%s}
+spec:
+  target: {kind: Project}
+  role: roles/viewer
+  members: [{principal: "group:viewers@example.com"}]
 """
 KINDS = ("managedprojects", "cloudrunidentities", "iambindings")
 
@@ -133,6 +142,28 @@ def test_lease_survives_a_short_renewal_failure(scene: Scene, faults: Faults) ->
     scene.apply(CHECKOUT)
     scene.ready("CloudRunIdentity/checkout", "IAMBinding/clients")
     assert operator.is_running
+
+
+@pytest.mark.slow
+def test_lease_is_renewed_while_all_other_requests_hang(scene: Scene, faults: Faults) -> None:
+    stage = scene.stage
+    faults.ask_for(resource="iambindings*", verb="patch", delay=600, times=2 * CONNECTIONS)
+    for suffix in ("a", "b", "c", "d"):  # one namespace cannot take all slots for reconciles
+        namespace = scene.add_namespace(f"{scene.name}-{suffix}")
+        scene.apply("---".join(VIEWER % number for number in range(CONNECTIONS // 2)), namespace=namespace)
+
+    # The holder renews the Lease three times within its duration.
+    renewals = 6
+    versions: set[str] = set()
+
+    def renewed() -> int:
+        versions.add(stage.cluster.lease_version(OPERATOR_NAMESPACE))
+        return len(versions) - 1
+
+    eventually(renewed, lambda count: count >= renewals)
+
+    assert stage.operator.is_running
+    faults.clear()
 
 
 def test_silent_watches_are_noticed_and_watched_again(scene: Scene, faults: Faults) -> None:

@@ -10,19 +10,6 @@ import pytest
 from tests.e2e.eventually import becomes, eventually
 from tests.e2e.scene import Scene
 
-PROJECT = """
-kind: ManagedProject
-metadata: {name: $scene}
-spec:
-  driftInterval: 1s
-  lastUse: Report
-  namespaces: {names: [$scene]}
-  guardrails: {keys: Allowed}
-"""
-IDENTITY = """
-kind: CloudRunIdentity
-metadata: {name: checkout}
-"""
 KEY = """
 kind: IdentityKey
 metadata: {name: checkout}
@@ -40,9 +27,9 @@ SetClocks = Callable[[timedelta], datetime]
 
 
 @pytest.fixture
-def set_clocks(closed_scene: Scene) -> Iterator[SetClocks]:
+def set_clocks(scene_with_keys: Scene) -> Iterator[SetClocks]:
     """Return a function that sets the clocks of keys and of Google's reports; it returns their time."""
-    stage = closed_scene.stage
+    stage = scene_with_keys.stage
 
     def set_both(ahead: timedelta) -> datetime:
         stage.cloud.set_switches(lastUseAhead=f"{ahead.total_seconds():.0f}s")
@@ -50,7 +37,7 @@ def set_clocks(closed_scene: Scene) -> Iterator[SetClocks]:
         return datetime.now(UTC) + ahead
 
     yield set_both
-    set_both(timedelta())
+    stage.cloud.set_switches(lastUseAhead="0s")
 
 
 def date(time: datetime) -> str:
@@ -64,9 +51,10 @@ def states(scene: Scene) -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_former_key_works_while_google_sees_its_use(closed_scene: Scene, set_clocks: SetClocks) -> None:
-    scene, cloud = closed_scene, closed_scene.cloud
-    scene.apply(PROJECT + "---" + IDENTITY + "---" + KEY)
+def test_former_key_works_while_google_sees_its_use(scene_with_keys: Scene, set_clocks: SetClocks) -> None:
+    scene, cloud = scene_with_keys, scene_with_keys.cloud
+    scene.patch(f"ManagedProject/{scene.name}", "spec: {lastUse: Report}")
+    scene.apply(KEY)
     scene.ready(OWNER, NAME)
     first = scene.status(NAME)["activeKeyID"]
     account = scene.account("checkout")

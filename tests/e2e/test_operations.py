@@ -91,6 +91,7 @@ def move_ledgers(here: Stage, there: Stage) -> None:
     assert imported.count("created PolicyLedger cloudrun-identity/") == exported.count("kind: PolicyLedger")
 
 
+@pytest.mark.slow
 def test_moved_objects_and_ledgers_change_nothing_in_google(
     declared: Scene, kube_api_name: str, tmp_path: Path
 ) -> None:

@@ -55,7 +55,13 @@ def outages(count: int) -> list[Outage]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "outage" in metafunc.fixturenames:
         chosen = outages(metafunc.config.getoption("outages"))
-        metafunc.parametrize("outage", chosen, ids=[f"{n}-{each}" for n, each in enumerate(chosen, 1)])
+        metafunc.parametrize(
+            "outage",
+            [
+                pytest.param(each, id=f"{number}-{each}", marks=pytest.mark.slow if number > 1 else ())
+                for number, each in enumerate(chosen, 1)
+            ],
+        )
 
 
 class Interrupted:

@@ -1,6 +1,6 @@
 """Google Cloud of a simulation: what it has at the start, and how other clients read and change it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +12,7 @@ from cloudrun_identity_playground.emulator.faults import Fault
 from cloudrun_identity_playground.emulator.seed import Seed
 from cloudrun_identity_playground.emulator.switches import RequestsPerMinute
 
-from .declarations import BUCKET, CHECKOUT, DATA, SHOP, Grant
+from .declarations import BUCKET, CHECKOUT, DATA, SHOP, WRITER, Grant
 
 STARTING_CLOUD = Seed.model_validate(
     {
@@ -57,6 +57,16 @@ STARTING_CLOUD = Seed.model_validate(
 RESTORABLE = (CHECKOUT, BUCKET, f"projects/{SHOP}")
 """Resources whose policies other clients overwrite with older ones."""
 
+_CONDITION = {"title": "this year", "expression": 'request.time < timestamp("2031-01-01T00:00:00Z")'}
+_AUDIT_CONFIGS = (
+    {
+        "service": "storage.googleapis.com",
+        "logTypes": ["DATA_READ"],
+        "exemptedMembers": ["user:dana@example.com"],
+    },
+    {"service": "allServices", "logTypes": ["ADMIN_READ", "DATA_WRITE"]},
+)
+
 _HOSTS = {"serviceAccounts": "iam", "services": "run"}
 _UNTOUCHED_ROLES = ("roles/owner",)
 
@@ -66,6 +76,7 @@ class Cloud:
 
     def __init__(self) -> None:
         self.emulator = Emulator(seed=STARTING_CLOUD)
+        self.edit_part(f"projects/{SHOP}", "audit config", present=False)
         self._calm = self.emulator.switches.model_copy(deep=True)
 
     def policy(self, resource: str) -> policy_pb2.Policy:
@@ -139,6 +150,15 @@ class Cloud:
         change = {"role": grant.role, "member": grant.member}
         self.emulator.edit({"policy": _full_name(grant.resource), verb: [change]})
 
+    def edit_part(self, resource: str, part: str, *, present: bool) -> None:
+        """Add or remove a conditional grant or audit configs. Raises EditError."""
+        name = _full_name(resource)
+        if part == "condition":
+            grant = {"role": WRITER, "member": "user:oncall@example.com", "condition": _CONDITION}
+            self.emulator.edit({"policy": name, "add" if present else "remove": [grant]})
+        else:
+            self.emulator.edit({"policy": name, "auditConfigs": _AUDIT_CONFIGS[: 2 if present else 1]})
+
     def overwrite(self, resource: str, policy: policy_pb2.Policy) -> frozenset[Grant]:
         """Write an older policy. Return the grants that changed. Raises EditError."""
         was, now = frozenset(grants_in(resource, policy)), self.grants(resource)
@@ -197,10 +217,11 @@ def grants_in(resource: str, policy: policy_pb2.Policy) -> Iterator[Grant]:
                 yield Grant(resource, binding.role, member)
 
 
-def fresh_policies() -> Mapping[str, str]:
-    """Return the parts of the policies at the start that the operator must never change."""
-    cloud = Cloud()
-    return {resource: cloud.untouched(resource) for resource in RESTORABLE}
+def resource_of(full_name: str) -> str:
+    """Return the resource of a grant by its full name."""
+    name = full_name.removeprefix("//").partition("/")[2]
+    bucket = next((each for each in RESTORABLE if "/buckets/" in each), "")
+    return bucket if name.endswith(bucket.rpartition("/")[2]) and "serviceAccounts" not in name else name
 
 
 def _full_name(resource: str) -> str:

@@ -6,7 +6,7 @@ import logging
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -28,8 +28,8 @@ def main() -> None:
     logging.getLogger("cloudrun_identity").setLevel(logging.INFO)
     if options.planted:
         sys.exit(_plant(options))
-    if options.transitions:
-        sys.exit(_check_transitions())
+    if options.transitions is not None:
+        sys.exit(_check_transitions(options.transitions))
     coverage = Coverage()
     bad = 0
     for history, result in _results(options):
@@ -54,7 +54,10 @@ def _options() -> argparse.Namespace:
     chosen.add_argument("--minutes", type=float, help="run new histories for this time")
     chosen.add_argument("--file", type=Path, nargs="+", help="run the histories of files")
     chosen.add_argument(
-        "--transitions", action="store_true", help="compare every edit of a spec with a new object"
+        "--transitions",
+        metavar="OBJECT",
+        nargs="*",
+        help="compare every edit of the specs of all objects, or of some, with a new object",
     )
     chosen.add_argument(
         "--planted", metavar="FAULT", help="plant a fault, or all, and count the histories until it is found"
@@ -129,9 +132,9 @@ def _found(name: str, first: int, limit: int) -> Iterator[str]:
             yield f"found after {count} histories: {violations[0]}"
 
 
-def _check_transitions() -> int:
+def _check_transitions(prefixes: Sequence[str]) -> int:
     bad = count = 0
-    for name, differences in transitions():
+    for name, differences in transitions(prefixes):
         count += 1
         bad += bool(differences)
         for difference in differences:

@@ -5,14 +5,17 @@ import contextvars
 from collections.abc import Callable
 from typing import assert_never
 
+from google.iam.v1.iam_policy_pb2 import SetIamPolicyRequest
+
 from cloudrun_identity_playground.emulator.edits import EditError
 from cloudrun_identity_playground.kubeapi.errors import ApiError
 
 from . import loop as simulated
 from . import steps
-from .declarations import NAMESPACES, POOL, ObjectName, Spec, manifest
+from .declarations import BUCKET, NAMESPACES, Grant, ObjectName, Spec, manifest
 from .expectation import Expectation
 from .kubernetes import OPERATOR_NAMESPACE
+from .pool import POOL
 from .processes import OperatorProcess
 from .result import Result
 from .steps import History
@@ -24,6 +27,7 @@ intervals, so that a settled operator is known to write nothing while nothing ch
 SETTLES_WITHIN = 5_400.0
 """Seconds in which it must settle."""
 
+_BUCKET_IN_REQUESTS = "projects/_/buckets/acme-exports"
 _TERMINATES_WITHIN = 30.0
 _POLL = 10.0
 
@@ -44,12 +48,16 @@ class Execution:
         self._result = result
         self._latest = "start"
         self._due: steps.CrashAt | None = None
+        self._edits_before_write: list[steps.EditGrant] = []
+        self._after_step: Callable[[], None] = lambda: None
         self._restarts: set[asyncio.Task[None]] = set()
         self._context = contextvars.copy_context()
         world.on_checkpoint.append(self._after_checkpoint)
+        world.before_google_call.append(self._before_call)
 
     async def run(self, history: History, after_step: Callable[[], None]) -> None:
         """Carry out all steps. Steps that an API refuses have no effect."""
+        self._after_step = after_step
         for namespace in (OPERATOR_NAMESPACE, *NAMESPACES):
             self._world.kube.create_namespace(namespace)
         self._world.start()
@@ -66,10 +74,12 @@ class Execution:
             after_step()
 
     async def settle(self, *, opens_projects: bool = True) -> None:
-        """End all perturbations, open all projects, and wait until nothing is written any more."""
+        """End all faults, open all projects, and wait until nothing is written any more.
+
+        A crash at a checkpoint, or an edit before a write, may still happen once.
+        """
         world = self._world
         world.calm()
-        self._due = None
         await asyncio.gather(*self._restarts)
         if opens_projects:
             for name, declared in POOL.items():
@@ -104,7 +114,13 @@ class Execution:
         match action:
             case steps.Apply() | steps.Delete() | steps.DeleteNamespace():
                 self._use_kubernetes(action)
-            case steps.EditGrant() | steps.RestorePolicies() | steps.EditAccount() | steps.Redeploy():
+            case (
+                steps.EditGrant()
+                | steps.EditPolicy()
+                | steps.RestorePolicies()
+                | steps.EditAccount()
+                | steps.Redeploy()
+            ):
                 self._use_google_cloud(action)
             case (
                 steps.GoogleFault()
@@ -137,14 +153,22 @@ class Execution:
                 assert_never(action)
 
     def _use_google_cloud(
-        self, action: steps.EditGrant | steps.RestorePolicies | steps.EditAccount | steps.Redeploy
+        self,
+        action: steps.EditGrant
+        | steps.EditPolicy
+        | steps.RestorePolicies
+        | steps.EditAccount
+        | steps.Redeploy,
     ) -> None:
         cloud, expected = self._world.cloud, self._expectation
         match action:
+            case steps.EditGrant(_, _, before_write=True):
+                self._edits_before_write.append(action)
             case steps.EditGrant(grant, present):
-                if present != cloud.has(grant):
-                    cloud.set_grant(grant, present=present)
-                    expected.note_edit(grant, present=present)
+                self._edit_grant(grant, present=present)
+            case steps.EditPolicy(resource, part, present):
+                cloud.edit_part(resource, part, present=present)
+                expected.note_untouched(resource)
             case steps.RestorePolicies(resource, age):
                 if old := expected.older_policy(resource, self._loop.time() - age):
                     expected.note_overwritten(resource, cloud.overwrite(resource, old))
@@ -155,6 +179,28 @@ class Execution:
                 cloud.redeploy(address)
             case _:
                 assert_never(action)
+
+    def _edit_grant(self, grant: Grant, *, present: bool) -> None:
+        if present != self._world.cloud.has(grant):
+            self._world.cloud.set_grant(grant, present=present)
+            self._expectation.note_edit(grant, present=present)
+
+    def _before_call(self, method: str, request: bytes) -> None:
+        """Make the edits that are due before the write of this policy."""
+        if not self._edits_before_write or not method.endswith("/SetIamPolicy"):
+            return
+        resource = SetIamPolicyRequest.FromString(request).resource
+        due = [
+            edit
+            for edit in self._edits_before_write
+            if resource == edit.grant.resource.replace(BUCKET, _BUCKET_IN_REQUESTS)
+        ]
+        for edit in due:
+            self._edits_before_write.remove(edit)
+            self._result.note(f"edit before the write: {edit}")
+            self._edit_grant(edit.grant, present=edit.present)
+        if due:
+            self._after_step()
 
     def _disturb(
         self,
@@ -224,6 +270,7 @@ class Execution:
         self._due = None
         process.is_alive = False
         self._result.note(f"{process.name} crashes at {step!r}")
+        self._world.writes.append(f"{process.name} crashes at {step!r}")  # it has not settled yet
         self._result.actions[f"crash at {step}"] += 1
         # In a context of its own: the present one belongs to the process.
         task = self._context.run(asyncio.ensure_future, self._restart(due.down, process))

@@ -16,18 +16,19 @@ from google.iam.v1 import policy_pb2
 
 from cloudrun_identity_playground.kubeapi.store import Backup
 
+from .changes import Changes, recorded_grants
 from .cloud import RESTORABLE
-from .declarations import (
+from .declarations import Grant, ObjectName, email
+from .grants import (
     ALL_GRANTS,
-    POOL,
-    Grant,
-    ObjectName,
+    DECLARED,
+    INTRUDERS,
+    UNMANAGED,
     all_grants_of,
-    email,
     grants_of,
     grants_of_account,
 )
-from .generator import DECLARED, INTRUDER, UNMANAGED
+from .pool import POOL
 from .world import World
 
 ATTACHMENT = ObjectName("IdentityAttachment", "team-a", "checkout")
@@ -47,6 +48,8 @@ class _Moment:
     """Storage of the API server."""
     accounts: Mapping[str, str]
     """Unique IDs of the accounts, by e-mail."""
+    managed: frozenset[Grant]
+    """Grants that the ledgers record as made by an operator."""
 
 
 class Expectation:
@@ -61,9 +64,18 @@ class Expectation:
         """Objects whose accounts or roles may be left, or be those of others."""
         self.declared_since: dict[Grant, float] = {}
         """The time since which each grant is declared without a break."""
+        self._known_to_backup: set[Grant] = set()
+        """Grants that were declared and managed at the time of a restored backup, and still are."""
         self.lease_restored = -math.inf
         """The last time at which a backup replaced the Lease."""
+        self.former_leader = ""
+        """The process that held the Lease then. It notices the restore at its next renewal."""
+        self.untouched: dict[str, str] = {}
+        """Owners, conditions and audit configs of the policies, as other clients left them."""
         self._world = world
+        self.changes = Changes()
+        for resource in RESTORABLE:
+            self.note_untouched(resource)
         self._used: set[ObjectName] = set()
         self._moments: deque[_Moment] = deque(maxlen=_KEPT_BACKUPS)
         self._written: list[tuple[float, str, policy_pb2.Policy]] = []
@@ -98,6 +110,9 @@ class Expectation:
         """Note what the stored objects declare and use, after a step or a write."""
         declared, _ = self.declared()
         self.declared_since = {grant: self.declared_since.get(grant, now) for grant in declared}
+        # After a restore, the operator leaves what is released before it has compared ledger and policy.
+        self.unclear |= self._known_to_backup - declared
+        self._known_to_backup &= declared
 
     def note_step(self, now: float) -> None:
         """Note what a step changed: deletions that leave something, and identities in use."""
@@ -112,7 +127,11 @@ class Expectation:
         runs_as = self._world.cloud.runs_as()
         self._used |= {name for name in _identities() if _account(name) == runs_as}
         if not self._moments or self._moments[-1].time < now:
-            self._moments.append(_Moment(now, self._world.kube.backup(), self._world.cloud.account_ids()))
+            kube, cloud = self._world.kube, self._world.cloud
+            managed = frozenset(
+                grant for grant, entry in recorded_grants(kube.ledgers()) if not entry.get("presentBefore")
+            )
+            self._moments.append(_Moment(now, kube.backup(), cloud.account_ids(), managed))
 
     def _note_deletion(self, name: ObjectName, spec: Mapping[str, Any]) -> None:
         """Note what the deletion of an object leaves in Google Cloud.
@@ -140,9 +159,19 @@ class Expectation:
         """Keep the policies, so that another client can write them later."""
         self._written += [(now, resource, self._world.cloud.policy(resource)) for resource in RESTORABLE]
 
+    def note_untouched(self, resource: str) -> None:
+        """Note that another client changed what the operator never changes in a policy."""
+        self.untouched[resource] = self._world.cloud.untouched(resource)
+        self.changes.note_edited(resource)
+
+    def is_certainly_made(self, grant: Grant) -> bool:
+        """Return whether an operator made a grant, and must know it."""
+        return grant not in self.by_others | self.unclear and self.changes.is_certainly_made(grant)
+
     def note_edit(self, grant: Grant, *, present: bool) -> None:
         """Note that another client added or removed a grant."""
-        if grant in DECLARED or grant == INTRUDER:
+        self.changes.note_edited(grant.resource)
+        if grant in DECLARED or grant in INTRUDERS:
             self.unclear.add(grant)
         elif present:
             self.by_others.add(grant)
@@ -158,6 +187,7 @@ class Expectation:
 
     def note_overwritten(self, resource: str, changed: frozenset[Grant]) -> None:
         """Note that another client wrote an older policy."""
+        self.changes.note_edited(resource)
         self.unclear |= changed - set(UNMANAGED)
         present = {
             grant for grant in UNMANAGED if grant.resource == resource and self._world.cloud.has(grant)
@@ -165,7 +195,12 @@ class Expectation:
         self.by_others = {grant for grant in self.by_others if grant.resource != resource} | present
 
     def note_account_edit(self, address: str, verb: str) -> None:
-        """Note that another client undeleted an account, which no identity may own any more."""
+        """Note that another client changed an account, and so the policies that have it as a member.
+
+        No identity may own an undeleted account any more.
+        """
+        for resource in {grant.resource for grant in ALL_GRANTS}:
+            self.changes.note_edited(resource)
         if verb == "undelete":
             self.left |= {
                 name
@@ -180,13 +215,20 @@ class Expectation:
     def backup(self, before: float) -> Backup | None:
         """Return the newest backup of the API server that was made before a time.
 
-        Note that it is restored: the operator knows nothing of what it did since.
+        Note that it is restored: the operator knows nothing of what it did since. What it managed then,
+        and what is still declared, it must keep.
         """
         moment = next((each for each in reversed(self._moments) if each.time <= before), None)
         if moment is None:
             return None
-        self.unclear |= ALL_GRANTS
+        self._known_to_backup = {
+            grant
+            for grant, since in self.declared_since.items()
+            if since <= moment.time and grant in moment.managed and self._world.cloud.has(grant)
+        } - self.unclear
+        self.unclear |= ALL_GRANTS - self._known_to_backup
         self.lease_restored = asyncio.get_running_loop().time()
+        self.former_leader = self._world.kube.leader()
         now = self._world.cloud.account_ids()
         for name in _identities():
             if moment.accounts.get(_account(name)) != now.get(_account(name)):
@@ -209,9 +251,9 @@ class Expectation:
             if reference:
                 name = ObjectName(kind, namespace, reference["name"])
                 found = self._world.kube.find(name)
-                if not found or "deletionTimestamp" in found["metadata"] or found["spec"].get("disabled"):
+                if not found or "deletionTimestamp" in found["metadata"] or name in self.left:
                     return True
-                if name in self.left:
+                if found["spec"].get("disabled") and obj["kind"] != "IAMBinding":
                     return True
         return False
 

@@ -1,22 +1,12 @@
 """Generate a history from a seed."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, get_args
 
-from .declarations import (
-    BUCKET,
-    CHECKOUT,
-    DATA,
-    INVOKER,
-    NAMESPACES,
-    POOL,
-    SHOP,
-    WRITER,
-    Grant,
-    ObjectName,
-    email,
-)
+from .declarations import BUCKET, CHECKOUT, NAMESPACES, SHOP, ObjectName, email
+from .grants import DECLARED, INTRUDERS, UNMANAGED
+from .pool import POOL
 from .steps import (
     Action,
     Apply,
@@ -28,6 +18,7 @@ from .steps import (
     DeleteNamespace,
     EditAccount,
     EditGrant,
+    EditPolicy,
     GoogleFault,
     GoogleLag,
     History,
@@ -40,27 +31,6 @@ from .steps import (
     SecondOperator,
     Step,
 )
-
-UNMANAGED = (
-    Grant(CHECKOUT, INVOKER, "group:testers@example.com"),
-    Grant(CHECKOUT, INVOKER, "allAuthenticatedUsers"),
-    Grant(f"projects/{SHOP}", "roles/viewer", "group:auditors@example.com"),
-    Grant(f"projects/{SHOP}", "roles/cloudsql.client", "user:eve@example.com"),
-    Grant(BUCKET, "roles/storage.objectViewer", "user:eve@example.com"),
-    Grant(f"projects/{DATA}", "roles/cloudsql.client", "group:auditors@example.com"),
-)
-"""Grants that no object of the pool declares."""
-
-INTRUDER = Grant(BUCKET, WRITER, "group:intruders@example.com")
-"""Grant that an Exclusive binding removes."""
-
-DECLARED = (
-    Grant(CHECKOUT, INVOKER, "group:callers@example.com"),
-    Grant(CHECKOUT, INVOKER, "user:ann@example.com"),
-    Grant(BUCKET, "roles/storage.objectViewer", "group:analysts@example.com"),
-    Grant(f"projects/{SHOP}", f"projects/{SHOP}/roles/reader", "group:analysts@example.com"),
-)
-"""Grants of users and groups that objects of the pool declare."""
 
 ACCOUNTS = (
     email("team-a", "web", "shop"),
@@ -124,6 +94,16 @@ _CODES = (
 )
 
 
+_RESOURCES = (CHECKOUT, BUCKET, f"projects/{SHOP}")
+"""Resources whose policies other clients change."""
+_TARGETS = {
+    name: {"Service": CHECKOUT, "StorageBucket": BUCKET, "Project": f"projects/{SHOP}"}[
+        declared.specs[0]["target"]["kind"]
+    ]
+    for name, declared in POOL.items()
+    if name.kind == "IAMBinding"
+}
+"""The resource of each binding."""
 _APIS = ("iam.googleapis.com", "cloudresourcemanager.googleapis.com", "run.googleapis.com")
 
 
@@ -133,8 +113,16 @@ def generate(seed: int) -> History:
     declared = [Step(0.0, Apply(name, POOL[name].specs[0])) for name in _initial(source)]
     count = source.randint(4, 18)
     kinds, weights = zip(*_GENERATORS, strict=True)
-    steps = [Step(_pause(source), source.choices(kinds, weights)[0](source)) for _ in range(count)]
+    steps = [
+        Step(_pause(source), action)
+        for _ in range(count)
+        for action in _listed(source.choices(kinds, weights)[0](source))
+    ]
     return History(seed, (*declared, *steps))
+
+
+def _listed(actions: Action | Sequence[Action]) -> Sequence[Action]:
+    return actions if isinstance(actions, Sequence) else (actions,)
 
 
 def _initial(source: random.Random) -> list[ObjectName]:
@@ -159,16 +147,38 @@ def _delete(source: random.Random) -> Action:
 
 
 def _edit_grant(source: random.Random) -> Action:
-    if source.random() < 0.1:
-        return EditGrant(INTRUDER, present=True)
     grant = source.choice(UNMANAGED if source.random() < 0.4 else DECLARED)
     return EditGrant(grant, source.random() < 0.4)
 
 
+def _intrude(source: random.Random) -> Sequence[Action]:
+    """Return edits that add members to a role with an Exclusive binding."""
+    return [EditGrant(grant, present=True) for grant in INTRUDERS[: source.randint(1, len(INTRUDERS))]]
+
+
+def _edit_policy(source: random.Random) -> Action:
+    part = source.choice(("condition", "audit config"))
+    resource = f"projects/{SHOP}" if part == "audit config" else source.choice(_RESOURCES)
+    return EditPolicy(resource, part, present=source.random() < 0.7)
+
+
+def _conflict(source: random.Random) -> Sequence[Action]:
+    """Return an edit of an object, and one of the policy that it changes, during the operator's write."""
+    name = source.choice(list(_TARGETS))
+    grants = [grant for grant in UNMANAGED if grant.resource == _TARGETS[name]]
+    change = Delete(name) if source.random() < 0.5 else Apply(name, source.choice(POOL[name].specs))
+    return EditGrant(source.choice(grants), source.random() < 0.6, before_write=True), change
+
+
+def _crash_after_write(source: random.Random) -> Sequence[Action]:
+    """Return an edit of an object, and a crash between the writes that follow it."""
+    name = source.choice([name for name in POOL if name.kind in ("CloudRunIdentity", "IAMBinding")])
+    step = source.choice(CHECKPOINTS[1:4])
+    return CrashAt(step, source.choice((0.0, 20.0))), Apply(name, source.choice(POOL[name].specs))
+
+
 def _restore(source: random.Random) -> Action:
-    return RestorePolicies(
-        source.choice((CHECKOUT, BUCKET, f"projects/{SHOP}")), source.choice((5.0, 30.0, 120.0))
-    )
+    return RestorePolicies(source.choice(_RESOURCES), source.choice((5.0, 30.0, 120.0)))
 
 
 def _edit_account(source: random.Random) -> Action:
@@ -233,10 +243,14 @@ def _clock_jump(source: random.Random) -> Action:
     return ClockJump(source.choice((-600.0, -5.0, 5.0, 600.0)))
 
 
-_GENERATORS: tuple[tuple[Callable[[random.Random], Action], float], ...] = (
+_GENERATORS: tuple[tuple[Callable[[random.Random], Action | Sequence[Action]], float], ...] = (
     (_apply, 6.0),
     (_delete, 2.5),
-    (_edit_grant, 3.0),
+    (_edit_grant, 2.5),
+    (_intrude, 0.4),
+    (_edit_policy, 0.7),
+    (_conflict, 1.0),
+    (_crash_after_write, 0.7),
     (_restore, 1.0),
     (_edit_account, 1.5),
     (_redeploy, 0.7),

@@ -4,11 +4,13 @@ import base64
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .cloud import RESTORABLE, fresh_policies
-from .declarations import ALL_GRANTS, POOL, PROJECTS, Grant, ObjectName, email
+from .changes import recorded_grants
+from .cloud import RESTORABLE
+from .declarations import NAMESPACES, PROJECTS, Grant, ObjectName, email
 from .expectation import READER, Expectation
-from .generator import INTRUDER, UNMANAGED
+from .grants import ALL_GRANTS, INTRUDERS, UNMANAGED
 from .loop import SimulatedLoop
+from .pool import POOL, REMOVAL_LIMIT
 from .processes import OperatorProcess
 from .result import Result
 from .world import LEASE_DURATION, SECRET, World
@@ -17,8 +19,10 @@ SEEN_WITHIN = 120.0
 """Seconds after which the operator must know what is declared, even if a watch was silent."""
 
 _RESOURCES = frozenset(grant.resource for grant in (*ALL_GRANTS, *UNMANAGED))
-_MADE = frozenset({"Granted"})
-"""States of entries of a ledger whose grants a policy must show."""
+
+
+_WAITING = frozenset({"DependencyNotFound", "DependencyNotReady", "Rejected"})
+"""Reasons of an object without its dependencies. Cloud Run rejects the account of a disabled identity."""
 
 
 class DuringHistory:
@@ -34,26 +38,39 @@ class DuringHistory:
         world.on_google_write.append(self._after_write)
         world.on_leak.append(lambda where: result.violated(f"a private key is in {where}"))
 
-    def update(self) -> frozenset[Grant]:
-        """Read all policies. Return the grants that were removed since the last call."""
+    def update(self) -> tuple[frozenset[Grant], frozenset[Grant]]:
+        """Read all policies. Return the grants that were removed and added since the last call."""
         removed: set[Grant] = set()
+        added: set[Grant] = set()
         for resource in _RESOURCES:
-            present = self._world.cloud.grants(resource)
-            removed |= self._present.get(resource, frozenset()) - present
+            before, present = self._present.get(resource, frozenset()), self._world.cloud.grants(resource)
+            removed |= before - present
+            added |= present - before
             self._present[resource] = present
-        return frozenset(removed)
+        return frozenset(removed), frozenset(added)
 
     def _after_write(self, process: OperatorProcess, method: str) -> None:
         expected, now = self._expectation, self._loop.time()
         leader = self._world.kube.leader()
         # A call of a process that has crashed since was under way: it takes effect after that.
         # A holder whose Lease a backup replaced notices it at the next renewal.
-        if process.is_alive and leader != process.name and now > expected.lease_restored + LEASE_DURATION:
+        is_restored = (
+            now <= expected.lease_restored + LEASE_DURATION and process.name == expected.former_leader
+        )
+        if process.is_alive and leader != process.name and not is_restored:
             self._result.violated(
                 f"{process.name} calls {method}, but {leader or 'no process'} holds the Lease"
             )
         expected.update(now)
-        for grant in sorted(self.update()):
+        removed, added = self.update()
+        expected.changes.note_made(added)
+        self._count_removals(process, removed)
+        for resource, before in expected.untouched.items() if method.endswith("/SetIamPolicy") else ():
+            if self._world.cloud.untouched(resource) != before:
+                self._result.violated(
+                    f"{process.name} changed owners, conditions or audit configs of {resource}"
+                )
+        for grant in sorted(removed):
             since = expected.declared_since.get(grant)
             if since is not None and now - since > SEEN_WITHIN and grant not in expected.unclear:
                 self._result.violated(
@@ -62,6 +79,15 @@ class DuringHistory:
             if grant in expected.by_others:
                 self._result.violated(f"{process.name} removed a grant of others: {shown(grant)}")
         expected.note_written(now)
+
+    def _count_removals(self, process: OperatorProcess, removed: frozenset[Grant]) -> None:
+        """Compare the removals from Exclusive bindings with their hourly limit, which a restart resets."""
+        changes = self._expectation.changes
+        changes.note_removals(process.name, len(removed.intersection(INTRUDERS)))
+        if removed and changes.recent_removals(process.name) > REMOVAL_LIMIT:
+            self._result.violated(
+                f"{process.name} removed more unmanaged members than {REMOVAL_LIMIT} an hour"
+            )
 
 
 class AtTheEnd:
@@ -105,8 +131,10 @@ class AtTheEnd:
             yield f"{name} is not Ready: {found['reason']}: {found['message']}"
 
     def _may_wait(self, name: ObjectName, obj: Mapping[str, Any], reason: str) -> bool:
-        if self._expected.misses_dependency(obj):
+        if reason in _WAITING and self._expected.misses_dependency(obj):
             return True
+        if reason == "DriftDetected" and obj["spec"].get("authority") == "Exclusive":
+            return self._limits_removals()
         return self._expected.is_left(name) and reason == "Conflict"
 
     def _grants(self) -> Iterator[str]:
@@ -125,8 +153,15 @@ class AtTheEnd:
         for grant in sorted(required & present):
             if not self._world.cloud.is_effective(grant) and not self._belongs_to_left(grant):
                 yield f"of no effect: {shown(grant)}"
-        if expected.excludes_intruders() and self._world.cloud.has(INTRUDER):
-            yield f"an Exclusive binding leaves an unmanaged member: {shown(INTRUDER)}"
+        if expected.excludes_intruders() and not self._limits_removals():
+            for grant in sorted(present.intersection(INTRUDERS)):
+                yield f"an Exclusive binding leaves an unmanaged member: {shown(grant)}"
+
+    def _limits_removals(self) -> bool:
+        """Return whether an operator removed as many unmanaged members as a namespace may in an hour."""
+        changes = self._expected.changes
+        counts = (changes.recent_removals(process.name) for process in self._world.alive())
+        return max(counts, default=0) >= REMOVAL_LIMIT // len(NAMESPACES)
 
     def _belongs_to_left(self, grant: Grant) -> bool:
         """Return whether a grant is of, or on, an account that may be that of others."""
@@ -137,7 +172,7 @@ class AtTheEnd:
         ) or (READER in self._expected.left and grant.role.endswith("/roles/reader"))
 
     def _untouched(self) -> Iterator[str]:
-        for resource, before in fresh_policies().items():
+        for resource, before in self._expected.untouched.items():
             if self._world.cloud.untouched(resource) != before:
                 yield f"changed owners, conditions or audit configs of {resource}"
 
@@ -164,22 +199,23 @@ class AtTheEnd:
 
     def _ledgers(self) -> Iterator[str]:
         """Compare the ledgers with the policies: what they record is there, and what is there is recorded."""
-        recorded = {
-            (resource, role, member)
-            for ledger in self._world.kube.ledgers()
-            if (resource := resource_of(ledger["spec"]["target"]["fullName"]))
-            for role, member in _made(ledger)
-        }
-        known = {grant for grant in recorded if grant[0] in _RESOURCES}
-        present = {tuple(grant) for resource in _RESOURCES for grant in self._world.cloud.grants(resource)}
-        # After a backup, a ledger of a policy that no object concerns any more may record what was released.
-        stale = known - present if self._expected.lease_restored < 0 else set()
-        for resource, role, member in sorted(stale):
-            yield f"a ledger records a grant that does not exist: {role} for {member} on {resource}"
-        required, _ = self._expected.declared()
-        for grant in sorted((required & {Grant(*each) for each in present}) - self._expected.unclear):
-            if tuple(grant) not in recorded and not self._belongs_to_left(grant):
+        entries = dict(recorded_grants(self._world.kube.ledgers()))
+        recorded = entries.keys()
+        known = {grant for grant in recorded if grant.resource in _RESOURCES}
+        present = {grant for resource in _RESOURCES for grant in self._world.cloud.grants(resource)}
+        required, depending = self._expected.declared()
+        concerned = {grant.resource for grant in required | depending}
+        for grant in sorted(known - present):
+            # After a backup, a ledger of a policy that no object concerns any more may be older than it.
+            if self._expected.lease_restored < 0 or grant.resource in concerned:
+                yield f"a ledger records a grant that does not exist: {shown(grant)}"
+        for grant in sorted((required & present) - self._expected.unclear):
+            if grant not in recorded and not self._belongs_to_left(grant):
                 yield f"no ledger records: {shown(grant)}"
+        for grant, entry in sorted(entries.items()):
+            is_made = self._expected.is_certainly_made(grant) and not self._belongs_to_left(grant)
+            if entry.get("presentBefore") and is_made:
+                yield f"a ledger records as another client's: {shown(grant)}"
 
     def _secrets(self) -> Iterator[str]:
         for where, content in self._world.kube.public_text():
@@ -218,22 +254,6 @@ def ready(obj: Mapping[str, Any]) -> dict[str, Any]:
 def shown(grant: Grant) -> str:
     """Return a grant as a text."""
     return f"{grant.role} for {grant.member} on {grant.resource}"
-
-
-def resource_of(full_name: str) -> str:
-    """Return the resource of a grant by its full name."""
-    name = full_name.removeprefix("//").partition("/")[2]
-    bucket = next((each for each in RESTORABLE if "/buckets/" in each), "")
-    return bucket if name.endswith(bucket.rpartition("/")[2]) and "serviceAccounts" not in name else name
-
-
-def _made(ledger: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield role and member of the unconditional entries whose grants the operator made."""
-    for binding in ledger["spec"].get("bindings", ()):
-        if "condition" not in binding:
-            for entry in binding["members"]:
-                if entry["state"] in _MADE and entry.get("owners"):
-                    yield binding["role"], entry["member"]
 
 
 def _address(name: ObjectName) -> str:

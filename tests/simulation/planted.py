@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from cloudrun_identity import handlers
+from cloudrun_identity.api.resource import Resource
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.policies import Policies
 from cloudrun_identity.gcp.service_accounts import ServiceAccounts
 from cloudrun_identity.kube.lease import Lease
-from cloudrun_identity.kube.status_writer import StatusWriter
 from cloudrun_identity.manager.resync import Resync
 from cloudrun_identity.policy.desired_grants import DesiredGrants
 from cloudrun_identity.policy.recording import LedgerRecord
+from cloudrun_identity.reconcile import conditions
 from cloudrun_identity.reconcile.finalization import Finalizer
 from cloudrun_identity.reconcile.outcomes import InSync
 
@@ -88,14 +88,11 @@ def _conflict_taken_for_success() -> AbstractContextManager[None]:
 
 
 def _deletions_not_seen() -> AbstractContextManager[None]:
-    """Watch events of objects that are being deleted are dropped."""
-    on_object = handlers.KopfWatches._on_object
+    """An object that is being deleted looks like any other.
 
-    async def deaf(self: handlers.KopfWatches, raw: Any, deleted: bool) -> None:
-        if "deletionTimestamp" not in raw["metadata"]:
-            await on_object(self, raw, deleted)
-
-    return _replaced(handlers.KopfWatches, "_on_object", deaf)
+    To drop its watch events is not enough: the operator lists the objects, and restarts a silent watch.
+    """
+    return _replaced(Resource, "is_deleting", property(lambda _: False))
 
 
 def _unmanaged_members_removed() -> AbstractContextManager[None]:
@@ -112,16 +109,12 @@ def _unmanaged_members_removed() -> AbstractContextManager[None]:
 
 def _status_ahead() -> AbstractContextManager[None]:
     """A status claims a generation that the operator has not seen."""
-    write = StatusWriter.write
+    timed = conditions._timed
 
-    async def ahead(self: StatusWriter, obj: Any, status: Any) -> Any:
-        conditions = [
-            {**each, "observedGeneration": each.get("observedGeneration", 0) + 1}
-            for each in status.get("conditions", ())
-        ]
-        return await write(self, obj, {**status, "conditions": conditions})
+    def ahead(condition_type: Any, finding: Any, previous: Any, generation: int, now: Any) -> Any:
+        return timed(condition_type, finding, previous, generation + 1, now)
 
-    return _replaced(StatusWriter, "write", ahead)
+    return _replaced(conditions, "_timed", ahead)
 
 
 def _account_not_undeleted() -> AbstractContextManager[None]:

@@ -35,6 +35,18 @@ class EditGrant:
     kind: Literal["EditGrant"] = field(default="EditGrant", kw_only=True, repr=False)
     grant: Grant
     present: bool
+    before_write: bool = False
+    """True to do it when an operator has read the policy, and is about to write it."""
+
+
+@dataclass(frozen=True)
+class EditPolicy:
+    """Another client adds or removes a part of a policy that the operator never changes."""
+
+    kind: Literal["EditPolicy"] = field(default="EditPolicy", kw_only=True, repr=False)
+    resource: str
+    part: Literal["condition", "audit config"]
+    present: bool
 
 
 @dataclass(frozen=True)
@@ -178,6 +190,7 @@ Action = (
     Apply
     | Delete
     | EditGrant
+    | EditPolicy
     | RestorePolicies
     | EditAccount
     | Redeploy

@@ -14,6 +14,19 @@ ROOT = Path(__file__).parents[2]
 CORPUS = sorted((Path(__file__).parent / "corpus").glob("*.json"))
 QUICK_SEEDS = "0:3"
 """Histories of `make test`, about three seconds of an idle processor."""
+FOUND_BY = {
+    "ledger-not-written-ahead": 15,
+    "policy-written-without-etag": 9,
+    "lease-ignored": 5,
+    "finalizer-removed-early": 7,
+    "conflict-taken-for-success": 13,
+    "deletions-not-seen": 5,
+    "unmanaged-members-removed": 0,
+    "status-ahead": 0,
+    "account-not-undeleted": 0,
+    "resync-off": 0,
+}
+"""By planted fault, a seed that finds it. It changes with the generator: `--planted NAME` searches."""
 
 
 def simulate(*options: str, hash_seed: str = "random") -> subprocess.CompletedProcess[str]:
@@ -55,11 +68,19 @@ def test_corpus_violates_no_invariant() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", ["finalizer-removed-early", "status-ahead"])
-def test_obvious_planted_fault_is_found_at_once(fault: str) -> None:
-    done = simulate("--planted", fault, "--first", "0", "--limit", "20")
-    assert done.returncode == 0, done.stdout + done.stderr
+@pytest.mark.parametrize("fault", FOUND_BY)
+def test_planted_fault_is_found(fault: str) -> None:
+    done = simulate("--planted", fault, "--first", str(FOUND_BY[fault]), "--limit", "3")
+    assert done.returncode == 0, f"search from another seed: {done.stdout}{done.stderr}"
     assert f"{fault}: found after" in done.stdout
+
+
+@pytest.mark.slow
+def test_edited_object_ends_like_a_new_one() -> None:
+    done = simulate(
+        "--transitions", "CustomRole", "IdentityAttachment", "IdentityKey", "IAMBinding/team-a/writers"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.slow

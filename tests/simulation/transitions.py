@@ -4,22 +4,26 @@ The method is that of Acto: https://doi.org/10.1145/3600006.3613161.
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from . import runner
-from .declarations import POOL, Declared, ObjectName, Spec
+from .declarations import ObjectName, Spec
+from .pool import POOL, Declared
 from .steps import Apply, History, Step
 
 _APART = 60.0
 """Seconds between the two specs: the operator has finished the first one."""
 
 
-def transitions() -> Iterator[tuple[str, list[str]]]:
-    """Yield each transition, and the differences of its end from that of a new object."""
+def transitions(prefixes: Sequence[str] = ()) -> Iterator[tuple[str, list[str]]]:
+    """Yield each transition, and the differences of its end from that of a new object.
+
+    `prefixes` selects objects by the beginning of KIND/NAMESPACE/NAME.
+    """
     for declared in POOL.values():
-        if declared.name.kind in ("ManagedProject", "IdentityKey"):
-            continue  # a tightened project keeps what exists, and a rotated key is another one
+        if prefixes and not str(declared.name).startswith(tuple(prefixes)):
+            continue
         ends: dict[int, dict[str, Any]] = {}
         for first, last in itertools.permutations(range(len(declared.specs)), 2):
             if last not in ends:
@@ -46,6 +50,13 @@ def _end(declared: Declared, *specs: Spec) -> dict[str, Any]:
         Step(0.0, Apply(each.name, each.specs[0])) for each in POOL.values() if each.name != declared.name
     ]
     edits = [Step(_APART, Apply(declared.name, spec)) for spec in specs]
+    if declared.name.kind == "ManagedProject":
+        # A tightened project keeps what exists, so that only its own status is the same.
+        end = runner.run(History(0, (*others, *edits)), opens_projects=False).end
+        conditions = end.get("conditions", {}).get(str(declared.name), [])
+        # A suspended project keeps the other conditions as they were.
+        is_suspended = specs[-1].get("suspend", False)
+        return {"conditions": [each for each in conditions if not is_suspended or each[0] == "Ready"]}
     result = runner.run(History(0, (*others, *edits)))
     end = result.end | {"violations": result.violations}
     if specs[-1].get("disabled"):

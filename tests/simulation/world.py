@@ -46,6 +46,8 @@ class World:
         """All processes that were started, the dead ones too."""
         self.checkpoints: Counter[str] = Counter()
         """The number of times that each checkpoint was reached."""
+        self.before_google_call: list[Callable[[str, bytes], None]] = []
+        """Called with method and request before each call of an operator takes effect."""
         self.on_google_write: list[Callable[[OperatorProcess, str], None]] = []
         """Called after each write to Google Cloud that an operator makes."""
         self.on_checkpoint: list[Callable[[OperatorProcess, str], None]] = []
@@ -92,6 +94,8 @@ class World:
             if not process.is_alive:
                 raise GoogleError(grpc.StatusCode.UNAVAILABLE, "the process has ended")
             code = "OK"
+            for each in self.before_google_call:
+                each(method, request)
             try:
                 response = await call()
             except GoogleError as error:

@@ -360,6 +360,21 @@ def test_help_of_every_command_has_examples(runner: CliRunner, words: tuple[str,
     assert all(re.search("cloudrun-identity|^ +#|gcloud", line) for line in listed.splitlines() if line)
 
 
+def test_list_of_commands_describes_each_in_full(runner: CliRunner) -> None:
+    _, _, listed = runner.invoke(cli.cli, ["-h"], terminal_width=80).output.partition("Commands:\n")
+    assert [line for line in listed.splitlines() if not line.endswith(".")] == []
+    assert "..." not in listed
+
+
+@pytest.mark.parametrize("words", list(all_commands(cli.cli)), ids=" ".join)
+def test_wrong_option_does_not_end_with_the_exit_code_of_a_result(
+    runner: CliRunner, words: tuple[str, ...]
+) -> None:
+    text = " ".join(runner.invoke(cli.cli, [*words, "-h"]).output.split())
+    is_result = re.search(r"Exit codes:[^.]*\b2 if\b", text) is not None
+    assert runner.invoke(cli.cli, [*words, "--nonsense"]).exit_code == (1 if is_result else 2)
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_shells_complete_commands(runner: CliRunner, shell: str) -> None:
     """docs/reference/cli.md documents this protocol of click."""

@@ -65,3 +65,9 @@ def test_picture_of_the_readme_exists_for_each_theme() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     pictures = re.findall(r"\b(?:src|srcset)=\"([^\"]+)\"", text)
     assert [picture for picture in pictures if not (ROOT / picture).is_file()] == []
+
+
+def test_glossary_has_each_term_once_in_alphabetical_order() -> None:
+    glossary = (ROOT / "docs" / "dev" / "glossary.md").read_text(encoding="utf-8")
+    _, *terms = re.findall(r"^\| ([^|]+) \|", glossary, flags=re.MULTILINE)
+    assert terms == sorted(set(terms), key=str.lower)

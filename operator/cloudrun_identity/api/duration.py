@@ -26,10 +26,11 @@ _UNITS: Final = {
 }
 
 
+@lru_cache(maxsize=256)
 def parse_duration(text: str) -> timedelta:
     """Parse a duration such as `90s`, `1h30m`, `1.5h` or `250ms`.
 
-    Raises ValueError if the text is not a duration.
+    Raises ValueError if the text is not a duration. Thousands of objects have the same few.
     """
     if not text or not re.fullmatch(PATTERN, text):
         raise ValueError(f'"{text}" is not a duration such as 90s, 5m or 1h30m')
@@ -74,7 +75,7 @@ class Duration(str):
 
 @lru_cache(maxsize=256)
 def _checked(text: str) -> Duration:
-    """Return a duration that is valid. Thousands of objects have the same few."""
+    """Return a duration that is valid."""
     parse_duration(text)
     return Duration(text)
 

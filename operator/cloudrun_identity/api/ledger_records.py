@@ -150,7 +150,7 @@ class LedgerAccount(ApiModel):
     """Places, as PROJECT/LOCATION, in which workloads could be attached to the account. A place is recorded
     before the first workload in it may use the account. It is removed when no object declares it and nothing
     there runs as the account."""
-    used_elsewhere: Annotated[bool, Field(exclude_if=operator.not_)] = False
+    used_elsewhere: bool = False
     """Indicates that there were more places than usedIn can contain. The account then counts as in use."""
 
     def with_uses(self, places: Collection[str], *, without: Collection[str] = ()) -> "LedgerAccount":

@@ -1,6 +1,7 @@
 """PolicyLedger: the grants that the operator manages on one IAM policy, and their owners."""
 
 import operator
+import sys
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal
 
@@ -69,8 +70,9 @@ class LedgerEntry(ApiModel):
     """Indicates that Google Cloud registered several members in one write. registeredMembers may then belong
     to another one of them. The operator distinguishes them when it releases one."""
     tombstones: Annotated[tuple[_Member, ...], Field(max_length=MAX_UNIQUE_IDS), SET, SORTED] = no_items()
-    """Deleted forms of the member that the policy shows since the grant, if no CloudRunIdentity declares the
-    member. They are removed with the grant."""
+    """Deleted forms of the member that the policy shows since the grant. They are removed with the grant. Of
+    a CloudRunIdentity, only that of its present account is among them: the grant returns if the account is
+    undeleted."""
     unmanaged_tombstones: Annotated[tuple[_Member, ...], Field(max_length=MAX_UNIQUE_IDS), SET, SORTED] = (
         no_items()
     )
@@ -101,7 +103,7 @@ class LedgerEntry(ApiModel):
     @property
     def owner_keys(self) -> frozenset[str]:
         """Return the owners without their UIDs, each as KIND/NAMESPACE/NAME."""
-        return frozenset(owner.rpartition("/")[0] for owner in self.owners)
+        return frozenset(sys.intern(owner.rpartition("/")[0]) for owner in self.owners)
 
     @property
     def is_made(self) -> bool:
@@ -207,7 +209,7 @@ class PolicyLedgerSpec(ApiModel):
     written_uid: Annotated[str, Field(max_length=64)] = unset()
     """metadata.uid at the operator's last write; unset if that write created the ledger. If metadata.uid
     differs, another client created the ledger again, for example from a backup."""
-    restored: Annotated[bool, Field(exclude_if=operator.not_)] = False
+    restored: bool = False
     """Indicates that another client wrote the ledger, and that the operator has not compared it with the
     policy since. A grant that no object declares is then left in the policy."""
     grant_counts: GrantCounts = GrantCounts()

@@ -7,7 +7,7 @@ import click
 
 from .formats import formatted
 from .ledgers import with_cluster
-from .options import use_colors
+from .options import cluster_option, locations_option, project_option, use_colors
 
 if TYPE_CHECKING:
     from .access_cluster import ClusterFacts
@@ -15,21 +15,9 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-PROJECT = click.option(
-    "--project", metavar="ID", default="", help="Project of the resource. [default: that of the account]"
-)
-LOCATIONS = click.option(
-    "--location",
-    "locations",
-    metavar="L",
-    multiple=True,
-    help="Location of the workloads to read; repeatable. [default: spec.locations of the ManagedProject]",
-)
-CLUSTER = click.option(
-    "--cluster",
-    is_flag=True,
-    help="Read the ledgers of the current context or of this pod. Implied by --kubeconfig, --context.",
-)
+PROJECT = project_option("Project of the resource. [default: that of the account]")
+LOCATIONS = locations_option("Location of the workloads to read")
+CLUSTER = cluster_option("Read the ledgers of the current context or of this pod.")
 
 
 def cluster_facts(kubeconfig: str | None, context: str | None, *, cluster: bool) -> "ClusterFacts | None":

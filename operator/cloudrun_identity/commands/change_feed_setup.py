@@ -33,13 +33,24 @@ def _subscription(home: str, name: str, operator: str) -> Iterator[str]:
     quoted, where = shlex.quote(name), f"--project={shlex.quote(home)}"
     yield f"# Change feed projects/{home}/subscriptions/{name}: pulled by {operator}"
     yield f"gcloud pubsub topics create {quoted} {where}"
-    yield (
+    yield subscription_command(home, name)
+    yield subscriber_command(home, name, operator)
+
+
+def subscription_command(home: str, name: str) -> str:
+    """Return the command that creates the subscription. Its topic has the same name."""
+    quoted, where = shlex.quote(name), f"--project={shlex.quote(home)}"
+    return (
         f"gcloud pubsub subscriptions create {quoted} {where} --topic={quoted} --ack-deadline=60 "
         "--message-retention-duration=1h --expiration-period=never"
     )
-    yield (
-        f"gcloud pubsub subscriptions add-iam-policy-binding {quoted} {where} "
-        f"--member={shlex.quote(operator)} --role=roles/pubsub.subscriber"
+
+
+def subscriber_command(home: str, name: str, operator: str) -> str:
+    """Return the command that permits the operator to pull the subscription."""
+    return (
+        f"gcloud pubsub subscriptions add-iam-policy-binding {shlex.quote(name)} "
+        f"--project={shlex.quote(home)} --member={shlex.quote(operator)} --role=roles/pubsub.subscriber"
     )
 
 

@@ -12,7 +12,15 @@ import click
 from .check_results import Result, State, all_passed, as_json, as_text, failed, passed, skipped
 from .formats import examples, formatted, output_option
 from .google import google_clients, google_options, quiet_grpc
-from .options import KUBECONFIG, NO_COLOR, OPERATOR_NAMESPACE, Duration, operator_namespace_of, use_colors
+from .options import (
+    CONTEXT,
+    KUBECONFIG,
+    NO_COLOR,
+    OPERATOR_NAMESPACE,
+    Duration,
+    operator_namespace_of,
+    use_colors,
+)
 from .permissions import OPERATOR
 
 if TYPE_CHECKING:
@@ -26,27 +34,36 @@ CREDENTIALS = "Google Cloud credentials"
 
 
 @click.command(
+    short_help="Check the cluster, the credentials and each ManagedProject.",
     epilog=examples(
+        "# Check your permissions before you install the chart",
         "cloudrun-identity check --before-install",
+        "# Wait until a new installation works",
         "cloudrun-identity check --wait 2m",
-        "kubectl exec deployment/cloudrun-identity -- cloudrun-identity check -o json",
-    )
+        "# Check the operator, with its own permissions",
+        "kubectl exec -n cloudrun-identity deployment/cloudrun-identity -- cloudrun-identity check",
+    ),
 )
 @KUBECONFIG
+@CONTEXT
 @google_options
 @OPERATOR_NAMESPACE
-@click.option("--before-install", is_flag=True, help="Check what the installation needs.")
+@click.option(
+    "--before-install",
+    is_flag=True,
+    help="Check only the API server, your permissions to install the chart, and the credentials.",
+)
 @click.option(
     "--wait",
     type=Duration(),
     default="0s",
-    show_default=True,
-    help="Time to repeat failed checks until they pass.",
+    help="Repeat failed checks until they pass, for at most this time, such as 2m. [default: check once]",
 )
 @output_option()
 @NO_COLOR
 def check(
     kubeconfig: str | None,
+    context: str | None,
     google_endpoint: str | None,
     google_token_file: Path | None,
     operator_namespace: str | None,
@@ -57,9 +74,13 @@ def check(
 ) -> None:
     """Check that the operator can work: the cluster, the credentials and each ManagedProject.
 
-    The command checks the permissions and credentials of the user who runs it. To check those of the
-    operator, run it in its pod: kubectl exec deployment/cloudrun-identity -- cloudrun-identity check. It
-    changes nothing. Exit codes: 0 if no check failed, 1 if one failed, 2 for a wrong option.
+    Each line is one check: passed, failed with the commands that repair it, or not checked with the reason.
+    The command changes nothing.
+
+    It checks the permissions and the Google Cloud credentials of the user who runs it. To check those of the
+    operator, run it in the pod of the operator, as in the last example, or run helm test.
+
+    Exit codes: 0 if no check failed, 1 if one failed, 2 for a wrong option.
     """
     quiet_grpc()
     namespace = operator_namespace_of(operator_namespace)
@@ -67,7 +88,7 @@ def check(
     waits_for: list[str] = []
     while True:
         results = asyncio.run(
-            _check(kubeconfig, google_endpoint, google_token_file, namespace, before_install)
+            _check(kubeconfig, context, google_endpoint, google_token_file, namespace, before_install)
         )
         if all_passed(results) or time.monotonic() + RETRY_INTERVAL > ends:
             break
@@ -85,7 +106,12 @@ def check(
 
 
 async def _check(
-    kubeconfig: str | None, endpoint: str | None, token_file: Path | None, namespace: str, before: bool
+    kubeconfig: str | None,
+    context: str | None,
+    endpoint: str | None,
+    token_file: Path | None,
+    namespace: str,
+    before: bool,
 ) -> tuple[Result, ...]:
     from cloudrun_identity.kube.client import connect
     from cloudrun_identity.kube.errors import ClusterUnreachable
@@ -93,7 +119,7 @@ async def _check(
     from .cluster_checks import API_SERVER, check_before, check_installed
 
     try:
-        client = await connect(kubeconfig)
+        client = await connect(kubeconfig, context)
     except ClusterUnreachable as error:
         unreachable = failed(API_SERVER, str(error))
         return (unreachable, *await _check_google(endpoint, token_file, None))

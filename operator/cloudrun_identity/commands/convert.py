@@ -6,20 +6,19 @@ from pathlib import Path
 import click
 
 from .formats import examples
-from .options import filename_option, nothing_found
+from .options import filename_option, nothing_found, project_option
 from .output_files import NAMESPACE_BY_PREFIX, NAMESPACES_FILE, OVERWRITE, namespaces_of, write_files
 
 
 @click.command(
+    short_help="Convert resources of Config Connector or Terraform.",
     epilog=examples(
         "kubectl get gcp -A -o yaml | cloudrun-identity convert -f - -o converted",
         "terraform show -json | cloudrun-identity convert -f - -o converted",
-    )
+    ),
 )
 @filename_option(required=True)
-@click.option(
-    "--project", metavar="ID", default="", help="ID of the Google Cloud project of resources that name none."
-)
+@project_option("ID of the Google Cloud project of resources that name none.")
 @click.option(
     "--namespace",
     metavar="NS",

@@ -8,6 +8,7 @@ import click
 
 from .formats import examples
 from .google import google_clients, google_options, one_line_errors
+from .options import locations_option, project_option
 from .output_files import NAMESPACE_BY_PREFIX, NAMESPACES_FILE, OVERWRITE, namespaces_of, write_files
 from .progress import Progress
 
@@ -26,14 +27,8 @@ if TYPE_CHECKING:
         "cloudrun-identity export --project acme-shop --secret checkout-db --target StorageBucket/exports",
     )
 )
-@click.option("--project", metavar="ID", required=True, help="ID of the Google Cloud project.")
-@click.option(
-    "--location",
-    "locations",
-    metavar="L",
-    multiple=True,
-    help="Location to export services, jobs and worker pools of; repeatable. [default: all of Cloud Run]",
-)
+@project_option("ID of the Google Cloud project.", required=True)
+@locations_option("Location to export services, jobs and worker pools of", default="all of Cloud Run")
 @click.option(
     "--secret",
     "secrets",

@@ -1,7 +1,7 @@
 """Conventions of all commands: the option `-o`, its formats for programs, and examples in the help."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -9,15 +9,24 @@ import click
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def output_option(*others: str) -> Callable[[Command], Command]:
-    """Return the option `-o` with the formats text, json, yaml and `others`, which sets `output`."""
+FORMATS = ("text", "json", "yaml")
+"""Formats of a report."""
+
+
+def output_option(
+    *others: str, formats: Sequence[str] = FORMATS, note: str = ""
+) -> Callable[[Command], Command]:
+    """Return the option `-o` with the formats and `others`, which sets `output`. The first is the default.
+
+    `note` continues the help.
+    """
     return click.option(
         "-o",
         "--output",
-        type=click.Choice(["text", "json", "yaml", *others]),
-        default="text",
+        type=click.Choice([*formats, *others]),
+        default=formats[0],
         show_default=True,
-        help="Format of the output.",
+        help=f"Format of the output. {note}".rstrip(),
     )
 
 

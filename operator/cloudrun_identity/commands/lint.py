@@ -10,25 +10,19 @@ from cloudrun_identity import __version__
 
 from .formats import examples, formatted, output_option
 from .lint_output import as_annotations, as_json, as_sarif, as_text, lines_of
-from .options import NO_COLOR, filename_option, nothing_found, use_colors
+from .options import NO_COLOR, OBJECT_NAMESPACE, filename_option, nothing_found, use_colors
 
 
 @click.command(
+    short_help="Check manifests without a cluster or credentials.",
     epilog=examples(
         "cloudrun-identity lint -f manifests/",
         "kustomize build prod | cloudrun-identity lint -f - --strict",
         "cloudrun-identity lint -f manifests/ -f platform/projects.yaml -o github",
-    )
+    ),
 )
 @filename_option(required=True)
-@click.option(
-    "-n",
-    "--namespace",
-    metavar="NS",
-    default="default",
-    show_default=True,
-    help="Namespace of objects without one.",
-)
+@OBJECT_NAMESPACE
 @click.option("--strict", is_flag=True, help="Fail on warnings, too.")
 @output_option("github", "sarif")
 @NO_COLOR

@@ -39,6 +39,47 @@ OPERATOR_NAMESPACE = click.option(
 )
 
 
+SHOWN_NAMESPACE = click.option(
+    "-n", "--namespace", metavar="NS", default="", help="Namespace to show. [default: all]"
+)
+
+OBJECT_NAMESPACE = click.option(
+    "-n",
+    "--namespace",
+    metavar="NS",
+    default="default",
+    show_default=True,
+    help="Namespace of objects without one.",
+)
+
+
+def cluster_option(text: str) -> Callable[[Command], Command]:
+    """Return the option `--cluster`. `text` states what the command does with the cluster."""
+    return click.option("--cluster", is_flag=True, help=f"{text} Implied by --kubeconfig, --context.")
+
+
+READ_CLUSTER = cluster_option("Read the objects of the current context or of this pod.")
+
+
+def project_option(text: str, *, required: bool = False) -> Callable[[Command], Command]:
+    """Return the option `--project`, the ID of a Google Cloud project."""
+    default = None if required else ""
+    return click.option("--project", metavar="ID", default=default, required=required, help=text)
+
+
+def locations_option(
+    text: str, default: str = "spec.locations of the ManagedProject"
+) -> Callable[[Command], Command]:
+    """Return the repeatable option `--location`, which sets `locations`. `text` is about one of them."""
+    return click.option(
+        "--location",
+        "locations",
+        metavar="L",
+        multiple=True,
+        help=f"{text}; repeatable. [default: {default}]",
+    )
+
+
 def operator_namespace_of(named: str | None) -> str:
     """Return the value of `--operator-namespace`, or its default."""
     from cloudrun_identity.kube.connection import pod_namespace

@@ -17,6 +17,8 @@ from .options import (
     DEFAULT_NAMESPACE,
     KUBECONFIG,
     NO_COLOR,
+    OBJECT_NAMESPACE,
+    cluster_option,
     filename_option,
     manifests_in,
     nothing_found,
@@ -58,21 +60,10 @@ class PlanCommand(click.Command):
 
 @click.command(cls=PlanCommand, epilog=EXAMPLES)
 @filename_option(required=True)
-@click.option(
-    "-n",
-    "--namespace",
-    metavar="NS",
-    default="default",
-    show_default=True,
-    help="Namespace of objects without one.",
-)
+@OBJECT_NAMESPACE
 @KUBECONFIG
 @CONTEXT
-@click.option(
-    "--cluster",
-    is_flag=True,
-    help="Plan for the cluster of the current context or of this pod. Implied by --kubeconfig, --context.",
-)
+@cluster_option("Plan for the cluster of the current context or of this pod.")
 @click.option(
     "--operator-namespace",
     metavar="NS",

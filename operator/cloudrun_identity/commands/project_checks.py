@@ -36,6 +36,7 @@ from cloudrun_identity.kube.resources import Object
 from cloudrun_identity.reconcile.advice import advised
 
 from .check_results import Result, failed, passed, skipped
+from .feed_checks import check_feed
 from .granting import additions
 from .quota_checks import check_quotas
 
@@ -102,14 +103,18 @@ async def check_projects(raws: Iterable[Object], own: GoogleClients, operator: s
     try:
         clients = Clients.of(pool)
         found = await asyncio.gather(*(check_project(each, clients, operator) for each in projects))
+        feeds = await asyncio.gather(*(check_feed(_name_of(each), each, own, operator) for each in projects))
     finally:
         await pool.close()
-    return (*results, *(result for each in found for result in each))
+    return (
+        *results,
+        *(result for pair in zip(found, feeds, strict=True) for each in pair for result in each),
+    )
 
 
 async def check_project(project: ManagedProject, clients: Clients, operator: str) -> tuple[Result, ...]:
     """Return the results for one ManagedProject. `operator` is the operator's principal."""
-    name = f"ManagedProject {project.metadata.name}"
+    name = _name_of(project)
     if project.spec.suspend:
         return (skipped(name, "is suspended, so the operator makes no calls"),)
     project_id = project.project_id
@@ -137,6 +142,11 @@ async def check_project(project: ManagedProject, clients: Clients, operator: str
             ),
         )
     )
+
+
+def _name_of(project: ManagedProject) -> str:
+    """Return the start of the names of a project's checks."""
+    return f"ManagedProject {project.metadata.name}"
 
 
 def _wanted(project: ManagedProject) -> set[str]:

@@ -7,16 +7,25 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .formats import examples
+from .formats import examples, output_option
 from .google import google_options, one_line_errors
 from .ledgers import with_cluster
-from .options import CONTEXT, KUBECONFIG, filename_option, manifests_in
+from .options import (
+    CONTEXT,
+    KUBECONFIG,
+    READ_CLUSTER,
+    filename_option,
+    locations_option,
+    manifests_in,
+    project_option,
+)
+from .plan import PlanCommand
 from .suggest import read_objects
 
 if TYPE_CHECKING:
     from cloudrun_identity.exporting.declared import Declared
     from cloudrun_identity.kube.resources import Object
-    from cloudrun_identity.recommendations.changes import DeclaredKey
+    from cloudrun_identity.recommendations.role_change import DeclaredKey
 
     from .recommend_output import Markable, Report
 
@@ -25,44 +34,26 @@ EXAMPLES = examples(
     "cloudrun-identity recommend --context prod",
     "# The changed manifests",
     "cloudrun-identity recommend -f manifests/ -o yaml",
-    "# Change the files, review the difference, and say in Recommender who is at it",
+    "# Change the files, and mark the recommendations as claimed in Recommender",
     "cloudrun-identity recommend --apply-to manifests/ --mark claimed",
 )
 
 
-@click.command(epilog=EXAMPLES)
+@click.command(cls=PlanCommand, epilog=EXAMPLES)
 @filename_option(required=False)
+@project_option("Project with the recommendations. [default: those of all ManagedProjects]")
+@locations_option("Location of Cloud Run services")
 @click.option(
-    "--project",
-    metavar="ID",
+    "-n",
+    "--namespace",
+    metavar="NS",
     default="",
-    help="Project to ask about. [default: those of all ManagedProjects]",
-)
-@click.option(
-    "--location",
-    "locations",
-    metavar="L",
-    multiple=True,
-    help="Location of Cloud Run services; repeatable. [default: spec.locations of the ManagedProject]",
-)
-@click.option(
-    "-n", "--namespace", metavar="NS", default="", help="Namespace of objects in files without one."
+    help="Namespace of objects in files without one. [default: default]",
 )
 @KUBECONFIG
 @CONTEXT
-@click.option(
-    "--cluster",
-    is_flag=True,
-    help="Read the objects of the current context or of this pod. Implied by --kubeconfig, --context.",
-)
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["text", "yaml", "json"]),
-    default="text",
-    show_default=True,
-    help="Format of the output. yaml has the changed objects and the new ones.",
-)
+@READ_CLUSTER
+@output_option(formats=("text", "yaml", "json"), note="With yaml, the changed and the new objects.")
 @click.option(
     "--custom-roles",
     is_flag=True,
@@ -73,14 +64,14 @@ EXAMPLES = examples(
     "directory",
     metavar="DIR",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Change the manifests in the files of this directory, and write new objects to it.",
+    help="Change the manifests in the files of this directory, and write new objects to a new file in it.",
 )
 @click.option(
     "--mark",
     type=click.Choice(["claimed", "succeeded"]),
-    help="Set the state of recommendations in Recommender: claimed for those that are printed, or with "
-    "--apply-to for those that were applied; succeeded for claimed ones whose grant was deleted. Nothing is "
-    "marked without this option.",
+    help="Set the state of recommendations in Recommender. claimed: those that lead to a change; with "
+    "--apply-to, those that were applied. succeeded: claimed ones whose grant was deleted. "
+    "[default: change no state]",
 )
 @google_options
 def recommend(
@@ -101,15 +92,18 @@ def recommend(
     """Print Google's recommendations as changes of manifests.
 
     Recommender compares the roles of service accounts with the permissions that they used in the last 90
-    days. The command compares its recommendations with the objects in the files or in the cluster, and prints
-    what to change: the smaller predefined role, a CustomRole with the permissions that were used, and an
-    identity for a service on the default account. Each change passes the guardrails, or is printed with the
-    entry that is missing. The command changes nothing in Google Cloud and in the cluster.
+    days. The command compares its recommendations with the objects in the files (-f) or in the cluster
+    (--context), and prints the changes: a smaller predefined role, a CustomRole with the permissions that
+    were used, or an identity for a service that runs as the default account. If the guardrails do not admit
+    a change, the missing entry is printed with it.
+
+    The command reads Google Cloud with your credentials, which need roles/recommender.viewer on the project.
+    It changes nothing without --apply-to (files) or --mark (states in Recommender).
 
     Exit codes: 0 if nothing is recommended, 2 if something is, 1 for an error.
     """
     from cloudrun_identity.exporting.declared import Declared
-    from cloudrun_identity.recommendations.changes import DeclaredKey
+    from cloudrun_identity.recommendations.role_change import DeclaredKey
 
     in_cluster = bool(cluster or kubeconfig or context)
     paths = (*paths, *((directory,) if directory and directory not in paths else ()))

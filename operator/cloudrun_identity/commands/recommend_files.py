@@ -13,9 +13,9 @@ from cloudrun_identity.exporting.suggestion_manifests import documents as sugges
 from cloudrun_identity.gcp.workloads import Workload
 from cloudrun_identity.iam.google_findings import RoleRecommendation
 from cloudrun_identity.kube.manifest_files import read_manifests
-from cloudrun_identity.recommendations.changes import DeclaredKey, RoleChange
 from cloudrun_identity.recommendations.edits import CannotEdit, changed_text
 from cloudrun_identity.recommendations.manifests import role_documents
+from cloudrun_identity.recommendations.role_change import DeclaredKey, RoleChange
 
 from .output_files import write_files
 

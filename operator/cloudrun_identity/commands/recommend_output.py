@@ -13,7 +13,7 @@ if TYPE_CHECKING:
         UnusedAccount,
         WorkloadIdentityRecommendation,
     )
-    from cloudrun_identity.recommendations.changes import Elsewhere, RoleChange
+    from cloudrun_identity.recommendations.role_change import Elsewhere, RoleChange
 
 SCHEMA_VERSION = 1
 """Version of the JSON schema. It rises if a field is removed or changes its meaning."""

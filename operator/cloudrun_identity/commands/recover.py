@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
 
 @click.command(
+    short_help="Print the records that lost PolicyLedgers had.",
     epilog=examples(
         "cloudrun-identity recover",
         "cloudrun-identity recover --write",
-    )
+    ),
 )
 @OPERATOR_NAMESPACE
 @click.option("--write", is_flag=True, help="Store the records. The operator must not run.")

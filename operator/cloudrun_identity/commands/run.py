@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cloudrun_identity.manager.memory import THRESHOLD, exempt_from_collection, return_buffers
+
 from .formats import examples
 from .google import google_options, quiet_grpc
 from .options import KUBECONFIG, OPERATOR_NAMESPACE, Duration, operator_namespace_of
@@ -96,14 +98,12 @@ def run(
         raise click.BadParameter("must be at least 1s", param_hint="--lease-duration")
     _check_subscription(change_feed)
     quiet_grpc()
-    # Imported modules are never freed. Keep the garbage collector from scanning them, now and later.
-    gc.disable()
-    # Imported here, because kopf and the Google clients are slow to import.
-    from cloudrun_identity import handlers
-    from cloudrun_identity.manager import kopf_adapter, logs, process
-
-    gc.freeze()
-    gc.enable()
+    return_buffers()
+    with exempt_from_collection():  # modules are never freed
+        # Imported here, because kopf and the Google clients are slow to import.
+        from cloudrun_identity import handlers
+        from cloudrun_identity.manager import kopf_adapter, logs, process
+    gc.set_threshold(THRESHOLD)
     logs.configure(
         level=logging.getLevelNamesMapping()[log_level.upper()],
         log_format=logs.LogFormat(log_format),

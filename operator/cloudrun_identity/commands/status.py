@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .formats import examples, formatted, output_option
-from .options import CONTEXT, KUBECONFIG, NO_COLOR, use_colors
+from .options import CONTEXT, KUBECONFIG, NO_COLOR, SHOWN_NAMESPACE, use_colors
 
 if TYPE_CHECKING:
     from cloudrun_identity.kube.resources import Objects
@@ -20,13 +20,14 @@ WATCH_INTERVAL = 2.0
 
 
 @click.command(
+    short_help="Show which objects need attention, and what drifted.",
     epilog=examples(
         "cloudrun-identity status",
         "cloudrun-identity status -n payments --watch",
         "kubectl cloudrun-identity status -o json",
-    )
+    ),
 )
-@click.option("-n", "--namespace", metavar="NS", default="", help="Namespace to show. [default: all]")
+@SHOWN_NAMESPACE
 @click.option("-A", "--all-namespaces", is_flag=True, help="Show all namespaces, which is the default.")
 @click.option("-w", "--watch", is_flag=True, help="Print the status again whenever it changes.")
 @output_option()

@@ -7,10 +7,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .formats import examples
+from .formats import examples, output_option
 from .google import google_clients, google_options, one_line_errors
 from .ledgers import with_cluster
-from .options import CONTEXT, KUBECONFIG, filename_option, manifests_in, nothing_found
+from .options import (
+    CONTEXT,
+    KUBECONFIG,
+    READ_CLUSTER,
+    filename_option,
+    locations_option,
+    manifests_in,
+    nothing_found,
+    project_option,
+)
 from .plan import PlanCommand
 
 if TYPE_CHECKING:
@@ -38,19 +47,11 @@ EXAMPLES = examples(
 KINDS = {"service": "Service", "job": "Job", "workerpool": "WorkerPool"}
 
 
-@click.command(cls=PlanCommand, epilog=EXAMPLES)
+@click.command(cls=PlanCommand, short_help="Propose the least grants that workloads need.", epilog=EXAMPLES)
 @click.argument("workloads", metavar="[KIND/NAME]...", nargs=-1)
 @filename_option(required=False)
-@click.option(
-    "--project", metavar="ID", default="", help="Project of the workloads that are named, or in the files."
-)
-@click.option(
-    "--location",
-    "locations",
-    metavar="L",
-    multiple=True,
-    help="Location of the workloads; repeatable. [default: spec.locations of the ManagedProject]",
-)
+@project_option("Project of the workloads that are named, or in the files.")
+@locations_option("Location of the workloads")
 @click.option(
     "-n",
     "--namespace",
@@ -61,19 +62,8 @@ KINDS = {"service": "Service", "job": "Job", "workerpool": "WorkerPool"}
 )
 @KUBECONFIG
 @CONTEXT
-@click.option(
-    "--cluster",
-    is_flag=True,
-    help="Read the objects of the current context or of this pod. Implied by --kubeconfig, --context.",
-)
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["yaml", "json", "text"]),
-    default="yaml",
-    show_default=True,
-    help="Format of the output.",
-)
+@READ_CLUSTER
+@output_option(formats=("yaml", "json", "text"))
 @google_options
 def suggest(
     workloads: tuple[str, ...],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from .formats import examples, formatted, output_option
-from .options import CONTEXT, KUBECONFIG
+from .options import CONTEXT, KUBECONFIG, SHOWN_NAMESPACE
 
 if TYPE_CHECKING:
     from cloudrun_identity.api import Resource
@@ -31,7 +31,7 @@ UNMANAGED = (
         "cloudrun-identity tree -o html >identities.html",
     )
 )
-@click.option("-n", "--namespace", metavar="NS", default="", help="Namespace to show. [default: all]")
+@SHOWN_NAMESPACE
 @output_option("mermaid", "dot", "html")
 @KUBECONFIG
 @CONTEXT

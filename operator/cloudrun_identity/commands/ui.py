@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .formats import examples
-from .options import CONTEXT, KUBECONFIG
+from .options import CONTEXT, KUBECONFIG, SHOWN_NAMESPACE
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -21,31 +21,34 @@ READ_INTERVAL = 1.0
 
 
 @click.command(
+    short_help="Serve a web page with identities, access and drift.",
     epilog=examples(
         "cloudrun-identity ui",
         "cloudrun-identity ui -n payments --open",
-    )
+    ),
 )
-@click.option("-n", "--namespace", metavar="NS", default="", help="Namespace to show. [default: all]")
+@SHOWN_NAMESPACE
 @click.option(
     "--port",
+    metavar="PORT",
     type=click.IntRange(0, 65535),
     default=8090,
-    show_default=True,
-    help="Port of the page; 0 for any free port.",
+    help="Port of the page; 0 for any free port. [default: 8090]",
 )
 @click.option(
     "--address",
+    metavar="ADDRESS",
     default="127.0.0.1",
-    show_default=True,
-    help="Address to listen on. The page has no login: who reaches another address sees the cluster.",
+    help="Address to listen on. The page has no login: all who can connect to it see the objects. "
+    "[default: 127.0.0.1, this machine only]",
 )
 @click.option(
     "--allowed-host",
     "allowed_hosts",
     metavar="NAME",
     multiple=True,
-    help="Further host name of the page, such as that of a proxy; repeatable. [default: loopback only]",
+    help="Host name in the URL of the page, such as that of a proxy; repeatable. [default: localhost and "
+    "loopback addresses only]",
 )
 @click.option("--open", "open_browser", is_flag=True, help="Open the page in a browser.")
 @KUBECONFIG
@@ -59,10 +62,11 @@ def ui(
     kubeconfig: str | None,
     context: str | None,
 ) -> None:
-    """Serve a web page that shows identities, who may act as them, drift, and what needs a person.
+    """Serve a web page with the identities, who may act as them, drift, and objects that need attention.
 
-    The page reads the cluster with the access of the kubeconfig, makes no calls to Google Cloud, and changes
-    nothing. It loads nothing from other hosts. Ctrl-C ends it.
+    The command prints the address of the page, and serves it until Ctrl-C. The page shows the objects that
+    your kubeconfig may read, and updates every two seconds. It is read-only, makes no calls to Google Cloud,
+    and loads nothing from other hosts.
     """
     from cloudrun_identity.kube.errors import ClusterUnreachable
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 @click.command(
     "what-can",
+    short_help="Show the roles of a principal, and what they permit.",
     epilog=examples(
         "cloudrun-identity what-can user:ann@example.com --project payments-prod-1234 "
         "--location europe-west1",

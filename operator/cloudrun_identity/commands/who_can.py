@@ -38,6 +38,7 @@ EXIT_CODES: Final = {"yes": 0, "no": 3, "depends": 4}
 
 @click.command(
     "who-can",
+    short_help="Show who can act as an account or invoke a workload.",
     epilog=examples(
         "cloudrun-identity who-can act-as checkout@payments-prod-1234.iam.gserviceaccount.com",
         "cloudrun-identity who-can act-as payments/checkout --context prod",

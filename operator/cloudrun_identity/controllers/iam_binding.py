@@ -198,6 +198,8 @@ def _member_count(want: BindingWant) -> int:
 
     A member that is declared with several ends, or in several forms, is one member.
     """
+    if len(want.obj.spec.members) == 1:  # most bindings; resolving it takes 4 % of a reconcile
+        return 1
     requested = _requested(want.obj, want.project, want.target, want.role, want.owner, want.cluster)
     no_end = dict.fromkeys(TemporaryGrantFields.model_fields)
     return len(

@@ -1,6 +1,6 @@
 """Pull subscriptions of Pub/Sub: receive messages and acknowledge them.
 
-The two methods are called with messages of their own, on the channels that all other calls use. So they have
+The methods are called with messages of their own, on the channels that all other calls use. So they have
 the same credentials, rate limits, errors and metrics. The library google-cloud-pubsub is not needed: it would
 add a second stack of threads and channels, and OpenTelemetry, to every process.
 
@@ -40,6 +40,16 @@ class Received:
     """Time at which Pub/Sub received the message."""
 
 
+@dataclass(frozen=True, slots=True)
+class SubscriptionState:
+    """Properties of a subscription that decide what can be pulled."""
+
+    topic: str
+    """Name of the topic, `projects/P/topics/T`; `_deleted-topic_` if it was deleted."""
+    is_detached: bool
+    """True if the subscription receives no messages any more."""
+
+
 class Subscriber:
     """A subscription, pulled with one credential."""
 
@@ -66,6 +76,13 @@ class Subscriber:
         for chunk in _chunks(ack_ids):
             request = types["AcknowledgeRequest"](subscription=self._subscription, ack_ids=chunk)
             await self._call("Acknowledge", request, types["Empty"])
+
+    async def state(self) -> SubscriptionState:
+        """Return the properties of the subscription. Raises GoogleError."""
+        types = _types()
+        request = types["GetSubscriptionRequest"](subscription=self._subscription)
+        reply = await self._call("GetSubscription", request, types["Subscription"])
+        return SubscriptionState(reply.topic, reply.detached)
 
     async def _call(self, method: str, request: Any, response: type[Any], timeout: float = 30.0) -> Any:
         name = f"{_SUBSCRIBER}/{method}"
@@ -145,6 +162,8 @@ _MESSAGES: Final[dict[str, dict[int, tuple[str, Any, bool]]]] = {
         1: ("subscription", _FIELD.TYPE_STRING, False),
         3: ("max_messages", _FIELD.TYPE_INT32, False),
     },
+    "GetSubscriptionRequest": {1: ("subscription", _FIELD.TYPE_STRING, False)},
+    "Subscription": {2: ("topic", _FIELD.TYPE_STRING, False), 15: ("detached", _FIELD.TYPE_BOOL, False)},
     "PullResponse": {1: ("received_messages", "ReceivedMessage", True)},
     "AcknowledgeRequest": {
         1: ("subscription", _FIELD.TYPE_STRING, False),

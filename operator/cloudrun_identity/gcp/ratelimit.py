@@ -33,6 +33,7 @@ class Api(StrEnum):
     BIGTABLE = "bigtableadmin.googleapis.com"
     POLICY_ANALYZER = "policyanalyzer.googleapis.com"
     MONITORING = "monitoring.googleapis.com"
+    LOGGING = "logging.googleapis.com"
 
 
 class CallKind(StrEnum):
@@ -114,6 +115,7 @@ _BELOW_DEFAULT = (
     Api.BIGTABLE,
     Api.POLICY_ANALYZER,
     Api.MONITORING,
+    Api.LOGGING,
 )
 DEFAULT_RATE = Rate(per_minute=240, burst=50)
 """Rate below the quotas of these APIs, and of those that only the generic target kind names. The lowest is

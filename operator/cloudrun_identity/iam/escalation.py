@@ -87,7 +87,7 @@ def _groups(permission: str) -> Sequence[Escalation]:
         ),
         *(number for number, pattern in _WITH_WILDCARDS.get("*", ()) if matches(permission, pattern)),
     ]
-    return [TABLE[number] for number in sorted(set(found))]
+    return tuple(TABLE[number] for number in sorted(set(found)))
 
 
 def _is_unknown(permission: str) -> bool:

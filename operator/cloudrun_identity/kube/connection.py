@@ -6,7 +6,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+import aiohttp
 from kubernetes.aio.client.configuration import Configuration
+from kubernetes.aio.client.rest import RESTClientObject
 from kubernetes.aio.config.config_exception import ConfigException
 from kubernetes.aio.config.incluster_config import load_incluster_config
 from kubernetes.aio.config.kube_config import KubeConfigLoader, load_kube_config
@@ -17,8 +19,13 @@ from .errors import KubeconfigInvalid
 BEARER = "BearerToken"
 """Name under which kubernetes.aio stores the Authorization header."""
 
-CONNECTIONS = 32
-"""Connections to the API server at the same time. Each takes 300 KiB, most of it asyncio's buffer for TLS."""
+CONNECTIONS = 16
+"""Connections to the API server at the same time: one for each object that is reconciled by default.
+
+Each takes 300 KiB, most of it asyncio's buffer for TLS."""
+
+READ_BUFFER = 2**21
+"""Bytes of a reply that may wait to be read: a page of a list."""
 
 POD_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
@@ -63,7 +70,7 @@ async def load(kubeconfig: str | None, context: str | None = None) -> Configurat
         KubeconfigInvalid: None of these exists, or the one that exists cannot be used.
 
     """
-    configuration = Configuration(connection_pool_maxsize=CONNECTIONS)
+    configuration = Configuration()
     path = kubeconfig or os.environ.get("KUBECONFIG") or _default_file()
     if path is not None:
         await _load_from_file(configuration, path, context)
@@ -71,9 +78,31 @@ async def load(kubeconfig: str | None, context: str | None = None) -> Configurat
         _load_from_pod(configuration)
     else:
         raise KubeconfigInvalid(f"context {context}: there is no kubeconfig; name a file with --kubeconfig")
-    # With True, aiohttp reads ~/.netrc and looks for a proxy before each request, in other threads.
-    configuration.client_session_kwargs = {"trust_env": _is_behind_proxy(configuration.host)}
     return configuration
+
+
+def session(configuration: Configuration, user_agent: str) -> aiohttp.ClientSession:
+    """Return an HTTP session with the certificates and the proxy of a loaded configuration.
+
+    `kubernetes.aio` would build each request again from generic parameters. That takes a quarter of the
+    processor time of a request.
+    """
+    transport = RESTClientObject(configuration)
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=CONNECTIONS, ssl=transport.ssl_context),
+        # With True, aiohttp reads ~/.netrc and looks for a proxy before each request, in other threads.
+        trust_env=_is_behind_proxy(configuration.host),
+        proxy=transport.proxy,
+        headers={"User-Agent": user_agent},
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=None),
+        read_bufsize=READ_BUFFER,
+    )
+
+
+async def authorization(configuration: Configuration) -> str:
+    """Return the Authorization header of a loaded configuration; empty with client certificates."""
+    return await configuration.get_api_key_with_prefix(BEARER) or ""
 
 
 async def access(configuration: Configuration) -> ClusterAccess:
@@ -82,7 +111,7 @@ async def access(configuration: Configuration) -> ClusterAccess:
         server=configuration.host,
         ca_file=configuration.ssl_ca_cert,
         verify=configuration.verify_ssl,
-        authorization=await configuration.get_api_key_with_prefix(BEARER) or "",
+        authorization=await authorization(configuration),
         certificate_file=configuration.cert_file,
         key_file=configuration.key_file,
     )

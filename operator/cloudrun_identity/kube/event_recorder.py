@@ -26,8 +26,15 @@ AGGREGATION_WINDOW = 600.0
 QUEUE_SIZE = 1_000
 """Maximum number of events that wait to be sent. Further events are dropped."""
 
-CACHE_SIZE = 4_096
-"""Maximum number of sent events whose count can be increased."""
+NORMAL_BURST = 1_000
+"""Normal events that are sent at once. Warnings have no limit."""
+
+NORMAL_PER_SECOND = 10.0
+"""Normal events per second after the burst. While thousands of objects become Ready, their events would be a
+third of all requests, and a load for the API server that no user needs."""
+
+CACHE_SIZE = 1_024
+"""Maximum number of sent events whose count can be increased. Each takes 600 bytes."""
 
 DRAIN_TIMEOUT = 3.0
 """Seconds that `close` waits for queued events."""
@@ -81,6 +88,24 @@ class _SentEvent:
     count: int = 1
 
 
+@dataclass(slots=True)
+class _NormalBudget:
+    """Tokens for Normal events."""
+
+    tokens: float = NORMAL_BURST
+    filled_at: float = 0.0
+
+    def take(self) -> bool:
+        """Return whether an event may be sent."""
+        now = _monotonic()
+        gained = (now - self.filled_at) * NORMAL_PER_SECOND
+        self.tokens, self.filled_at = min(NORMAL_BURST, self.tokens + gained), now
+        if self.tokens < 1:
+            return False
+        self.tokens -= 1
+        return True
+
+
 class EventRecorder:
     """Queues events and sends them in a background task, from `start` to `close`."""
 
@@ -100,6 +125,7 @@ class EventRecorder:
         self._queue: asyncio.Queue[_Queued] = asyncio.Queue(QUEUE_SIZE)
         self._sent: OrderedDict[_EventKey, _SentEvent] = OrderedDict()
         self._sender: asyncio.Task[None] | None = None
+        self._normal = _NormalBudget()
 
     def use_stand_ins(self, stand_in: Callable[[Object], Object | None]) -> None:
         """Record events about `stand_in(obj)` where the namespace of an object is terminating or deleted.
@@ -113,9 +139,14 @@ class EventRecorder:
         self._sender = asyncio.create_task(self._send_all(), name="event-recorder")
 
     def record(self, obj: Object, event_type: EventType, reason: str, message: str) -> None:
-        """Log and queue an event about the raw object, without waiting. `reason` is one CamelCase word."""
+        """Log and queue an event about the raw object, without waiting. `reason` is one CamelCase word.
+
+        Events are dropped while too many wait, and Normal ones also while too many were sent.
+        """
         legible_message = legible(message)
         _log.log(_LEVELS[event_type], "%s: %s: %s", _name(obj), reason, legible_message)
+        if event_type is EventType.NORMAL and not self._normal.take():
+            return
         text = legible_message.encode()[:MESSAGE_SIZE].decode(errors="ignore")
         key = _EventKey(obj["metadata"]["uid"], event_type, reason, text)
         other = self._stand_in(obj)

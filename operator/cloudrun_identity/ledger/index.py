@@ -13,8 +13,11 @@ from cloudrun_identity.api import (
 )
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.iam.principals import lower_email
+from cloudrun_identity.kube.sharing import SharedParts
 
 from .model import Ledger
+
+_NONE: frozenset[Target] = frozenset()
 
 
 class LedgerIndex:
@@ -29,7 +32,8 @@ class LedgerIndex:
         self._roles: dict[str, tuple[str, LedgerRole]] = {}
         self._key_owners: dict[str, Target] = {}
         self._attachments: dict[str, Target] = {}
-        self._by_owner_key: defaultdict[str, set[Target]] = defaultdict(set)
+        self._by_owner_key: dict[str, frozenset[Target]] = {}
+        self._sets: SharedParts[frozenset[Target]] = SharedParts()
         self._by_project: defaultdict[str, set[Target]] = defaultdict(set)
 
     def change(self, old: Ledger, new: Ledger) -> None:
@@ -40,11 +44,9 @@ class LedgerIndex:
         self._change_attachment(old, new)
         before, after = old.owner_keys, new.owner_keys
         for owner_key in before - after:
-            self._by_owner_key[owner_key].discard(old.target)
-            if not self._by_owner_key[owner_key]:
-                del self._by_owner_key[owner_key]
+            self._set_targets(owner_key, self.held_by(owner_key) - {old.target})
         for owner_key in after - before:
-            self._by_owner_key[owner_key].add(new.target)
+            self._set_targets(owner_key, self.held_by(owner_key) | {new.target})
         if new.bindings or new.temporary_grants:
             self._by_project[new.target.project_id].add(new.target)
         elif old.bindings or old.temporary_grants:
@@ -78,7 +80,7 @@ class LedgerIndex:
 
     def held_by(self, owner_key: str) -> frozenset[Target]:
         """Return the targets with entries of an owner."""
-        return frozenset(self._by_owner_key.get(owner_key, ()))
+        return self._by_owner_key.get(owner_key, _NONE)
 
     def names(self, owner_key: str) -> bool:
         """Return whether a ledger has an entry or another record of an object, `Kind/namespace/name`."""
@@ -94,6 +96,12 @@ class LedgerIndex:
     def targets(self, project_id: str) -> Iterable[Target]:
         """Return the targets in a project with any entry."""
         return frozenset(self._by_project.get(project_id, ()))
+
+    def _set_targets(self, owner_key: str, targets: frozenset[Target]) -> None:
+        if targets:
+            self._by_owner_key[owner_key] = self._sets.one_of(targets, targets)
+        else:
+            self._by_owner_key.pop(owner_key, None)
 
     def _change_account(self, old: Ledger, new: Ledger) -> None:
         target, before = old.target, old.account

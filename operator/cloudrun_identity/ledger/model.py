@@ -31,6 +31,7 @@ from cloudrun_identity.iam.grants import Grant, Target
 
 from .bindings import Entries, bindings_of, entries_in, left_in, left_records
 from .keys import KeyRing
+from .owners import owner_key_of
 from .temporary_grants import (
     OwnerAndGrant,
     TemporaryGrants,
@@ -261,8 +262,8 @@ class Ledger(PolicyLedgerSpec):
         # Every object looks up its grants after every sync: without an index that takes objects times grants.
         grants: defaultdict[str, list[Grant]] = defaultdict(list)
         for grant, entry in self.entries.items():
-            for owner_key in entry.owner_keys:
-                grants[owner_key].append(grant)
+            for owner in entry.owners:
+                grants[owner_key_of(owner)].append(grant)
         return grants
 
 

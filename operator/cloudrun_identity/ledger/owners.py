@@ -1,5 +1,6 @@
 """Owners of ledger entries: the objects that declare a grant, as a ledger names them."""
 
+import sys
 from dataclasses import dataclass
 
 
@@ -25,9 +26,9 @@ class Owner:
     @property
     def owner_key(self) -> str:
         """The owner without its UID, which an object and its successor have in common."""
-        return f"{self.kind}/{self.namespace}/{self.name}"
+        return sys.intern(f"{self.kind}/{self.namespace}/{self.name}")  # a key of many indexes
 
 
 def owner_key_of(owner: str) -> str:
     """Return the owner key of an owner in the form of the ledger."""
-    return owner.rpartition("/")[0]
+    return sys.intern(owner.rpartition("/")[0])

@@ -18,6 +18,7 @@
 | `work_queue` | keys that wait for a reconcile, with priorities and backoff; namespaces take turns |
 | `slots` | slots for concurrent reconciles, with a maximum per namespace |
 | `workers` | concurrent reconciles |
+| `memory` | garbage collection, and the allocator |
 | `resync` | periodic drift detection |
 | `kubernetes` | counted writes to the Kubernetes API |
 | `health`, `metrics`, `logs` | probes, Prometheus metrics and structured logs |

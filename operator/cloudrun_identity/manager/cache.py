@@ -69,9 +69,9 @@ class Cache(ClusterView):
         """Note that every object of the kind was observed, so that an unknown object does not exist."""
         self._listed.add(kind)
 
-    def observe(self, raw: Object, *, deleted: bool) -> ObjectChange:
-        """Take in a version of an object, or its deletion."""
-        key = _key(raw)
+    def observe(self, raw: Object, *, deleted: bool, is_compact: bool = False) -> ObjectChange:
+        """Take in a version of an object, or its deletion. A compact version is kept as it is."""
+        key = ObjectKey.of_raw(raw)
         old = self._objects.get(key)
         if old and is_older(raw, old.raw, deleted=deleted):
             return NO_CHANGE
@@ -79,7 +79,7 @@ class Cache(ClusterView):
             self._declared_credentials = None
         if deleted:
             return self._keep_to_finalize(key, raw) or self._remove(key)
-        raw = compact_version(raw, old)
+        raw = raw if is_compact else compact_version(raw, old)
         try:
             obj = parse(self._kinds[key.kind].model, raw, old)
         except ValidationError:
@@ -108,8 +108,9 @@ class Cache(ClusterView):
         The write alone requires no reconcile of the object. But after a conflict the reply has the edit of a
         user, which the watch then delivers as a known version.
         """
-        key = _key(raw)
-        if known := self.stored(key):  # or else it was deleted before the reply arrived
+        key = ObjectKey.of_raw(raw)
+        known = self.stored(key)
+        if known and known.raw is not raw:  # or else it was deleted before the reply, or nothing was written
             is_edited = needs_reconcile(raw, known.raw)
             woken = self.observe(raw, deleted=False).woken
             self._wake(woken | {key} if is_edited else woken)
@@ -119,7 +120,7 @@ class Cache(ClusterView):
 
         The watch delivers the last version later, which shows whether the object is still to be finalized.
         """
-        key = _key(raw)
+        key = ObjectKey.of_raw(raw)
         old = self._objects.get(key)
         if not (old and is_older(raw, old.raw, deleted=True)):
             self._wake(self._remove(key).woken)
@@ -195,8 +196,3 @@ class Cache(ClusterView):
 
 def _admits(project: ManagedProject, name: str, labels: Mapping[str, str] | None) -> bool:
     return labels is not None and admits_namespace(project, name, labels)
-
-
-def _key(raw: Object) -> ObjectKey:
-    metadata = raw["metadata"]
-    return ObjectKey(raw["kind"], metadata.get("namespace", ""), metadata["name"])

@@ -1,6 +1,5 @@
 """The engine: everything between the cache of objects and Google Cloud, built once per operator."""
 
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -65,10 +64,8 @@ class Engine:
             listed(NAMESPACES, raw)
         for kind in kinds:
             if kind in self.kinds:
-                objs = deque(await client.list(resource(kind), form=compact))
-                while objs:
-                    raw = objs.popleft()  # released at once, because the cache makes its own copy
-                    self.cache.observe(raw, deleted=False)
+                for raw in await client.list(resource(kind), form=compact):
+                    self.cache.observe(raw, deleted=False, is_compact=True)
                     listed(resource(kind), raw)
                 self.cache.listed(kind)
         self.syncers.expect(self.cache.owners())

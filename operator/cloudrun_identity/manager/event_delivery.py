@@ -11,7 +11,7 @@ Event = Callable[[], None]
 BATCH_SECONDS = 0.01
 """Time for which events are taken in before other work of the loop has its turn."""
 
-MAX_WAITING = 500
+MAX_WAITING = 200
 """Events that may wait for the loop. The thread pauses while there are more."""
 
 _PAUSE = 0.02

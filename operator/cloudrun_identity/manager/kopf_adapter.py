@@ -31,6 +31,7 @@ from kopf._cogs.clients import errors, watching
 from kopf._cogs.structs.references import Resource as WatchedResource
 
 from cloudrun_identity.api import GROUP
+from cloudrun_identity.kube.client import PAGE_SIZE
 from cloudrun_identity.kube.connection import ClusterAccess
 from cloudrun_identity.kube.resources import Object, Resource
 
@@ -147,7 +148,7 @@ def watch_settings() -> kopf.OperatorSettings:
     settings.scanning.disabled = True
     settings.networking.request_timeout = 30.0
     settings.networking.connect_timeout = 10.0
-    settings.watching.chunk_size = 500
+    settings.watching.chunk_size = PAGE_SIZE
     # A pause of the consumer must not end a watch: see the module's docstring. aiohttp measures the time of a
     # request only while it reads. The monitor of the watches notices a dead one sooner.
     settings.watching.inactivity_timeout = math.inf

@@ -20,6 +20,7 @@ from .factory import build_manager
 from .kubernetes import CountedClient
 from .liveness import Liveness
 from .manager import Manager
+from .memory import collect_all, exempt_from_collection
 from .metrics import Metrics
 from .stream_monitor import StreamMonitor
 from .watched_versions import WatchedVersions
@@ -109,6 +110,7 @@ class Leadership:
                 if not tolerates_all:
                     raise
                 _log.warning("the manager cannot start, retrying: %s", error)
+            collect_all()
             await unless(self.stop, asyncio.sleep(RESTART_DELAY))
 
     async def _run_manager(self) -> bool:
@@ -130,9 +132,10 @@ class Leadership:
         """Return whether the cache was filled; drain the manager if it was not."""
         filled = False
         try:
-            filled = await unless(
-                self.stop, manager.fill(lambda each, raw: versions[each].deliver(raw, deleted=False))
-            )
+            with exempt_from_collection():
+                filled = await unless(
+                    self.stop, manager.fill(lambda each, raw: versions[each].deliver(raw, deleted=False))
+                )
         except KubeError as error:
             if not error.is_not_found:
                 raise

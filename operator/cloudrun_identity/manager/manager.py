@@ -107,7 +107,7 @@ class Manager:
             self._observe_ledger(raw, deleted=deleted)
             return
         change = self._cache.observe(raw, deleted=deleted)
-        key = ObjectKey(raw["kind"], raw["metadata"].get("namespace", ""), raw["metadata"]["name"])
+        key = ObjectKey.of_raw(raw)
         self._resync.observe(key)
         if change.changed:
             self._queue.add(key, Priority.EDIT)

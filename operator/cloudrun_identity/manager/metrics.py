@@ -243,6 +243,14 @@ class _ObjectGauges(Collector):
         for kind, count in counts.stalled.items():
             stalled.add_metric([kind], count)
         yield stalled
+        feeds = GaugeMetricFamily(
+            f"{PREFIX}_change_feeds_not_ready",
+            "ManagedProjects whose change feed is not ready, by reason.",
+            labels=["reason"],
+        )
+        for reason, count in counts.feeds_not_ready.items():
+            feeds.add_metric([reason], count)
+        yield feeds
         yield GaugeMetricFamily(
             f"{PREFIX}_key_rotation_overdue_seconds",
             "Seconds since the oldest rotation of a key was due that has not taken place.",

@@ -5,7 +5,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from cloudrun_identity.api import ConditionStatus, ConditionType, IdentityKey, Reason, ReconciledResource
+from cloudrun_identity.api import (
+    ConditionStatus,
+    ConditionType,
+    IdentityKey,
+    ManagedProject,
+    Reason,
+    ReconciledResource,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +27,8 @@ class ObjectCounts:
     """Number of stalled objects by kind, also if it is 0."""
     overdue: float
     """Seconds since the oldest rotation of a key was due that has not taken place; 0 if none is due."""
+    feeds_not_ready: Mapping[str, int]
+    """Number of ManagedProjects whose change feed is not ready, by reason."""
 
 
 def counts_of(
@@ -32,6 +41,7 @@ def counts_of(
     ready: Counter[tuple[str, str]] = Counter()
     not_ready: Counter[tuple[str, str]] = Counter()
     stalled: Counter[str] = Counter(dict.fromkeys(kinds, 0))
+    feeds_not_ready: Counter[str] = Counter()
     overdue = 0.0
     for kind in invalid:
         ready[kind, ConditionStatus.FALSE] += 1
@@ -48,4 +58,8 @@ def counts_of(
             stalled[kind] += 1
         if isinstance(obj, IdentityKey) and obj.status.next_rotation_time:
             overdue = max(overdue, (now - obj.status.next_rotation_time).total_seconds())
-    return ObjectCounts(ready, not_ready, stalled, overdue)
+        if isinstance(obj, ManagedProject) and not obj.spec.suspend:
+            feed = obj.status.condition(ConditionType.CHANGE_FEED_READY)
+            if feed and feed.status is ConditionStatus.FALSE:
+                feeds_not_ready[feed.reason] += 1
+    return ObjectCounts(ready, not_ready, stalled, overdue, feeds_not_ready)

@@ -94,8 +94,11 @@ async def _run(settings: Settings, watch: Watch, page: Page | None, termination:
         await check_crds(counted)
         await ensure_namespace(counted, settings.namespace)
         versions = LeaseVersions()
+        # On a connection of its own, a renewal never waits for the answers to other requests.
+        lease_client = await connect(settings.kubeconfig)
+        stack.push_async_callback(lease_client.close)
         lease = Lease(
-            counted,
+            CountedClient(lease_client, metrics),
             settings.namespace,
             identity=f"{_pod()}{secrets.token_hex(4)}",
             predecessors=_pod() if os.environ.get(POD_UID) else "",

@@ -6,9 +6,10 @@ many its reconciles are. The rest is for other flows.
 
 import asyncio
 from collections import Counter, OrderedDict, deque
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 
 from cloudrun_identity.reconcile.deadline import paused_deadline
 
@@ -62,21 +63,12 @@ class Slots:
         """Return the number of slots that each flow holds."""
         return dict(self._held)
 
-    @asynccontextmanager
-    async def slot_released(self) -> AsyncIterator[None]:
+    def slot_released(self) -> AbstractAsyncContextManager[None]:
         """Release the slot of the running reconcile during the block, and take one again at its end."""
         flow = slot_flow.get()
-        if flow is None:  # a dry run, which has no workers
-            yield
-            return
-        self.release(flow)
-        try:
-            with paused_deadline():
-                yield
-        finally:
-            await self._retake(flow)
+        return nullcontext() if flow is None else _Released(self, flow)  # a dry run has no workers
 
-    async def _retake(self, flow: str) -> None:
+    async def retake(self, flow: str) -> None:
         """Wait for a slot. Reconciles that have begun precede new ones, and their flows take turns."""
         if self.is_available(flow):
             self.take(flow)
@@ -111,6 +103,23 @@ class Slots:
                 served.set_result(None)
         if self._free > 0:
             self._released()
+
+
+@dataclass(slots=True)
+class _Released:
+    """A slot that is released while its reconcile waits. A class, as in `reconcile.deadline`."""
+
+    slots: Slots
+    flow: str
+    deadline: paused_deadline = field(default_factory=paused_deadline)
+
+    async def __aenter__(self) -> None:
+        self.slots.release(self.flow)
+        self.deadline.__enter__()
+
+    async def __aexit__(self, *_: object) -> None:
+        self.deadline.__exit__()
+        await self.slots.retake(self.flow)
 
 
 def _now() -> float:

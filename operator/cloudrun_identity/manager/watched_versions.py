@@ -1,5 +1,6 @@
 """Versions that the watches have delivered, compared with those that the API server lists."""
 
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -21,7 +22,7 @@ class Version:
     def of(cls, raw: Object) -> "Version":
         """Return the version of an object."""
         metadata = raw["metadata"]
-        return cls(metadata["uid"], version_number(metadata.get("resourceVersion", "")))
+        return cls(sys.intern(metadata["uid"]), version_number(metadata.get("resourceVersion", "")))
 
 
 def version_number(resource_version: str) -> int:
@@ -53,7 +54,8 @@ class WatchedVersions:
         if deleted:
             self._versions.pop(_name(raw), None)
         else:
-            self._versions[_name(raw)] = Version.of(raw)
+            namespace, name = _name(raw)
+            self._versions[sys.intern(namespace), sys.intern(name)] = Version.of(raw)
 
     def is_ahead_of(self, raw: Object) -> bool:
         """Return whether a newer version of the same object was delivered.

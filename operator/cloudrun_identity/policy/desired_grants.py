@@ -81,6 +81,9 @@ RETAIN_ALL = Retain()
 
 _NONE: frozenset[object] = frozenset()
 
+_FEW = 4
+"""Desired grants that are compared one by one. Most objects have one, and a set for it takes 216 bytes."""
+
 
 @dataclass(frozen=True, slots=True)
 class DesiredGrants:
@@ -111,18 +114,26 @@ class DesiredGrants:
     upcoming: frozenset[Target] = frozenset()
     """Targets on which the object is about to declare more grants; a sync waits for them up to `max_wait`."""
     _grants: frozenset[Grant] = field(init=False, repr=False, compare=False)
-    """The grants of `desired_grants`. A binding may declare 1,500 of them, and a sync looks each up."""
+    """The grants of `desired_grants` if these are many. A binding may declare 1,500 of them, and a sync looks
+    each up."""
 
     def __post_init__(self) -> None:
         """Index the grants, and share empty sets: each new one takes 216 bytes."""
-        object.__setattr__(self, "_grants", frozenset(desired.grant for desired in self.desired_grants))
+        is_long = len(self.desired_grants) > _FEW
+        grants = frozenset(desired.grant for desired in self.desired_grants) if is_long else _NONE
+        object.__setattr__(self, "_grants", grants)
         for name in ("desired_grants", "ended", "claims", "exclusive", "upcoming", "_grants"):
             if not getattr(self, name):
                 object.__setattr__(self, name, _NONE)
 
     def keeps(self, grant: Grant) -> bool:
         """Return whether the object declares or retains a grant that the ledger records for it."""
-        return grant in self._grants or any(retain.covers(grant) for retain in self.retains)
+        is_desired = (
+            grant in self._grants
+            if self._grants
+            else any(desired.grant == grant for desired in self.desired_grants)
+        )
+        return is_desired or any(retain.covers(grant) for retain in self.retains)
 
     def leaves(self, grant: Grant) -> bool:
         """Return whether the object leaves a grant in the policy when it releases it as its last owner."""

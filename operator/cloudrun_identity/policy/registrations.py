@@ -102,6 +102,10 @@ class Registrations:
         """Return the desired grants of every object that mentions a target."""
         return [self._by_owner_key[owner_key].desired for owner_key in self._on.get(target, ())]
 
+    def mentions(self, target: Target) -> bool:
+        """Return whether any object mentions a target."""
+        return target in self._on
+
     def targets(self) -> Iterable[Target]:
         """Return every target that an object mentions."""
         return self._on.keys()

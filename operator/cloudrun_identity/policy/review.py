@@ -15,6 +15,7 @@ from .merge import Removal
 from .registered_forms import retained_forms
 from .steps import GrantStep, ReleaseGrant, RetainGrant, RetainReason
 from .temporary_grants import TemporaryReview
+from .tombstones import without_own_tombstone
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,10 @@ class EntryReview:
         """Return the entry of a desired grant, and plan the replacement of a former account."""
         desired = self.wanted.grants[grant]
         if grant not in self.present:
-            entry = _missing(entry, withheld=grant in self.facts.withheld)
+            returns = desired.unique_id == entry.unique_id and self._is_shown_as_deleted(
+                grant, entry.unique_id
+            )
+            entry = _missing(entry, withheld=grant in self.facts.withheld, may_return=returns)
         entry = self._granted_to(grant, entry, desired.unique_id)
         former = entry.former_unique_ids
         self.wanted.grants[grant] = replace(
@@ -156,6 +160,7 @@ class EntryReview:
             entry,
             unique_id=unique_id,
             former_unique_ids=former[-MAX_UNIQUE_IDS:],
+            tombstones=without_own_tombstone(grant, entry) if unique_id else entry.tombstones,
             present_before=entry.present_before or (deleted and present),
         )
 
@@ -269,15 +274,16 @@ def _after_read(entry: LedgerEntry, *, present: bool, write_found: bool) -> Ledg
     return changed_entry(entry, state=GrantState.GRANTED, present_before=entry.present_before or not made)
 
 
-def _missing(entry: LedgerEntry, *, withheld: bool) -> LedgerEntry:
+def _missing(entry: LedgerEntry, *, withheld: bool, may_return: bool) -> LedgerEntry:
     """Return the entry of a missing grant.
 
     It is pending, so that a loss is counted once, and so that a refused grant is recorded before it is
     written again. A refused grant that is withheld stays refused. The registered forms of a deleted member
-    are kept: the policy shows them again if the member is restored.
+    are kept: the policy shows them again if the member is restored. `may_return` is True if the policy shows
+    the present account as deleted: the grant stays that of another client then.
     """
     state = GrantState.REJECTED if withheld and entry.is_rejected else GrantState.PENDING
-    entry = changed_entry(entry, state=state, present_before=False)
+    entry = changed_entry(entry, state=state, present_before=entry.present_before and may_return)
     return (
         entry if entry.tombstones else changed_entry(entry, registered_members=(), registered_together=False)
     )

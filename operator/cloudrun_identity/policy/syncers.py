@@ -1,11 +1,12 @@
 """The entry point of the policy engine: objects declare grants and wait for the sync of their policies."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
 from cloudrun_identity.api import GrantState, TargetKind
+from cloudrun_identity.gcp.ratelimit import without_slot
 from cloudrun_identity.iam.grants import Grant, Target, order
 from cloudrun_identity.ledger.owners import Owner
 
@@ -105,7 +106,8 @@ class PolicySyncers:
         """Sync the policies of an object: those with a desired grant, and those with a ledger entry.
 
         The result is that of syncs that began after the declaration and at most `max_age` seconds ago. Errors
-        of Google Cloud are part of the result; errors of the ledger are raised.
+        of Google Cloud are part of the result; errors of the ledger are raised. The slot of the worker is
+        released while the syncs are waited for.
         """
         registration = self._registrations.of(owner)
         targets = registration.desired.targets | self.held_by(owner)
@@ -146,7 +148,7 @@ class PolicySyncers:
 
     def concerns(self, target: Target) -> bool:
         """Return whether an object desires or holds a grant on a target, or its ledger has any entry."""
-        return bool(self._registrations.on(target) or self._ports.ledgers.ledger(target).entries)
+        return bool(self._registrations.mentions(target) or self._ports.ledgers.ledger(target).entries)
 
     def declared_on(self, kind: TargetKind, name: str) -> frozenset[Target]:
         """Return the targets of a kind and a name, in whichever project objects declare them."""
@@ -183,19 +185,20 @@ class PolicySyncers:
         """
         syncers = {target: self._syncer(target) for target in sorted(targets)}
         try:
-            results = await asyncio.gather(
-                *(
-                    syncer.request(
-                        since=since,
-                        max_age=max_age,
-                        in_sync_after=partial(self._in_sync_after, desired, target) if desired else None,
-                        writes=desired is not None
-                        and needs_write(desired, self._ports.ledgers.ledger(target)),
-                    )
-                    for target, syncer in syncers.items()
-                ),
-                return_exceptions=tolerant,
-            )
+            requests = [
+                syncer.request(
+                    since=since,
+                    max_age=max_age,
+                    in_sync_after=partial(self._in_sync_after, desired, target) if desired else None,
+                    writes=desired is not None and needs_write(desired, self._ports.ledgers.ledger(target)),
+                )
+                for target, syncer in syncers.items()
+            ]
+            if all(request.done() for request in requests):
+                results = await _all(requests, tolerant=tolerant)
+            else:
+                async with without_slot():
+                    results = await _all(requests, tolerant=tolerant)
         finally:
             self._retire(syncers)
         found = dict(zip(syncers, results, strict=True))
@@ -271,7 +274,7 @@ class PolicySyncers:
         """Drop idle syncers of policies that no object mentions and no ledger entry exists for."""
         for target in targets:
             syncer = self._syncers.get(target)
-            needed = self._registrations.on(target) or self._ports.ledgers.ledger(target).entries
+            needed = self._registrations.mentions(target) or self._ports.ledgers.ledger(target).entries
             if syncer and syncer.is_idle and not needed:
                 del self._syncers[target]
 
@@ -305,6 +308,15 @@ class PolicySyncers:
 def _position(grant: Grant) -> tuple[Target, tuple[str, str, str]]:
     """Return the sort key of a grant among those of several policies."""
     return grant.target, order(grant)
+
+
+async def _all(
+    requests: Sequence[asyncio.Future[SyncResult]], *, tolerant: bool
+) -> Sequence[SyncResult | BaseException]:
+    """Wait for all results. An error is raised, or returned to a `tolerant` caller."""
+    if len(requests) == 1 and not tolerant:
+        return [await requests[0]]  # `gather` takes a KiB for each of thousands of objects that wait
+    return await asyncio.gather(*requests, return_exceptions=tolerant)
 
 
 def _is_in_sync(declared: DesiredGrants, target: Target, result: SyncResult) -> bool:

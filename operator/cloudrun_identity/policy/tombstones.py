@@ -1,13 +1,15 @@
-"""Tombstones of members that no CloudRunIdentity declares.
+"""Tombstones of the members of grants.
 
 After the deletion of a principal, policies show its grants in the deleted form, `deleted:user:…?uid=…`. After
 it is restored, they show the member again, with the role. So the tombstone of a grant that the operator made
-is released with the grant, or it would come back to life. Sources:
+is released with the grant, or it would come back to life, and the restored grant is the operator's again.
+Sources: https://cloud.google.com/iam/docs/service-accounts-delete-undelete,
 https://github.com/GoogleCloudPlatform/k8s-config-connector/issues/11946 and
 https://github.com/hashicorp/terraform-provider-google/issues/7278.
 
-The operator does not know the unique ids of these members. A tombstone belongs to a grant of the operator if
-it was absent before the grant. Other tombstones stay.
+The operator knows the unique ID of a CloudRunIdentity's account, and so its tombstone. It does not know the
+unique IDs of other members. Their tombstone belongs to a grant of the operator if it was absent before the
+grant. Other tombstones stay.
 """
 
 from collections import defaultdict
@@ -39,12 +41,29 @@ def tombstones_of(grant: Grant, shown: Iterable[Grant]) -> frozenset[str]:
 
 
 def with_tombstones(ledger: Ledger, index: TombstoneIndex, shown: Collection[Grant]) -> Ledger:
-    """Return the ledger with the deleted forms of undeclared members that a read shows."""
+    """Return the ledger with the deleted forms of members that a read shows."""
     entries = {
-        grant: entry if entry.unique_id else _with_tombstones(grant, entry, index, shown)
+        grant: (_with_own_tombstone if entry.unique_id else _with_tombstones)(grant, entry, index, shown)
         for grant, entry in ledger.entries.items()
     }
     return ledger if entries == ledger.entries else ledger.with_entries(entries)
+
+
+def _with_own_tombstone(
+    grant: Grant, entry: LedgerEntry, index: TombstoneIndex, shown: Collection[Grant]
+) -> LedgerEntry:
+    """Return the entry of an identity's account with its deleted form, if the operator made the grant.
+
+    The record proves that a grant that is present after an undeletion is the one that the operator made.
+    """
+    deleted = index.get((grant.binding_key, grant.member), frozenset())
+    if not (deleted or entry.tombstones):
+        return entry
+    remaining = without_removed_tombstones(grant, entry, shown)
+    own = _own_tombstone(grant, entry)
+    if own not in deleted or grant in shown or not entry.is_made or entry.present_before:
+        return remaining
+    return changed_entry(remaining, tombstones=_latest({*remaining.tombstones, own}))
 
 
 def _with_tombstones(
@@ -78,9 +97,27 @@ def unmanaged_tombstones(desired: DesiredGrant, index: TombstoneIndex) -> tuple[
 
 
 def without_removed_tombstones(grant: Grant, entry: LedgerEntry, shown: Collection[Grant]) -> LedgerEntry:
-    """Return the entry without the deleted forms that the policy no longer shows."""
+    """Return the entry without the deleted forms that the policy no longer shows.
+
+    If the policy shows an identity's account in place of its tombstone, the account was undeleted. The grant
+    is the one that the operator made before the deletion.
+    """
     tombstones = tuple(member for member in entry.tombstones if grant.of(member) in shown)
+    own = _own_tombstone(grant, entry) if entry.tombstones else ""
+    if own in entry.tombstones and own not in tombstones and grant in shown:
+        return changed_entry(entry, tombstones=tombstones, state=GrantState.GRANTED, present_before=False)
     return changed_entry(entry, tombstones=tombstones)
+
+
+def without_own_tombstone(grant: Grant, entry: LedgerEntry) -> tuple[str, ...]:
+    """Return the recorded deleted forms but that of the present account, whose unique ID identifies it."""
+    own = _own_tombstone(grant, entry) if entry.tombstones else ""
+    return tuple(member for member in entry.tombstones if member != own)
+
+
+def _own_tombstone(grant: Grant, entry: LedgerEntry) -> str:
+    """Return the deleted form of the account for which a grant is recorded; empty if it is unknown."""
+    return grant.deleted_form(entry.unique_id).member if entry.unique_id else ""
 
 
 def _latest(members: Iterable[str]) -> tuple[str, ...]:

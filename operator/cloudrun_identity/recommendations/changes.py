@@ -5,7 +5,7 @@ The same guardrail functions decide about them as about every grant and role tha
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 from cloudrun_identity.api import (
@@ -34,79 +34,7 @@ from cloudrun_identity.iam.principals import email, is_service_account, normalis
 from cloudrun_identity.iam.role_catalog import role_catalog
 from cloudrun_identity.iam.role_permissions import may_define
 
-
-class DeclaredKey(NamedTuple):
-    """Key of a declared object."""
-
-    kind: str
-    namespace: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.namespace}/{self.name}"
-
-
-@dataclass(frozen=True, slots=True)
-class NewRole:
-    """Custom role with the permissions that were used."""
-
-    name: str
-    """Name of the CustomRole."""
-    role_id: str
-    """ID of the role in Google Cloud."""
-    permissions: tuple[str, ...]
-    """Permissions of the role, sorted."""
-    project: str
-    """Name of the ManagedProject of the role: that of the entry."""
-
-
-@dataclass(frozen=True, slots=True)
-class RoleChange:
-    """Change of one entry of `spec.roles` of an identity."""
-
-    identity: DeclaredKey
-    """The identity."""
-    index: int
-    """Index of the entry."""
-    found: RoleRecommendation
-    """Recommendation that the change follows."""
-    usage: PermissionUsage | None
-    """Use of the role, if Google shows it."""
-    replace_by: tuple[str, ...] = ()
-    """Predefined roles for the entry; without them and without a custom role, the entry is removed."""
-    custom_role: NewRole | None = None
-    """Custom role for the entry."""
-    refusals: tuple[Denied, ...] = ()
-    """Denials by the guardrails of the project; empty if they admit the change or are unknown."""
-
-    @property
-    def path(self) -> str:
-        """Field of the entry."""
-        return _path(self.index)
-
-
-@dataclass(frozen=True, slots=True)
-class Elsewhere:
-    """Recommendation that leads to no change of an identity."""
-
-    found: RoleRecommendation
-    """The recommendation."""
-    usage: PermissionUsage | None
-    """Use of the role, if Google shows it."""
-    declared_by: str = ""
-    """Object that declares the grant; empty if none does."""
-    why: str = ""
-    """Reason why an entry of an identity is not changed; empty for a grant that no identity declares."""
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """Result of comparing the findings about a project with the declared objects."""
-
-    roles: tuple[RoleChange, ...]
-    """Changes of identities."""
-    elsewhere: tuple[Elsewhere, ...]
-    """Recommendations that no change of an identity follows."""
+from .role_change import Changes, DeclaredKey, Elsewhere, NewRole, RoleChange, entry_path
 
 
 def role_changes(
@@ -172,7 +100,7 @@ class _Comparison:
                 continue
             key = _key_of(identity)
             for index in indexes:
-                entry = f"{key} {_path(index)}"
+                entry = f"{key} {entry_path(index)}"
                 if found.is_customizable and not (usage and usage.needed):
                     elsewhere.append(Elsewhere(found, usage, entry, "the permissions used are not known"))
                 elif (key, index) in roles:
@@ -296,10 +224,6 @@ def _declared_expression(entry: RoleGrant, found: RoleRecommendation) -> str:
 
 def _key_of(identity: CloudRunIdentity) -> DeclaredKey:
     return DeclaredKey("CloudRunIdentity", identity.metadata.namespace, identity.metadata.name)
-
-
-def _path(index: int) -> str:
-    return f"spec.roles[{index}]"
 
 
 def _permissions(role: str) -> frozenset[str] | None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from .changes import DeclaredKey, RoleChange
+from .role_change import DeclaredKey, RoleChange
 
 Manifest = dict[str, Any]
 

@@ -12,8 +12,8 @@ from cloudrun_identity.exporting.declared import Declared
 from cloudrun_identity.exporting.suggestion_manifests import admission_lines
 from cloudrun_identity.iam.spec_forms import Manifest
 
-from .changes import DeclaredKey, NewRole, RoleChange
 from .edits import changed_object
+from .role_change import DeclaredKey, NewRole, RoleChange
 
 _OF_THE_SERVER = frozenset(
     {

@@ -1,5 +1,6 @@
 """State of the cluster as kinds see it: the cache as an interface."""
 
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, TypeVar
@@ -40,6 +41,13 @@ class ObjectKey(NamedTuple):
     def of(cls, obj: Resource) -> "ObjectKey":
         """Return the key of an object."""
         return cls(obj.kind, obj.metadata.namespace, obj.metadata.name)
+
+    @classmethod
+    def of_raw(cls, raw: Object) -> "ObjectKey":
+        """Return the key of an object as the API server sent it, with the strings of its compact copy."""
+        metadata = raw["metadata"]
+        names = raw["kind"], metadata.get("namespace", ""), metadata["name"]
+        return cls(*map(sys.intern, names))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,10 @@ sync of a policy, does not count: those waits are bounded by the calls that they
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from contextvars import ContextVar
+from contextlib import AbstractAsyncContextManager
+from contextvars import ContextVar, Token
 from dataclasses import dataclass
+from types import TracebackType
 
 RECONCILE_DEADLINE = 120.0
 """Seconds that one reconcile may hold a worker."""
@@ -24,37 +24,57 @@ class Deadline:
 
     seconds: float = RECONCILE_DEADLINE
 
-    @asynccontextmanager
-    async def limit(self) -> AsyncIterator[None]:
+    def limit(self) -> AbstractAsyncContextManager[None]:
         """Cancel the block at the deadline; raises DeadlineExceeded then."""
-        timeout = asyncio.timeout(self.seconds)
-        token = _current.set(timeout)
+        return _Limit(asyncio.timeout(self.seconds))
+
+
+# The context managers are classes: those of contextlib take more processor time, and a KiB of memory for each
+# of thousands of reconciles that wait in them.
+
+
+@dataclass(slots=True)
+class _Limit:
+    timeout: asyncio.Timeout
+    token: Token[asyncio.Timeout | None] | None = None
+
+    async def __aenter__(self) -> None:
+        await self.timeout.__aenter__()
+        self.token = _current.set(self.timeout)
+
+    async def __aexit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self.token is not None:
+            _current.reset(self.token)
         try:
-            async with timeout:
-                yield
+            await self.timeout.__aexit__(error_type, error, traceback)
         except TimeoutError:
-            if timeout.expired():
-                raise DeadlineExceeded from None
-            raise
-        finally:
-            _current.reset(token)
+            raise DeadlineExceeded from None
+        if isinstance(error, TimeoutError) and self.timeout.expired():
+            raise DeadlineExceeded from None
 
 
-@contextmanager
-def paused_deadline() -> Iterator[None]:
+@dataclass(slots=True)
+class paused_deadline:  # noqa: N801 - used like a function
     """Stop the clock of the deadline during the block, if there is a deadline."""
-    timeout = _current.get()
-    ends = timeout.when() if timeout else None
-    if timeout is None or ends is None:
-        yield
-        return
-    left = ends - _now()
-    timeout.reschedule(None)
-    try:
-        yield
-    finally:
-        if not timeout.expired():
-            timeout.reschedule(_now() + max(left, 0.0))
+
+    _timeout: asyncio.Timeout | None = None
+    _left: float = 0.0
+
+    def __enter__(self) -> None:
+        timeout = _current.get()
+        ends = timeout.when() if timeout else None
+        if timeout is not None and ends is not None:
+            self._timeout, self._left = timeout, max(ends - _now(), 0.0)
+            timeout.reschedule(None)
+
+    def __exit__(self, *_: object) -> None:
+        if self._timeout is not None and not self._timeout.expired():
+            self._timeout.reschedule(_now() + self._left)
 
 
 _current: ContextVar[asyncio.Timeout | None] = ContextVar("reconcile_deadline", default=None)

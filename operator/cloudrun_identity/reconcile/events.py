@@ -54,6 +54,8 @@ class EventReporter:
         self, raw: Object, before: ReconciledStatus, after: ReconciledStatus, drift: tuple[str, ...]
     ) -> None:
         """Report the drift that this reconcile found, its repair, and the transitions of conditions."""
+        if not drift and before == after:  # most reconciles
+            return
         if drift:
             self._observer.drift_detected(raw["kind"], len(drift))
             self._events.record(raw, EventType.WARNING, "DriftDetected", "; ".join(drift))

@@ -22,7 +22,6 @@ from cloudrun_identity.api import (
     ReconciledResource,
     ReconciledStatus,
 )
-from cloudrun_identity.gcp.ratelimit import without_slot
 from cloudrun_identity.iam.expiry import timestamp
 from cloudrun_identity.iam.grants import Grant
 
@@ -69,8 +68,7 @@ async def release_over(deps: "Dependencies", obj: ReconciledResource) -> None:
     owner, now = ledger_owner(obj), deps.wall_clock()
     is_over = any(record.expires_at <= now for record, halts in _records(deps, obj) if not halts)
     if is_over and not deps.store.invalid_ledger_of(owner.owner_key):
-        async with without_slot():
-            await deps.syncers.sync(owner)
+        await deps.syncers.sync(owner)
 
 
 def ended_meanwhile(deps: "Dependencies", obj: ReconciledResource) -> tuple[GrantStatus, ...] | None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from cloudrun_identity.api import GrantState, GrantStatus, Reason
 from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.iam.audited_changes import DeltaAction
+from cloudrun_identity.iam.audited_changes import Cause, DeltaAction
 from cloudrun_identity.iam.grants import Grant, IAMCondition, Target
 from cloudrun_identity.iam.principals import email
 from cloudrun_identity.iam.service_agents import project_number_of, service_agents
@@ -12,7 +12,8 @@ from cloudrun_identity.policy.backoff import GrantBackoff
 from cloudrun_identity.policy.results import GrantResult, GrantSyncResult
 from cloudrun_identity.reconcile.references import Unresolved
 
-from .change_log import NO_CAUSES, Causes
+from .attribution import Causes
+from .change_log import NO_CAUSES
 from .grants.release import waits_for_project
 from .grants.resolver import ResolvedGrants
 from .outcomes import Failing, InSync, Outcome, Paused, Refused, Waiting, outcome_of
@@ -120,18 +121,23 @@ def _outcome_of_result(result: GrantResult, *, observe: bool, causes: Causes = N
         case None:
             return Waiting(Reason.DRIFT_DETECTED, f"{grant} is missing")
         case GrantBackoff(error=None) as conflicting:
-            cause = causes.of_grant(grant, DeltaAction.REMOVE)
-            message = f"{grant}: another writer removes it repeatedly; " + (
-                f"it was last {cause.described('removed')}"
-                if cause and cause.principal
-                else "Google Cloud's audit logs show who else writes this policy"
-            )
+            writer = _writer(causes.of_grant(grant, DeltaAction.REMOVE))
+            message = f"{grant}: another writer removes it repeatedly; {writer}"
             return Failing(Reason.CONFLICT, message, after=conflicting.wait)
         case GrantBackoff(propagating=True) as propagating:
             message = f"{grant}: the account has not propagated in Google Cloud yet"
             return Waiting(Reason.PROPAGATION_PENDING, message, propagating.wait)
         case GrantBackoff(error=error):
             return Refused(Reason.REJECTED, f"{grant}: {_refusal(grant, error) if error else ''}")
+
+
+def _writer(cause: Cause | None) -> str:
+    """Return who removes a grant repeatedly, or where to find out."""
+    if cause is None or not cause.principal:
+        return "Google Cloud's audit logs show who else writes this policy"
+    if cause.is_assumed:
+        return f"the policy was last {cause.described('written')}"
+    return f"it was last {cause.described('removed')}"
 
 
 def _outcome_of_unmanaged(grant: Grant, *, observe: bool) -> Outcome:

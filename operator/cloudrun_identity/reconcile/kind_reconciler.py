@@ -11,15 +11,15 @@ from typing import Generic
 
 from cloudrun_identity.api import FINALIZER, ProjectScopedResource, ReconciledResource
 from cloudrun_identity.gcp.errors import GoogleError
-from cloudrun_identity.gcp.ratelimit import without_slot
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.kube.resources import Object
 from cloudrun_identity.policy.desired_grants import RETAIN_ALL, DesiredGrants
 from cloudrun_identity.policy.results import GrantSyncResult
 
+from .attribution import NO_LOOKUP
 from .cluster_state import ClusterState, ObjectKey, StoredObject, ledger_owner
 from .dependencies import Dependencies
-from .drift import attributions_of, drift_of, was_ready
+from .drift import cause_lookup, drift_of, was_ready
 from .executor import Executor
 from .expirations import over_before_granted, release_over, with_ended
 from .finalization import Finalizer
@@ -233,6 +233,7 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         summary = self._kind.summarize(want, progress.seen)
         late = over_before_granted(resolved.ended)
         drift = drift_of(obj, progress.differences, synced, observe=not acts)
+        lookup = cause_lookup(progress.differences, progress.resource, synced) if drift else NO_LOOKUP
         return Report(
             outcome=with_ended(outcome, grants, is_empty=self._resource is None),
             difference=difference,
@@ -241,9 +242,8 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
             summary=summary,
             grants=grants if takes_part else None,
             drift=drift,
-            attributions=attributions_of(self._deps.causes, progress.differences, progress.resource, synced)
-            if drift
-            else {},
+            attributions=lookup.attributions(self._deps.causes),
+            lookup=lookup,
             issues=(*other_issues(left_out), *self._retained(obj, resolved), *late.values(), *summary.issues),
             notices=late,
             others=tuple(outcomes),
@@ -264,8 +264,7 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         claims = self._releaser.claims_of(obj)
         deps.syncers.declare(desired_grants_of(obj, requested, resolved, writable=acts, claims=claims))
         entering = unrecorded(obj, resolved.desired, deps.store) if acts else ()
-        async with without_slot():
-            synced = await deps.syncers.sync(ledger_owner(obj), max_age=max_age)
+        synced = await deps.syncers.sync(ledger_owner(obj), max_age=max_age)
         if unmanaged := recorded_as_unmanaged(entering, deps.store):
             deps.event_reporter.warn(obj, NOT_RECORDED, unmanaged)
         if synced.made_by_others:
@@ -307,10 +306,8 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         if reply is None:
             return None
         self._deps.store.absorb(reply)
-        metadata = reply["metadata"]
-        key = ObjectKey(reply["kind"], metadata.get("namespace", ""), metadata["name"])
-        stored = self._deps.store.stored(key)
-        version = metadata.get("resourceVersion")
+        stored = self._deps.store.stored(ObjectKey.of_raw(reply))
+        version = reply["metadata"].get("resourceVersion")
         if stored and stored.obj and stored.raw["metadata"].get("resourceVersion") == version:
             return stored.raw, self._parsed(stored)
         return reply, self._kind.kind.model_validate(reply)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from google.cloud import iam_admin_v1 as iam
 from google.cloud import run_v2 as run
@@ -35,6 +35,7 @@ def edit(cloud: Cloud, change: Mapping[str, Any]) -> None:
     It is one of
 
     - `{"policy": FULL_NAME, "remove": [{role, member, condition?}], "add": […], "unchecked"?: true}`
+    - `{"policy": FULL_NAME, "auditConfigs": [{service, logTypes, exemptedMembers?}]}`: replace all of them
     - `{"workload": FULL_NAME, "serviceAccount": EMAIL}`
     - `{"workload": FULL_NAME, "failsToStart": MESSAGE}`: new revisions fail until the message is empty
     - `{"serviceAccount": FULL_NAME, "delete"|"disable"|"enable"|"undelete": true}`
@@ -102,15 +103,29 @@ class _Grant(_Model):
         return expr_pb2.Expr(**self.condition.model_dump()) if self.condition is not None else expr_pb2.Expr()
 
 
+class _AuditConfig(_Model):
+    service: str
+    log_types: tuple[Literal["ADMIN_READ", "DATA_READ", "DATA_WRITE"], ...] = Field(alias="logTypes")
+    exempted_members: tuple[str, ...] = Field((), alias="exemptedMembers")
+
+    def message(self) -> policy_pb2.AuditConfig:
+        configs = [
+            policy_pb2.AuditLogConfig(log_type=log_type, exempted_members=self.exempted_members)
+            for log_type in self.log_types
+        ]
+        return policy_pb2.AuditConfig(service=self.service, audit_log_configs=configs)
+
+
 class _PolicyEdit(_Model):
     policy: str
     remove: tuple[_Grant, ...] = ()
     add: tuple[_Grant, ...] = ()
+    audit_configs: tuple[_AuditConfig, ...] | None = Field(None, alias="auditConfigs")
     unchecked: bool = False
 
     def apply(self, cloud: Cloud, sender: Sender) -> None:
-        if not self.remove and not self.add:
-            raise EditError("policy: set remove or add")
+        if not self.remove and not self.add and self.audit_configs is None:
+            raise EditError("policy: set remove, add or auditConfigs")
         resource = _resource(self.policy)
         service = _policy_service(self.policy)
         read = iam_policy_pb2.GetIamPolicyRequest(
@@ -123,6 +138,10 @@ class _PolicyEdit(_Model):
             _add(policy, grant)
         policy.version = 3
         write = iam_policy_pb2.SetIamPolicyRequest(resource=resource, policy=policy)
+        if self.audit_configs is not None:
+            del write.policy.audit_configs[:]
+            write.policy.audit_configs.extend(each.message() for each in self.audit_configs)
+            write.update_mask.paths.extend(("bindings", "etag", "audit_configs"))
         with cloud.policies.unchecked() if self.unchecked else nullcontext():
             cloud.write(f"{service}/SetIamPolicy", write, sender)
 

@@ -134,6 +134,18 @@ class TestEdits:
         emulator.edit({"policy": PROJECT, "remove": [conditional]})
         assert not (await clients.policy()).bindings
 
+    async def test_audit_configs_are_replaced(self, clients: Clients, emulator: Emulator) -> None:
+        emulator.edit({"policy": PROJECT, "add": [EVE]})
+        for service in ("storage.googleapis.com", "allServices"):
+            config = {"service": service, "logTypes": ["DATA_READ"], "exemptedMembers": [EVE["member"]]}
+            emulator.edit({"policy": PROJECT, "auditConfigs": [config]})
+
+        policy = await clients.policy()
+        assert members(policy, EVE["role"]) == [EVE["member"]]
+        [audited] = policy.audit_configs
+        assert audited.service == "allServices"
+        assert [each.exempted_members for each in audited.audit_log_configs] == [[EVE["member"]]]
+
     async def test_policies_of_accounts_and_workloads_are_edited(
         self, clients: Clients, emulator: Emulator
     ) -> None:
@@ -255,7 +267,7 @@ class TestEdits:
         ("change", "named"),
         [
             ({}, "none of policy, workload, serviceAccount, usage, used, serviceAgent"),
-            ({"policy": PROJECT}, "set remove or add"),
+            ({"policy": PROJECT}, "set remove, add or auditConfigs"),
             ({"policy": "projects/shop", "add": [EVE]}, "full resource name"),
             (
                 {"policy": "//run.googleapis.com/projects/shop/locations/x/services", "add": [EVE]},

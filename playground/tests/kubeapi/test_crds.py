@@ -224,6 +224,7 @@ def test_google_may_end_grants_on_a_target_without_a_kind(resources: Resources) 
         resources.create(kind, NAME, spec_with(kind, change))
 
 
+@pytest.mark.slow
 def test_binding_has_as_many_members_as_a_policy(resources: Resources) -> None:
     members = [{"principal": f"user:{number:04}-{'u' * 60}@example.com"} for number in range(MAX_PRINCIPALS)]
     spec = MINIMAL["IAMBinding"] | {"members": members}

@@ -13,7 +13,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
 
 from cloudrun_identity.kube import client as client_module
-from cloudrun_identity.kube.client import KubeClient, connect
+from cloudrun_identity.kube.client import PAGE_SIZE, KubeClient, connect
 from cloudrun_identity.kube.connection import CONNECTIONS
 from cloudrun_identity.kube.errors import ClusterUnreachable, KubeError
 from cloudrun_identity.kube.resources import EVENTS, NAMESPACES, PatchType
@@ -117,6 +117,17 @@ async def test_requests_carry_token_and_user_agent(server: Server, client: KubeC
     assert request.headers["User-Agent"].startswith("cloudrun-identity/")
 
 
+async def test_proxy_of_the_kubeconfig_is_used(server: Server) -> None:
+    write_kubeconfig(server.kubeconfig, "http://api.example.com", {"token": "secret"})
+    config = yaml.safe_load(server.kubeconfig.read_text())
+    config["clusters"][0]["cluster"]["proxy-url"] = str(server.http.make_url(""))
+    server.kubeconfig.write_text(yaml.safe_dump(config))
+    client = await connect(str(server.kubeconfig))
+    await client.close()
+    ((request, _),) = server.requests
+    assert request.host == "api.example.com"
+
+
 async def test_writes_use_the_namespace_of_the_metadata(server: Server, client: KubeClient) -> None:
     event = {"metadata": {"name": "e", "namespace": "payments"}}
     await client.create(EVENTS, event)
@@ -166,8 +177,8 @@ async def test_list_is_read_page_by_page(server: Server, client: KubeClient) -> 
     ]
     assert await client.list(NAMESPACES, label_selector="a=b") == [{"n": 1}, {"n": 2}]
     assert [dict(request.query) for request, _ in server.requests] == [
-        {"labelSelector": "a=b", "limit": "500"},
-        {"labelSelector": "a=b", "limit": "500", "continue": "more"},
+        {"labelSelector": "a=b", "limit": str(PAGE_SIZE)},
+        {"labelSelector": "a=b", "limit": str(PAGE_SIZE), "continue": "more"},
     ]
 
 

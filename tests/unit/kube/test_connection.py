@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from cloudrun_identity.kube import connection
-from cloudrun_identity.kube.connection import access, load, pod_namespace
+from cloudrun_identity.kube.connection import access, load, pod_namespace, session
 from cloudrun_identity.kube.errors import KubeconfigInvalid
 
 SERVER = "http://api.example.com"
@@ -158,7 +158,8 @@ async def test_environment_is_read_per_request_only_behind_a_proxy(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     configuration = await load(str(write(home / "config", {"token": "secret"})))
-    assert configuration.client_session_kwargs == {"trust_env": trusted}
+    async with session(configuration, "test") as opened:
+        assert opened.trust_env is trusted
 
 
 async def test_repr_of_cluster_access_omits_the_token(home: Path) -> None:

@@ -14,6 +14,8 @@ from cloudrun_identity.kube.event_recorder import (
     AGGREGATION_WINDOW,
     DRAIN_TIMEOUT,
     MESSAGE_SIZE,
+    NORMAL_BURST,
+    NORMAL_PER_SECOND,
     EventRecorder,
     EventType,
 )
@@ -73,6 +75,19 @@ async def test_event_refers_to_the_object(api: FakeApi, recorder: EventRecorder)
         1,
     )
     assert event["firstTimestamp"] == event["lastTimestamp"] == "2030-01-02T03:04:05Z"
+
+
+async def test_normal_events_beyond_a_burst_are_dropped_unlike_warnings(
+    api: FakeApi, recorder: EventRecorder
+) -> None:
+    for number in range(NORMAL_BURST + 100):
+        recorder.record(identity(f"i{number}"), EventType.NORMAL, "Ready", "up to date")
+        await asyncio.sleep(0)
+    recorder.record(identity("failing"), EventType.WARNING, "PermissionDenied", "no permission")
+    assert len(await sent(api)) == NORMAL_BURST + 1
+    await asyncio.sleep(5 / NORMAL_PER_SECOND)
+    recorder.record(identity("late"), EventType.NORMAL, "Ready", "up to date")
+    assert len(await sent(api)) == NORMAL_BURST + 2
 
 
 async def test_event_is_logged_with_its_object(

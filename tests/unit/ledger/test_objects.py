@@ -1,5 +1,6 @@
 """PolicyLedger objects: names, and ledgers written and read back."""
 
+import copy
 import json
 import random
 import re
@@ -28,6 +29,7 @@ from cloudrun_identity.api import (
     RoleState,
     TargetKind,
 )
+from cloudrun_identity.api.crd import generate
 from cloudrun_identity.api.identity_key import KeyState
 from cloudrun_identity.api.schema import ApiModel
 from cloudrun_identity.api.spec import Origin
@@ -38,11 +40,17 @@ from cloudrun_identity.ledger.model import Ledger, entry_of
 from cloudrun_identity.ledger.objects import (
     LedgerInvalid,
     from_object,
+    is_stored_as_written,
     object_name,
     owner_keys_named_by,
     to_object,
 )
+from cloudrun_identity_playground.kubeapi.defaults import set_defaults
+from cloudrun_identity_playground.kubeapi.schema import Schema
 
+SCHEMA = Schema.parse(
+    generate()[PolicyLedger.__name__]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+).properties["spec"]
 METADATA = {"name": "x", "namespace": "cloudrun-identity"}
 SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
@@ -175,6 +183,14 @@ def raw(**spec: Any) -> dict[str, Any]:
 @given(ledgers())
 def test_written_ledger_is_read_back(ledger: Ledger) -> None:
     assert from_object(to_object(ledger, METADATA)) == ledger
+
+
+@given(ledgers())
+def test_api_server_adds_no_default_to_a_written_ledger(ledger: Ledger) -> None:
+    written = to_object(ledger, METADATA)
+    stored = copy.deepcopy(written)
+    set_defaults(stored["spec"], SCHEMA)
+    assert is_stored_as_written(written, stored)
 
 
 @given(ledgers(), st.randoms(use_true_random=False))

@@ -91,7 +91,8 @@ def test_worker_slots_are_read_at_each_scrape(metrics: Metrics) -> None:
 
 def test_object_gauges_are_read_at_each_scrape(metrics: Metrics) -> None:
     ready = {("IAMBinding", "True"): 7}
-    counts = ObjectCounts(ready, {("IAMBinding", "QuotaExceeded"): 2}, {"IAMBinding": 0}, overdue=60.0)
+    not_ready, feeds = {("IAMBinding", "QuotaExceeded"): 2}, {"Lagging": 3}
+    counts = ObjectCounts(ready, not_ready, {"IAMBinding": 0}, overdue=60.0, feeds_not_ready=feeds)
     metrics.watch_objects(lambda: counts)
     ready["IAMBinding", "False"] = 2
     read = samples(metrics)
@@ -100,6 +101,7 @@ def test_object_gauges_are_read_at_each_scrape(metrics: Metrics) -> None:
     assert read["objects_not_ready{kind=IAMBinding,reason=QuotaExceeded}"] == 2
     assert read["objects_stalled{kind=IAMBinding}"] == 0
     assert read["key_rotation_overdue_seconds"] == 60
+    assert read["change_feeds_not_ready{reason=Lagging}"] == 3
 
 
 def test_invalid_ledgers_are_counted_at_each_scrape(metrics: Metrics) -> None:

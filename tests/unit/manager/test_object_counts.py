@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from cloudrun_identity.api import CustomRole, IdentityKey, ReconciledResource
+from cloudrun_identity.api import CustomRole, IdentityKey, ManagedProject, ReconciledResource
 from cloudrun_identity.manager.object_counts import ObjectCounts, counts_of
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -28,6 +28,12 @@ def key(**status: Any) -> IdentityKey:
             },
             "status": status,
         }
+    )
+
+
+def project(*conditions: dict[str, str], **spec: Any) -> ManagedProject:
+    return ManagedProject.model_validate(
+        {"metadata": {"name": "shop"}, "spec": spec, "status": {"conditions": list(conditions)}}
     )
 
 
@@ -69,3 +75,17 @@ def test_overdue_is_the_oldest_rotation_that_is_due(due: timedelta, overdue: int
     later = key(nextRotationTime=(NOW + timedelta(days=1)).isoformat().replace("+00:00", "Z"))
     first = key(nextRotationTime=(NOW + due).isoformat().replace("+00:00", "Z"))
     assert counts(later, first).overdue == overdue
+
+
+def test_change_feeds_that_are_not_ready_are_counted_by_reason() -> None:
+    lagging = condition("ChangeFeedReady", "False", "Lagging")
+    counted = counts(
+        project(lagging),
+        project(lagging),
+        project(condition("ChangeFeedReady", "False", "SubscriptionNotFound")),
+        project(condition("ChangeFeedReady", "Unknown", "NoEntries")),
+        project(condition("ChangeFeedReady", "True", "Receiving")),
+        project(lagging, suspend=True),
+        project(),
+    )
+    assert counted.feeds_not_ready == {"Lagging": 2, "SubscriptionNotFound": 1}

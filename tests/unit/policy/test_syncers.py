@@ -1,12 +1,15 @@
 """Many objects on few policies: shared syncs, and the age of reused results."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
 
 from cloudrun_identity.api import GrantState, TargetKind
 from cloudrun_identity.gcp.errors import Fault
+from cloudrun_identity.gcp.ratelimit import slot_released
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy.desired_grants import DesiredGrant, DesiredGrants
@@ -141,6 +144,25 @@ async def test_recent_sync_after_the_declaration_is_reused(
     assert env.policies.reads == 2
     await syncers.sync(ledger_owner(1))
     assert env.policies.reads == 3
+
+
+@pytest.mark.parametrize(("max_age", "released"), [(0.0, ["released", "taken"]), (60.0, [])])
+async def test_worker_slot_is_released_only_while_a_sync_is_waited_for(
+    env: SyncerEnvironment, syncers: PolicySyncers, max_age: float, released: list[str]
+) -> None:
+    syncers.declare(desiring(ledger_owner(1), grant(1)))
+    await syncers.sync(ledger_owner(1))
+    steps: list[str] = []
+
+    @asynccontextmanager
+    async def release_slot() -> AsyncIterator[None]:
+        steps.append("released")
+        yield
+        steps.append("taken")
+
+    slot_released.set(release_slot)
+    await syncers.sync(ledger_owner(1), max_age=max_age)
+    assert steps == released
 
 
 async def test_changed_declaration_does_not_reuse_an_older_sync(

@@ -15,8 +15,9 @@ from cloudrun_identity.iam.google_findings import (
     RoleRecommendation,
 )
 from cloudrun_identity.iam.grants import IAMCondition
-from cloudrun_identity.recommendations.changes import Changes, HeldGrant, applied, role_changes
+from cloudrun_identity.recommendations.changes import HeldGrant, applied, role_changes
 from cloudrun_identity.recommendations.manifests import role_documents
+from cloudrun_identity.recommendations.role_change import Changes
 
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
 MEMBER = "serviceAccount:checkout@shop-1234.iam.gserviceaccount.com"

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from cloudrun_identity.iam.google_findings import FindingState, RoleRecommendation
-from cloudrun_identity.recommendations.changes import DeclaredKey, NewRole, RoleChange
 from cloudrun_identity.recommendations.edits import CannotEdit, changed_object, changed_text
+from cloudrun_identity.recommendations.role_change import DeclaredKey, NewRole, RoleChange
 
 KEY = DeclaredKey("CloudRunIdentity", "payments", "checkout")
 FOUND = RoleRecommendation("r/1", '"1"', FindingState.ACTIVE, "serviceAccount:a@b.c", "roles/a")

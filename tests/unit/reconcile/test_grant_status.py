@@ -1,12 +1,23 @@
 import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
 from cloudrun_identity.api import GrantState, Reason, TargetKind
 from cloudrun_identity.gcp.errors import Fault, GoogleError
+from cloudrun_identity.iam.audited_changes import (
+    AuditedChange,
+    BindingDelta,
+    Cause,
+    DeltaAction,
+    PolicyChange,
+)
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.policy.backoff import GrantBackoff
 from cloudrun_identity.policy.results import GrantResult, GrantSyncResult
+from cloudrun_identity.reconcile.attribution import Causes
+from cloudrun_identity.reconcile.change_log import NO_CAUSES, ChangeLog
 from cloudrun_identity.reconcile.grant_status import grant_statuses
 from cloudrun_identity.reconcile.grants.resolver import GrantFailure, ResolvedGrants
 from cloudrun_identity.reconcile.outcomes import Failing, Outcome, Paused, Refused, Waiting
@@ -15,6 +26,8 @@ from cloudrun_identity.reconcile.status import difference_of
 PROJECT = Target(TargetKind.PROJECT, "acme")
 SERVICE = Target(TargetKind.SERVICE, "acme", "europe-west1", "web")
 ANN = Grant(PROJECT, "roles/run.invoker", "user:ann@example.com")
+NOON = datetime(2026, 11, 3, 12, tzinfo=UTC)
+REMOVED = BindingDelta(DeltaAction.REMOVE, ANN.role, ANN.member)
 BOB = Grant(SERVICE, "roles/run.invoker", "user:bob@example.com")
 
 
@@ -26,10 +39,19 @@ def refusal() -> GoogleError:
     return GoogleError(Fault.INVALID_ARGUMENT, "google.Service/Method", "Google says no")
 
 
-def one_outcome(grant_result: GrantResult) -> Outcome:
-    _, found = grant_statuses(ResolvedGrants(), GrantSyncResult(grant_results=(grant_result,)))
+def one_outcome(grant_result: GrantResult, causes: Causes = NO_CAUSES) -> Outcome:
+    synced = GrantSyncResult(grant_results=(grant_result,))
+    _, found = grant_statuses(ResolvedGrants(), synced, causes=causes)
     (outcome,) = found
     return outcome
+
+
+def removed_by_dana(*, names_actors: bool = True, deltas: tuple[BindingDelta, ...] = (REMOVED,)) -> Causes:
+    """Return a change log with a removal of ANN's grant by another client."""
+    log = ChangeLog(lambda _: None, reports_actors=lambda _: names_actors, wall_clock=lambda: NOON)
+    cause = Cause("SetIamPolicy", NOON, "user:dana@example.com", "terraform/1.9")
+    log.note(AuditedChange(PolicyChange(PROJECT), cause, "dana@example.com", deltas=deltas))
+    return log
 
 
 def test_existing_grant_has_no_outcome() -> None:
@@ -84,6 +106,38 @@ async def test_repeatedly_removed_grant_is_a_conflict() -> None:
     assert isinstance(outcome, Failing)
     assert outcome.reason is Reason.CONFLICT
     assert outcome.after == pytest.approx(60, abs=0.5)
+
+
+async def test_conflict_names_the_writer_that_last_removed_the_grant() -> None:
+    losing = GrantResult(ANN, GrantState.PENDING, GrantBackoff(now() + 60, 1))
+    outcome = one_outcome(losing, removed_by_dana())
+    assert isinstance(outcome, Failing)
+    assert outcome.message == (
+        f"{ANN}: another writer removes it repeatedly; it was last removed by user:dana@example.com "
+        "(Terraform) at 2026-11-03T12:00:00Z"
+    )
+
+
+async def test_conflict_does_not_blame_a_writer_whose_change_is_not_shown() -> None:
+    losing = GrantResult(ANN, GrantState.PENDING, GrantBackoff(now() + 60, 1))
+    outcome = one_outcome(losing, removed_by_dana(deltas=()))
+    assert isinstance(outcome, Failing)
+    assert "the policy was last written by user:dana@example.com (Terraform) at" in outcome.message
+
+
+@pytest.mark.parametrize(
+    "causes",
+    [
+        removed_by_dana(names_actors=False),
+        removed_by_dana(deltas=(replace(REMOVED, action=DeltaAction.ADD),)),
+        NO_CAUSES,
+    ],
+    ids=["actors are not reported", "another change", "no feed"],
+)
+async def test_conflict_without_a_known_writer_refers_to_the_audit_logs(causes: Causes) -> None:
+    outcome = one_outcome(GrantResult(ANN, GrantState.PENDING, GrantBackoff(now() + 60, 1)), causes)
+    assert isinstance(outcome, Failing)
+    assert outcome.message.endswith("Google Cloud's audit logs show who else writes this policy")
 
 
 def test_missing_grant_without_a_reason_is_drift() -> None:

@@ -7,18 +7,8 @@ import pytest
 from cloudrun_identity.ui.details import Advice, Details, details_of
 from cloudrun_identity.ui.graph import Graph, NodeKind, graph_of
 from tests.unit.ui.test_page import cluster_of
-from tools.sample_cluster import (
-    TOKENS,
-    USER,
-    SampleCluster,
-    ago,
-    attachment,
-    drift,
-    email,
-    event,
-    identity,
-    key,
-)
+from tools.sample_cluster import SampleCluster
+from tools.sample_objects import TOKENS, USER, ago, attachment, drift, email, event, identity, key
 
 
 def account(name: str) -> str:

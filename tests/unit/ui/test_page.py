@@ -10,7 +10,8 @@ from cloudrun_identity.overview.cluster import Cluster
 from cloudrun_identity.overview.cluster_objects import Parser, read_objects
 from cloudrun_identity.ui.page import Page, page_of
 from cloudrun_identity.ui.payload import encoded
-from tools.sample_cluster import NOW, SampleCluster, ago, drift, email, event, grant, identity
+from tools.sample_cluster import SampleCluster
+from tools.sample_objects import NOW, ago, drift, email, event, grant, identity
 
 
 async def cluster_of(sample: SampleCluster) -> Cluster:

@@ -13,7 +13,8 @@ from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.ui import security, source
 from cloudrun_identity.ui.server import application, assets
 from cloudrun_identity.ui.source import Source
-from tools.sample_cluster import SampleCluster, identity
+from tools.sample_cluster import SampleCluster
+from tools.sample_objects import identity
 
 Client = TestClient[web.Request, web.Application]
 

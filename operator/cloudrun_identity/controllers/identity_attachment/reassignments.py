@@ -81,7 +81,7 @@ def _contested_reassignment(
         return new
     rounds = last.conflicts + 1
     deployer = f"deployed by {state.last_modifier}" if state.last_modifier else "deployed"
-    if cause and cause.principal:
+    if cause and cause.principal and cause.time > last.time:  # an earlier entry is about another deploy
         deployer = cause.described("deployed")
     deployed = f"{want.workload} was {deployer} as {account_text(state.service_account)}"
     if rounds > ROUNDS:

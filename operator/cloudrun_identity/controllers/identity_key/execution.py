@@ -14,16 +14,12 @@ from typing import Any, assert_never
 from weakref import WeakValueDictionary
 
 from cloudrun_identity.api import KeyState, LedgerKeyAttempt
-from cloudrun_identity.controllers.new_accounts import is_fresh as is_fresh_account
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.keys import Keys
 from cloudrun_identity.gcp.last_use import LastUses
-from cloudrun_identity.gcp.observed_uses import Source
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.iam.listed_keys import ListedKey
 from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.kube.secrets import KeySecrets
-from cloudrun_identity.ledger.keys import KeyRing
 from cloudrun_identity.reconcile.interfaces import Executed
 
 from .actions import (
@@ -47,13 +43,10 @@ from .actions import (
     TakeBackKeys,
     TakeBackSecret,
 )
+from .key_reader import FRESH, KeyReader
 from .key_records import KeyRecords, change_of, record_of
-from .key_state import KeyEvidence, KeysSeen, KeyWant, is_enabled_again, is_fresh
-from .outcomes import creation_refused, key_not_shown, last_use_ignored, secret_refused
-from .retirement import needs_evidence
-
-_FRESH = 5.0
-"""Age in seconds of a list of keys that is new enough for a deletion. A write of the operator ends a list."""
+from .key_state import KeysSeen, KeyWant, is_enabled_again, is_fresh
+from .outcomes import creation_refused, key_not_shown, secret_refused
 
 
 class KeyExecution:
@@ -80,13 +73,13 @@ class KeyExecution:
         self._records = records
         self._wall_clock = wall_clock
         self._checkpoint = checkpoint
-        self._last_uses = last_uses
+        self._reader = KeyReader(keys, secrets, records, self._now, last_uses)
         self._files: dict[str, bytes] = {}
         self._locks: WeakValueDictionary[Target, asyncio.Lock] = WeakValueDictionary()
 
     async def observe(self, want: KeyWant, max_age: float) -> KeysSeen:
         """Return the keys as of at most `max_age` seconds ago, and the Secret as it is now."""
-        seen = await self._read(want, max_age)
+        seen = await self._reader.read(want, max_age, self._files)
         lock = self._locks.get(want.account) if want.account else None
         if lock is not None and lock.locked():  # the attempt is under way now, for another object
             seen = replace(seen, ring=seen.ring.with_attempt(None))
@@ -99,62 +92,9 @@ class KeyExecution:
         lock = self._locks.setdefault(want.home, asyncio.Lock())
         async with lock:
             if self._records.ring(want) != seen.ring:
-                return Executed(await self._read(want, _FRESH), written=False)
+                return Executed(await self._reader.read(want, FRESH, self._files), written=False)
             # The records are dated by the execution: the lock may have been held for long.
             return await self._execute_on_ring(action, want, replace(seen, now=self._now()))
-
-    # Reads
-
-    async def _read(self, want: KeyWant, max_age: float) -> KeysSeen:
-        listed, account_deleted = await self._list(want, max_age)
-        secret, is_forbidden = None, False
-        try:
-            secret = await self._secrets.get(want.owner, want.secret_name)
-        except KubeError as error:
-            if not error.is_forbidden:
-                raise
-            is_forbidden = True
-        now, ring = self._now(), self._records.ring(want)
-        evidence = await self._evidence(want, ring, now)
-        return KeysSeen(
-            now=now,
-            listed=listed,
-            secret=secret,
-            ring=ring,
-            publishable=frozenset(self._files),
-            is_forbidden=is_forbidden,
-            account_deleted=account_deleted,
-            evidence=evidence,
-        )
-
-    async def _evidence(self, want: KeyWant, ring: KeyRing, now: datetime) -> KeyEvidence:
-        """Return what Google reports about the uses of keys, from reads that all objects share."""
-        if not want.reads_last_use or self._last_uses is None:
-            return KeyEvidence(remedy=last_use_ignored(want))
-        project_id = want.home.project_id
-        analyzer = await self._last_uses.get(project_id, Source.KEYS)
-        if not any(needs_evidence(each, want.rotation, now) for each in ring.of(want.name)):
-            return KeyEvidence(analyzer)
-        return KeyEvidence(analyzer, await self._last_uses.get(project_id, Source.KEY_EVENTS))
-
-    async def _list(self, want: KeyWant, max_age: float) -> tuple[dict[str, ListedKey], bool]:
-        """Return the keys of the account, and whether a deletion found the account deleted."""
-        if want.account is None or want.abandon:
-            return {}, False
-        try:
-            age = max(max_age, _FRESH) if want.deletes else max_age
-            return dict(await self._keys.list(want.account.project_id, want.unique_id, age)), False
-        except GoogleError as error:
-            error.propagating = self._is_propagation(want, error)
-            if error.fault is not Fault.NOT_FOUND or not want.deletes:
-                raise
-            return {}, True
-
-    def _is_propagation(self, want: KeyWant, error: GoogleError) -> bool:
-        """Return whether Google Cloud did not find an account that is new."""
-        return error.fault is Fault.NOT_FOUND and is_fresh_account(self._records.account(want), self._now())
-
-    # Actions
 
     async def _execute_on_ring(self, action: RingAction, want: KeyWant, seen: KeysSeen) -> Executed[KeysSeen]:
         match action:
@@ -191,7 +131,7 @@ class KeyExecution:
         except GoogleError as error:
             if not error.undecided:
                 await self._records.change(want, lambda ring: ring.with_attempt(None))
-            error.propagating = self._is_propagation(want, error)
+            error.propagating = self._reader.is_propagation(want, error)
             if error.fault is not Fault.FAILED_PRECONDITION:
                 raise
             return Executed(self._after(want, seen), creation_refused(want, error))
@@ -250,7 +190,7 @@ class KeyExecution:
         record = seen.ring.records.get(key_id)
         if record is None or record.state is not KeyState.DISABLED:
             return seen, False
-        listed, _ = await self._list(want, _FRESH)
+        listed, _ = await self._reader.list(want, FRESH)
         seen = replace(seen, listed=listed)
         return seen, is_enabled_again(record, want.rotation, seen)
 

@@ -6,7 +6,6 @@ another one; and no key stays without a record.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cloudrun_identity.api import KeyState, LedgerKey, Reason
@@ -37,8 +36,6 @@ from .key_state import (
     KeysSeen,
     KeyWant,
     delete_due,
-    is_enabled_again,
-    is_fresh,
     resume_due,
     rotation_due,
 )
@@ -52,7 +49,7 @@ from .outcomes import (
     secret_taken,
     stray_deleted,
 )
-from .retirement import Retirement, retirement
+from .own_keys import OwnKeys
 
 SKEW = timedelta(minutes=1)
 """Difference that is possible between Google's clock and the operator's."""
@@ -69,7 +66,7 @@ def plan(want: KeyWant, seen: KeysSeen) -> Plan[KeyAction]:
 
     The time is `seen.now`, by the clock that dates the records.
     """
-    keys = _Keys(want, seen)
+    keys = OwnKeys(want, seen)
     if want.deletes:
         return _plan_deletion(keys)
     if seen.is_forbidden:
@@ -84,89 +81,7 @@ def plan(want: KeyWant, seen: KeysSeen) -> Plan[KeyAction]:
     return Plan((step,)) if step else _plan_rotation(keys)
 
 
-@dataclass(frozen=True, slots=True)
-class _Keys:
-    """The keys of one object."""
-
-    want: KeyWant
-    seen: KeysSeen
-
-    @property
-    def secret(self) -> str:
-        """The Secret, as changes name it."""
-        return f"Secret {self.want.secret_name}"
-
-    @property
-    def own(self) -> tuple[LedgerKey, ...]:
-        """Records of the keys of the object, the oldest first."""
-        return self.seen.ring.of(self.want.name)
-
-    @property
-    def current(self) -> LedgerKey | None:
-        """The key in the Secret, if it works and the operator put it there."""
-        secret = self.seen.secret
-        if secret is None or not secret.is_owned:
-            return None
-        record = self.seen.ring.records.get(secret.key_id)
-        if record is None or record.owner != self.want.name or record.digest != secret.digest:
-            return None
-        listed = self.seen.listed.get(record.id)
-        if (listed and listed.disabled) or self.is_deleted(record) or self.is_past(record.expiry_time):
-            return None
-        return record if record.state in (KeyState.PUBLISHING, KeyState.ACTIVE) else None
-
-    @property
-    def following(self) -> LedgerKey | None:
-        """The newest key that can still be put into the Secret."""
-        ready = [each for each in self.retirable if each.state is KeyState.PUBLISHING]
-        publishable = [each for each in ready if each.id in self.seen.publishable]
-        return publishable[-1] if publishable else None
-
-    @property
-    def retirable(self) -> tuple[LedgerKey, ...]:
-        """The keys of the object that the Secret does not have, the oldest first."""
-        current = self.current
-        return tuple(each for each in self.own if each != current and each.state is not KeyState.UNCLEAR)
-
-    @property
-    def harm(self) -> Change | None:
-        """The change of another user that the active key or the Secret suffered."""
-        secret = self.seen.secret
-        active = next((each for each in self.own if each.state is KeyState.ACTIVE), None)
-        if active is None:
-            return None
-        if secret is None:
-            return Change(self.secret, "deleted", "followed by another")
-        if (secret.key_id, secret.digest) != (active.id, active.digest):
-            return Change(self.secret, "edited", "followed by another")
-        listed = self.seen.listed.get(active.id)
-        if listed is None or listed.disabled:
-            harm = "deleted" if listed is None else "disabled"
-            return Change(f"key {active.id}", harm, "followed by another")
-        return None
-
-    def retirement(self, record: LedgerKey) -> Retirement | None:
-        """Return the decision when to disable a former key."""
-        return retirement(record, self.want.rotation, self.seen.evidence, self.seen.now)
-
-    def is_enabled_again(self, record: LedgerKey) -> bool:
-        """Return whether another user enabled the key after the operator disabled it."""
-        return is_enabled_again(record, self.want.rotation, self.seen)
-
-    def is_deleted(self, record: LedgerKey) -> bool:
-        """Return whether the key does not exist any more. Google may not show a new key yet."""
-        return record.id not in self.seen.listed and not is_fresh(self.seen, record.id)
-
-    def is_past(self, due: datetime | None) -> bool:
-        """Return whether a time has come."""
-        return due is not None and due <= self.seen.now
-
-    def seconds_until(self, due: datetime) -> float:
-        """Return the seconds until a time, at least one."""
-        return max((due - self.seen.now).total_seconds(), 1.0)
-
-
-def _after_attempt(keys: _Keys) -> DeleteKey | CloseAttempt | Wait | None:
+def _after_attempt(keys: OwnKeys) -> DeleteKey | CloseAttempt | Wait | None:
     """Return what to do about an interrupted creation; None if there is none."""
     attempt, now = keys.seen.ring.attempt, keys.seen.now
     if attempt is None:
@@ -187,7 +102,7 @@ def _after_attempt(keys: _Keys) -> DeleteKey | CloseAttempt | Wait | None:
     return CloseAttempt(keys.want.home.full_name, (_ATTEMPT_CHANGE,), unclear=strays)
 
 
-def _plan_rotation(keys: _Keys) -> Plan[KeyAction]:
+def _plan_rotation(keys: OwnKeys) -> Plan[KeyAction]:
     seen, rotation = keys.seen, keys.want.rotation
     deleted = next((each for each in keys.own if keys.is_deleted(each)), None)
     if deleted:
@@ -210,7 +125,7 @@ def _plan_rotation(keys: _Keys) -> Plan[KeyAction]:
     return Plan((*relabeled, *waits), due)
 
 
-def _plan_deletion(keys: _Keys) -> Plan[KeyAction]:
+def _plan_deletion(keys: OwnKeys) -> Plan[KeyAction]:
     want, seen = keys.want, keys.seen
     if want.account and not want.abandon and not seen.account_deleted:
         step = _after_attempt(keys) or _end(keys)
@@ -226,7 +141,7 @@ def _plan_deletion(keys: _Keys) -> Plan[KeyAction]:
     return Plan((ReleaseSecret(keys.secret) if want.abandon else DeleteSecret(keys.secret),))
 
 
-def _end(keys: _Keys) -> DisableKey | DeleteKey | ForgetKey | Wait | None:
+def _end(keys: OwnKeys) -> DisableKey | DeleteKey | ForgetKey | Wait | None:
     """Return the next step that retires every key of the object; None once it has none."""
     record = next(iter(keys.own), None)
     if record is None:
@@ -239,7 +154,7 @@ def _end(keys: _Keys) -> DisableKey | DeleteKey | ForgetKey | Wait | None:
     return (_delete if record.state is KeyState.DISABLED else _disable)(keys, record.id)
 
 
-def _create(keys: _Keys) -> DisableKey | ResumeOverlap | DeleteKey | CreateKey | Fail:
+def _create(keys: OwnKeys) -> DisableKey | ResumeOverlap | DeleteKey | CreateKey | Fail:
     """Create a key, or first make room for it in a full account."""
     change = Change("key", "absent", "created", due=True)
     if len(keys.seen.listed) < MAX_KEYS:
@@ -251,7 +166,7 @@ def _create(keys: _Keys) -> DisableKey | ResumeOverlap | DeleteKey | CreateKey |
     return room or Fail(account_full(keys.seen.listed), (change,))
 
 
-def _retire(keys: _Keys) -> DisableKey | ResumeOverlap | DeleteKey | None:
+def _retire(keys: OwnKeys) -> DisableKey | ResumeOverlap | DeleteKey | None:
     """Return what is due for the keys that the Secret does not have."""
     rotation = keys.want.rotation
     for record in keys.retirable:
@@ -270,7 +185,7 @@ def _retire(keys: _Keys) -> DisableKey | ResumeOverlap | DeleteKey | None:
     return None
 
 
-def _due_times(keys: _Keys, current: LedgerKey, following: LedgerKey | None) -> Iterable[datetime]:
+def _due_times(keys: OwnKeys, current: LedgerKey, following: LedgerKey | None) -> Iterable[datetime]:
     """Return the times of the next steps."""
     rotation = keys.want.rotation
     yield following.created_time + SETTLE if following else rotation_due(current, rotation)
@@ -290,41 +205,41 @@ def _taken_back(what: str) -> Change:
     return Change(what, "left by a deleted object of this name", "taken back", due=True)
 
 
-def _publish(keys: _Keys, key_id: str) -> PublishKey:
+def _publish(keys: OwnKeys, key_id: str) -> PublishKey:
     change = Change(keys.secret, "without the newest key", f"with key {key_id}", due=True)
     return PublishKey(keys.secret, (change,), key_id=key_id)
 
 
-def _promote(keys: _Keys, key_id: str) -> PromoteKey:
+def _promote(keys: OwnKeys, key_id: str) -> PromoteKey:
     change = Change(f"key {key_id}", "published", "active", due=True)
     name = keys.want.secret_name
     return PromoteKey(keys.want.key_resource(key_id), (change,), key_id=key_id, secret_name=name)
 
 
-def _disable(keys: _Keys, key_id: str, warning: str = "") -> DisableKey:
+def _disable(keys: OwnKeys, key_id: str, warning: str = "") -> DisableKey:
     change = Change(f"key {key_id}", "enabled", "disabled", due=True)
     return DisableKey(keys.want.key_resource(key_id), (change,), key_id=key_id, warning=warning)
 
 
-def _resume(keys: _Keys, record: LedgerKey) -> ResumeOverlap:
+def _resume(keys: OwnKeys, record: LedgerKey) -> ResumeOverlap:
     change = Change(f"key {record.id}", "enabled by another user", "in overlap again")
     resumed = record.replace(state=KeyState.OVERLAP, superseded_time=keys.seen.now)
     warning, resource = enabled_again(keys.want, resumed), keys.want.key_resource(record.id)
     return ResumeOverlap(resource, (change,), key_id=record.id, warning=warning)
 
 
-def _delete(keys: _Keys, key_id: str, warning: str = "") -> DeleteKey:
+def _delete(keys: OwnKeys, key_id: str, warning: str = "") -> DeleteKey:
     change = Change(f"key {key_id}", "present", "deleted", due=True)
     return DeleteKey(keys.want.key_resource(key_id), (change,), key_id=key_id, warning=warning)
 
 
-def _forget(keys: _Keys, key_id: str) -> ForgetKey:
+def _forget(keys: OwnKeys, key_id: str) -> ForgetKey:
     change = Change(f"key {key_id}", "recorded", "forgotten", due=True)
     harm = None if keys.want.deletes else keys.harm
     return ForgetKey(keys.want.key_resource(key_id), (harm or change,), key_id=key_id)
 
 
-def _relabel(keys: _Keys, secret: KeySecret) -> tuple[RelabelSecret, ...]:
+def _relabel(keys: OwnKeys, secret: KeySecret) -> tuple[RelabelSecret, ...]:
     changes = tuple(
         Change(f"{each.field} of {keys.secret}", each.before, each.after)
         for each in keys.want.template.changes_of(secret)

@@ -1,7 +1,6 @@
 """Release every grant that an object holds."""
 
 from cloudrun_identity.api import ProjectScopedResource, Reason
-from cloudrun_identity.gcp.ratelimit import without_slot
 from cloudrun_identity.iam.grants import Grant
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.policy.desired_grants import RETAIN_ALL, DesiredGrants, Retain
@@ -97,8 +96,7 @@ class Releaser:
     async def _release(self, desired: DesiredGrants) -> Outcome:
         owner = desired.owner
         self._syncers.declare(desired)
-        async with without_slot():
-            synced = await self._syncers.sync(owner)
+        synced = await self._syncers.sync(owner)
         if synced.halted:
             return Waiting(Reason.DELETING, waits_for_project(synced.halted[0]), after=SUSPENDED_RECHECK)
         if synced.releasing:

@@ -21,6 +21,8 @@ from cloudrun_identity.gcp.workloads import Workload, WorkloadState
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.ledger.store import Ledgers
 from cloudrun_identity.plan.in_memory_client import InMemoryClient
+from cloudrun_identity.reconcile.attribution import Causes
+from cloudrun_identity.reconcile.change_log import NO_CAUSES
 from tests.unit.controllers.attachments import ROLLED_OUT
 from tests.unit.controllers.cloud import fault
 
@@ -32,8 +34,9 @@ OPERATION = f"projects/{ROLLED_OUT.workload.project_id}/locations/europe-west1/o
 class FakeCloud:
     """Stands in for Cloud Run, the inventory, the preflight checks and the records of one attachment."""
 
-    def __init__(self, state: WorkloadState | None, *faults: Fault) -> None:
+    def __init__(self, state: WorkloadState | None, *faults: Fault, causes: Causes = NO_CAUSES) -> None:
         self.state = state
+        self.causes = causes
         self.faults = list(faults)
         self.calls: list[str] = []
         self.under_way: Operation | None = None
@@ -49,7 +52,7 @@ class FakeCloud:
     def controller(self) -> IdentityAttachmentController:
         cloud: Any = self
         execution = AttachmentExecution(cloud, cloud, cloud, cloud, lambda step: None)
-        return IdentityAttachmentController(cloud, cloud, cloud, cloud, execution)
+        return IdentityAttachmentController(cloud, cloud, cloud, cloud, execution, self.causes)
 
     async def workload(self, workload: Workload, max_age: float) -> WorkloadState | None:
         self.calls.append("get")

@@ -5,10 +5,13 @@ from typing import Any
 import pytest
 from google.cloud.run_v2 import types
 
-from cloudrun_identity.api import IdentityAttachment, Reassignment
+from cloudrun_identity.api import IdentityAttachment, Reason, Reassignment
 from cloudrun_identity.controllers.identity_attachment.attachment import WorkloadSeen
+from cloudrun_identity.controllers.identity_attachment.reassignments import ROUNDS
 from cloudrun_identity.gcp.errors import Fault
 from cloudrun_identity.gcp.run import Operation
+from cloudrun_identity.iam.audited_changes import AuditedChange, Cause, WorkloadChange
+from cloudrun_identity.reconcile.change_log import ChangeLog
 from cloudrun_identity.reconcile.cluster_state import account_key, identity_key, project_key
 from cloudrun_identity.reconcile.interfaces import Summary
 from cloudrun_identity.reconcile.outcomes import Failing, Refused, Waiting
@@ -304,3 +307,23 @@ async def test_workload_that_the_operator_never_reassigned_needs_no_checks() -> 
     await cloud.controller().observe(want(attachment()), 60.0)
 
     assert "preflight" not in cloud.calls
+
+
+async def test_the_conflict_names_who_the_change_feed_reports() -> None:
+    """The entry names the workload; the controller looks its last change up."""
+    workload = ELSEWHERE.workload.target
+    log = ChangeLog(lambda _: None, reports_actors=lambda _: True, wall_clock=lambda: NOW)
+    cause = Cause("google.cloud.run.v2.Services.UpdateService", NOW, "user:dana@example.com")
+    log.note(AuditedChange(WorkloadChange(workload), cause, "dana@example.com"))
+    last = Reassignment(
+        service_account=EMAIL, generation=1, time=NOW - timedelta(minutes=1), conflicts=ROUNDS
+    )
+    status = {"workloadUID": "w-1", "lastReassignment": last.to_dict()}
+    cloud = FakeCloud(replace(ELSEWHERE, updated=NOW.timestamp()), causes=log)
+
+    outcome, _ = await reconciled(cloud, attachment(status))
+
+    assert isinstance(outcome, Refused)
+    assert outcome.reason is Reason.CONFLICT
+    assert "was deployed by user:dana@example.com at 2026-01-01T12:00:00Z as" in outcome.message
+    assert not cloud.reassigned_to

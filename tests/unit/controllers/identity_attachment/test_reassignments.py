@@ -14,6 +14,7 @@ from cloudrun_identity.controllers.identity_attachment.reassignments import (
     last_reassignment,
     next_reassignment,
 )
+from cloudrun_identity.iam.audited_changes import Cause
 from cloudrun_identity.reconcile.steps import Refuse, Wait
 from tests.unit.controllers.attachments import ELSEWHERE, OLD, attachment, want
 from tests.unit.controllers.cluster_state import EMAIL
@@ -35,12 +36,17 @@ def decided(
     generation: int = 3,
     changed: datetime = NOW,
     obj: IdentityAttachment | None = None,
+    cause: Cause | None = None,
 ) -> Reassignment | Wait | Refuse:
     """Return what is done about another user's deploy."""
     state = replace(
         ELSEWHERE, generation=generation, updated=changed.timestamp(), last_modifier="ci@example.com"
     )
-    return next_reassignment(want(obj or attachment({"workloadUID": "w-1"})), state, last, NOW)
+    return next_reassignment(want(obj or attachment({"workloadUID": "w-1"})), state, last, NOW, cause)
+
+
+def deployed_by_dana(at: datetime = NOW) -> Cause:
+    return Cause("google.cloud.run.v2.Services.UpdateService", at, "user:dana@example.com", "gcloud/501")
 
 
 def test_an_overlong_reconcile_request_counts_as_handled() -> None:
@@ -86,6 +92,25 @@ def test_a_conflict_needs_a_user_and_names_the_deployer() -> None:
     assert outcome.reason is Reason.CONFLICT
     for word in (OLD, "ci@example.com", EMAIL):
         assert word in outcome.message
+
+
+@pytest.mark.parametrize("conflicts", [ROUNDS - 1, ROUNDS])
+def test_a_conflict_names_the_deployer_of_the_change_feed(conflicts: int) -> None:
+    last = reassigned(conflicts=conflicts, time=NOW - timedelta(seconds=1))
+    outcome = decided(last, cause=deployed_by_dana())
+    assert isinstance(outcome, Wait | Refuse)
+    assert "was deployed by user:dana@example.com (gcloud) at 2026-01-01T12:00:00Z as" in outcome.message
+    assert "ci@example.com" not in outcome.message
+
+
+@pytest.mark.parametrize(
+    "cause", [deployed_by_dana().anonymous(), deployed_by_dana(LONG_AGO)], ids=["anonymous", "earlier deploy"]
+)
+def test_a_conflict_names_the_last_modifier_without_an_entry_of_the_deploy(cause: Cause) -> None:
+    outcome = decided(reassigned(conflicts=ROUNDS), cause=cause)
+    assert isinstance(outcome, Refuse)
+    assert "was deployed by ci@example.com as" in outcome.message
+    assert "dana" not in outcome.message
 
 
 def test_a_conflict_is_retried_after_a_long_time_without_deploys() -> None:

@@ -1,14 +1,12 @@
 """Release of the grants of an object: it ends once none is present, and reports what prevents it."""
 
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
 from cloudrun_identity.api import GrantState, Reason, TargetKind
 from cloudrun_identity.gcp.errors import Fault, GoogleError
-from cloudrun_identity.gcp.ratelimit import slot_released
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.ledger.model import entry_of
 from cloudrun_identity.ledger.owners import Owner
@@ -53,8 +51,6 @@ class FakeSyncers:
     def __init__(self, answer: GrantSyncResult) -> None:
         self.answer = answer
         self.declared: list[DesiredGrants] = []
-        self.slot_released = False
-        self.synced_without_slot = False
 
     def held_by(self, owner: Owner) -> Iterable[Target]:
         return [TARGET]
@@ -63,14 +59,7 @@ class FakeSyncers:
         self.declared.append(desired)
 
     async def sync(self, owner: Owner) -> GrantSyncResult:
-        self.synced_without_slot = self.slot_released
         return self.answer
-
-    @asynccontextmanager
-    async def release_slot(self) -> AsyncIterator[None]:
-        self.slot_released = True
-        yield
-        self.slot_released = False
 
 
 DECLARED = (Retain(TARGET, STILL.role),)
@@ -78,7 +67,6 @@ DECLARED = (Retain(TARGET, STILL.role),)
 
 async def released(syncers: FakeSyncers, *, abandon: bool = False, **spec: Any) -> object:
     cluster = FakeClusterState(project(guardrails=CLAIMABLE), entries={STILL: EXISTING})
-    slot_released.set(syncers.release_slot)
     releaser = Releaser(syncers, cluster)
     return await releaser.release(binding(BINDING, **spec), declared=DECLARED, abandon=abandon)
 
@@ -94,13 +82,6 @@ async def test_release_declares_no_grants_and_how_to_treat_existing_ones(
     assert desired.owner == Owner("IAMBinding", "payments", "ann", "u-ann")
     assert (desired.desired_grants, desired.declared) == (frozenset(), DECLARED)
     assert (desired.abandon, desired.claims) == (abandon, taken)
-
-
-async def test_worker_slot_is_released_during_the_sync() -> None:
-    syncers = FakeSyncers(GrantSyncResult())
-    await released(syncers)
-    assert syncers.synced_without_slot
-    assert not syncers.slot_released
 
 
 async def test_grant_that_is_still_present_is_named_and_waited_for() -> None:
