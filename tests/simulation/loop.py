@@ -7,13 +7,16 @@ numbers of all libraries come from the seed.
 
 import asyncio
 import contextlib
+import heapq
+import itertools
 import os
 import random
-import selectors
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
+from contextvars import Context
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import time_machine
 
@@ -45,44 +48,68 @@ class Stalled(Exception):
     """Nothing is left to do, and the awaited result will never arrive."""
 
 
-class SimulatedLoop(asyncio.SelectorEventLoop):
-    """Event loop whose clock jumps to the next timer."""
+class SimulatedLoop(asyncio.BaseEventLoop):
+    """Event loop without sockets, signals and threads. Its clock jumps to the next timer."""
+
+    # Of asyncio.BaseEventLoop, which does not declare them for subclasses.
+    _ready: "deque[asyncio.Handle]"
+    _stopping: bool
 
     def __init__(self, traveller: time_machine.Traveller) -> None:
+        super().__init__()
         self._traveller = traveller
         self._elapsed = 0.0
-        super().__init__(_Selector(self._advance))
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        """A heap, with the number of each timer: timers of the same time run in the order of their calls."""
+        self._numbers = itertools.count()
 
     def time(self) -> float:
         """Return the virtual seconds since the start."""
         return self._elapsed
 
+    def call_at(
+        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """Call a function at a virtual time."""
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        heapq.heappush(self._timers, (when, next(self._numbers), timer))
+        return timer
+
     def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: object) -> None:
         """Ignore the handlers of kopf, which this loop never runs: SIGTERM would not end the process."""
+
+    def run_in_executor(self, *_: Any) -> NoReturn:
+        """Raise RuntimeError: a thread would end at a real time."""
+        raise RuntimeError("a simulation has no threads")
 
     def shift_wall_clock(self, seconds: float) -> None:
         """Make the wall clocks jump. The clock of the loop does not."""
         self._traveller.shift(seconds)
 
-    def _advance(self, seconds: float | None) -> None:
-        if seconds is None:
+    def _write_to_self(self) -> None:
+        """Wake nothing: the loop never waits."""
+
+    def _run_once(self) -> None:
+        """Advance the clock, and run what is ready by then, as `asyncio.BaseEventLoop` does."""
+        ready, timers = self._ready, self._timers
+        while timers and timers[0][2]._cancelled:
+            heapq.heappop(timers)
+        if ready or self._stopping:
+            self._advance(_TICK)
+        elif timers:
+            self._advance(max(timers[0][0] - self._elapsed, _TICK))
+        else:
             raise Stalled
-        step = seconds if seconds > _TICK else _TICK
-        self._elapsed += step
-        self._traveller.shift(step)
+        while timers and timers[0][0] <= self._elapsed:
+            ready.append(heapq.heappop(timers)[2])
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle._cancelled:
+                handle._run()
 
-
-class _Selector(selectors.SelectSelector):
-    """Selector that never waits."""
-
-    def __init__(self, advance: Callable[[float | None], None]) -> None:
-        super().__init__()
-        self._advance = advance
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Advance the clock by `timeout`, and by a tick if that is 0."""
-        self._advance(timeout)
-        return []
+    def _advance(self, seconds: float) -> None:
+        self._elapsed += seconds
+        self._traveller.shift(seconds)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """Operator processes of a simulation: they start, crash, and end on SIGTERM."""
 
 import asyncio
+import contextlib
 import contextvars
 import itertools
 import socket
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from cloudrun_identity import handlers
-from cloudrun_identity.manager import factory, kopf_adapter, process
+from cloudrun_identity.manager import factory, kopf_adapter, leadership, process
 
 PROCESS: contextvars.ContextVar["OperatorProcess | None"] = contextvars.ContextVar("PROCESS", default=None)
 """The process that the present code belongs to."""
@@ -216,6 +217,9 @@ def install(loop: asyncio.AbstractEventLoop) -> None:
     vars(process)["Termination"] = _termination
     vars(process)["HealthServer"] = HealthServer
     vars(factory)["checkpoints"] = lambda: _checkpoint
+    # The runner alone collects garbage: a collection ends abandoned tasks, at another time in each process.
+    vars(leadership)["exempt_from_collection"] = contextlib.nullcontext
+    vars(leadership)["collect_all"] = lambda: None
 
     def create_task(
         loop: asyncio.AbstractEventLoop, coro: Any, *, context: contextvars.Context | None = None, **more: Any

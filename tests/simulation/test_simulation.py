@@ -49,7 +49,8 @@ def test_histories_violate_no_invariant() -> None:
 
 @pytest.mark.slow
 def test_seed_replays_exactly_in_another_process() -> None:
-    first, second = (simulate("--seeds", "7:9", "--digest", hash_seed=hash_seed) for hash_seed in ("1", "2"))
+    first = simulate("--seeds", "7:9", "--digest", hash_seed="1")
+    second = simulate("--seeds", "6:9", "--digest", hash_seed="2")  # after another history
     digests = [line for line in first.stdout.splitlines() if line.startswith(("7 ", "8 "))]
     assert len(digests) == 2, first.stdout + first.stderr
     assert digests == [line for line in second.stdout.splitlines() if line.startswith(("7 ", "8 "))]
