@@ -117,15 +117,15 @@ class Expectation:
     def note_step(self, now: float) -> None:
         """Note what a step changed: deletions that leave something, and identities in use."""
         self.update(now)
-        for name, obj in self.objects().items():
-            if "deletionTimestamp" in obj["metadata"]:
-                self._note_deletion(name, obj["spec"])
         attachment = self._world.kube.find(ATTACHMENT)
         if attachment:
             reference = attachment["spec"]["identityRef"]["name"]
             self._used.add(ObjectName("CloudRunIdentity", "team-a", reference))
         runs_as = self._world.cloud.runs_as()
         self._used |= {name for name in _identities() if _account(name) == runs_as}
+        for name, obj in self.objects().items():
+            if "deletionTimestamp" in obj["metadata"]:
+                self._note_deletion(name, obj["spec"])
         if not self._moments or self._moments[-1].time < now:
             kube, cloud = self._world.kube, self._world.cloud
             managed = frozenset(
