@@ -45,6 +45,10 @@ class Changes:
         """Note that an operator removed unmanaged members from an Exclusive binding."""
         self._removals.setdefault(process, []).extend([_now()] * count)
 
+    def forget_removals(self) -> None:
+        """Forget the removals: an operator that restarts its watches starts to count again."""
+        self._removals.clear()
+
     def recent_removals(self, process: str) -> int:
         """Return the number of unmanaged members that an operator removed in the last hour."""
         return sum(at > _now() - _HOUR for at in self._removals.get(process, ()))

@@ -137,6 +137,7 @@ class Execution:
             case steps.RestoreApiServer(age, bump):
                 if backup := self._expectation.backup(self._loop.time() - age):
                     self._world.kube.restore(backup, bump=bump)
+                    self._expectation.changes.forget_removals()
                     self._world.reset_connections()
             case _:
                 await self._control(action)
@@ -149,6 +150,7 @@ class Execution:
                 self._world.kube.delete(name)
             case steps.DeleteNamespace(namespace):
                 self._world.kube.delete_namespace(namespace)
+                self._expectation.note_namespace_deletion(namespace)
             case _:
                 assert_never(action)
 
@@ -212,9 +214,11 @@ class Execution:
         | steps.DelayConnections,
     ) -> None:
         world = self._world
+        self._expectation.changes.forget_removals()
         match action:
             case steps.GoogleFault(method, code, times, applied, delay):
                 world.cloud.fail(method, code, times, applied=applied, delay=delay)
+                self._expectation.note_fault(method)
             case steps.GoogleLag(accounts, policies):
                 world.cloud.lag(accounts, policies)
             case steps.Quota(api, writes):

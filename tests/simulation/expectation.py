@@ -74,6 +74,7 @@ class Expectation:
         """Owners, conditions and audit configs of the policies, as other clients left them."""
         self._world = world
         self.changes = Changes()
+        self._fails_to_read_uses = False
         for resource in RESTORABLE:
             self.note_untouched(resource)
         self._used: set[ObjectName] = set()
@@ -117,15 +118,15 @@ class Expectation:
     def note_step(self, now: float) -> None:
         """Note what a step changed: deletions that leave something, and identities in use."""
         self.update(now)
-        for name, obj in self.objects().items():
-            if "deletionTimestamp" in obj["metadata"]:
-                self._note_deletion(name, obj["spec"])
         attachment = self._world.kube.find(ATTACHMENT)
         if attachment:
             reference = attachment["spec"]["identityRef"]["name"]
             self._used.add(ObjectName("CloudRunIdentity", "team-a", reference))
         runs_as = self._world.cloud.runs_as()
         self._used |= {name for name in _identities() if _account(name) == runs_as}
+        for name, obj in self.objects().items():
+            if "deletionTimestamp" in obj["metadata"]:
+                self._note_deletion(name, obj["spec"])
         if not self._moments or self._moments[-1].time < now:
             kube, cloud = self._world.kube, self._world.cloud
             managed = frozenset(
@@ -148,6 +149,16 @@ class Expectation:
             self.left.add(name)
         if name.kind == "CloudRunIdentity" and (observed or abandoned or name in self._used):
             self._leave(name)
+
+    def note_fault(self, method: str) -> None:
+        """Note that calls of a method fail: the operator may not read who uses an account."""
+        self._fails_to_read_uses |= method == "*" or method.startswith("google.cloud.run")
+
+    def note_namespace_deletion(self, namespace: str) -> None:
+        """Note that a namespace was deleted: its identities leave accounts whose uses cannot be read."""
+        for name in _identities():
+            if name.namespace == namespace and self._fails_to_read_uses and self._world.kube.find(name):
+                self._leave(name)
 
     def _leave(self, name: ObjectName) -> None:
         self.left.add(name)

@@ -203,11 +203,10 @@ class AtTheEnd:
         recorded = entries.keys()
         known = {grant for grant in recorded if grant.resource in _RESOURCES}
         present = {grant for resource in _RESOURCES for grant in self._world.cloud.grants(resource)}
-        required, depending = self._expected.declared()
-        concerned = {grant.resource for grant in required | depending}
+        required, _ = self._expected.declared()
         for grant in sorted(known - present):
-            # After a backup, a ledger of a policy that no object concerns any more may be older than it.
-            if self._expected.lease_restored < 0 or grant.resource in concerned:
+            # A restored ledger keeps the absent grants of an object that was deleted after the backup.
+            if self._expected.lease_restored < 0 or self._has_live_owner(entries[grant]):
                 yield f"a ledger records a grant that does not exist: {shown(grant)}"
         for grant in sorted((required & present) - self._expected.unclear):
             if grant not in recorded and not self._belongs_to_left(grant):
@@ -216,6 +215,10 @@ class AtTheEnd:
             is_made = self._expected.is_certainly_made(grant) and not self._belongs_to_left(grant)
             if entry.get("presentBefore") and is_made:
                 yield f"a ledger records as another client's: {shown(grant)}"
+
+    def _has_live_owner(self, entry: Mapping[str, Any]) -> bool:
+        """Return whether an object exists that owns an entry, which is written KIND/NAMESPACE/NAME/UID."""
+        return any(ObjectName(*owner.split("/")[:3]) in self._live for owner in entry["owners"])
 
     def _secrets(self) -> Iterator[str]:
         for where, content in self._world.kube.public_text():
