@@ -246,22 +246,6 @@ def test_lost_entry_costs_time_only(viewers: Scene) -> None:
     assert "was missing" in viewers.wait_for_event("IAMBinding/viewers", "DriftRepaired")
 
 
-def test_late_entry_adds_the_cause_of_drift_that_a_resync_repaired(viewers: Scene) -> None:
-    with viewers.cloud.switched(sinkDelay="4s"):
-        viewers.patch(f"ManagedProject/{viewers.name}", "spec: {driftInterval: 1s}")
-        viewers.ready(f"ManagedProject/{viewers.name}")
-        remove_viewers(viewers)
-        assert "was missing" in viewers.wait_for_event("IAMBinding/viewers", "DriftRepaired")
-        drift = eventually(
-            lambda: viewers.status("IAMBinding/viewers")["drift"], lambda drift: bool(drift.get("causes"))
-        )
-    [cause], [change] = drift["causes"], drift["changes"]
-    assert (cause["principal"], cause["userAgent"]) == (DANA, GCLOUD)
-    assert f"was removed by {DANA} (gcloud) at " in change
-    assert ", repaired after " in change
-    assert drift["count"] == 1
-
-
 def test_healthy_feed_stretches_the_interval_and_a_failing_one_does_not(feed: Feed, viewers: Scene) -> None:
     name = f"ManagedProject/{viewers.name}"
 

@@ -181,7 +181,6 @@ class ChangeFeeds:
                 oldest = min(changed_at, oldest or now)
             if number % YIELD_AFTER == 0:
                 await asyncio.sleep(0)
-        self._changes.report_late()
         for outcome, count in outcomes.items():
             self._observer.feed_entries(outcome, count)
         if oldest is None:

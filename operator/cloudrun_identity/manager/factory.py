@@ -194,12 +194,7 @@ def compose(ports: Ports) -> Engine:
     kinds: dict[str, AnyKindReconciler] = {}
     cache = Cache(kinds, ledgers, ports.wake, lambda: ports.google.identity, ports.operator)
     feed_health = FeedHealth(ports.change_feed, lambda: ports.google.identity)
-    change_log = ChangeLog(
-        feed_health.missed,
-        reports_actors=partial(reports_actors, cache),
-        wall_clock=now,
-        on_late=ports.compare,
-    )
+    change_log = ChangeLog(feed_health.missed, reports_actors=partial(reports_actors, cache), wall_clock=now)
     settings = ProjectSettings(cache, feed_health.interval)
     cloud = Cloud.of(ClientPool(ports.google, settings.credential), reads_once=ports.is_dry_run)
     policies = ports.policies(cloud.policies, ledgers)

@@ -3,29 +3,18 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from typing import Final
 
 from cloudrun_identity.api import ChangeCause
 from cloudrun_identity.api.duration import go_duration
 from cloudrun_identity.iam.audited_changes import Cause, DeltaAction
 from cloudrun_identity.iam.grants import Grant
 
+from .change_log import Causes
 from .steps import Change
 
 ADDED: Final = "was not declared"
 REMOVED: Final = "was missing"
-
-
-class Causes(Protocol):
-    """Reports who caused a difference. See `change_log.ChangeLog`."""
-
-    def of_grant(self, grant: Grant, action: DeltaAction) -> Cause | None:
-        """Return the last call that added or removed a grant; None if no entry reports it."""
-        ...
-
-    def of_resource(self, full_name: str) -> Cause | None:
-        """Return the last call that changed a resource, by its full name; None if no entry reports it."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,38 +26,31 @@ class Attribution:
     cause: Cause
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CauseLookup:
-    """Differences of one reconcile, as their causes are looked up."""
+def attributions(
+    causes: Causes,
+    *,
+    removed: Iterable[Grant],
+    added: Iterable[Grant],
+    changes: Iterable[Change] = (),
+    resource: str = "",
+) -> Mapping[str, Attribution]:
+    """Return the known causes of differences, by the difference as `drift.drift_of` writes it.
 
-    removed: tuple[Grant, ...] = ()
-    """Declared grants that were missing."""
-    added: tuple[Grant, ...] = ()
-    """Grants that were not declared."""
-    changes: tuple[Change, ...] = ()
-    """Differences of the resource."""
-    resource: str = ""
-    """Full name of the resource; empty for a kind without one."""
-
-    def attributions(self, causes: Causes) -> Mapping[str, Attribution]:
-        """Return the known causes, by the difference as `drift.drift_of` writes it."""
-        found: dict[str, Attribution] = {}
-        for action, participle, said, grants in (
-            (DeltaAction.REMOVE, "removed", REMOVED, self.removed),
-            (DeltaAction.ADD, "added", ADDED, self.added),
-        ):
-            for grant in grants:
-                if cause := causes.of_grant(grant, action):
-                    text = f"{grant} was {cause.described(participle)}"
-                    found[f"{grant} {said}"] = Attribution(text, cause)
-        if self.resource and (cause := causes.of_resource(self.resource)):
-            for change in self.changes:
-                found[str(change)] = Attribution(f"{change}, {cause.described('changed')}", cause)
-        return found
-
-
-NO_LOOKUP: Final = CauseLookup()
-"""Lookup of a reconcile without drift."""
+    `changes` are the differences of the resource with the full name `resource`.
+    """
+    found: dict[str, Attribution] = {}
+    for action, participle, said, grants in (
+        (DeltaAction.REMOVE, "removed", REMOVED, removed),
+        (DeltaAction.ADD, "added", ADDED, added),
+    ):
+        for grant in grants:
+            if cause := causes.of_grant(grant, action):
+                text = f"{grant} was {cause.described(participle)}"
+                found[f"{grant} {said}"] = Attribution(text, cause)
+    if resource and (cause := causes.of_resource(resource)):
+        for change in changes:
+            found[str(change)] = Attribution(f"{change}, {cause.described('changed')}", cause)
+    return found
 
 
 def attributed(drift: Iterable[str], known: Mapping[str, Attribution]) -> tuple[str, ...]:

@@ -20,10 +20,6 @@ from cloudrun_identity.iam.audited_changes import (
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.iam.principals import lower_email
 
-from .attribution import Causes
-from .cluster_state import ObjectKey
-from .late_causes import LateCauses, UnexplainedDrift
-
 RESOURCES: Final = 4096
 """Resources whose changes are kept; the one that was changed least recently is dropped."""
 
@@ -34,19 +30,19 @@ MAX_AGE: Final = timedelta(hours=1)
 """Age from which a change is no cause any more. While the feed works, drift is found within seconds."""
 
 
-class DriftCauses(Causes, Protocol):
-    """Causes of drift, also of drift whose entry arrives after its repair. See `ChangeLog`."""
+class Causes(Protocol):
+    """Reports who caused a difference. See `ChangeLog`."""
 
-    def unexplained(self, drift: UnexplainedDrift) -> None:
-        """Note drift that no entry explains yet."""
+    def of_grant(self, grant: Grant, action: DeltaAction) -> Cause | None:
+        """Return the last call that added or removed a grant; None if no entry reports it."""
         ...
 
-    def explained_late(self, key: ObjectKey) -> UnexplainedDrift | None:
-        """Return the last drift of an object, if entries explain it that have arrived since it was found."""
+    def of_resource(self, full_name: str) -> Cause | None:
+        """Return the last call that changed a resource, by its full name; None if no entry reports it."""
         ...
 
-    def settled(self, key: ObjectKey) -> None:
-        """Note that the status of an object has the causes of its last drift, or newer drift."""
+    def unexplained(self, project_id: str) -> None:
+        """Note that drift was found in a project, and that no entry reports its cause."""
         ...
 
 
@@ -61,14 +57,7 @@ class NoCauses:
         """Return None."""
         return None
 
-    def unexplained(self, drift: UnexplainedDrift) -> None:
-        """Do nothing."""
-
-    def explained_late(self, key: ObjectKey) -> UnexplainedDrift | None:  # noqa: ARG002
-        """Return None."""
-        return None
-
-    def settled(self, key: ObjectKey) -> None:
+    def unexplained(self, project_id: str) -> None:
         """Do nothing."""
 
 
@@ -85,20 +74,16 @@ class ChangeLog:
         *,
         reports_actors: Callable[[str], bool],
         wall_clock: Callable[[], datetime],
-        on_late: Callable[[Iterable[ObjectKey]], None] = lambda _: None,
     ) -> None:
         """Create an empty log.
 
         `on_unexplained` is called with the ID of a project in which drift without an entry was found, and
-        `reports_actors` returns whether a project with an ID wants callers to be named now. `on_late` is
-        called with the objects whose drift was repaired before its entry arrived.
+        `reports_actors` returns whether a project with an ID wants callers to be named now.
         """
         self._on_unexplained = on_unexplained
         self._reports_actors = reports_actors
         self._wall_clock = wall_clock
-        self._on_late = on_late
         self._changes: dict[Hashable, deque[AuditedChange]] = {}
-        self._late = LateCauses()
 
     def note(self, change: AuditedChange) -> None:
         """Add a change. Entries may arrive twice, and in any order."""
@@ -111,26 +96,9 @@ class ChangeLog:
         while len(self._changes) > RESOURCES:
             del self._changes[next(iter(self._changes))]
 
-    def unexplained(self, drift: UnexplainedDrift) -> None:
-        """Note drift that no entry explains yet."""
-        self._late.add(drift, self)
-        self._on_unexplained(drift.project_id)
-
-    def explained_late(self, key: ObjectKey) -> UnexplainedDrift | None:
-        """Return the last drift of an object, if entries explain it that have arrived since it was found."""
-        return self._late.explained(key, self)
-
-    def settled(self, key: ObjectKey) -> None:
-        """Note that the status of an object has the causes of its last drift, or newer drift."""
-        self._late.drop(key)
-
-    def report_late(self) -> None:
-        """Report the objects whose drift the noted changes explain after its repair.
-
-        Called once for many entries, because each may concern the drift of many objects.
-        """
-        if late := self._late.all_explained(self, self._wall_clock()):
-            self._on_late(late)
+    def unexplained(self, project_id: str) -> None:
+        """Note that drift was found in a project, and that no entry reports its cause."""
+        self._on_unexplained(project_id)
 
     def of_grant(self, grant: Grant, action: DeltaAction) -> Cause | None:
         """Return the last call that added or removed a grant; None if no entry reports it.

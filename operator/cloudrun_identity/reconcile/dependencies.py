@@ -8,7 +8,7 @@ from typing import Protocol
 from cloudrun_identity.kube.resources import Object
 from cloudrun_identity.policy.syncers import PolicySyncers
 
-from .change_log import DriftCauses, NoCauses
+from .change_log import Causes, NoCauses
 from .cluster_state import ClusterState, ObjectKey, StoredObject
 from .events import EventReporter
 from .grants.resolver import GrantResolver
@@ -61,5 +61,5 @@ class Dependencies:
     event_reporter: EventReporter
     wall_clock: Callable[[], datetime]
     """Return the time, in UTC."""
-    causes: DriftCauses = field(default_factory=NoCauses)
+    causes: Causes = field(default_factory=NoCauses)
     """Calls that caused differences, as the change feed reported them."""

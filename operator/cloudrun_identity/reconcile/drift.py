@@ -11,12 +11,13 @@ from .attribution import (
     ADDED,
     REMOVED,
     Attribution,
-    CauseLookup,
     attributed,
+    attributions,
     cause_for_status,
     causes_of,
     with_repair,
 )
+from .change_log import Causes
 from .outcomes import InSync, Outcome
 from .steps import Change
 
@@ -43,12 +44,15 @@ def drift_of(
     )
 
 
-def cause_lookup(changes: Iterable[Change], resource: str, sync_result: GrantSyncResult) -> CauseLookup:
-    """Return the lookup for the drift that `drift_of` returns. `resource` is what the changes are of."""
-    return CauseLookup(
+def attributions_of(
+    causes: Causes, changes: Iterable[Change], resource: str, sync_result: GrantSyncResult
+) -> Mapping[str, Attribution]:
+    """Return the known causes of the drift that `drift_of` returns. `resource` is what the changes are of."""
+    return attributions(
+        causes,
         removed=(*sync_result.drifted, *_missing(sync_result)),
         added=(*sync_result.removed_unmanaged, *sync_result.unmanaged),
-        changes=tuple(changes),
+        changes=changes,
         resource=resource,
     )
 
@@ -86,16 +90,6 @@ def counted(
         repaired = {"last_repaired_time": now, "changes": with_repair(after.changes, causes, now)}
         return Drift.model_validate({**dict(after), **repaired})
     return after
-
-
-def explained_later(before: Drift, found: tuple[str, ...], known: Mapping[str, Attribution]) -> Drift:
-    """Return the drift of the status with causes that have become known after it was found."""
-    caused = causes_of(found, known)
-    changes = attributed(found, known)
-    if before.last_repaired_time and is_repaired(before):
-        changes = with_repair(changes, (cause.time for cause in caused), before.last_repaired_time)
-    update = {"changes": changes, "causes": tuple(map(cause_for_status, caused))}
-    return Drift.model_validate({**dict(before), **update})
 
 
 def is_repaired(drift: Drift | None) -> bool:

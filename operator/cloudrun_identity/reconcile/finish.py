@@ -1,26 +1,24 @@
 """Finish a reconcile: write the status, report transitions, and decide when to reconcile again."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import TypeAlias
 
-from cloudrun_identity.api import ReconciledResource, ReconciledStatus
+from cloudrun_identity.api import ReconciledResource
 from cloudrun_identity.kube.resources import Object
 
 from .attribution import Attribution, attributed, explained
 from .change_log import MAX_AGE
 from .cluster_state import ObjectKey, ledger_owner
 from .dependencies import Dependencies
-from .drift import explained_later
 from .expirations import ended_meanwhile, next_look
-from .late_causes import UnexplainedDrift
 from .outcomes import InSync, Paused
 from .progress_deadline import stalls_in
 from .repeated_drift import DriftHistory
 from .requeue import NoRequeue, Requeue, RequeueAfter, no_later_than, requeue_after
-from .status import Report, status_object, status_of, with_fields
+from .status import Report, status_object, status_of
 
 _log = logging.getLogger(__name__)
 
@@ -68,8 +66,7 @@ class Finisher:
             self._unreported[key] = report.drift, report.attributions
         if report.grants is None:
             report = replace(report, grants=ended_meanwhile(self._deps, obj))
-        late = None if report.drift else self._deps.causes.explained_late(key)
-        after = self._with_causes(status_of(obj, report, now), late)
+        after = status_of(obj, report, now)
         raw, status = self.newest(obj, raw), status_object(after)
         stored = await self._deps.kube.write_status(raw, status)
         word = "insync" if isinstance(report.outcome, InSync) else report.outcome.reason
@@ -81,11 +78,9 @@ class Finisher:
         self._unreported.pop(key, None)
         drift = attributed(report.drift, report.attributions)
         self._deps.event_reporter.report_changes(raw, obj.status, after, drift)
-        if late:
-            self._deps.causes.settled(key)
-            self._use(key, late.drift, late.attributions(self._deps.causes), now)
-        self._await_causes(obj, report, now)
-        self._use(key, report.drift, report.attributions, now)
+        if report.project_id and not explained(report.drift, report.attributions):
+            self._deps.causes.unexplained(report.project_id)
+        self._use(key, report, now)
         if report.project_id and not isinstance(report.outcome, Paused):
             self._drift_history.add(report.project_id, key, report.drift)
         if report.summary:
@@ -103,39 +98,11 @@ class Finisher:
         used = self._explained.get(key, frozenset())
         return {each: found for each, found in known.items() if (each, found.cause.time) not in used}
 
-    def _await_causes(self, obj: ReconciledResource, report: Report, now: datetime) -> None:
-        """Note drift without a known cause: its entry may arrive after the repair."""
-        if not report.drift or not report.project_id:
-            return
-        key, before = ObjectKey.of(obj), obj.status.drift
-        if explained(report.drift, report.attributions):
-            self._deps.causes.settled(key)
-            return
-        self._deps.causes.unexplained(
-            UnexplainedDrift(
-                project_id=report.project_id,
-                key=key,
-                detected=now,
-                repaired_before=before.last_repaired_time if before else None,
-                drift=report.drift,
-                lookup=report.lookup,
-                used=self._explained.get(key, frozenset()),
-            )
-        )
-
-    def _with_causes(self, status: ReconciledStatus, late: UnexplainedDrift | None) -> ReconciledStatus:
-        """Return the status with the causes of its last drift that have become known since it was found."""
-        if late is None or status.drift is None:
-            return status
-        known = late.attributions(self._deps.causes)
-        return with_fields(status, {"drift": explained_later(status.drift, late.drift, known)})
-
-    def _use(
-        self, key: ObjectKey, drift: Iterable[str], known: Mapping[str, Attribution], now: datetime
-    ) -> None:
+    def _use(self, key: ObjectKey, report: Report, now: datetime) -> None:
         """Remember the causes of reported drift, as long as the change log returns them."""
         used = {(each, at) for each, at in self._explained.pop(key, ()) if now - at <= MAX_AGE}
-        used |= {(each, known[each].cause.time) for each in drift if each in known}
+        known = report.attributions
+        used |= {(each, known[each].cause.time) for each in report.drift if each in known}
         if used:
             self._explained[key] = frozenset(used)
 
@@ -157,7 +124,6 @@ class Finisher:
         """Drop what is remembered of a deleted object."""
         self._unreported.pop(key, None)
         self._explained.pop(key, None)
-        self._deps.causes.settled(key)
 
     def newest(self, obj: ReconciledResource, raw: Object) -> Object:
         """Return the stored object, whose status this reconcile may have written, unless a user edited it."""

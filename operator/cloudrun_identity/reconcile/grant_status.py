@@ -12,8 +12,7 @@ from cloudrun_identity.policy.backoff import GrantBackoff
 from cloudrun_identity.policy.results import GrantResult, GrantSyncResult
 from cloudrun_identity.reconcile.references import Unresolved
 
-from .attribution import Causes
-from .change_log import NO_CAUSES
+from .change_log import NO_CAUSES, Causes
 from .grants.release import waits_for_project
 from .grants.resolver import ResolvedGrants
 from .outcomes import Failing, InSync, Outcome, Paused, Refused, Waiting, outcome_of

@@ -16,10 +16,9 @@ from cloudrun_identity.kube.resources import Object
 from cloudrun_identity.policy.desired_grants import RETAIN_ALL, DesiredGrants
 from cloudrun_identity.policy.results import GrantSyncResult
 
-from .attribution import NO_LOOKUP
 from .cluster_state import ClusterState, ObjectKey, StoredObject, ledger_owner
 from .dependencies import Dependencies
-from .drift import cause_lookup, drift_of, was_ready
+from .drift import attributions_of, drift_of, was_ready
 from .executor import Executor
 from .expirations import over_before_granted, release_over, with_ended
 from .finalization import Finalizer
@@ -233,7 +232,6 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
         summary = self._kind.summarize(want, progress.seen)
         late = over_before_granted(resolved.ended)
         drift = drift_of(obj, progress.differences, synced, observe=not acts)
-        lookup = cause_lookup(progress.differences, progress.resource, synced) if drift else NO_LOOKUP
         return Report(
             outcome=with_ended(outcome, grants, is_empty=self._resource is None),
             difference=difference,
@@ -242,8 +240,9 @@ class KindReconciler(Generic[Obj, Want, Seen, A]):
             summary=summary,
             grants=grants if takes_part else None,
             drift=drift,
-            attributions=lookup.attributions(self._deps.causes),
-            lookup=lookup,
+            attributions=attributions_of(self._deps.causes, progress.differences, progress.resource, synced)
+            if drift
+            else {},
             issues=(*other_issues(left_out), *self._retained(obj, resolved), *late.values(), *summary.issues),
             notices=late,
             others=tuple(outcomes),

@@ -19,7 +19,7 @@ from cloudrun_identity.api import (
 )
 from cloudrun_identity.iam.grants import Grant
 
-from .attribution import NO_LOOKUP, Attribution, CauseLookup
+from .attribution import Attribution
 from .conditions import Review, conditions
 from .drift import counted
 from .expirations import expiring, next_end
@@ -46,8 +46,6 @@ class Report:
     """Differences that another actor made."""
     attributions: Mapping[str, Attribution] = field(default_factory=dict)
     """Their known causes, by difference."""
-    lookup: CauseLookup = NO_LOOKUP
-    """Looks up the causes that become known later."""
     issues: tuple[str, ...] = ()
     notices: Mapping[str, str] = field(default_factory=dict)
     """Issues that are also recorded as an Event when they appear, by the reason of the Event."""

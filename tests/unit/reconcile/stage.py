@@ -62,7 +62,6 @@ class Stage:
         """True if another operator acts on the project."""
         self.now = NOON
         self.unexplained: list[str] = []
-        self.late: list[ObjectKey] = []
         self.api_server, self.recorder = FakeApiServer(self.env.ledgers), Recorder()
         self.start()
 
@@ -71,10 +70,7 @@ class Stage:
         self.syncers = PolicySyncers(self.env.ports)
         self.kind = ScriptedKind()
         self.change_log = ChangeLog(
-            self.unexplained.append,
-            reports_actors=lambda _: True,
-            wall_clock=lambda: self.now,
-            on_late=self.late.extend,
+            self.unexplained.append, reports_actors=lambda _: True, wall_clock=lambda: self.now
         )
         deps = Dependencies(
             store=self.api_server,

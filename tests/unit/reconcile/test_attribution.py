@@ -13,7 +13,7 @@ from cloudrun_identity.iam.audited_changes import (
     WorkloadChange,
 )
 from cloudrun_identity.iam.grants import Grant, Target
-from cloudrun_identity.reconcile.attribution import CauseLookup, attributed, explained, with_repair
+from cloudrun_identity.reconcile.attribution import attributed, attributions, explained, with_repair
 from cloudrun_identity.reconcile.change_log import CHANGES, MAX_AGE, RESOURCES, ChangeLog, NoCauses
 from cloudrun_identity.reconcile.drift import counted
 from cloudrun_identity.reconcile.outcomes import InSync
@@ -54,10 +54,10 @@ def test_entry_without_differences_may_be_the_cause_of_any() -> None:
     assert cause
     assert cause.is_assumed
     drift = (f"{ANN} was missing",)
-    assert not explained(drift, CauseLookup(removed=(ANN,)).attributions(log))
+    assert not explained(drift, attributions(log, removed=(ANN,), added=()))
     log.note(change(REMOVED, who="dana", seconds=5))
-    assert explained(drift, CauseLookup(removed=(ANN,)).attributions(log))
-    assert not explained((*drift, "another"), CauseLookup(removed=(ANN,)).attributions(log))
+    assert explained(drift, attributions(log, removed=(ANN,), added=()))
+    assert not explained((*drift, "another"), attributions(log, removed=(ANN,), added=()))
 
 
 def test_old_change_is_no_cause_of_new_drift() -> None:
@@ -100,7 +100,7 @@ def test_log_is_bounded() -> None:
 def test_drift_names_actor_program_and_time_and_its_repair() -> None:
     log = change_log()
     log.note(change(REMOVED))
-    known = CauseLookup(removed=(ANN,)).attributions(log)
+    known = attributions(log, removed=(ANN,), added=())
     drift = counted(None, (f"{ANN} was missing",), InSync(), NOON + timedelta(seconds=2.1), known)
     assert drift
     assert drift.changes == (
@@ -119,7 +119,7 @@ def test_changed_field_names_its_cause() -> None:
     workload = Target.project("shop-1234")
     log.note(change(subject=WorkloadChange(workload)))
     field = Change("disabled", "true", "false")
-    known = CauseLookup(changes=(field,), resource=workload.full_name).attributions(log)
+    known = attributions(log, removed=(), added=(), changes=(field,), resource=workload.full_name)
     assert attributed((str(field), "another"), known) == (
         "disabled: true → false, changed by user:dana@example.com (gcloud) at 2026-11-03T12:00:00Z",
         "another",
@@ -127,7 +127,7 @@ def test_changed_field_names_its_cause() -> None:
 
 
 def test_drift_without_an_entry_is_as_without_a_feed() -> None:
-    known = CauseLookup(removed=(ANN,), changes=(), resource=SHOP.full_name).attributions(NoCauses())
+    known = attributions(NoCauses(), removed=(ANN,), added=(), changes=(), resource=SHOP.full_name)
     assert known == {}
     assert attributed((f"{ANN} was missing",), known) == (f"{ANN} was missing",)
 

@@ -1,4 +1,3 @@
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -11,15 +10,12 @@ from cloudrun_identity.iam.audited_changes import (
     DeltaAction,
     PolicyChange,
 )
-from cloudrun_identity.reconcile.late_causes import MAX_DELAY
 from cloudrun_identity.reconcile.outcomes import Failing, InSync, Waiting
 from cloudrun_identity.reconcile.requeue import NoRequeue, RequeueAfter
 
 from .fake_api_server import KEY
 from .scripted_kind import ANN
 from .stage import DRIFT, NOON, Stage
-
-OTHER = BindingDelta(DeltaAction.REMOVE, "roles/viewer", ANN.member)
 
 pytestmark = pytest.mark.looptime(start=0)
 
@@ -114,91 +110,6 @@ async def test_drift_missing_from_a_lost_status_is_in_the_next_status(stage: Sta
     assert stage.recorder.reasons == ["Ready", "DriftDetected", "DriftRepaired"]
     await stage.reconcile()
     assert stage.api_server.status.drift.count == 2, "it is reported once"
-
-
-def removal(seconds: float, who: str = "dana") -> AuditedChange:
-    """Return the entry of a call that removed the grant, this long after noon."""
-    delta = BindingDelta(DeltaAction.REMOVE, ANN.role, ANN.member)
-    cause = Cause("SetIamPolicy", NOON + timedelta(seconds=seconds), f"user:{who}@example.com")
-    return AuditedChange(PolicyChange(ANN.target), cause, "", deltas=(delta,))
-
-
-async def repaired_without_an_entry(stage: Stage, seconds: float) -> None:
-    """Remove the grant, and repair it this long after noon."""
-    stage.env.policies.revoke(ANN)
-    stage.now = NOON + timedelta(seconds=seconds)
-    await stage.reconcile()
-    assert stage.api_server.status.drift.causes == ()
-
-
-async def delivered(stage: Stage, *entries: AuditedChange) -> None:
-    """Deliver entries, and reconcile what they wake as a resync does."""
-    for entry in entries:
-        stage.change_log.note(entry)
-    stage.change_log.report_late()
-    for _ in stage.late:
-        await stage.reconcile(max_age=3600.0)
-    stage.late.clear()
-    stage.change_log.report_late()
-    assert stage.late == [], "it is reported once"
-
-
-async def test_late_entry_adds_the_cause_of_repaired_drift(stage: Stage) -> None:
-    await stage.reconcile()
-    await repaired_without_an_entry(stage, 60)
-    events, reads = list(stage.recorder.reasons), stage.env.policies.reads
-
-    stage.now += timedelta(seconds=30)
-    await delivered(stage, removal(29.5))
-
-    drift = stage.api_server.status.drift
-    assert drift.changes == (
-        f"{ANN} was removed by user:dana@example.com at 2026-03-01T12:00:29Z, repaired after 30.5 s",
-    )
-    assert [each.principal for each in drift.causes] == ["user:dana@example.com"]
-    assert drift.count == 1
-    assert drift.last_repaired_time == NOON + timedelta(seconds=60)
-    assert stage.env.policies.reads == reads
-    assert stage.recorder.reasons == events
-
-
-@pytest.mark.parametrize("entry", [removal(-1), removal(61), replace(removal(30), deltas=(OTHER,))], ids=str)
-async def test_late_entry_of_another_change_is_no_cause(stage: Stage, entry: AuditedChange) -> None:
-    await stage.reconcile()
-    await repaired_without_an_entry(stage, 0)
-    await repaired_without_an_entry(stage, 60)
-    stage.now += timedelta(seconds=30)
-    await delivered(stage, entry)
-    assert stage.api_server.status.drift.causes == ()
-
-
-async def test_late_entry_is_not_used_again_for_the_next_drift(stage: Stage) -> None:
-    await stage.reconcile()
-    await repaired_without_an_entry(stage, 60)
-    await delivered(stage, removal(30))
-    await repaired_without_an_entry(stage, 120)
-    await delivered(stage, removal(90, "eve"))
-    assert [each.principal for each in stage.api_server.status.drift.causes] == ["user:eve@example.com"]
-
-
-async def test_entry_is_awaited_for_minutes_only(stage: Stage) -> None:
-    await stage.reconcile()
-    await repaired_without_an_entry(stage, 60)
-    stage.now += MAX_DELAY + timedelta(seconds=1)
-    await delivered(stage, removal(30))
-    assert stage.api_server.status.drift.causes == ()
-
-
-async def test_late_cause_missing_from_a_lost_status_is_in_the_next_status(stage: Stage) -> None:
-    await stage.reconcile()
-    await repaired_without_an_entry(stage, 60)
-    stage.change_log.note(removal(30))
-    stage.api_server.edited_meanwhile = True
-    await stage.reconcile()
-    assert stage.api_server.status.drift.causes == ()
-    stage.api_server.edited_meanwhile = False
-    await stage.reconcile()
-    assert [each.principal for each in stage.api_server.status.drift.causes] == ["user:dana@example.com"]
 
 
 async def test_entry_explains_a_difference_once_and_the_next_is_reported(stage: Stage) -> None:

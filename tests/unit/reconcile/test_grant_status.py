@@ -16,8 +16,7 @@ from cloudrun_identity.iam.audited_changes import (
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.policy.backoff import GrantBackoff
 from cloudrun_identity.policy.results import GrantResult, GrantSyncResult
-from cloudrun_identity.reconcile.attribution import Causes
-from cloudrun_identity.reconcile.change_log import NO_CAUSES, ChangeLog
+from cloudrun_identity.reconcile.change_log import NO_CAUSES, Causes, ChangeLog
 from cloudrun_identity.reconcile.grant_status import grant_statuses
 from cloudrun_identity.reconcile.grants.resolver import GrantFailure, ResolvedGrants
 from cloudrun_identity.reconcile.outcomes import Failing, Outcome, Paused, Refused, Waiting

@@ -12,8 +12,7 @@ from cloudrun_identity.gcp.inventory import Inventory
 from cloudrun_identity.gcp.run import Operation, Run
 from cloudrun_identity.gcp.workload_dependencies import needs_of
 from cloudrun_identity.gcp.workloads import Workload, WorkloadState
-from cloudrun_identity.reconcile.attribution import Causes
-from cloudrun_identity.reconcile.change_log import NO_CAUSES
+from cloudrun_identity.reconcile.change_log import NO_CAUSES, Causes
 from cloudrun_identity.reconcile.cluster_state import (
     ClusterState,
     ObjectKey,

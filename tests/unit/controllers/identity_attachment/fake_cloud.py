@@ -21,8 +21,7 @@ from cloudrun_identity.gcp.workloads import Workload, WorkloadState
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.ledger.store import Ledgers
 from cloudrun_identity.plan.in_memory_client import InMemoryClient
-from cloudrun_identity.reconcile.attribution import Causes
-from cloudrun_identity.reconcile.change_log import NO_CAUSES
+from cloudrun_identity.reconcile.change_log import NO_CAUSES, Causes
 from tests.unit.controllers.attachments import ROLLED_OUT
 from tests.unit.controllers.cloud import fault
 
