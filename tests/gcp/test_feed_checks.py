@@ -19,12 +19,14 @@ from playground.tests.emulator.feeds import SINK, SUBSCRIPTION, TOPIC, Feed, fee
 from tests.gcp.conftest import Observer
 
 OPERATOR = "serviceAccount:operator@ops.iam.gserviceaccount.com"
+RECEIVED = "2026-01-01T12:00:00Z"
+VIEWER = "user:v@x.org"
 SEED = Seed(
     strict=True,
     without_token="admin",
     projects=(
         Project(project_id="ops", service_accounts=(ServiceAccount(account_id="operator"),)),
-        Project(project_id="shop", policy=(Binding(role="roles/logging.viewer", members=("user:v@x.org",)),)),
+        Project(project_id="shop", policy=(Binding(role="roles/logging.viewer", members=(VIEWER,)),)),
     ),
 )
 CREATE = (
@@ -103,7 +105,7 @@ async def test_missing_subscription_and_sink_come_with_their_commands(connect: C
     assert subscription.message == f"{SUBSCRIPTION} does not exist"
     assert subscription.remedy[:2] == (CREATE, GRANT)
     assert sink.state is State.FAILED
-    assert "project shop has no log sink that exports to a topic of project ops" in sink.message
+    assert "project shop has no log sink that exports to a Pub/Sub topic" in sink.message
     assert "cloudrun-identity permissions -f FILE" in sink.remedy[0]
 
 
@@ -158,6 +160,102 @@ async def test_subscription_that_may_not_be_pulled_comes_with_the_grant(connect:
     assert subscription.state is State.FAILED
     assert subscription.message == f"{SUBSCRIPTION} does not exist, or these credentials may not pull it"
     assert subscription.remedy == (CREATE, GRANT)
+
+
+@pytest.mark.usefixtures("feed")
+async def test_user_who_lists_sinks_need_not_pull_and_fails_no_check(connect: Connect) -> None:
+    """roles/logging.viewer has neither pubsub.subscriptions.consume nor pubsub.subscriptions.get."""
+    async with connect(VIEWER) as clients:
+        subscription, sink = await checked(clients)
+    assert subscription.state is State.SKIPPED
+    assert f"these credentials may not pull {SUBSCRIPTION}" in subscription.message
+    assert "deployment/cloudrun-identity -- cloudrun-identity check" in subscription.message
+    assert sink.state is State.SKIPPED
+    assert f"the topic of {SUBSCRIPTION} cannot be read" in sink.message
+    assert "pubsub.subscriptions.get" in sink.message
+
+
+async def viewed(feed: Feed) -> None:
+    """Let the user read the subscription."""
+    binding = {"role": "roles/pubsub.viewer", "members": [VIEWER]}
+    await feed.request("POST", f"/v1/{SUBSCRIPTION}:setIamPolicy", {"policy": {"bindings": [binding]}})
+
+
+async def test_user_who_reads_the_subscription_checks_the_sink(connect: Connect, feed: Feed) -> None:
+    await viewed(feed)
+    async with connect(VIEWER) as clients:
+        subscription, sink = await checked(clients)
+    assert subscription.state is State.SKIPPED
+    assert sink.state is State.PASSED
+
+
+async def test_user_finds_a_subscription_without_its_topic(connect: Connect, feed: Feed) -> None:
+    await viewed(feed)
+    await feed.request("DELETE", f"/v1/{TOPIC}")
+    async with connect(VIEWER) as clients:
+        subscription, _ = await checked(clients)
+    assert subscription.state is State.FAILED
+    assert subscription.message == f"{SUBSCRIPTION} has no topic, because it was deleted"
+
+
+async def test_sink_to_another_topic_does_not_pass_for_an_unknown_one(connect: Connect, feed: Feed) -> None:
+    other = {"destination": "pubsub.googleapis.com/projects/ops/topics/other"}
+    await feed.request("PATCH", f"/v2/{SINK}?updateMask=destination", other)
+    async with connect(VIEWER) as clients:
+        _, sink = await checked(clients)
+    assert sink.state is State.SKIPPED
+
+
+def feed_ready(status: str, reason: str) -> dict[str, Any]:
+    """Return the condition ChangeFeedReady of a status."""
+    ready = {"type": "ChangeFeedReady", "status": status, "reason": reason, "message": ""}
+    return {"conditions": [ready | {"lastTransitionTime": RECEIVED}]}
+
+
+def last_entry(subscription: str = SUBSCRIPTION) -> dict[str, Any]:
+    """Return the state of the change feed of a status."""
+    return {"changeFeed": {"subscription": subscription, "lastEntryTime": RECEIVED}}
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        last_entry(),
+        last_entry() | feed_ready("Unknown", "NoEntries"),
+        last_entry() | feed_ready("False", "Lagging"),
+        feed_ready("True", "Receiving"),
+    ],
+    ids=["an entry arrived", "before a restart", "late entries", "ready"],
+)
+async def test_feed_that_works_without_a_sink_of_the_project_does_not_fail(
+    connect: Connect, feed: Feed, status: dict[str, Any]
+) -> None:
+    """A sink of the organization with includeChildren exports the entries of its projects."""
+    await feed.request("DELETE", f"/v2/{SINK}")
+    async with connect() as clients:
+        _, sink = await checked(clients, managed(status=status))
+    assert sink.state is State.SKIPPED
+    assert f"project shop has no log sink that exports to {TOPIC}, but" in sink.message
+    assert "gcloud logging sinks list --organization=ORGANIZATION" in sink.message
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        last_entry() | feed_ready("False", "EntriesMissing"),
+        last_entry("projects/ops/subscriptions/former"),
+        {"changeFeed": {"subscription": SUBSCRIPTION}} | feed_ready("Unknown", "NoEntries"),
+    ],
+    ids=["missing entries", "former subscription", "no entry yet"],
+)
+async def test_feed_that_is_not_known_to_work_fails_without_a_sink(
+    connect: Connect, feed: Feed, status: dict[str, Any]
+) -> None:
+    await feed.request("DELETE", f"/v2/{SINK}")
+    async with connect() as clients:
+        _, sink = await checked(clients, managed(status=status))
+    assert sink.state is State.FAILED
+    assert "gcloud logging sinks list --organization=ORGANIZATION" in sink.remedy[1]
 
 
 async def test_subscription_without_its_topic_fails(connect: Connect, feed: Feed) -> None:

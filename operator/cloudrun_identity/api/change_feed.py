@@ -18,6 +18,12 @@ Subscription = Annotated[
 ]
 
 
+def subscription_parts(subscription: str) -> tuple[str, str]:
+    """Return the project and the short name of a subscription."""
+    project_id, _, name = subscription.removeprefix("projects/").partition("/subscriptions/")
+    return project_id, name
+
+
 class ChangeFeed(ApiModel):
     """ChangeFeed delivers the audit log of the project, so that the operator repairs drift at once."""
 

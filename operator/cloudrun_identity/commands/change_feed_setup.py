@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Iterable, Iterator
 
 from cloudrun_identity.api import TARGET_KINDS, ManagedProject, TargetKind, kinds_where
+from cloudrun_identity.api.change_feed import subscription_parts
 from cloudrun_identity.gcp.audit_methods import audited_methods
 from cloudrun_identity.iam.delegation import entries_on, policy_permissions
 
@@ -22,7 +23,7 @@ def feed_commands(projects: Iterable[ManagedProject], operator: str, default: st
         subscription = (declared.subscription if declared else None) or default
         if not subscription:
             continue
-        home, _, name = subscription.removeprefix("projects/").partition("/subscriptions/")
+        home, name = subscription_parts(subscription)
         if subscription not in created:
             created.add(subscription)
             yield from _subscription(home, name, operator)

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
 from cloudrun_identity.api import ChangeFeedStatus, ConditionStatus, ManagedProject, Reason
+from cloudrun_identity.api.change_feed import subscription_parts
 from cloudrun_identity.api.duration import go_duration
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.gcp.pubsub import PULL_TIMEOUT
@@ -71,7 +72,7 @@ FeedReader: TypeAlias = Callable[[ManagedProject], FeedState | None]
 
 def feed_finding(state: FeedState) -> Finding:
     """Return the condition ChangeFeedReady."""
-    project, _, name = state.subscription.removeprefix("projects/").partition("/subscriptions/")
+    project, name = subscription_parts(state.subscription)
     if not state.subscription:
         message = (
             "spec.changeFeed names no subscription, and the operator has none for all projects: set "
