@@ -63,7 +63,7 @@ class World:
         self._log = log
         self._source = source
         self._context = contextvars.copy_context()
-        """That of no process: started from that of a process, another one would belong to it."""
+        """Context of no process: what is started in that of a process belongs to it."""
         self._pipes: dict[OperatorProcess, list[network.Pipe]] = {}
         self._accept: Callable[[], asyncio.Protocol]
         self.kube.on_write.append(self._note_kube_write)
