@@ -137,7 +137,7 @@ class Execution:
             case steps.RestoreApiServer(age, bump):
                 if backup := self._expectation.backup(self._loop.time() - age):
                     self._world.kube.restore(backup, bump=bump)
-                    self._expectation.changes.forget_removals()
+                    self._expectation.changes.note_restart()
                     self._world.reset_connections()
             case _:
                 await self._control(action)
@@ -214,7 +214,7 @@ class Execution:
         | steps.DelayConnections,
     ) -> None:
         world = self._world
-        self._expectation.changes.forget_removals()
+        self._expectation.changes.note_restart()
         match action:
             case steps.GoogleFault(method, code, times, applied, delay):
                 world.cloud.fail(method, code, times, applied=applied, delay=delay)

@@ -84,7 +84,7 @@ class DuringHistory:
         """Compare the removals from Exclusive bindings with their hourly limit, which a restart resets."""
         changes = self._expectation.changes
         changes.note_removals(process.name, len(removed.intersection(INTRUDERS)))
-        if removed and changes.recent_removals(process.name) > REMOVAL_LIMIT:
+        if removed and changes.counted_removals(process.name) > REMOVAL_LIMIT:
             self._result.violated(
                 f"{process.name} removed more unmanaged members than {REMOVAL_LIMIT} an hour"
             )

@@ -56,6 +56,8 @@ class OperatorProcess:
         self.failure: BaseException | None = None
         self.reached: Callable[[str], None] = lambda _: None
         """Called with each checkpoint that the process reaches."""
+        self.failed: Callable[[BaseException], None] = lambda _: None
+        """Called with the error that ends the process, unless it crashes."""
         self.termination = Termination()
         self.tasks = Tasks()
         """The tasks of the process."""
@@ -82,6 +84,8 @@ class OperatorProcess:
             await process.run(settings, handlers.watch)
         except process.FAILURES as failure:
             self.failure = failure
+            if self.is_alive:
+                self.failed(failure)
         finally:
             self.is_alive = False
             for task in self.tasks.running():

@@ -1,6 +1,7 @@
 """The simulated world: Google Cloud, an API server and operator processes, connected in memory."""
 
 import asyncio
+import contextvars
 import hashlib
 import logging
 import os
@@ -32,6 +33,9 @@ KUBE_LATENCY = 0.003
 GOOGLE_LATENCY = (0.01, 0.1)
 """Least and most seconds for one direction between the operator and Google Cloud."""
 
+RESTARTS_AFTER = 10.0
+"""Seconds after which the kubelet starts an operator again that has ended with an error."""
+
 SECRET = b"PRIVATE KEY"
 """Bytes that every private key contains."""
 
@@ -58,6 +62,8 @@ class World:
         """Every write to Google Cloud, and to an object other than the Lease."""
         self._log = log
         self._source = source
+        self._context = contextvars.copy_context()
+        """Context of no process: what is started in that of a process belongs to it."""
         self._pipes: dict[OperatorProcess, list[network.Pipe]] = {}
         self._accept: Callable[[], asyncio.Protocol]
         self.kube.on_write.append(self._note_kube_write)
@@ -114,6 +120,7 @@ class World:
             f"operator-{len(self.processes) + 1}", self.kube.kubeconfig, OPERATOR_NAMESPACE, LEASE_DURATION
         )
         process.reached = partial(self._reach, process)
+        process.failed = partial(self._restart_later, process)
         self.processes.append(process)
         return process
 
@@ -150,6 +157,10 @@ class World:
     def log(self, what: str) -> None:
         """Add a line to the log."""
         self._log.append(f"{_now():9.2f} {what}")
+
+    def _restart_later(self, process: OperatorProcess, failure: BaseException) -> None:
+        self.log(f"{process.name} ends: {failure}")
+        asyncio.get_running_loop().call_later(RESTARTS_AFTER, self.start, context=self._context)
 
     def _reach(self, process: OperatorProcess, step: str) -> None:
         self.checkpoints[step] += 1

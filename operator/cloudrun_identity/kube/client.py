@@ -96,6 +96,8 @@ class KubeClient:
         self._configuration = configuration
         # The first word of the user agent is the field manager.
         self._session = connection.session(configuration, f"{FIELD_MANAGER}/{__version__}")
+        # The time that a request waits for a connection is not the time that the server takes to answer it.
+        self._connections = asyncio.Semaphore(connection.CONNECTIONS)
         self._reloading = asyncio.Lock()
 
     @property
@@ -244,6 +246,7 @@ class KubeClient:
             headers["Authorization"] = authorization
         try:
             async with (
+                self._connections,
                 asyncio.timeout(TIMEOUT),
                 self._session.request(
                     method,

@@ -20,9 +20,9 @@ BEARER = "BearerToken"
 """Name under which kubernetes.aio stores the Authorization header."""
 
 CONNECTIONS = 16
-"""Connections to the API server at the same time: one for each object that is reconciled by default.
+"""Requests to the API server at the same time. Others wait for a free connection.
 
-Each takes 300 KiB, most of it asyncio's buffer for TLS."""
+A connection takes 300 KiB, most of it asyncio's buffer for TLS."""
 
 READ_BUFFER = 2**21
 """Bytes of a reply that may wait to be read: a page of a list."""

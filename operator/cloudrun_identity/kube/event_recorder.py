@@ -10,7 +10,7 @@ import asyncio
 import logging
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -26,12 +26,12 @@ AGGREGATION_WINDOW = 600.0
 QUEUE_SIZE = 1_000
 """Maximum number of events that wait to be sent. Further events are dropped."""
 
-NORMAL_BURST = 1_000
-"""Normal events that are sent at once. Warnings have no limit."""
+BURST = 1_000
+"""Normal events with limited reasons that are sent at once."""
 
-NORMAL_PER_SECOND = 10.0
-"""Normal events per second after the burst. While thousands of objects become Ready, their events would be a
-third of all requests, and a load for the API server that no user needs."""
+PER_SECOND = 10.0
+"""Normal events with limited reasons per second after the burst. While thousands of objects become Ready,
+their events would be a third of all requests, and a load for the API server that no user needs."""
 
 CACHE_SIZE = 1_024
 """Maximum number of sent events whose count can be increased. Each takes 600 bytes."""
@@ -89,17 +89,17 @@ class _SentEvent:
 
 
 @dataclass(slots=True)
-class _NormalBudget:
-    """Tokens for Normal events."""
+class _Budget:
+    """Tokens for Normal events with limited reasons."""
 
-    tokens: float = NORMAL_BURST
+    tokens: float = BURST
     filled_at: float = 0.0
 
     def take(self) -> bool:
         """Return whether an event may be sent."""
         now = _monotonic()
-        gained = (now - self.filled_at) * NORMAL_PER_SECOND
-        self.tokens, self.filled_at = min(NORMAL_BURST, self.tokens + gained), now
+        gained = (now - self.filled_at) * PER_SECOND
+        self.tokens, self.filled_at = min(BURST, self.tokens + gained), now
         if self.tokens < 1:
             return False
         self.tokens -= 1
@@ -115,8 +115,10 @@ class EventRecorder:
         *,
         component: str = "cloudrun-identity",
         instance: str = "",
+        limited: Collection[str] = (),
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        """Normal events whose reason is in `limited` are dropped while too many are sent."""
         self._client = client
         self._component = component
         self._instance = instance
@@ -125,7 +127,8 @@ class EventRecorder:
         self._queue: asyncio.Queue[_Queued] = asyncio.Queue(QUEUE_SIZE)
         self._sent: OrderedDict[_EventKey, _SentEvent] = OrderedDict()
         self._sender: asyncio.Task[None] | None = None
-        self._normal = _NormalBudget()
+        self._limited = limited
+        self._budget = _Budget()
 
     def use_stand_ins(self, stand_in: Callable[[Object], Object | None]) -> None:
         """Record events about `stand_in(obj)` where the namespace of an object is terminating or deleted.
@@ -141,11 +144,12 @@ class EventRecorder:
     def record(self, obj: Object, event_type: EventType, reason: str, message: str) -> None:
         """Log and queue an event about the raw object, without waiting. `reason` is one CamelCase word.
 
-        Events are dropped while too many wait, and Normal ones also while too many were sent.
+        It is dropped while too many wait, and if it is a limited one, also while too many are sent.
         """
         legible_message = legible(message)
         _log.log(_LEVELS[event_type], "%s: %s: %s", _name(obj), reason, legible_message)
-        if event_type is EventType.NORMAL and not self._normal.take():
+        if event_type is EventType.NORMAL and reason in self._limited and not self._budget.take():
+            _log.debug("event dropped, too many are sent: %s", reason)
             return
         text = legible_message.encode()[:MESSAGE_SIZE].decode(errors="ignore")
         key = _EventKey(obj["metadata"]["uid"], event_type, reason, text)

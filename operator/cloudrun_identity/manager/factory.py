@@ -39,7 +39,7 @@ from cloudrun_identity.reconcile.change_log import ChangeLog
 from cloudrun_identity.reconcile.cluster_state import ObjectKey, project_key
 from cloudrun_identity.reconcile.deadline import Deadline
 from cloudrun_identity.reconcile.dependencies import Dependencies, KubePort
-from cloudrun_identity.reconcile.events import DriftObserver, EventPort, EventReporter
+from cloudrun_identity.reconcile.events import LIMITED, DriftObserver, EventPort, EventReporter
 from cloudrun_identity.reconcile.executor import CloudExecutor, Executor
 from cloudrun_identity.reconcile.finish import Finisher, ReportObserver, ignore_report
 from cloudrun_identity.reconcile.grants.resolver import GrantResolver
@@ -126,7 +126,7 @@ def build_manager(
     whether the Lease is still held. `change_feed` is the subscription of projects that name none.
     """
     queue: KeyedQueue[ObjectKey] = KeyedQueue(flow_of=lambda key: key.namespace)
-    slots, events = Slots(concurrency), EventRecorder(client)
+    slots, events = Slots(concurrency), EventRecorder(client, limited=LIMITED)
     engine = compose(
         Ports(
             client=client,

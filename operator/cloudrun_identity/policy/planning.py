@@ -25,7 +25,7 @@ from .registered_forms import Before, registered_grants, told_apart, with_declar
 from .review import EntryReview, SyncFacts, WantedGrants
 from .steps import AddGrant, GrantStep, RemoveUnmanaged, RetainGrant
 from .temporary_grants import review_temporary, successors, without_blocked
-from .tombstones import index_tombstones, unmanaged_tombstones, with_tombstones
+from .tombstones import index_tombstones, reappears, unmanaged_tombstones, with_tombstones
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,8 @@ class PolicyPlan:
     again, because the policy may still mean the former account."""
     drifted: frozenset[Grant]
     """The grants that were present at the last sync and are missing now."""
+    reappearing: frozenset[Grant]
+    """The grants of accounts that the ledger records as deleted, and that the policy shows without that."""
     new: frozenset[Grant]
     """The grants with an entry that this plan creates."""
     absent_before: frozenset[Grant]
@@ -80,11 +82,12 @@ class PolicyPlan:
 
     def members_to_identify(self, present: Collection[Grant]) -> frozenset[str]:
         """Return the members with an e-mail that may belong to another account since the grant."""
-        return frozenset(
-            removal.grant.member
+        released = (
+            removal.grant
             for removal in self.released
             if removal.unique_ids and not removal.only_deleted and removal.grant in present
         )
+        return frozenset(grant.member for grant in chain(released, self.reappearing))
 
 
 def plan_policy(
@@ -104,6 +107,9 @@ def plan_policy(
     """
     shown = frozenset(present)
     tombstones = index_tombstones(shown)
+    reappearing = frozenset(
+        grant for grant, entry in ledger.entries.items() if reappears(grant, entry, shown)
+    )
     temporary = review_temporary(
         ledger,
         declared,
@@ -116,7 +122,7 @@ def plan_policy(
 
     def reviewed(ledger: Ledger) -> tuple[Ledger, EntryReview]:
         """Return the ledger with the deleted forms in the policy, and the review of its entries."""
-        ledger = with_tombstones(ledger, tombstones, shown)
+        ledger = with_tombstones(ledger, tombstones, shown, facts.account_ids)
         review = EntryReview(
             _wanted(ledger.target, declared),
             {each.owner.owner_key: each for each in declared},
@@ -217,6 +223,7 @@ def plan_policy(
             and entry.state is GrantState.GRANTED
             and not _ended_with_member(wanted.grants[grant], entry, shown, facts)
         ),
+        reappearing=reappearing,
         new=new,
         absent_before=frozenset(
             desired.grant

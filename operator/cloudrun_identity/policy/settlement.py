@@ -14,7 +14,7 @@ from .desired_grants import DesiredGrants
 from .left_grants import with_left_grants
 from .planning import PolicyPlan
 from .temporary_grants import with_made
-from .tombstones import without_removed_tombstones
+from .tombstones import reappears, without_removed_tombstones
 
 
 def progress(
@@ -32,7 +32,9 @@ def progress(
     """
     desired = {each.grant for each in plan.desired_grants}
     entries = {
-        grant: _seen(entry, present=grant in present, added=grant in added) if grant in desired else entry
+        grant: _seen(entry, present=grant in present, added=grant in added)
+        if grant in desired and not _has_appeared(grant, entry, present, added)
+        else entry
         for grant, entry in ledger.entries.items()
     }
     return ledger if entries == ledger.entries else ledger.with_entries(entries)
@@ -71,7 +73,8 @@ def settle(
     desired = {each.grant for each in plan.desired_grants}
     entries: dict[Grant, LedgerEntry] = {}
     for grant, progressed in progress(plan, ledger, present, added).entries.items():
-        entry = without_removed_tombstones(grant, progressed, present)
+        appeared = _has_appeared(grant, progressed, present, added)
+        entry = progressed if appeared else without_removed_tombstones(grant, progressed, present)
         if grant in released:
             if not released[grant].forms.isdisjoint(present):
                 entries[grant] = changed_entry(entry, state=GrantState.RELEASING)
@@ -112,6 +115,13 @@ def made_by_others(before: Ledger, plan: PolicyPlan, settled: Ledger) -> frozens
 def _is_worth_storing(recorded: LedgerUsage | None, usage: LedgerUsage | None) -> bool:
     """Return whether the use of the limits alone is stored: a limit is, or was, nearly reached."""
     return any(each is not None and each.is_nearly_full for each in (recorded, usage))
+
+
+def _has_appeared(
+    grant: Grant, entry: LedgerEntry, present: Collection[Grant], added: Collection[Grant]
+) -> bool:
+    """Return whether the grant of a deleted account has appeared: the next sync finds out who made it."""
+    return grant not in added and reappears(grant, entry, present)
 
 
 def _seen(entry: LedgerEntry, *, present: bool, added: bool) -> LedgerEntry:

@@ -61,9 +61,9 @@ class SyncPlanner:
             if known is not ledger:
                 _report_replacement(ledger, known)
                 plan = self.plan(known, present, write_found=write_found)
-            if members := plan.members_to_identify(present):
-                account_ids = await self._account_ids(members)
-                plan = self.plan(known, present, account_ids, write_found=write_found)
+        if members := plan.members_to_identify(present):
+            account_ids = await self._account_ids(members)
+            plan = self.plan(known, present, account_ids, write_found=write_found)
         _report_left_after_restore(plan)
         return PlannedSync(known, plan, drifted)
 

@@ -2,7 +2,9 @@
 
 After the deletion of a principal, policies show its grants in the deleted form, `deleted:user:…?uid=…`. After
 it is restored, they show the member again, with the role. So the tombstone of a grant that the operator made
-is released with the grant, or it would come back to life, and the restored grant is the operator's again.
+is released with the grant, or it would come back to life. If the e-mail of an identity's account belongs to
+the account of that tombstone again, the account was undeleted, and the grant is the operator's. Otherwise
+another writer may have removed the tombstone and granted the role to a new account.
 Sources: https://cloud.google.com/iam/docs/service-accounts-delete-undelete,
 https://github.com/GoogleCloudPlatform/k8s-config-connector/issues/11946 and
 https://github.com/hashicorp/terraform-provider-google/issues/7278.
@@ -40,17 +42,29 @@ def tombstones_of(grant: Grant, shown: Iterable[Grant]) -> frozenset[str]:
     return index_tombstones(shown).get((grant.binding_key, grant.member), frozenset())
 
 
-def with_tombstones(ledger: Ledger, index: TombstoneIndex, shown: Collection[Grant]) -> Ledger:
-    """Return the ledger with the deleted forms of members that a read shows."""
+def with_tombstones(
+    ledger: Ledger, index: TombstoneIndex, shown: Collection[Grant], account_ids: Mapping[str, str]
+) -> Ledger:
+    """Return the ledger with the deleted forms of members that a read shows.
+
+    `account_ids` has the unique IDs that the accounts of reappearing grants have now, by member, as far as
+    they are known.
+    """
     entries = {
-        grant: (_with_own_tombstone if entry.unique_id else _with_tombstones)(grant, entry, index, shown)
+        grant: _with_own_tombstone(grant, entry, index, shown, account_ids)
+        if entry.unique_id
+        else _with_tombstones(grant, entry, index, shown)
         for grant, entry in ledger.entries.items()
     }
     return ledger if entries == ledger.entries else ledger.with_entries(entries)
 
 
 def _with_own_tombstone(
-    grant: Grant, entry: LedgerEntry, index: TombstoneIndex, shown: Collection[Grant]
+    grant: Grant,
+    entry: LedgerEntry,
+    index: TombstoneIndex,
+    shown: Collection[Grant],
+    account_ids: Mapping[str, str],
 ) -> LedgerEntry:
     """Return the entry of an identity's account with its deleted form, if the operator made the grant.
 
@@ -60,6 +74,8 @@ def _with_own_tombstone(
     if not (deleted or entry.tombstones):
         return entry
     remaining = without_removed_tombstones(grant, entry, shown)
+    if reappears(grant, entry, shown) and account_ids.get(grant.member) == entry.unique_id:
+        return changed_entry(remaining, state=GrantState.GRANTED, present_before=False)
     own = _own_tombstone(grant, entry)
     if own not in deleted or grant in shown or not entry.is_made or entry.present_before:
         return remaining
@@ -97,16 +113,19 @@ def unmanaged_tombstones(desired: DesiredGrant, index: TombstoneIndex) -> tuple[
 
 
 def without_removed_tombstones(grant: Grant, entry: LedgerEntry, shown: Collection[Grant]) -> LedgerEntry:
-    """Return the entry without the deleted forms that the policy no longer shows.
+    """Return the entry without the deleted forms that the policy no longer shows."""
+    return changed_entry(
+        entry, tombstones=tuple(member for member in entry.tombstones if grant.of(member) in shown)
+    )
 
-    If the policy shows an identity's account in place of its tombstone, the account was undeleted. The grant
-    is the one that the operator made before the deletion.
+
+def reappears(grant: Grant, entry: LedgerEntry, shown: Collection[Grant]) -> bool:
+    """Return whether a policy shows an identity's account in place of its recorded deleted form.
+
+    The unique ID that the e-mail has now tells whether the account was undeleted, or created again.
     """
-    tombstones = tuple(member for member in entry.tombstones if grant.of(member) in shown)
     own = _own_tombstone(grant, entry) if entry.tombstones else ""
-    if own in entry.tombstones and own not in tombstones and grant in shown:
-        return changed_entry(entry, tombstones=tombstones, state=GrantState.GRANTED, present_before=False)
-    return changed_entry(entry, tombstones=tombstones)
+    return own in entry.tombstones and grant in shown and grant.of(own) not in shown
 
 
 def without_own_tombstone(grant: Grant, entry: LedgerEntry) -> tuple[str, ...]:

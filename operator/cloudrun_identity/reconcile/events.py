@@ -117,7 +117,7 @@ class EventReporter:
         if after is None or (before and (before.status, before.reason) == (after.status, after.reason)):
             return
         if after.status is ConditionStatus.TRUE:
-            self._events.record(raw, EventType.NORMAL, "Ready", after.message)
+            self._events.record(raw, EventType.NORMAL, READY, after.message)
         elif after.reason in _WAITS and not (before and before.status is ConditionStatus.TRUE):
             self._events.record(raw, EventType.NORMAL, after.reason, after.message)
         elif after.reason not in _TRANSIENT:
@@ -133,6 +133,9 @@ class EventReporter:
             self._events.record(raw, EventType.NORMAL, "Recovered", after.message)
 
 
+READY: Final = "Ready"
+"""Reason of the Event of an object that has become Ready."""
+
 _COMPARED: Final = 200  # characters of an issue; a status cuts longer texts
 
 _TRANSIENT: Final[frozenset[str]] = frozenset(
@@ -142,6 +145,9 @@ _TRANSIENT: Final[frozenset[str]] = frozenset(
 
 _WAITS: Final[frozenset[str]] = frozenset({Reason.DEPENDENCY_NOT_FOUND, Reason.DEPENDENCY_NOT_READY})
 """Reasons with a Normal Event, unless the object was Ready before: objects may be applied in any order."""
+
+LIMITED: Final[frozenset[str]] = _WAITS | {READY}
+"""Reasons that thousands of objects can have together. Their status shows the same; no other Event does."""
 
 _TYPES: Final[Mapping[str, EventType]] = {
     Reason.SUSPENDED: EventType.NORMAL,

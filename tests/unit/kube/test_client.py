@@ -246,6 +246,24 @@ async def test_hanging_server_is_a_timeout(
     released.set()
 
 
+async def test_wait_for_a_connection_is_not_a_timeout(
+    server: Server, client: KubeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = asyncio.Event()
+
+    async def hang(_: web.Request) -> web.Response:
+        await released.wait()
+        return web.Response()
+
+    server.answers = [hang] * CONNECTIONS
+    monkeypatch.setattr(client_module, "TIMEOUT", 1.0)
+    results = await asyncio.gather(
+        *(client.get(NAMESPACES, f"n{number}") for number in range(2 * CONNECTIONS)), return_exceptions=True
+    )
+    released.set()
+    assert sum(isinstance(result, KubeError) for result in results) == CONNECTIONS
+
+
 async def test_stopped_server_is_unreachable(server: Server, client: KubeClient) -> None:
     await server.http.close()
     with pytest.raises(KubeError, match=r"^Unreachable: http://127\.0\.0\.1") as raised:

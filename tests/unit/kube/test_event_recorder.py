@@ -12,10 +12,10 @@ from cloudrun_identity.kube import event_recorder as events
 from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.kube.event_recorder import (
     AGGREGATION_WINDOW,
+    BURST,
     DRAIN_TIMEOUT,
     MESSAGE_SIZE,
-    NORMAL_BURST,
-    NORMAL_PER_SECOND,
+    PER_SECOND,
     EventRecorder,
     EventType,
 )
@@ -29,7 +29,7 @@ NOW = datetime(2030, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
 
 @pytest_asyncio.fixture
 async def recorder(api: FakeApi) -> AsyncIterator[EventRecorder]:
-    recorder = EventRecorder(api, instance="pod-1", now=lambda: NOW)
+    recorder = EventRecorder(api, instance="pod-1", limited={"Ready"}, now=lambda: NOW)
     recorder.start()
     yield recorder
     await recorder.close()
@@ -77,17 +77,18 @@ async def test_event_refers_to_the_object(api: FakeApi, recorder: EventRecorder)
     assert event["firstTimestamp"] == event["lastTimestamp"] == "2030-01-02T03:04:05Z"
 
 
-async def test_normal_events_beyond_a_burst_are_dropped_unlike_warnings(
+async def test_limited_events_beyond_a_burst_are_dropped_unlike_others(
     api: FakeApi, recorder: EventRecorder
 ) -> None:
-    for number in range(NORMAL_BURST + 100):
+    for number in range(BURST + 100):
         recorder.record(identity(f"i{number}"), EventType.NORMAL, "Ready", "up to date")
         await asyncio.sleep(0)
     recorder.record(identity("failing"), EventType.WARNING, "PermissionDenied", "no permission")
-    assert len(await sent(api)) == NORMAL_BURST + 1
-    await asyncio.sleep(5 / NORMAL_PER_SECOND)
+    recorder.record(identity("repaired"), EventType.NORMAL, "DriftRepaired", "the role was missing")
+    assert len(await sent(api)) == BURST + 2
+    await asyncio.sleep(5 / PER_SECOND)
     recorder.record(identity("late"), EventType.NORMAL, "Ready", "up to date")
-    assert len(await sent(api)) == NORMAL_BURST + 2
+    assert len(await sent(api)) == BURST + 3
 
 
 async def test_event_is_logged_with_its_object(

@@ -5,7 +5,7 @@ import weakref
 
 import pytest
 
-from cloudrun_identity.manager.memory import collect_all, exempt_from_collection, return_buffers
+from cloudrun_identity.manager.memory import THRESHOLD, collect_all, exempt_from_collection, return_buffers
 
 
 class Node:
@@ -18,18 +18,26 @@ class Node:
 def test_objects_of_the_block_are_collected_only_on_request() -> None:
     with exempt_from_collection():
         garbage = weakref.ref(Node())
-        assert not gc.isenabled()
     gc.collect()
     assert garbage() is not None
     collect_all()
     assert garbage() is None
-    assert gc.isenabled()
 
 
-def test_collection_is_enabled_again_after_a_failure() -> None:
+def test_new_objects_of_the_block_are_collected_in_it() -> None:
+    with exempt_from_collection():
+        garbage = weakref.ref(Node())
+        filler = [[number] for number in range(2 * THRESHOLD)]
+        assert garbage() is None
+    assert filler
+    collect_all()
+
+
+def test_thresholds_are_as_before_after_a_failure() -> None:
+    before = gc.get_threshold()
     with pytest.raises(OSError, match="unreachable"), exempt_from_collection():
         raise OSError("unreachable")
-    assert gc.isenabled()
+    assert gc.get_threshold() == before
     collect_all()
 
 

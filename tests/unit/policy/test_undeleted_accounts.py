@@ -120,6 +120,23 @@ async def test_grant_by_others_after_the_removal_of_a_tombstone_stays(env: Synce
     assert await released(env) == {ANN}
 
 
+@pytest.mark.parametrize("unique_id", ["3003", ""], ids=["another account", "unknown account"])
+async def test_grant_in_place_of_a_removed_tombstone_stays(env: SyncerEnvironment, unique_id: str) -> None:
+    await sync(env)
+    delete(env)
+    await sync(env)
+    env.policies.revoke(TOMBSTONE)
+    env.policies.refused.discard(ANN.member)
+    env.policies.unique_ids[ANN.member] = unique_id
+    env.policies.grant(ANN)
+
+    result = await sync(env)
+
+    assert result.made_by_others == (ANN,)
+    assert recorded(env, ANN).present_before
+    assert await released(env) == {ANN}
+
+
 @pytest.mark.parametrize("returns", [True, False])
 async def test_grant_that_was_present_before_stays_with_its_account(
     env: SyncerEnvironment, returns: bool
