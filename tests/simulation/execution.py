@@ -51,6 +51,7 @@ class Execution:
         self._edits_before_write: list[steps.EditGrant] = []
         self._after_step: Callable[[], None] = lambda: None
         self._restarts: set[asyncio.Task[None]] = set()
+        self._behind = 0.0  # seconds by which the wall clock jumped back from its latest time
         self._context = contextvars.copy_context()
         world.on_checkpoint.append(self._after_checkpoint)
         world.before_google_call.append(self._before_call)
@@ -81,6 +82,8 @@ class Execution:
         world = self._world
         world.calm()
         await asyncio.gather(*self._restarts)
+        if self._behind > 0:  # deadlines that were set before the clock jumped back are due as planned
+            self._loop.shift_wall_clock(self._behind)
         if opens_projects:
             for name, declared in POOL.items():
                 if name.kind == "ManagedProject":
@@ -133,6 +136,7 @@ class Execution:
                 self._disturb(action)
             case steps.ClockJump(seconds):
                 self._loop.shift_wall_clock(seconds)
+                self._behind = max(0.0, self._behind) - seconds
                 self._expectation.note_clock_jump()
             case steps.RestoreApiServer(age, bump):
                 if backup := self._expectation.backup(self._loop.time() - age):
