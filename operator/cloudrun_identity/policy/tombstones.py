@@ -122,7 +122,7 @@ def without_removed_tombstones(grant: Grant, entry: LedgerEntry, shown: Collecti
 def reappears(grant: Grant, entry: LedgerEntry, shown: Collection[Grant]) -> bool:
     """Return whether a policy shows an identity's account in place of its recorded deleted form.
 
-    The unique ID that the e-mail has now tells whether the account was undeleted, or created again.
+    The unique ID that the e-mail has now shows whether the account was undeleted, or created again.
     """
     own = _own_tombstone(grant, entry) if entry.tombstones else ""
     return own in entry.tombstones and grant in shown and grant.of(own) not in shown
