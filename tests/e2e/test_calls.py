@@ -45,9 +45,9 @@ def test_idle_resync_reads_each_policy_and_page_once(scene: Scene) -> None:
     before = scene.cloud.calls()
     calls = eventually(calls_since, lambda calls: calls["Projects/GetIamPolicy"] >= 3)
 
-    # At least three resyncs, and possibly the end of one more. Each reads the policy, a page of accounts and
-    # the project. Keys can only be listed per account.
-    resyncs = calls["Projects/GetIamPolicy"] + 1
+    # Each resync reads the policy and a page of accounts, and lists the keys of each account. The counts
+    # differ by at most one, because the first and the last resync may be counted in part.
+    resyncs = calls["IAM/ListServiceAccounts"] + 1
     assert calls["IAM/GetServiceAccount"] == 0
     assert calls["IAM/ListServiceAccountKeys"] <= resyncs * IDENTITIES
     for method, count in calls.items():

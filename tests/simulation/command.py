@@ -140,7 +140,7 @@ def _check_transitions(prefixes: Sequence[str]) -> int:
         for difference in differences:
             print(f"{name}: {difference}", flush=True)
     print(f"{count} transitions, {bad} end unlike a new object")
-    return bool(bad)
+    return bool(bad or not count)
 
 
 def _seeds(text: str) -> range:

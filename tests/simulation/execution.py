@@ -218,7 +218,8 @@ class Execution:
         | steps.DelayConnections,
     ) -> None:
         world = self._world
-        self._expectation.changes.note_restart()
+        if isinstance(action, steps.KubeFault | steps.ResetConnections | steps.DelayConnections):
+            self._expectation.changes.note_restart()
         match action:
             case steps.GoogleFault(method, code, times, applied, delay):
                 world.cloud.fail(method, code, times, applied=applied, delay=delay)

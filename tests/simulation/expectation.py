@@ -37,6 +37,9 @@ WRITERS = ObjectName("IAMBinding", "team-a", "writers")
 _EXPIRING = frozenset(grant for grant in ALL_GRANTS if grant.member == "user:guest@example.com")
 _KEPT_BACKUPS = 64
 
+FAULT_LASTS = 300.0
+"""Seconds in which a fault of Cloud Run may still be pending, or its error still be known."""
+
 
 @dataclass(frozen=True)
 class _Moment:
@@ -74,7 +77,7 @@ class Expectation:
         """Owners, conditions and audit configs of the policies, as other clients left them."""
         self._world = world
         self.changes = Changes()
-        self._fails_to_read_uses = False
+        self._uses_unreadable_at = -math.inf
         for resource in RESTORABLE:
             self.note_untouched(resource)
         self._used: set[ObjectName] = set()
@@ -152,12 +155,15 @@ class Expectation:
 
     def note_fault(self, method: str) -> None:
         """Note that calls of a method fail: the operator may not read who uses an account."""
-        self._fails_to_read_uses |= method == "*" or method.startswith("google.cloud.run")
+        if method == "*" or method.startswith("google.cloud.run"):
+            self._uses_unreadable_at = _now()
 
     def note_namespace_deletion(self, namespace: str) -> None:
         """Note that a namespace was deleted: its identities leave accounts whose uses cannot be read."""
+        if _now() - self._uses_unreadable_at > FAULT_LASTS:
+            return
         for name in _identities():
-            if name.namespace == namespace and self._fails_to_read_uses and self._world.kube.find(name):
+            if name.namespace == namespace and self._world.kube.find(name):
                 self._leave(name)
 
     def _leave(self, name: ObjectName) -> None:
@@ -277,6 +283,10 @@ class Expectation:
         if binding is None or self.misses_dependency(binding):
             return False
         return bool(binding["spec"].get("authority") == "Exclusive")
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _identities() -> Iterator[ObjectName]:

@@ -4,6 +4,10 @@ import base64
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from cloudrun_identity.kube.errors import ClusterUnreachable, KubeError
+from cloudrun_identity.kube.lease import LeaseLost
+from cloudrun_identity.manager.watch_thread import WatchesStuck
+
 from .changes import recorded_grants
 from .cloud import RESTORABLE
 from .declarations import NAMESPACES, PROJECTS, Grant, ObjectName, email
@@ -36,6 +40,7 @@ class DuringHistory:
         self._present: dict[str, frozenset[Grant]] = {}
         self.update()
         world.on_google_write.append(self._after_write)
+        world.on_failure.append(self._after_failure)
         world.on_leak.append(lambda where: result.violated(f"a private key is in {where}"))
 
     def update(self) -> tuple[frozenset[Grant], frozenset[Grant]]:
@@ -48,6 +53,11 @@ class DuringHistory:
             added |= present - before
             self._present[resource] = present
         return frozenset(removed), frozenset(added)
+
+    def _after_failure(self, process: OperatorProcess, failure: BaseException) -> None:
+        """Check the error that ends a process. Faults may cost it the Lease, the watches or the server."""
+        if not isinstance(failure, LeaseLost | KubeError | ClusterUnreachable | WatchesStuck):
+            self._result.violated(f"{process.name} ends: {failure!r}")
 
     def _after_write(self, process: OperatorProcess, method: str) -> None:
         expected, now = self._expectation, self._loop.time()

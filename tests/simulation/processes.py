@@ -53,7 +53,6 @@ class OperatorProcess:
     def __init__(self, name: str, kubeconfig: Path, namespace: str, lease_duration: float) -> None:
         self.name = name
         self.is_alive = True
-        self.failure: BaseException | None = None
         self.reached: Callable[[str], None] = lambda _: None
         """Called with each checkpoint that the process reaches."""
         self.failed: Callable[[BaseException], None] = lambda _: None
@@ -83,7 +82,6 @@ class OperatorProcess:
         try:
             await process.run(settings, handlers.watch)
         except process.FAILURES as failure:
-            self.failure = failure
             if self.is_alive:
                 self.failed(failure)
         finally:

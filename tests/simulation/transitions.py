@@ -17,7 +17,7 @@ _APART = 60.0
 
 
 def transitions(prefixes: Sequence[str] = ()) -> Iterator[tuple[str, list[str]]]:
-    """Yield each transition, and the differences of its end from that of a new object.
+    """Yield each transition, with its violations and the differences of its end from that of a new object.
 
     `prefixes` selects objects by the beginning of KIND/NAMESPACE/NAME.
     """
@@ -29,7 +29,8 @@ def transitions(prefixes: Sequence[str] = ()) -> Iterator[tuple[str, list[str]]]
             if last not in ends:
                 ends[last] = _end(declared, declared.specs[last])
             end = _end(declared, declared.specs[first], declared.specs[last])
-            yield f"{declared.name} from {first} to {last}", differences(ends[last], end)
+            violations = [*ends[last].pop("violations", ()), *end.pop("violations", ())]
+            yield f"{declared.name} from {first} to {last}", [*violations, *differences(ends[last], end)]
 
 
 def differences(expected: dict[str, Any], found: dict[str, Any], path: str = "") -> list[str]:
@@ -52,8 +53,10 @@ def _end(declared: Declared, *specs: Spec) -> dict[str, Any]:
     edits = [Step(_APART, Apply(declared.name, spec)) for spec in specs]
     if declared.name.kind == "ManagedProject":
         # A tightened project keeps what exists, so that only its own status is the same.
-        end = runner.run(History(0, (*others, *edits)), opens_projects=False).end
-        conditions = end.get("conditions", {}).get(str(declared.name), [])
+        result = runner.run(History(0, (*others, *edits)), opens_projects=False)
+        conditions = result.end.get("conditions", {}).get(str(declared.name), [])
+        if not conditions:
+            return {"violations": [f"{declared.name} has no conditions", *result.violations]}
         # A suspended project keeps the other conditions as they were.
         is_suspended = specs[-1].get("suspend", False)
         return {"conditions": [each for each in conditions if not is_suspended or each[0] == "Ready"]}

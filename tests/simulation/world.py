@@ -53,6 +53,7 @@ class World:
         self.before_google_call: list[Callable[[str, bytes], None]] = []
         """Called with method and request before each call of an operator takes effect."""
         self.on_google_write: list[Callable[[OperatorProcess, str], None]] = []
+        self.on_failure: list[Callable[[OperatorProcess, BaseException], None]] = []
         """Called after each write to Google Cloud that an operator makes."""
         self.on_checkpoint: list[Callable[[OperatorProcess, str], None]] = []
         """Called with each checkpoint that an operator reaches."""
@@ -160,6 +161,8 @@ class World:
 
     def _restart_later(self, process: OperatorProcess, failure: BaseException) -> None:
         self.log(f"{process.name} ends: {failure}")
+        for each in self.on_failure:
+            each(process, failure)
         asyncio.get_running_loop().call_later(RESTARTS_AFTER, self.start, context=self._context)
 
     def _reach(self, process: OperatorProcess, step: str) -> None:

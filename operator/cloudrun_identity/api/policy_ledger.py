@@ -70,9 +70,9 @@ class LedgerEntry(ApiModel):
     """Indicates that Google Cloud registered several members in one write. registeredMembers may then belong
     to another one of them. The operator distinguishes them when it releases one."""
     tombstones: Annotated[tuple[_Member, ...], Field(max_length=MAX_UNIQUE_IDS), SET, SORTED] = no_items()
-    """Deleted forms of the member that the policy shows since the grant. They are removed with the grant. Of
-    a CloudRunIdentity, only that of its present account is among them: the grant returns if the account is
-    undeleted."""
+    """Deleted forms of the member that the policy shows since the grant. The operator removes them with the
+    grant. For the member of a CloudRunIdentity, the list has only the form of its present account, because
+    the grant returns if the account is undeleted."""
     unmanaged_tombstones: Annotated[tuple[_Member, ...], Field(max_length=MAX_UNIQUE_IDS), SET, SORTED] = (
         no_items()
     )

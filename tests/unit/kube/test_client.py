@@ -17,7 +17,7 @@ from cloudrun_identity.kube.client import PAGE_SIZE, KubeClient, connect
 from cloudrun_identity.kube.connection import CONNECTIONS
 from cloudrun_identity.kube.errors import ClusterUnreachable, KubeError
 from cloudrun_identity.kube.resources import EVENTS, NAMESPACES, PatchType, as_sent
-from tests.time_budget import time_budget
+from tests.time_budget import HUNG_AFTER, time_budget
 
 Answer = Callable[[web.Request], Awaitable[web.Response]]
 
@@ -249,19 +249,27 @@ async def test_hanging_server_is_a_timeout(
 async def test_wait_for_a_connection_is_not_a_timeout(
     server: Server, client: KubeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    released = asyncio.Event()
+    all_hang, released = asyncio.Event(), asyncio.Event()
 
     async def hang(_: web.Request) -> web.Response:
+        if len(server.requests) == CONNECTIONS:
+            all_hang.set()
         await released.wait()
         return web.Response()
 
     server.answers = [hang] * CONNECTIONS
-    monkeypatch.setattr(client_module, "TIMEOUT", 1.0)
-    results = await asyncio.gather(
-        *(client.get(NAMESPACES, f"n{number}") for number in range(2 * CONNECTIONS)), return_exceptions=True
-    )
+    monkeypatch.setattr(client_module, "TIMEOUT", HUNG_AFTER)
+    hanging = [asyncio.create_task(client.get(NAMESPACES, f"n{number}")) for number in range(CONNECTIONS)]
+    async with time_budget():
+        await all_hang.wait()
+    monkeypatch.setattr(client_module, "TIMEOUT", 0.05)
+    waiting = asyncio.create_task(client.get(NAMESPACES, "waiting"))
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    monkeypatch.setattr(client_module, "TIMEOUT", HUNG_AFTER)
     released.set()
-    assert sum(isinstance(result, KubeError) for result in results) == CONNECTIONS
+    await waiting
+    await asyncio.gather(*hanging, return_exceptions=True)
 
 
 async def test_stopped_server_is_unreachable(server: Server, client: KubeClient) -> None:

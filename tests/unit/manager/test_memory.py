@@ -1,7 +1,9 @@
 """Garbage collection around the cache, and the settings of the allocator."""
 
+import ctypes
 import gc
 import weakref
+from types import SimpleNamespace
 
 import pytest
 
@@ -41,5 +43,14 @@ def test_thresholds_are_as_before_after_a_failure() -> None:
     collect_all()
 
 
-def test_buffers_are_returned_or_left_to_the_c_library() -> None:
+def test_settings_are_passed_to_the_c_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[int, int]] = []
+    library = SimpleNamespace(mallopt=lambda *setting: calls.append(setting))
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: library)
+    return_buffers()
+    assert calls == [(-3, 128 * 1024), (-1, 8 * 2**20), (-8, 1)]
+
+
+def test_c_library_without_such_settings_is_tolerated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: SimpleNamespace())
     return_buffers()
