@@ -230,7 +230,7 @@ def test_restored_backup_is_noticed_and_read_again(interrupted: Interrupted) -> 
     becomes(interrupted.is_alive, True)
     role = interrupted.edit()
     eventually(lambda: interrupted.hears(role), bool, within=HEARS_WITHIN)
-    for _ in range(4):  # more versions than the restored server soon has again
+    for _ in range(30):  # more versions than the restored server has again before a busy operator looks
         role = interrupted.edit()
     eventually(lambda: interrupted.hears(role), bool, within=HEARS_WITHIN)
     renewed = interrupted.lease_version()

@@ -21,7 +21,6 @@ class Changes:
         self._made: dict[Grant, float] = {}
         self._edits: list[tuple[float, str]] = []
         self._removals: dict[str, list[float]] = {}
-        self._restarted = -1.0
 
     def note_edited(self, resource: str) -> None:
         """Note that another client changed a policy."""
@@ -46,17 +45,9 @@ class Changes:
         """Note that an operator removed unmanaged members from an Exclusive binding."""
         self._removals.setdefault(process, []).extend([_now()] * count)
 
-    def note_restart(self) -> None:
-        """Note that operators may restart their watches: they start to count removals again then."""
-        self._restarted = _now()
-
     def recent_removals(self, process: str) -> int:
         """Return the number of unmanaged members that an operator removed in the last hour."""
         return sum(at > _now() - _HOUR for at in self._removals.get(process, ()))
-
-    def counted_removals(self, process: str) -> int:
-        """Return the number of those that it certainly counts against the limit."""
-        return sum(at > max(_now() - _HOUR, self._restarted) for at in self._removals.get(process, ()))
 
 
 def recorded_grants(ledgers: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Grant, Mapping[str, Any]]]:

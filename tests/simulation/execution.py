@@ -141,7 +141,6 @@ class Execution:
             case steps.RestoreApiServer(age, bump):
                 if backup := self._expectation.backup(self._loop.time() - age):
                     self._world.kube.restore(backup, bump=bump)
-                    self._expectation.changes.note_restart()
                     self._world.reset_connections()
             case _:
                 await self._control(action)
@@ -218,8 +217,6 @@ class Execution:
         | steps.DelayConnections,
     ) -> None:
         world = self._world
-        if isinstance(action, steps.KubeFault | steps.ResetConnections | steps.DelayConnections):
-            self._expectation.changes.note_restart()
         match action:
             case steps.GoogleFault(method, code, times, applied, delay):
                 world.cloud.fail(method, code, times, applied=applied, delay=delay)

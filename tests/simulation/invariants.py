@@ -91,10 +91,10 @@ class DuringHistory:
         expected.note_written(now)
 
     def _count_removals(self, process: OperatorProcess, removed: frozenset[Grant]) -> None:
-        """Compare the removals from Exclusive bindings with their hourly limit, which a restart resets."""
+        """Compare the removals from Exclusive bindings with the hourly limit of a process."""
         changes = self._expectation.changes
         changes.note_removals(process.name, len(removed.intersection(INTRUDERS)))
-        if removed and changes.counted_removals(process.name) > REMOVAL_LIMIT:
+        if removed and changes.recent_removals(process.name) > REMOVAL_LIMIT:
             self._result.violated(
                 f"{process.name} removed more unmanaged members than {REMOVAL_LIMIT} an hour"
             )

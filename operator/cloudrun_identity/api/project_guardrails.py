@@ -278,7 +278,7 @@ class Guardrails(ApiModel):
     the shares are those of 100, which is the quota of a new project."""
     max_removals_per_hour: Annotated[int, Field(ge=0, le=10000)] = 100
     """Number of grants that drift repair and Exclusive bindings may remove from the project's policies in an
-    hour. Further removals wait."""
+    hour. Further removals wait. A new process of the operator starts to count at zero."""
 
 
 _DEDICATED = (

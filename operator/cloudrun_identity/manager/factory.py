@@ -32,7 +32,7 @@ from cloudrun_identity.policy.ports import (
     SyncObserver,
     UnlimitedWrites,
 )
-from cloudrun_identity.policy.removal_limit import RemovalRateLimiter
+from cloudrun_identity.policy.removal_limit import RecentRemovals, RemovalRateLimiter
 from cloudrun_identity.policy.syncers import PolicySyncers
 from cloudrun_identity.reconcile.advice import advised
 from cloudrun_identity.reconcile.change_log import ChangeLog
@@ -107,6 +107,8 @@ class Ports:
     """Called with the report of every reconcile."""
     change_feed: str = ""
     """The subscription with the audit logs of projects that name none; empty without one."""
+    removals: RecentRemovals = field(default_factory=RecentRemovals)
+    """The removals of unmanaged members that count against the limits of the projects."""
 
 
 def build_manager(
@@ -118,12 +120,14 @@ def build_manager(
     kinds: Iterable[str],
     concurrency: int,
     may_act: Callable[[], bool],
+    removals: RecentRemovals,
     change_feed: str = "",
 ) -> Manager:
     """Compose the manager of the installed `kinds`.
 
     It keeps its ledgers in `namespace` and runs `concurrency` reconciles at the same time. `may_act` returns
-    whether the Lease is still held. `change_feed` is the subscription of projects that name none.
+    whether the Lease is still held. `removals` are those of earlier managers of the process. `change_feed` is
+    the subscription of projects that name none.
     """
     queue: KeyedQueue[ObjectKey] = KeyedQueue(flow_of=lambda key: key.namespace)
     slots, events = Slots(concurrency), EventRecorder(client, limited=LIMITED)
@@ -141,6 +145,7 @@ def build_manager(
             wake=partial(queue.add_all, priority=Priority.EDIT),
             compare=partial(queue.add_all, priority=Priority.RESYNC),
             change_feed=change_feed,
+            removals=removals,
         )
     )
     events.use_stand_ins(engine.cache.project_of)
@@ -200,7 +205,9 @@ def compose(ports: Ports) -> Engine:
     policies = ports.policies(cloud.policies, ledgers)
     propagation = PropagationTracker(now, ledgers.owner_of)
     clock = grant_clock()
-    removal_limiter = RemovalRateLimiter(settings.removals_per_hour, settings.namespaces_with_removals)
+    removal_limiter = RemovalRateLimiter(
+        settings.removals_per_hour, settings.namespaces_with_removals, ports.removals
+    )
     syncers = PolicySyncers(
         SyncerPorts(
             policies=policies,

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.kube.client import KubeClient
@@ -14,6 +14,7 @@ from cloudrun_identity.kube.finalizers import remove_finalizers_of_deleted_kinds
 from cloudrun_identity.kube.lease import Lease
 from cloudrun_identity.kube.objects import resource, resource_of
 from cloudrun_identity.kube.resources import NAMESPACES, Object, Resource
+from cloudrun_identity.policy.removal_limit import RecentRemovals
 
 from .background import background, unless
 from .factory import build_manager
@@ -87,6 +88,8 @@ class Leadership:
     """Receives the running manager."""
     stop: asyncio.Event
     """Ends the work."""
+    removals: RecentRemovals = field(default_factory=RecentRemovals)
+    """The removals of unmanaged members by all managers of the process."""
 
     async def run(self) -> None:
         """Work until `stop` is set.
@@ -123,6 +126,7 @@ class Leadership:
             kinds=await installed_kinds(self.counted),
             concurrency=self.concurrency,
             change_feed=self.change_feed,
+            removals=self.removals,
             may_act=lambda: self.lease.is_holder,
         )
         versions = {each: WatchedVersions() for each in (NAMESPACES, *map(resource, manager.kinds))}

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from cloudrun_identity.policy.removal_limit import HOUR, RemovalRateLimiter
+from cloudrun_identity.policy.removal_limit import HOUR, RecentRemovals, RemovalRateLimiter
 
 pytestmark = pytest.mark.looptime(start=0)
 
@@ -62,6 +62,13 @@ async def test_removals_older_than_an_hour_are_not_refunded_twice() -> None:
         removal_limiter.refund("p", "shop")
 
     assert admit(removal_limiter, "p", "shop", 9) == 3
+
+
+async def test_removals_of_an_earlier_limiter_count() -> None:
+    removals = RecentRemovals()
+    admit(RemovalRateLimiter(lambda _: 3, removals=removals), "p", "shop", 2)
+
+    assert admit(RemovalRateLimiter(lambda _: 3, removals=removals), "p", "shop", 9) == 1
 
 
 async def test_projects_have_separate_limits() -> None:
