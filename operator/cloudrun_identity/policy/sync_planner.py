@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from cloudrun_identity.iam.grants import Grant
@@ -82,13 +82,17 @@ class SyncPlanner:
         write_found: bool = False,
     ) -> PolicyPlan:
         """Return the plan for a policy with these grants."""
+        declared = self._registrations.concerning(ledger)
+        observed = self._ports.is_observed(ledger.target.project_id)
+        if observed:  # some objects may not have been reconciled since
+            declared = [each if each.ending else replace(each, writable=False) for each in declared]
         return plan_policy(
             ledger,
-            self._registrations.concerning(ledger),
+            declared,
             present,
             SyncFacts(
                 may_release=self._registrations.is_complete,
-                observed=self._ports.is_observed(ledger.target.project_id),
+                observed=observed,
                 withheld=self._backoffs.withheld,
                 protected=self._ports.is_protected,
                 may_return=self._ports.may_return,

@@ -346,6 +346,16 @@ async def test_suspended_project_is_neither_read_nor_written(
     assert env.policies.reads == 1, "of the other policy"
 
 
+async def test_observed_project_is_not_written_before_its_objects_are_reconciled(
+    env: SyncerEnvironment, syncers: PolicySyncers
+) -> None:
+    syncers.declare(desiring(ledger_owner(1), grant(1)))
+    env.observed.add(TARGET.project_id)
+    await syncers.sync(ledger_owner(1))
+    assert env.policies.present(TARGET) == frozenset()
+    assert env.policies.sets == 0
+
+
 async def test_observed_project_loses_no_grant(env: SyncerEnvironment, syncers: PolicySyncers) -> None:
     env.observed.add(TARGET.project_id)
     env.policies.grant(grant(1))
