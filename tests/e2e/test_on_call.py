@@ -398,10 +398,6 @@ spec:
     assert not reasons & {"DriftDetected", "DriftRepaired"}
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="open defect: beside an invalid ledger, some processes notice a changed policy only after minutes",
-)
 def test_preflight_of_a_ready_attachment_follows_the_organization_policy(night: Scene) -> None:
     def state() -> str:
         checks = night.status("IdentityAttachment/cross-project").get("preflight", ())

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from cloudrun_identity.api import ConditionStatus, ConditionType, ManagedProject
+from cloudrun_identity.api import RECONCILE_REQUESTED_AT, ConditionStatus, ConditionType, ManagedProject
 from cloudrun_identity.controllers.managed_project.facts import (
     FACTS_MAX_AGE,
     ProjectFacts,
@@ -16,12 +16,15 @@ from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.org_policies import OrgPolicies
 from cloudrun_identity.gcp.policies import Policies
 from cloudrun_identity.gcp.projects import Projects
+from cloudrun_identity.gcp.ratelimit import Api, CallKind, Rate, RateLimiter
 from cloudrun_identity.manager.project_settings import JITTER
 from cloudrun_identity.reconcile.cluster_state import ObjectKey
 from cloudrun_identity_playground.emulator.emulator import Emulator
+from tests.gcp.conftest import Observer
 from tests.unit.controllers.cluster_state import FakeClusterState, identity
 
 INTERVAL = 300.0
+EFFECTIVE_POLICY = "google.cloud.orgpolicy.v2.OrgPolicy/GetEffectivePolicy"
 
 
 class Clock:
@@ -81,7 +84,7 @@ async def reads_in_an_hour(
     counts = {
         emulator.calls[f"{service}/GetProject"],
         emulator.calls[f"{service}/TestIamPermissions"],
-        emulator.calls["google.cloud.orgpolicy.v2.OrgPolicy/GetEffectivePolicy"],
+        emulator.calls[EFFECTIVE_POLICY],
     }
     assert len(counts) == 1
     return counts.pop()
@@ -144,3 +147,51 @@ def test_contents_are_read_at_each_interval_where_objects_depend_on_them(spec: M
         cluster.references[ObjectKey.of(obj)] = {ObjectKey.of(identity())}
     ages = max_ages(obj, cluster, 240.0)
     assert (ages.facts, ages.contents) == (FACTS_MAX_AGE - INTERVAL, 240.0)
+
+
+async def test_known_organization_policy_suffices_while_the_quota_is_low(emulator: Emulator) -> None:
+    rates = {(Api.ORG_POLICY, CallKind.READ): Rate(per_minute=0.001, burst=4)}
+    clients = GoogleClients(emulator.grpc_address, Observer(), RateLimiter(rates))
+    clock = Clock()
+    reader = ProjectFactsReader(Projects(clients), Policies(clients), OrgPolicies(clients), clock)
+    project_id = project().project_id
+    for _ in range(3):
+        await reader.cross_project_usage(project_id, 0.0)
+        clock.now += 1
+
+    await reader.cross_project_usage(project_id, 0.0)
+    assert emulator.calls[EFFECTIVE_POLICY] == 3, "less than half of the burst is left"
+
+    await reader.cross_project_usage(project_id, 0.0, is_requested=True)
+    assert emulator.calls[EFFECTIVE_POLICY] == 4
+    await clients.close()
+
+
+async def test_organization_policy_is_read_again_after_it_was_written(
+    clients: GoogleClients, emulator: Emulator
+) -> None:
+    reader = ProjectFactsReader(Projects(clients), Policies(clients), OrgPolicies(clients), Clock())
+    project_id = project().project_id
+    await reader.cross_project_usage(project_id, FACTS_MAX_AGE)
+    reader.forget_usage(project_id)
+    await reader.cross_project_usage(project_id, FACTS_MAX_AGE)
+    assert emulator.calls[EFFECTIVE_POLICY] == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "requested"),
+    [
+        ({"observedGeneration": 1}, False),
+        ({"observedGeneration": 0}, True),
+        ({"observedGeneration": 1, "lastHandledReconcileAt": "before"}, True),
+    ],
+    ids=["handled", "edited", "requested again"],
+)
+def test_edit_or_request_is_passed_on(changes: Mapping[str, Any], requested: bool) -> None:
+    obj = project(ready=False)
+    document = obj.to_dict()
+    document["status"] |= changes
+    if "lastHandledReconcileAt" in changes:
+        document["metadata"]["annotations"] = {RECONCILE_REQUESTED_AT: "now"}
+    obj = ManagedProject.model_validate(document)
+    assert max_ages(obj, FakeClusterState(obj), 0.0).is_requested is requested

@@ -65,6 +65,17 @@ class ReconciledResource(Resource):
     spec: ReconciledSpec
     status: ReconciledStatus = ReconciledStatus()
 
+    @property
+    def is_edited(self) -> bool:
+        """True if the status was computed for another spec, or never."""
+        return self.metadata.generation != self.status.observed_generation
+
+    @property
+    def is_requested(self) -> bool:
+        """True if a user edited the spec or requested a reconcile, and the status does not show it yet."""
+        token = self.reconcile_requested_at
+        return self.is_edited or (bool(token) and token != self.status.last_handled_reconcile_at)
+
 
 class ProjectScopedResource(ReconciledResource):
     """Base of every namespaced kind that belongs to a project."""

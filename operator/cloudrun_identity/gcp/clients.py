@@ -256,6 +256,10 @@ class GoogleClients:
         bucket = BucketKey(api, CallKind.WRITE, self._charged_project, region)
         return self._limiter.spacing(bucket), self._limiter.is_low(bucket)
 
+    def are_reads_low(self, api: str, region: str = "") -> bool:
+        """Return whether less than half of a burst of reads is left."""
+        return self._limiter.is_low(BucketKey(api, CallKind.READ, self._charged_project, region))
+
     async def _admit(self, bucket: BucketKey, method: str, refused: Mapping[str, str] | None) -> None:
         await self._limiter.acquire(bucket, call_priority.get())
         if self._tokens:

@@ -16,6 +16,7 @@ class OrgPolicies:
     """Methods of the Organization Policy API for boolean constraints. Every method raises GoogleError."""
 
     def __init__(self, clients: ProjectClients) -> None:
+        self._clients = clients
         self._service = ServiceClient(
             clients, Api.ORG_POLICY, orgpolicy_v2, "google.cloud.orgpolicy.v2.OrgPolicy"
         )
@@ -23,6 +24,10 @@ class OrgPolicies:
     async def allows_cross_project_usage(self, project_id: str) -> bool:
         """Return whether the effective policy of the project allows cross-project usage."""
         return not await self.is_enforced(project_id, CROSS_PROJECT_USAGE)
+
+    def are_reads_low(self, project_id: str) -> bool:
+        """Return whether less than half of a burst of reads is left for the credential of the project."""
+        return self._clients.for_project(project_id).are_reads_low(Api.ORG_POLICY)
 
     async def is_enforced(self, project_id: str, constraint: str) -> bool:
         """Return whether the effective policy of the project enforces a boolean constraint."""

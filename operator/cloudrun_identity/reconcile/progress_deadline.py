@@ -43,8 +43,7 @@ def waiting_since(obj: ReconciledResource, outcome: Outcome, now: datetime) -> d
 
     `obj` has the status before the reconcile that ended with `outcome`.
     """
-    edited = obj.status.observed_generation != obj.metadata.generation
-    before = None if edited else obj.status.waiting_since
+    before = None if obj.is_edited else obj.status.waiting_since
     if is_stalling(outcome):
         return min(before or now, now)
     if isinstance(outcome, Waiting | Failing) and outcome.reason in _UNKNOWN:

@@ -38,7 +38,7 @@ from .attachment_records import AttachmentRecords
 from .execution import AttachmentExecution, present
 from .plan import AttachmentAction, plan
 from .preflight import Preflight
-from .reassignments import is_asked, last_reassignment
+from .reassignments import last_reassignment
 from .rollout import RECHECK
 
 
@@ -244,7 +244,7 @@ def _needs_checks(want: AttachmentWant, seen: WorkloadSeen, max_age: float) -> b
 def _is_patient(obj: IdentityAttachment) -> bool:
     """Return whether only another user can change what the object waits for."""
     ready = obj.status.condition(ConditionType.READY)
-    return ready is not None and ready.reason in _PATIENT and not is_asked(obj)
+    return ready is not None and ready.reason in _PATIENT and not obj.is_requested
 
 
 _PATIENT = frozenset({Reason.WORKLOAD_NOT_FOUND, Reason.OLD_REVISION_SERVING, Reason.REVISION_FAILED})

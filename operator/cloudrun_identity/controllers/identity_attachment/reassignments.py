@@ -38,7 +38,7 @@ def next_reassignment(
     the change feed reported it.
     """
     new = Reassignment(service_account=want.email, generation=state.generation, time=now)
-    if last is None or not same_account(last.service_account, want.email) or is_asked(want.obj):
+    if last is None or not same_account(last.service_account, want.email) or want.obj.is_requested:
         return new
     if last.error is not None and state.generation <= last.generation:
         return Wait(
@@ -59,13 +59,6 @@ def last_reassignment(obj: IdentityAttachment, state: WorkloadState) -> Reassign
 def given_up(reassignment: Reassignment, state: WorkloadState, error: str) -> Reassignment:
     """Return the reassignment with the error of the platform, which left the workload as `state` shows it."""
     return reassignment.model_copy(update={"generation": state.generation, "error": error})
-
-
-def is_asked(obj: IdentityAttachment) -> bool:
-    """Return whether a user has edited the object since the last reconcile, or requested a reconcile."""
-    requested = obj.reconcile_requested_at
-    asked = bool(requested) and requested != obj.status.last_handled_reconcile_at
-    return asked or obj.metadata.generation != obj.status.observed_generation
 
 
 def _contested_reassignment(

@@ -146,7 +146,9 @@ class ManagedProjectController:
             facts.project,
             missing_permissions(facts.held, want.obj),
             self._identity(want.project_id),
-            await self._facts.cross_project_usage(want.project_id, ages.contents),
+            await self._facts.cross_project_usage(
+                want.project_id, ages.contents, is_requested=ages.is_requested
+            ),
         )
         if self._powerful_accounts is None:
             return seen
@@ -195,6 +197,7 @@ class ManagedProjectController:
             if error.fault is not Fault.PERMISSION_DENIED:
                 raise
             return Executed(seen, Failing(Reason.PERMISSION_DENIED, _not_permitted(want.project_id)))
+        self._facts.forget_usage(want.project_id)
         return Executed(replace(seen, lifted=True), written=written)
 
     async def assume(self, action: ProjectAction, want: ProjectWant, seen: ProjectSeen) -> ProjectSeen:

@@ -3,6 +3,9 @@
 The policies of a project are read at each drift interval. Its state, the permissions of the operator and the
 organization policy are read on an edit, at each interval while the project is unhealthy, after a failure of a
 policy or an object, and otherwise before they are older than `FACTS_MAX_AGE`.
+
+One quota admits the reads of the organization policies of all projects. While it is low, only an edit or a
+request of a user reads one again before it is older than `FACTS_MAX_AGE`: no project waits for others.
 """
 
 from collections.abc import Iterable, Mapping
@@ -56,6 +59,8 @@ class MaxAges:
     """Maximum age of the project and of the operator's permissions."""
     contents: float
     """Maximum age of the organization policy, and of the lists of workloads and accounts."""
+    is_requested: bool = False
+    """True if a user waits for the result, after an edit or a request to reconcile."""
 
 
 def max_ages(obj: ManagedProject, cluster: ClusterState, max_age: float) -> MaxAges:
@@ -64,7 +69,7 @@ def max_ages(obj: ManagedProject, cluster: ClusterState, max_age: float) -> MaxA
     Facts that would become older than `FACTS_MAX_AGE` before the next resync are read now.
     """
     if max_age <= 0 or not is_healthy(obj):
-        return MaxAges(0.0, max_age)
+        return MaxAges(0.0, max_age, obj.is_requested)
     interval = obj.spec.drift_interval.timedelta.total_seconds()
     seldom = max(max_age, FACTS_MAX_AGE - interval)
     return MaxAges(seldom, max_age if has_contents(obj, cluster) else seldom)
@@ -136,15 +141,27 @@ class ProjectFactsReader:
         _remember(self._facts, project_id, (started, facts))
         return facts
 
-    async def cross_project_usage(self, project_id: str, max_age: float) -> EffectiveCrossProjectUsage:
-        """Return the effective organization policy; unknown if the operator may not read it."""
-        known = _recent(self._usages, project_id, self._clock() - max_age)
+    async def cross_project_usage(
+        self, project_id: str, max_age: float, *, is_requested: bool = False
+    ) -> EffectiveCrossProjectUsage:
+        """Return the effective organization policy; unknown if the operator may not read it.
+
+        If it `is_requested`, the quota is used until it is exhausted.
+        """
+        now = self._clock()
+        known = _recent(self._usages, project_id, now - max_age)
         if known:
             return known
-        started = self._clock()
+        recent = _recent(self._usages, project_id, now - FACTS_MAX_AGE)
+        if recent and not is_requested and self._org_policies.are_reads_low(project_id):
+            return recent
         usage = await self._read_usage(project_id)
-        _remember(self._usages, project_id, (started, usage))
+        _remember(self._usages, project_id, (now, usage))
         return usage
+
+    def forget_usage(self, project_id: str) -> None:
+        """Read the organization policy at the next reconcile: the operator has written it."""
+        self._usages.pop(project_id, None)
 
     async def _read_usage(self, project_id: str) -> EffectiveCrossProjectUsage:
         try:

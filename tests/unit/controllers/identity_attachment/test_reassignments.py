@@ -10,7 +10,6 @@ from cloudrun_identity.controllers.identity_attachment.reassignments import (
     ROUNDS,
     UNCONTESTED_AFTER,
     given_up,
-    is_asked,
     last_reassignment,
     next_reassignment,
 )
@@ -52,7 +51,7 @@ def deployed_by_dana(at: datetime = NOW) -> Cause:
 def test_an_overlong_reconcile_request_counts_as_handled() -> None:
     obj = attachment({"lastHandledReconcileAt": "now" * 100, "observedGeneration": 1})
     asked = obj.metadata.model_copy(update={"annotations": {RECONCILE_REQUESTED_AT: "now" * 100}})
-    assert not is_asked(obj.model_copy(update={"metadata": asked}))
+    assert not obj.model_copy(update={"metadata": asked}).is_requested
 
 
 def test_the_first_move_is_made_at_once() -> None:
@@ -145,7 +144,7 @@ def test_another_account_or_a_user_request_resets_the_conflict(last: Reassignmen
     for changed in (last.model_copy(update={"service_account": OLD}), None):
         assert decided(changed) == Reassignment(service_account=EMAIL, generation=3, time=NOW)
     edited = attachment({"workloadUID": "w-1", "observedGeneration": 0})
-    assert is_asked(edited)
+    assert edited.is_requested
     assert decided(last, obj=edited) == Reassignment(service_account=EMAIL, generation=3, time=NOW)
 
 
@@ -171,4 +170,4 @@ def test_a_reconcile_request_counts_until_it_is_handled(
     obj = attachment({"lastHandledReconcileAt": handled} if handled else {})
     annotations = {} if requested is None else {RECONCILE_REQUESTED_AT: requested}
     metadata = obj.metadata.model_copy(update={"annotations": annotations})
-    assert is_asked(obj.model_copy(update={"metadata": metadata})) is asked
+    assert obj.model_copy(update={"metadata": metadata}).is_requested is asked
