@@ -1,4 +1,4 @@
-"""Options that several commands share: the cluster, manifests, and durations."""
+"""Options that several commands share, and the exit codes of those that report differences."""
 
 import os
 import sys
@@ -13,6 +13,20 @@ if TYPE_CHECKING:
     from cloudrun_identity.kube.manifest_files import Manifests
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class DetailedExitCode(click.Command):
+    """Command that exits with 1 for a wrong option, because its exit code 2 means changes."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Parse the arguments."""
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except click.UsageError as error:
+            raise click.ClickException(error.format_message()) from error
+
 
 KUBECONFIG = click.option(
     "--kubeconfig",

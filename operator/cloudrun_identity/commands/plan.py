@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,6 +18,7 @@ from .options import (
     KUBECONFIG,
     NO_COLOR,
     OBJECT_NAMESPACE,
+    DetailedExitCode,
     cluster_option,
     filename_option,
     manifests_in,
@@ -45,20 +46,7 @@ EXAMPLES = examples(
 )
 
 
-class PlanCommand(click.Command):
-    """Command that exits with 1 for a wrong option, because its exit code 2 means changes."""
-
-    def make_context(
-        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
-    ) -> click.Context:
-        """Parse the arguments."""
-        try:
-            return super().make_context(info_name, args, parent, **extra)
-        except click.UsageError as error:
-            raise click.ClickException(error.format_message()) from error
-
-
-@click.command(cls=PlanCommand, epilog=EXAMPLES)
+@click.command(cls=DetailedExitCode, epilog=EXAMPLES)
 @filename_option(required=True)
 @OBJECT_NAMESPACE
 @KUBECONFIG

@@ -14,12 +14,12 @@ from .options import (
     CONTEXT,
     KUBECONFIG,
     READ_CLUSTER,
+    DetailedExitCode,
     filename_option,
     locations_option,
     manifests_in,
     project_option,
 )
-from .plan import PlanCommand
 from .suggest import read_objects
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ EXAMPLES = examples(
 )
 
 
-@click.command(cls=PlanCommand, epilog=EXAMPLES)
+@click.command(cls=DetailedExitCode, epilog=EXAMPLES)
 @filename_option(required=False)
 @project_option("Project with the recommendations. [default: those of all ManagedProjects]")
 @locations_option("Location of Cloud Run services")

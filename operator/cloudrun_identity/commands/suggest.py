@@ -14,13 +14,13 @@ from .options import (
     CONTEXT,
     KUBECONFIG,
     READ_CLUSTER,
+    DetailedExitCode,
     filename_option,
     locations_option,
     manifests_in,
     nothing_found,
     project_option,
 )
-from .plan import PlanCommand
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +47,9 @@ EXAMPLES = examples(
 KINDS = {"service": "Service", "job": "Job", "workerpool": "WorkerPool"}
 
 
-@click.command(cls=PlanCommand, short_help="Propose the least grants that workloads need.", epilog=EXAMPLES)
+@click.command(
+    cls=DetailedExitCode, short_help="Propose the least grants that workloads need.", epilog=EXAMPLES
+)
 @click.argument("workloads", metavar="[KIND/NAME]...", nargs=-1)
 @filename_option(required=False)
 @project_option("Project of the workloads that are named, or in the files.")

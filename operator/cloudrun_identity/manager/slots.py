@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-from cloudrun_identity.reconcile.deadline import paused_deadline
+from cloudrun_identity.reconcile.deadline import DeadlinePause
 
 slot_flow: ContextVar[str | None] = ContextVar("slot_flow", default=None)
 """Flow that the running reconcile holds a slot for; None outside a worker."""
@@ -114,7 +114,7 @@ class _Released:
 
     slots: Slots
     flow: str
-    deadline: paused_deadline = field(default_factory=paused_deadline)
+    deadline: DeadlinePause = field(default_factory=DeadlinePause)
 
     async def __aenter__(self) -> None:
         self.slots.release(self.flow)

@@ -59,7 +59,7 @@ class _Limit:
 
 
 @dataclass(slots=True)
-class paused_deadline:  # noqa: N801 - used like a function
+class DeadlinePause:
     """Stop the clock of the deadline during the block, if there is a deadline."""
 
     _timeout: asyncio.Timeout | None = None

@@ -10,7 +10,7 @@ from cloudrun_identity.reconcile.deadline import (
     RECONCILE_DEADLINE,
     Deadline,
     DeadlineExceeded,
-    paused_deadline,
+    DeadlinePause,
 )
 from cloudrun_identity.reconcile.reconciler import REPORT_DEADLINE
 from cloudrun_identity.reconcile.requeue import RequeueAfter
@@ -38,7 +38,7 @@ async def test_timeout_raised_by_the_block_is_propagated() -> None:
 async def test_paused_time_does_not_count() -> None:
     async with Deadline(5.0).limit():
         await asyncio.sleep(3.0)
-        with paused_deadline():
+        with DeadlinePause():
             await asyncio.sleep(100.0)
         await asyncio.sleep(1.0)
 
@@ -47,7 +47,7 @@ async def test_pause_does_not_extend_the_remaining_time() -> None:
     async def reconcile() -> None:
         async with Deadline(5.0).limit():
             await asyncio.sleep(3.0)
-            with paused_deadline():
+            with DeadlinePause():
                 await asyncio.sleep(100.0)
             await asyncio.sleep(2.5)
 
@@ -56,7 +56,7 @@ async def test_pause_does_not_extend_the_remaining_time() -> None:
 
 
 async def test_pause_without_a_deadline_does_nothing() -> None:
-    with paused_deadline():
+    with DeadlinePause():
         await asyncio.sleep(1.0)
 
 
