@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
+from cloudrun_identity.api import KINDS
 from cloudrun_identity.kube import client as client_module
 from cloudrun_identity.kube.client import KubeClient, connect
+from cloudrun_identity.kube.crds import check_compatible, served_kinds
 from cloudrun_identity.kube.errors import ClusterUnreachable, KubeError
 from cloudrun_identity.kube.objects import resource
 from cloudrun_identity.kube.resources import NAMESPACES, PatchType
@@ -43,6 +45,11 @@ def exec_plugin(directory: Path, tokens: list[str]) -> dict[str, Any]:
     )
     script.chmod(0o755)
     return {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": str(script)}}
+
+
+async def test_served_kinds_are_those_of_the_crds(client: KubeClient) -> None:
+    assert await served_kinds(client) == await check_compatible(client) == list(KINDS)
+    assert await client.kinds("cloudrun-identity.dev", "v0") == frozenset()
 
 
 async def test_object_is_created_replaced_patched_and_deleted(client: KubeClient, namespace: str) -> None:

@@ -117,6 +117,16 @@ class KubeClient:
         """Return the version of the server: `gitVersion`, `major`, `minor` and more."""
         return await self._request("GET", "/version")
 
+    async def kinds(self, group: str, version: str) -> frozenset[str]:
+        """Return the kinds that the server serves in a version of a group; none without that version."""
+        try:
+            found = await self._request("GET", f"/apis/{group}/{version}")
+        except KubeError as error:
+            if error.is_not_found:
+                return frozenset()
+            raise
+        return frozenset(each["kind"] for each in found["resources"] if "/" not in each["name"])
+
     async def get(self, resource: Resource, name: str, namespace: str = "") -> Object:
         """Read one object."""
         return await self._request("GET", resource.path(namespace, name))

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from enum import Enum, auto
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Protocol, Union, get_args, get_origin
 
 from cloudrun_identity.api import KINDS, ManagedProject, PolicyLedger
 from cloudrun_identity.api import Resource as Kind
@@ -85,8 +85,30 @@ def _retrieve(read: asyncio.Task[CrdState]) -> None:
         read.exception()
 
 
-async def check_compatible(client: ObjectClient) -> None:
+class Discovery(Protocol):
+    """Reads which kinds an API server serves."""
+
+    async def kinds(self, group: str, version: str, /) -> frozenset[str]:
+        """Return the kinds of a version of a group. Raises `KubeError`."""
+        ...
+
+
+async def served_kinds(client: Discovery) -> list[str]:
+    """Return the served kinds, in one request. Raises `KubeError`.
+
+    A kind whose CRD is being deleted is served until the last object is deleted.
+    """
+    kinds = await client.kinds(GROUP, VERSION)
+    return [kind for kind in KINDS if kind in kinds]
+
+
+async def check_compatible(client: ObjectClient) -> list[str]:
     """Check that the required kinds are served, and that each installed CRD has the fields of this version.
+
+    Discovery shows a new kind later than its CRD does.
+
+    Returns:
+        The served kinds.
 
     The API server silently drops a field that the installed schema does not have.
 
@@ -95,6 +117,7 @@ async def check_compatible(client: ObjectClient) -> None:
         KubeError: The CRDs cannot be read.
 
     """
+    served = []
     for kind, model in KINDS.items():
         definition = await _definition(client, kind)
         if _state(definition) not in SERVED:
@@ -104,6 +127,9 @@ async def check_compatible(client: ObjectClient) -> None:
             raise CrdsUnsuitable(
                 f"the installed {kind} CRD is older than this operator: it has no {missing}; run `{INSTALL}`"
             )
+        else:
+            served.append(kind)
+    return served
 
 
 async def _definition(client: ObjectClient, kind: str) -> Object | None:

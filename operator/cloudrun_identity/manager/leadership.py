@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.kube.client import KubeClient
-from cloudrun_identity.kube.crds import SERVED, CrdsUnsuitable, check_compatible, installed
+from cloudrun_identity.kube.crds import CrdsUnsuitable, check_compatible, served_kinds
 from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.kube.finalizers import remove_finalizers_of_deleted_kinds
 from cloudrun_identity.kube.lease import Lease
@@ -123,7 +123,7 @@ class Leadership:
             self.google,
             self.metrics,
             namespace=self.namespace,
-            kinds=await installed_kinds(self.counted),
+            kinds=await check_crds(self.counted),
             concurrency=self.concurrency,
             change_feed=self.change_feed,
             removals=self.removals,
@@ -177,7 +177,7 @@ class Leadership:
         ended = asyncio.Event()
         async with (
             background(self.stop.wait(), ended),
-            background(_kinds_change(self.counted, manager.kinds), ended) as raise_if_failed,
+            background(_kinds_change(self.client, manager.kinds), ended) as raise_if_failed,
             background(monitor.run(), ended) as raise_if_silent,
             background(watches.wait(), ended) as raise_if_ended,
         ):
@@ -200,33 +200,29 @@ class LeaseVersions:
             self.receiver.lease_written(raw)
 
 
-async def _kinds_change(client: CountedClient, kinds: list[str]) -> None:
+async def _kinds_change(client: KubeClient, kinds: list[str]) -> None:
     """Return when the installed kinds have changed. No watch reports this."""
     while True:
         await asyncio.sleep(CHECK_INTERVAL)
         with contextlib.suppress(KubeError):  # an outage does not change the kinds
-            if await _served_kinds(client) != kinds:
+            if await served_kinds(client) != kinds:
                 _log.warning("the installed CRDs have changed; restarting the watches")
                 return
 
 
-async def installed_kinds(client: CountedClient) -> list[str]:
-    """Return the kinds to serve. Raises CrdsUnsuitable if a required CRD is missing."""
-    await check_crds(client)
-    return await _served_kinds(client)
+async def check_crds(client: CountedClient) -> list[str]:
+    """Return the served kinds.
 
+    Raises:
+        CrdsUnsuitable: A required CRD is missing, or a CRD is older than this operator. If an uninstallation
+            waited for finalizers, they were removed.
+        KubeError: The CRDs cannot be read.
 
-async def check_crds(client: CountedClient) -> None:
-    """Raise CrdsUnsuitable if no kind can be served, after unblocking an uninstallation."""
+    """
     try:
-        await check_compatible(client)
+        return await check_compatible(client)
     except CrdsUnsuitable:
         with contextlib.suppress(KubeError):  # the next start tries again; CrdsUnsuitable matters more
             if count := await remove_finalizers_of_deleted_kinds(client):
                 _log.warning("removed the finalizers of %d objects whose CRDs are being deleted", count)
         raise
-
-
-async def _served_kinds(client: CountedClient) -> list[str]:
-    # A CRD that is being deleted is still served: it stays until the finalizers of its objects are removed.
-    return [kind for kind, state in (await installed(client)).items() if state in SERVED]
