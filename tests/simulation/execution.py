@@ -21,9 +21,9 @@ from .result import Result
 from .steps import History
 from .world import World
 
-QUIET = 150.0
-"""Seconds without a write after which a history has settled: longer than the longest backoff and two drift
-intervals, so that a settled operator is known to write nothing while nothing changes."""
+QUIET = 330.0
+"""Seconds without a write after which a history has settled: longer than the longest backoff, than five drift
+intervals and than the temporary grants of the pool, so that a settled operator is known to write nothing."""
 SETTLES_WITHIN = 5_400.0
 """Seconds in which it must settle."""
 

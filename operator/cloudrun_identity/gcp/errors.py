@@ -120,6 +120,11 @@ class GoogleError(Exception):
         short = self.retry_after is not None and self.retry_after <= LONGEST_RATE_PAUSE
         return self.fault is Fault.QUOTA_EXCEEDED and (self.reason == RATE_LIMIT_EXCEEDED or short)
 
+    @property
+    def is_transient(self) -> bool:
+        """True if the same call may soon succeed: after no answer, a conflict, or an exhausted rate."""
+        return self.rate_limited or self.fault in (Fault.UNAVAILABLE, Fault.ABORTED)
+
     def __str__(self) -> str:
         called = f"{self.method} {self.resource}" if self.resource else self.method
         return f"{called}: {self.fault}: {self.message}"

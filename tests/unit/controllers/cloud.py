@@ -193,6 +193,8 @@ class FakeRun:
     async def revision_account(self, workload: Workload, revision: str) -> str:
         if self.revisions[revision] == "forbidden":
             raise fault(Fault.PERMISSION_DENIED, "you may not look")
+        if self.revisions[revision] == "unavailable":
+            raise fault(Fault.UNAVAILABLE, "no answer")
         return self.revisions[revision]
 
     async def running_executions(self, project_id: str, location: str) -> tuple[Execution, ...]:

@@ -85,12 +85,17 @@ class AccountObserver:
         return seen
 
     async def unused(self, want: AccountWant, places: Iterable[Place]) -> frozenset[str]:
-        """Return the places in which nothing runs as the account, from lists that are read now."""
-        found: set[str] = set()
-        for place in sorted(places):
-            if not await self._usage.users_in(place, want.email, want.project_id, 0.0):
-                found.add(str(place))
-        return frozenset(found)
+        """Return the places in which nothing runs as the account, from lists that are read now.
+
+        A place that cannot be read is none of them.
+        """
+        return frozenset([str(place) for place in sorted(places) if await self._is_unused(want, place)])
+
+    async def _is_unused(self, want: AccountWant, place: Place) -> bool:
+        try:
+            return not await self._usage.users_in(place, want.email, want.project_id, 0.0)
+        except GoogleError:
+            return False
 
     async def _with_budget(self, seen: AccountSeen, want: AccountWant, cluster: ClusterState) -> AccountSeen:
         """Add the number of accounts per namespace, if several namespaces share the project."""
@@ -169,7 +174,11 @@ def _is_settled(record: LedgerAccount, account: ServiceAccount | None) -> bool:
 
 
 class Usage:
-    """Find the workloads that run as an account. A place that cannot be read counts as use."""
+    """Find the workloads that run as an account. A place that the operator may not read counts as use.
+
+    A transient error is raised instead. Otherwise, one such error would leave an account that nothing uses
+    when its namespace is deleted.
+    """
 
     def __init__(self, inventory: Inventory) -> None:
         self._inventory = inventory
@@ -185,7 +194,7 @@ class Usage:
     ) -> list[str]:
         """Return the workloads that run as the account, and the places that cannot be read, in words.
 
-        `max_age` is how old the lists of workloads may be, in seconds.
+        `max_age` is how old the lists of workloads may be, in seconds. Raises GoogleError if it is transient.
         """
         found = list(unreachable(obj, email, project_id, record, cluster))
         places = declared_places(obj, email, project_id, cluster) | recorded_places(record)
@@ -196,7 +205,7 @@ class Usage:
     async def users_in(self, place: Place, email: str, project_id: str, max_age: float) -> list[str]:
         """Return the workloads of a place that run as the account, and what cannot be read, in words.
 
-        `project_id` is the project of the account.
+        `project_id` is the project of the account. Raises GoogleError if it is transient.
         """
         outside = "" if place.project_id == project_id else f" of project {place.project_id}"
         found: list[str] = []
@@ -207,10 +216,12 @@ class Usage:
         return found + await self._listed("running executions", place, outside, executions)
 
     async def _listed(self, what: str, place: Place, outside: str, users: AsyncIterator[str]) -> list[str]:
-        """Return the users; a place that cannot be read counts as one."""
+        """Return the users; a place that the operator may not read counts as one."""
         try:
             return [f"{user}{outside}" async for user in users]
         except GoogleError as error:
+            if error.is_transient:
+                raise
             return [f"{what} in {place.location}{outside}, which cannot be read ({advised(error)})"]
 
     async def _workloads(

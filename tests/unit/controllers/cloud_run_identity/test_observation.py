@@ -233,5 +233,11 @@ async def test_revision_that_cannot_be_read_counts_as_use(run: FakeRun) -> None:
     assert user == "Services in europe-west1, which cannot be read (you may not look)"
 
 
+async def test_transient_error_is_raised_and_does_not_count_as_use(run: FakeRun) -> None:
+    run.revisions = {"web-00001": "unavailable"}
+    with pytest.raises(GoogleError):
+        await users(run)
+
+
 async def test_workload_of_another_account_does_not_count(run: FakeRun) -> None:
     assert await users(run) == []
