@@ -5,7 +5,13 @@ from typing import Any
 
 import pytest
 
-from cloudrun_identity.api import RECONCILE_REQUESTED_AT, ConditionStatus, ConditionType, ManagedProject
+from cloudrun_identity.api import (
+    RECONCILE_REQUESTED_AT,
+    ConditionStatus,
+    ConditionType,
+    EffectiveCrossProjectUsage,
+    ManagedProject,
+)
 from cloudrun_identity.controllers.managed_project.facts import (
     FACTS_MAX_AGE,
     ProjectFacts,
@@ -167,15 +173,13 @@ async def test_known_organization_policy_suffices_while_the_quota_is_low(emulato
     await clients.close()
 
 
-async def test_organization_policy_is_read_again_after_it_was_written(
-    clients: GoogleClients, emulator: Emulator
-) -> None:
+async def test_organization_policy_is_read_again_after_it_was_written(clients: GoogleClients) -> None:
     reader = ProjectFactsReader(Projects(clients), Policies(clients), OrgPolicies(clients), Clock())
     project_id = project().project_id
-    await reader.cross_project_usage(project_id, FACTS_MAX_AGE)
-    reader.forget_usage(project_id)
-    await reader.cross_project_usage(project_id, FACTS_MAX_AGE)
-    assert emulator.calls[EFFECTIVE_POLICY] == 2
+    before = await reader.cross_project_usage(project_id, FACTS_MAX_AGE)
+    await reader.allow_cross_project_usage(project_id)
+    after = await reader.cross_project_usage(project_id, FACTS_MAX_AGE)
+    assert (before, after) == (EffectiveCrossProjectUsage.DENIED, EffectiveCrossProjectUsage.ALLOWED)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from enum import Enum, auto
 from types import UnionType
-from typing import Annotated, Any, Protocol, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
 from cloudrun_identity.api import KINDS, ManagedProject, PolicyLedger
 from cloudrun_identity.api import Resource as Kind
@@ -13,6 +13,9 @@ from cloudrun_identity.api.schema import ApiModel
 
 from .errors import KubeError
 from .resources import CUSTOM_RESOURCE_DEFINITIONS, Object, ObjectClient
+
+if TYPE_CHECKING:
+    from .client import KubeClient
 
 INSTALL = "cloudrun-identity crds | kubectl apply --server-side -f -"
 """Command that installs or upgrades the CRDs."""
@@ -85,18 +88,10 @@ def _retrieve(read: asyncio.Task[CrdState]) -> None:
         read.exception()
 
 
-class Discovery(Protocol):
-    """Reads which kinds an API server serves."""
-
-    async def kinds(self, group: str, version: str, /) -> frozenset[str]:
-        """Return the kinds of a version of a group. Raises `KubeError`."""
-        ...
-
-
-async def served_kinds(client: Discovery) -> list[str]:
+async def served_kinds(client: "KubeClient") -> list[str]:
     """Return the served kinds, in one request. Raises `KubeError`.
 
-    A kind whose CRD is being deleted is served until the last object is deleted.
+    A CRD that is being deleted is still served: it stays until the finalizers of its objects are removed.
     """
     kinds = await client.kinds(GROUP, VERSION)
     return [kind for kind in KINDS if kind in kinds]

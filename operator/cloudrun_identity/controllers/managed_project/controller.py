@@ -93,7 +93,6 @@ class ManagedProjectController:
         self._repeated_drift = repeated_drift
         self._removals = removals
         self._facts = ProjectFactsReader(projects, policies, org_policies, clock)
-        self._org_policies = org_policies
         self._inventory = inventory
         self._identity = identity
         self._orphan_releaser = orphan_releaser
@@ -192,12 +191,11 @@ class ManagedProjectController:
     async def _lift(self, want: ProjectWant, seen: ProjectSeen) -> Executed[ProjectSeen]:
         """Lift the organization policy, and wait until it is in effect."""
         try:
-            written = await self._org_policies.allow_cross_project_usage(want.project_id)
+            written = await self._facts.allow_cross_project_usage(want.project_id)
         except GoogleError as error:
             if error.fault is not Fault.PERMISSION_DENIED:
                 raise
             return Executed(seen, Failing(Reason.PERMISSION_DENIED, _not_permitted(want.project_id)))
-        self._facts.forget_usage(want.project_id)
         return Executed(replace(seen, lifted=True), written=written)
 
     async def assume(self, action: ProjectAction, want: ProjectWant, seen: ProjectSeen) -> ProjectSeen:

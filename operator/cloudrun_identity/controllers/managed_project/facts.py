@@ -159,9 +159,16 @@ class ProjectFactsReader:
         _remember(self._usages, project_id, (now, usage))
         return usage
 
-    def forget_usage(self, project_id: str) -> None:
-        """Read the organization policy at the next reconcile: the operator has written it."""
+    async def allow_cross_project_usage(self, project_id: str) -> bool:
+        """Lift the organization policy, which the next reconcile reads again. Return whether it was enforced.
+
+        Raises:
+            GoogleError: it cannot be read or written.
+
+        """
+        written = await self._org_policies.allow_cross_project_usage(project_id)
         self._usages.pop(project_id, None)
+        return written
 
     async def _read_usage(self, project_id: str) -> EffectiveCrossProjectUsage:
         try:

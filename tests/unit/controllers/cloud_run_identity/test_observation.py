@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from cloudrun_identity.api import IdentityAttachment
-from cloudrun_identity.controllers.cloud_run_identity.account import AccountSeen
-from cloudrun_identity.controllers.cloud_run_identity.observation import Usage
+from cloudrun_identity.controllers.cloud_run_identity.account import AccountSeen, AccountWant
+from cloudrun_identity.controllers.cloud_run_identity.observation import AccountObserver, Usage
+from cloudrun_identity.controllers.cloud_run_identity.places import Place
 from cloudrun_identity.controllers.new_accounts import GRACE
 from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.reconcile.cluster_state import ObjectKey, account_key, identity_key
@@ -237,6 +238,18 @@ async def test_transient_error_is_raised_and_does_not_count_as_use(run: FakeRun)
     run.revisions = {"web-00001": "unavailable"}
     with pytest.raises(GoogleError):
         await users(run)
+
+
+@pytest.mark.parametrize(("revision", "unused"), [("other@example.com", True), ("unavailable", False)])
+async def test_place_is_unused_only_if_it_was_read(run: FakeRun, revision: str, unused: bool) -> None:
+    run.revisions = {"web-00001": revision}
+    bench = AccountBench()
+    bench.run = run
+    bench.restart()
+    place = Place(PROJECT_ID, "europe-west1")
+    want = AccountWant(identity(), PROJECT_ID, EMAIL)
+    found = await AccountObserver(bench.deps).unused(want, [place])
+    assert found == (frozenset({str(place)}) if unused else frozenset())
 
 
 async def test_workload_of_another_account_does_not_count(run: FakeRun) -> None:
