@@ -8,7 +8,6 @@ from kubernetes.client import ApiException
 
 from tests.e2e.eventually import becomes, eventually
 from tests.e2e.tenants import ATTACH, ON_PROJECT, TO, Tenants
-from tests.servers.kube_apiserver import KubeApiServer
 
 READS = ("Get", "List", "Test", "Query")
 REFUSED_BINDING = ON_PROJECT % "roles/owner"
@@ -223,8 +222,7 @@ def test_stripped_finalizer_of_a_refused_object_changes_nothing(tenants: Tenants
 
 def test_refusal_of_the_largest_object_fits_into_its_status(tenants: Tenants) -> None:
     subject = "principal://iam.googleapis.com/projects/42/locations/global/workloadIdentityPools/p/subject/"
-    # cel-python would keep the embedded API server busy until the operator loses its Lease.
-    count = 400 if isinstance(tenants.scene.stage.kube_api, KubeApiServer) else 100
+    count = 400
     members = ", ".join(f"{{principal: '{subject}{number}{'x' * 400}'}}" for number in range(count))
     scene = tenants.scene
     name = tenants.apply(

@@ -264,13 +264,13 @@ def test_command_with_a_missing_dependency_names_the_extra(
         name = "demo"
 
         def load(self) -> object:
-            raise ModuleNotFoundError("No module named 'celpy'", name="celpy")
+            raise ModuleNotFoundError("No module named 'jsonpatch'", name="jsonpatch")
 
     monkeypatch.setattr(cli, "entry_points", lambda **_: [Absent()])
     result = runner.invoke(cli.cli, ["demo", "--port", "1", "anything"])
     assert result.exit_code == 1
     assert result.output == (
-        "Error: demo needs celpy, which is not installed: pip install 'cloudrun-identity[playground]'\n"
+        "Error: demo needs jsonpatch, which is not installed: pip install 'cloudrun-identity[playground]'\n"
     )
 
 

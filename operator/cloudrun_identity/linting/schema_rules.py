@@ -1,16 +1,21 @@
 """CEL rules of the CRDs (`x-kubernetes-validations`), evaluated without an API server.
 
-cel-python is an optional dependency, the extra `lint`. The rules of the CRDs use CEL's standard library, and
+cel-expr-python is an optional dependency, the extra `lint`. The rules use the standard library of CEL, and
 `sum` of Kubernetes (https://kubernetes.io/docs/reference/using-api/cel/#kubernetes-list-library).
 """
 
+from __future__ import annotations
+
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cloudrun_identity.api.crd import generate
 from cloudrun_identity.kube.resources import Object
+
+if TYPE_CHECKING:
+    from cel_expr_python.cel import Env, Expression
 
 Schema = Mapping[str, Any]
 
@@ -25,7 +30,7 @@ def violations(obj: Object) -> list[str]:
     Rules about edits (`oldSelf`) do not apply to a file.
 
     Raises:
-        RulesUnavailable: cel-python is not installed.
+        RulesUnavailable: cel-expr-python is not installed.
 
     """
     return list(_in_value(obj, _schemas()[obj["kind"]], ""))
@@ -87,36 +92,26 @@ def _with_defaults(value: Any, schema: Schema) -> Any:
 
 
 def _holds(rule: str, value: Any) -> bool:
-    """Return whether a value satisfies a rule."""
-    return _program(rule)(value)
+    """Return whether a value satisfies a rule. An error of the evaluation is a violation."""
+    result = _compiled(rule).eval(data={"self": value})
+    return result.value() is True
 
 
 @cache
-def _program(rule: str) -> Callable[[Any], bool]:
-    """Return the compiled rule. For it, an error of the evaluation is a violation."""
+def _compiled(rule: str) -> Expression:
+    return _environment().compile(rule)
+
+
+@cache
+def _environment() -> Env:
     try:
-        import celpy
-        from celpy.adapter import json_to_cel
-        from celpy.celtypes import IntType
-        from celpy.evaluation import CELEvalError
+        from cel_expr_python.cel import FunctionDecl, NewEnv, Overload, Type
     except ImportError:
         raise RulesUnavailable(
             "the CEL rules of the CRDs were not checked: pip install 'cloudrun-identity[lint]'"
         ) from None
-    environment = celpy.Environment()
-
-    def total(numbers: Iterable[IntType]) -> IntType:
-        return sum(numbers, start=IntType(0))
-
-    program = environment.program(environment.compile(rule), functions={"sum": total})
-
-    def evaluate(value: Any) -> bool:
-        try:
-            return bool(program.evaluate({"self": json_to_cel(value)}))
-        except CELEvalError:
-            return False
-
-    return evaluate
+    total = Overload("sum", Type.DYN, [Type.LIST], is_member=True, impl=sum)
+    return NewEnv(variables={"self": Type.DYN}, functions=[FunctionDecl("sum", [total])])
 
 
 _TYPES: Mapping[str, type | tuple[type, ...]] = {"object": dict, "array": list, "string": str}

@@ -1,32 +1,30 @@
 """Validation rules in the Common Expression Language (`x-kubernetes-validations`).
 
-cel-python implements the language; this module adds the string and list functions of Kubernetes that rules
-use. Unlike a real API server, it does not check types and does not estimate costs.
+cel-expr-python implements the language and its string functions; this module adds the functions of Kubernetes
+that rules use: https://kubernetes.io/docs/reference/using-api/cel/#cel-options-language-features-and-libraries.
+Unlike a real API server, it does not know the types of values, and does not estimate costs.
 """
 
 import itertools
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any, Self
 
-import celpy
-from celpy import celtypes
-from celpy.adapter import json_to_cel
-from celpy.celparser import CELParseError
-from celpy.evaluation import CELEvalError
-from lark.exceptions import LarkError
+from cel_expr_python.cel import Expression, FunctionDecl, NewEnv, Overload, Type
+from cel_expr_python.ext.ext_optional import ExtOptional
+from cel_expr_python.ext.ext_strings import ExtStrings
 
 Object = dict[str, Any]
-
-_CACHED_RESULTS = 20_000
-_OPTIONAL_SYNTAX = re.compile(r"\.\?|\[\?|\boptional\.")
 
 
 class InvalidRuleError(ValueError):
     """A rule that does not compile or uses a feature that is not supported."""
+
+
+class _EvaluationError(Exception):
+    """A rule that cannot be evaluated on a value, for example because of the type of a field."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +42,13 @@ class Rule:
         """Parse and compile one entry of `x-kubernetes-validations`.
 
         Raises:
-            InvalidRuleError: The rule does not compile, or uses optional types.
+            InvalidRuleError: The rule does not compile, or uses `optionalOldSelf`.
 
         """
         expression = source.get("rule") or ""
         if source.get("optionalOldSelf"):
             raise InvalidRuleError("optionalOldSelf is not supported by this server")
         for text in filter(None, (expression, source.get("messageExpression"))):
-            if _OPTIONAL_SYNTAX.search(text):
-                raise InvalidRuleError(f"optional types are not supported by this server: {text}")
             _compile(text)
         return cls(
             expression=expression,
@@ -69,67 +65,36 @@ class Rule:
 
     def failure(self, value: Any, old: Any) -> str | None:
         """Return the reason why the value breaks the rule, or None; `old` is for transition rules."""
-        if not self.is_transition:
-            old = None
-        named = _named_fields(self.expression)
-        failure = _failure(self.expression, _text(value, named), _text(old, named))
-        if failure is None:
-            return None
-        return failure or self._message(value, old)
+        try:
+            holds = _evaluate(self.expression, value, old)
+        except _EvaluationError:
+            return f"the rule cannot be evaluated on this value: {self.expression}"
+        return None if holds else self._message(value, old)
 
     def _message(self, value: Any, old: Any) -> str:
         if self.message_expression:
             try:
                 message = _evaluate(self.message_expression, value, old)
-            except CELEvalError:
+            except _EvaluationError:
                 message = ""
             if isinstance(message, str) and message.strip():
                 return str(message)
         return self.message or f"failed rule: {self.expression}"
 
 
-def _text(value: Any, named: frozenset[str] | None) -> str:
-    if named is not None and isinstance(value, dict):
-        value = {name: value[name] for name in sorted(named & value.keys())}
-    return json.dumps(value, separators=(",", ":"))
-
-
-@lru_cache(maxsize=_CACHED_RESULTS)
-def _failure(expression: str, value: str, old: str) -> str | None:
-    """Return None if the rule holds, an empty string if not, or the reason why it cannot be evaluated.
-
-    Results are cached: rules are pure, most writes repeat most values, and an evaluation takes about half a
-    millisecond.
-    """
-    try:
-        holds = _evaluate(expression, json.loads(value), json.loads(old))
-    except CELEvalError:
-        return f"the rule cannot be evaluated on this value: {expression}"
-    return None if holds else ""
-
-
 def _evaluate(expression: str, value: Any, old: Any) -> Any:
-    activation = {"self": json_to_cel(value), "oldSelf": json_to_cel(old)}
-    return _compile(expression).evaluate(activation)
+    result = _compile(expression).eval(data={"self": value, "oldSelf": old})
+    if result.type() == Type.ERROR:
+        raise _EvaluationError(result.value())
+    return result.plain_value()
 
 
 @cache
-def _compile(expression: str) -> celpy.Runner:
-    environment = celpy.Environment()
+def _compile(expression: str) -> Expression:
     try:
-        tree = environment.compile(expression)
-    except (CELParseError, LarkError) as error:
-        raise InvalidRuleError(f"compilation failed: {error.args[0]}") from error
-    return environment.program(tree, functions=_FUNCTIONS)
-
-
-@cache
-def _named_fields(expression: str) -> frozenset[str] | None:
-    """Return the fields of `self` and `oldSelf` in the expression; None if these are used as a whole."""
-    code = _without_literals(expression)
-    if re.search(r"\b(?:self|oldSelf)\b(?!\.\w+\b(?!\s*\())", code):
-        return None
-    return frozenset(re.findall(r"\b(?:self|oldSelf)\.(\w+)", code))
+        return _ENVIRONMENT.compile(expression)
+    except RuntimeError as error:
+        raise InvalidRuleError(f"compilation failed: {str(error).splitlines()[0]}") from error
 
 
 @cache
@@ -137,40 +102,33 @@ def _without_literals(expression: str) -> str:
     return re.sub(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"", "''", expression)
 
 
-def _strings(function: Callable[..., str]) -> Callable[..., celtypes.StringType]:
-    return lambda *args: celtypes.StringType(function(*map(str, args)))
-
-
-def _list(items: Any) -> celtypes.ListType:
-    return celtypes.ListType([celtypes.StringType(item) for item in items])
-
-
-def _replace(text: str, old: str, new: str, count: int = -1) -> celtypes.StringType:
-    return celtypes.StringType(text.replace(old, new, int(count)))
-
-
-def _substring(text: str, start: int, end: int | None = None) -> celtypes.StringType:
-    return celtypes.StringType(text[int(start) : None if end is None else int(end)])
-
-
-def _find(text: str, pattern: str) -> celtypes.StringType:
+def _find(text: str, pattern: str) -> str:
     found = re.search(pattern, text)
-    return celtypes.StringType(found.group() if found else "")
+    return found.group() if found else ""
 
 
-_FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "lowerAscii": _strings(str.lower),
-    "upperAscii": _strings(str.upper),
-    "trim": _strings(str.strip),
-    "replace": _replace,
-    "substring": _substring,
-    "find": _find,
-    "findAll": lambda text, pattern: _list(m.group() for m in re.finditer(pattern, text)),
-    "split": lambda text, separator: _list(str(text).split(separator)),
-    "join": lambda items, separator="": celtypes.StringType(str(separator).join(items)),
-    "indexOf": lambda text, part: celtypes.IntType(text.find(part)),
-    "isSorted": lambda items: celtypes.BoolType(all(a <= b for a, b in itertools.pairwise(items))),
-    "sum": lambda items: sum(items, start=celtypes.IntType(0)),
-    "min": min,
-    "max": max,
-}
+def _method(name: str, implementation: Callable[..., Any], returns: Type, *parameters: Type) -> FunctionDecl:
+    overload = Overload(name, returns, parameters, is_member=True, impl=implementation)
+    return FunctionDecl(name, [overload])
+
+
+_ENVIRONMENT = NewEnv(
+    variables={"self": Type.DYN, "oldSelf": Type.DYN},
+    extensions=[ExtStrings(), ExtOptional()],
+    functions=[
+        _method("find", _find, Type.STRING, Type.STRING, Type.STRING),
+        _method(
+            "findAll",
+            lambda text, pattern: [found.group() for found in re.finditer(pattern, text)],
+            Type.List(Type.STRING),
+            Type.STRING,
+            Type.STRING,
+        ),
+        _method(
+            "isSorted", lambda items: all(a <= b for a, b in itertools.pairwise(items)), Type.BOOL, Type.LIST
+        ),
+        _method("sum", sum, Type.DYN, Type.LIST),
+        _method("min", min, Type.DYN, Type.LIST),
+        _method("max", max, Type.DYN, Type.LIST),
+    ],
+)

@@ -128,12 +128,6 @@ DIFFERENCES = [
     ),
     Difference("Conversion webhooks", code_of_definition(spec={"conversion": WEBHOOK}), 422, 201),
     Difference(
-        "Optional types in rules (`self.?size`)",
-        code_of_definition(**{"x-kubernetes-validations": [{"rule": "self.?size.orValue(1) > 0"}]}),
-        422,
-        201,
-    ),
-    Difference(
         "Types and cost of rules",
         code_of_definition(**{"x-kubernetes-validations": [{"rule": "self.size == 'large'"}]}),
         201,

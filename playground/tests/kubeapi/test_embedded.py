@@ -85,17 +85,6 @@ async def test_unsupported_resource_is_not_found(forgetful: Widgets, resource: s
     assert (await forgetful.api.get(f"/apis/{resource}")).reason == "NotFound"
 
 
-async def test_optional_types_in_rules_are_refused_by_name(forgetful: Widgets) -> None:
-    definition = yaml.safe_load(DEFINITION.read_text(encoding="utf-8"))
-    definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["x-kubernetes-validations"] = [
-        {"rule": "self.?spec.hasValue()"}
-    ]
-
-    refused = await forgetful.api.put(f"{DEFINITIONS}/widgets.contract.test", definition)
-
-    assert "optional types are not supported by this server" in refused.message
-
-
 async def test_unknown_protobuf_kind_is_refused(forgetful: Widgets) -> None:
     body = b"k8s\x00\x0a\x0b\x0a\x02v1\x12\x05Thing\x12\x00"
 

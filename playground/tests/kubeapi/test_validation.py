@@ -124,7 +124,7 @@ async def test_schema_refuses_invalid_values(
     [
         ({"id": "A1"}, "spec.id", 'Invalid value: "A1": must be small letters'),
         ({"exact": "z"}, "spec.exact", 'Invalid value: "z": got z'),
-        ({"size": 3}, "spec", "Invalid value: failed rule: self.size != 3"),
+        ({"size": 3}, "spec", "Invalid value: failed rule: self.?size.orValue(1) != 3"),
         (
             {"members": [{"user": "u"}, {"user": "u", "group": "g"}]},
             "spec.members[1]",

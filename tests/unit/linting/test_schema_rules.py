@@ -1,4 +1,4 @@
-"""CEL rules of the CRDs, evaluated by cel-python."""
+"""CEL rules of the CRDs, evaluated by cel-expr-python."""
 
 import builtins
 from pathlib import Path
@@ -73,12 +73,13 @@ def test_rules_need_an_optional_package(monkeypatch: pytest.MonkeyPatch) -> None
     found = builtins.__import__
 
     def imported(name: str, *arguments: Any) -> Any:
-        if name.startswith("celpy"):
+        if name.startswith("cel_expr_python"):
             raise ImportError(name)
         return found(name, *arguments)
 
-    schema_rules._program.cache_clear()
+    schema_rules._environment.cache_clear()
+    schema_rules._compiled.cache_clear()
     monkeypatch.setattr(builtins, "__import__", imported)
     with pytest.raises(RulesUnavailable, match=r"cloudrun-identity\[lint\]"):
         violations(binding())
-    schema_rules._program.cache_clear()
+    schema_rules._environment.cache_clear()

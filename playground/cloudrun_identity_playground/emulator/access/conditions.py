@@ -6,19 +6,14 @@ https://cloud.google.com/iam/docs/conditions-attribute-reference lists the attri
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-import celpy
-from celpy import celtypes
-from celpy.adapter import json_to_cel
-from celpy.celparser import CELParseError
-from celpy.evaluation import CELEvalError
-from lark.exceptions import LarkError
+from cel_expr_python.cel import Expression, FunctionDecl, NewEnv, Overload, Type
+from cel_expr_python.ext.ext_strings import ExtStrings
+from google.protobuf.timestamp_pb2 import Timestamp
 
 MODIFIED_ROLES = "iam.googleapis.com/modifiedGrantsByRole"
 
@@ -33,20 +28,14 @@ class RequestAttributes:
     modified_roles: frozenset[str] = frozenset()
 
 
-_ATTRIBUTES = frozenset({"api", "destination", "iam", "origin", "principal", "request", "resource"})
-_MACRO = re.compile(r"\.(?:all|exists|exists_one|filter|map)\(")  # they declare names
-_SAMPLE = RequestAttributes("projects/p", "cloudresourcemanager.googleapis.com/Project", 0.0)
-
-
 def is_met(expression: str, attributes: RequestAttributes) -> bool:
     """Return whether the condition is met. As with Google, one that cannot be evaluated is not."""
-    program = _compiled(expression)
-    if program is None:
-        return False
     try:
-        return bool(program.evaluate(_activation(attributes)))
-    except CELEvalError:
+        compiled = _compiled(expression)
+    except RuntimeError:
         return False
+    result = compiled.eval(data=_values(attributes))
+    return result.type() == Type.BOOL and bool(result.value())
 
 
 @lru_cache(maxsize=1000)
@@ -57,49 +46,95 @@ def problem_of(expression: str) -> str:
     https://cloud.google.com/iam/docs/conditions-attribute-reference, and its result is true or false.
     """
     try:
-        tree = celpy.Environment().compile(expression)
-    except (CELParseError, LarkError) as error:
-        return f"the expression cannot be parsed: {' '.join(str(error).split())[:120]}"
-    names = {str(each.children[0]) for each in tree.find_data("ident")}
-    if (unknown := names - _ATTRIBUTES) and not _MACRO.search(expression):
-        return f"undeclared reference to '{min(unknown)}'"
-    try:
-        result = celpy.Environment().program(tree, functions=_FUNCTIONS).evaluate(_activation(_SAMPLE))
-    except (CELEvalError, LookupError, TypeError, ValueError):
-        return ""  # an attribute that only Google knows
-    return "" if isinstance(result, bool | celtypes.BoolType) else "the result is not a boolean"
+        compiled = _compiled(expression)
+    except RuntimeError as error:
+        problem = str(error).splitlines()[0].partition("<input>:")[2]
+        return f"the expression cannot be parsed: {problem}" if "Syntax error" in problem else problem
+    result = compiled.eval(data=_values(_SAMPLE))
+    # What cannot be evaluated here needs an attribute that only Google knows.
+    return "" if result.type() in (Type.BOOL, Type.ERROR) else "the result is not a boolean"
 
 
-def _activation(attributes: RequestAttributes) -> dict[str, Any]:
-    time = celtypes.TimestampType(datetime.fromtimestamp(attributes.time, UTC))
+_SAMPLE = RequestAttributes("projects/p", "cloudresourcemanager.googleapis.com/Project", 0.0)
+
+
+def _values(attributes: RequestAttributes) -> dict[str, Any]:
+    time = Timestamp()
+    time.FromNanoseconds(int(attributes.time * 1e9))
     return {
-        "resource": json_to_cel(
-            {
-                "name": attributes.resource_name,
-                "type": attributes.resource_type,
-                "service": attributes.resource_type.partition("/")[0],
-            }
-        ),
-        "request": celtypes.MapType({celtypes.StringType("time"): time}),
-        "api": json_to_cel({MODIFIED_ROLES: sorted(attributes.modified_roles)}),
+        "resource": {
+            "name": attributes.resource_name,
+            "type": attributes.resource_type,
+            "service": attributes.resource_type.partition("/")[0],
+        },
+        "request": {"time": time},
+        "api": {MODIFIED_ROLES: sorted(attributes.modified_roles)},
     }
 
 
 @lru_cache(maxsize=1000)
-def _compiled(expression: str) -> celpy.Runner | None:
-    environment = celpy.Environment()
-    try:
-        return environment.program(environment.compile(expression), functions=_FUNCTIONS)
-    except (CELParseError, LarkError):
-        return None
+def _compiled(expression: str) -> Expression:
+    """Compile the expression.
+
+    Raises:
+        RuntimeError: It is not valid.
+
+    """
+    return _ENVIRONMENT.compile(expression)
 
 
-def _get_attribute(api: Any, name: Any, default: Any) -> Any:
-    return api.get(name, default)
+def _extract(text: str, template: str) -> str:
+    """Return the part of the text in the place of the braces of the template.
+
+    https://cloud.google.com/iam/docs/conditions-attribute-reference#extract
+    """
+    before, _, rest = template.partition("{")
+    after = rest.partition("}")[2]
+    start = text.find(before)
+    if start < 0:
+        return ""
+    start += len(before)
+    end = text.find(after, start) if after else len(text)
+    return text[start:end] if end >= 0 else ""
 
 
-def _has_only(found: Collection[Any], allowed: Collection[Any]) -> celtypes.BoolType:
-    return celtypes.BoolType(set(found) <= set(allowed))
+def _attribute(attributes: Mapping[str, Any], name: str, default: Any) -> Any:
+    return attributes.get(name, default)
 
 
-_FUNCTIONS: dict[str, Callable[..., Any]] = {"getAttribute": _get_attribute, "hasOnly": _has_only}
+def _has_only(found: Sequence[Any], allowed: Sequence[Any]) -> bool:
+    return set(found) <= set(allowed)
+
+
+def _known_to_google(*_: Any) -> Any:
+    raise LookupError("only Google knows the value")
+
+
+def _method(
+    name: str, implementation: Callable[..., Any], returns: Type, *signatures: list[Type]
+) -> FunctionDecl:
+    """Declare a method with one overload per signature, whose first type is that of the object."""
+    overloads = [
+        Overload(f"{name}_{number}", returns, parameters, is_member=True, impl=implementation)
+        for number, parameters in enumerate(signatures)
+    ]
+    return FunctionDecl(name, overloads)
+
+
+_MAP, _LIST, _TEXT = Type.MAP, Type.LIST, Type.STRING
+_ATTRIBUTES = ("api", "destination", "iam", "origin", "principal", "request", "resource")
+
+_ENVIRONMENT = NewEnv(
+    variables=dict.fromkeys(_ATTRIBUTES, Type.Map(_TEXT, Type.DYN)),
+    extensions=[ExtStrings()],
+    functions=[
+        _method("getAttribute", _attribute, Type.DYN, [_MAP, _TEXT, _LIST], [_MAP, _TEXT, _TEXT]),
+        _method("hasOnly", _has_only, Type.BOOL, [_LIST, _LIST]),
+        _method("extract", _extract, _TEXT, [_TEXT, _TEXT]),
+        _method("matchTag", _known_to_google, Type.BOOL, [_MAP, _TEXT, _TEXT]),
+        _method("matchTagId", _known_to_google, Type.BOOL, [_MAP, _TEXT, _TEXT]),
+        _method("hasTagKey", _known_to_google, Type.BOOL, [_MAP, _TEXT]),
+        _method("hasTagKeyId", _known_to_google, Type.BOOL, [_MAP, _TEXT]),
+        FunctionDecl("inIpRange", [Overload("inIpRange", Type.BOOL, [Type.DYN] * 2, impl=_known_to_google)]),
+    ],
+)
