@@ -122,10 +122,14 @@ def shared_stage(kube_api_name: str, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture
 def stage(shared_stage: Stage) -> Stage:
     """Provide the shared stage with a running operator and no pending faults."""
-    shared_stage.google.ensure()
-    shared_stage.cloud.recover()
-    shared_stage.ensure_operator()
+    _prepare(shared_stage)
     return shared_stage
+
+
+def _prepare(stage: Stage) -> None:
+    stage.google.ensure()
+    stage.cloud.recover()
+    stage.ensure_operator()
 
 
 @pytest.fixture
@@ -169,12 +173,16 @@ def example(stage: Stage) -> Iterator[Callable[[str], Example]]:
         each.deleted()
 
 
+@pytest.fixture
+def tenants(two_teams: Tenants, stage: Stage) -> Tenants:
+    """Provide two teams with Ready objects on one project, and a running operator."""
+    assert two_teams.scene.stage is stage
+    return two_teams
+
+
 @pytest.fixture(scope="module")
-def tenants(shared_stage: Stage) -> Iterator[Tenants]:
-    """Provide two teams with Ready objects on one project."""
-    shared_stage.google.ensure()
-    shared_stage.cloud.recover()
-    shared_stage.ensure_operator()
+def two_teams(shared_stage: Stage) -> Iterator[Tenants]:
+    _prepare(shared_stage)
     scene = Scene(shared_stage, f"team-{uuid.uuid4().hex[:8]}")
     tenants = Tenants(scene)
     scene.apply(tenants.text(DELEGATED))
