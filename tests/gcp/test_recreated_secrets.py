@@ -11,6 +11,8 @@ from tests.gcp.bench import Bench, open_bench
 
 SECRET = Target.secret("shop", "stripe")
 ROLE = "roles/secretmanager.secretAccessor"
+READ_SECRET = "google.cloud.secretmanager.v1.SecretManagerService/GetSecret"
+SET = "google.cloud.secretmanager.v1.SecretManagerService/SetIamPolicy"
 OPS, ANN = (Grant(SECRET, ROLE, member) for member in ("group:ops@example.com", "user:ann@example.com"))
 SEED = Seed.model_validate({"projects": [{"projectID": "shop", "secrets": [{"name": "stripe"}]}]})
 
@@ -54,4 +56,30 @@ async def test_creation_time_is_read_only_before_a_write(bench: Bench) -> None:
     await bench.sync(OPS)
     await bench.sync(OPS)
     await bench.sync(OPS, ANN)
-    assert bench.emulator.calls["google.cloud.secretmanager.v1.SecretManagerService/GetSecret"] == 2
+    assert bench.emulator.calls[READ_SECRET] == 2
+
+
+async def test_read_that_does_not_show_the_first_write_is_no_drift(bench: Bench) -> None:
+    """The policy had no bindings before, as that of a recreated secret; the unique ID tells them apart."""
+    bench.emulator.switches.update({"staleReads": "900s"})
+    await bench.sync(OPS)
+
+    again = await bench.sync(OPS, ANN)
+
+    assert again.outcomes == []
+    assert bench.drifted == []
+    assert bench.emulator.calls[SET] == 2, "no write was based on an old read"
+    assert not any(entry.present_before for entry in bench.ledger(SECRET).entries.values())
+    await bench.sync()
+    assert bench.members(SECRET, ROLE) == set()
+
+
+async def test_recreated_secret_is_recognized_although_its_policy_equals_the_first(bench: Bench) -> None:
+    bench.emulator.switches.update({"staleReads": "900s"})
+    await bench.sync(OPS)
+    recreate(bench)
+
+    findings = await bench.sync(OPS)
+
+    assert findings.states == {OPS.member: GrantState.GRANTED}
+    assert bench.members(SECRET, ROLE) == {OPS.member}

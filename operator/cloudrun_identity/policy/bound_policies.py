@@ -3,8 +3,11 @@
 A resource that was deleted and created again has the same name and another policy. Before a write, its
 unique ID is compared with the one that the ledger records. The ID is read after the policy. If another
 resource takes the name between the two reads, the IDs differ; if it does so later, the etags differ.
+
+A read that does not show the operator's own writes yet is replaced by what the last write returned.
 """
 
+import asyncio
 from collections.abc import Collection
 
 from google.iam.v1.policy_pb2 import Policy
@@ -13,6 +16,7 @@ from cloudrun_identity.gcp.errors import Fault, GoogleError
 from cloudrun_identity.iam.grants import Grant, Target
 from cloudrun_identity.ledger.model import Ledger
 
+from .own_writes import OwnWrites
 from .ports import PolicyPort, SyncerPorts
 
 
@@ -23,13 +27,16 @@ class TargetReplaced(Exception):
 class BoundPolicies:
     """A `ports.PolicyPort` that writes a policy only if the sync was planned for its resource.
 
-    The unique ID is read once after each read of the policy that a write follows, and not in a sync that
-    writes nothing.
+    The unique ID is read once after each read of the policy that a write follows. A sync that writes nothing
+    reads it only if the policy may be older than the first write.
     """
 
-    def __init__(self, ports: SyncerPorts) -> None:
+    def __init__(self, ports: SyncerPorts, own_writes: OwnWrites) -> None:
+        """Initialize the port. `own_writes` are the writes of earlier syncs of the same policy."""
         self._policies: PolicyPort = ports.policies
         self._ports = ports
+        self._own_writes = own_writes
+        self._newest = Policy()
         self._expected = ""
         self._is_verified = False
 
@@ -48,19 +55,33 @@ class BoundPolicies:
         return self._expected
 
     async def get(self, target: Target) -> Policy:
-        """Return the policy; raises GoogleError."""
+        """Return the policy with all own writes; raises GoogleError."""
         self._is_verified = False
-        return await self._policies.get(target)
+        read = await self._policies.get(target)
+        self._newest = await self._newest_of(read, target)
+        return self._newest
 
     async def set(self, target: Target, policy: Policy) -> Policy:
         """Write the policy; raises GoogleError, or TargetReplaced if nothing may be written."""
         if not self._is_verified:
             await self._verify(self._ports.ledgers.ledger(target))
-        return await self._policies.set(target, policy)
+        reply = await self._policies.set(target, policy)
+        unique_id = self._ports.ledgers.ledger(target).target_uid
+        self._own_writes.note(self._newest, reply, unique_id, _now())
+        self._newest = reply
+        return reply
 
     def log_write(self, target: Target, *, removed: Collection[Grant], added: Collection[Grant]) -> None:
         """Log a write that took effect."""
         self._policies.log_write(target, removed=removed, added=added)
+
+    async def _newest_of(self, read: Policy, target: Target) -> Policy:
+        """Return the policy of a read, or the reply to a later write of the same resource."""
+        first = self._own_writes.first_before(read, _now())
+        if first is None:
+            return self._own_writes.newest(read)
+        is_same = first.unique_id and await self._read(self._ports.ledgers.ledger(target)) == first.unique_id
+        return self._own_writes.reply if is_same else read
 
     async def _verify(self, ledger: Ledger) -> None:
         expected = self._expected or ledger.target_uid
@@ -87,3 +108,7 @@ class BoundPolicies:
 
 _LAG = frozenset({Fault.NOT_FOUND, Fault.PERMISSION_DENIED})
 """Answers of Google Cloud about an account that was created moments ago; another unique ID is not one."""
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -26,6 +26,7 @@ from .capacity import LEDGER_FULL, over_capacity, over_conditions
 from .desired_grants import DesiredGrant
 from .in_sync import InSyncPolicy, in_sync_policy
 from .merge import Removal, grants_in
+from .own_writes import OwnWrites
 from .pending_write import is_alone
 from .planning import PolicyPlan
 from .policy_shares import share_refusals
@@ -38,7 +39,7 @@ from .results import SyncResult
 from .settlement import made_by_others, progress, settle, settle_absent, without_abandoned
 from .shown_forms import ShownForms
 from .sync_planner import PlannedSync, SyncPlanner
-from .writer import OwnWrites, PolicyWriter
+from .writer import PolicyWriter
 
 
 class PolicySync:
@@ -68,8 +69,8 @@ class PolicySync:
     async def _run_once(self) -> SyncResult:
         began = _now()
         self._ports.ledgers.check(self._target)
-        policies = BoundPolicies(self._ports)
-        writer = PolicyWriter(self._target, policies, self._ports.settings.attempts, self._own_writes)
+        policies = BoundPolicies(self._ports, self._own_writes)
+        writer = PolicyWriter(self._target, policies, self._ports.settings.attempts)
         account = self._ports.ledgers.ledger(self._target).account
         if account and account.lost:  # an account of the same e-mail would be unmanaged
             await self._settle_absent()

@@ -2,9 +2,8 @@
 
 import asyncio
 import random
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from google.iam.v1.policy_pb2 import Policy
@@ -42,45 +41,11 @@ class _UndecidedWrite:
     merged: Merged
 
 
-@dataclass(slots=True)
-class OwnWrites:
-    """The last writes of a policy by the operator, to recognize reads that do not show them yet.
-
-    IAM is eventually consistent: a read right after a write may return an older version
-    (https://cloud.google.com/iam/docs/overview#consistency). Such a read has the etag that the write
-    replaced. Etags of policies with bindings do not return. A policy that was never written has always the
-    same etag, also if the resource was created again.
-    """
-
-    replaced: deque[bytes] = field(default_factory=lambda: deque(maxlen=_MAX_REPLACED))
-    """The etags of policies with bindings that the operator replaced."""
-    reply: Policy = field(default_factory=Policy)
-    """The policy in the reply to the last write."""
-
-    def note(self, before: Policy, reply: Policy) -> None:
-        """Note that the operator replaced a policy."""
-        if before.bindings and before.etag != reply.etag:
-            self.replaced.append(bytes(before.etag))
-        else:
-            self.replaced.clear()
-        self.reply = reply
-
-    def newest(self, read: Policy) -> Policy:
-        """Return the policy of a read, or the reply to a later write."""
-        return self.reply if bytes(read.etag) in self.replaced else read
-
-
 class PolicyWriter:
     """Reads a policy once and writes the differences. Reads it again after a conflict or a lost reply."""
 
-    def __init__(
-        self, target: Target, policies: PolicyPort, attempts: int, own_writes: OwnWrites | None = None
-    ) -> None:
-        """Initialize the writer. `attempts` limits the attempts at one write against other writers.
-
-        `own_writes` are the writes of earlier writers of the same policy.
-        """
-        self._own_writes = own_writes or OwnWrites()
+    def __init__(self, target: Target, policies: PolicyPort, attempts: int) -> None:
+        """Initialize the writer. `attempts` limits the attempts at one write against other writers."""
         self._target = target
         self._policies = policies
         self._attempts = attempts
@@ -135,7 +100,7 @@ class PolicyWriter:
     async def read(self) -> None:
         """Read the policy, and judge a write without a reply by it."""
         before = self.shown
-        self._see(self._own_writes.newest(await self._policies.get(self._target)))
+        self._see(await self._policies.get(self._target))
         undecided, self._undecided = self._undecided, None
         if undecided and replaces(undecided.record, self.etag):
             self._undecided = undecided  # it may still arrive
@@ -178,7 +143,6 @@ class PolicyWriter:
             else:
                 self._undecided = None
                 self._confirm(merged)
-                self._own_writes.note(self._policy, reply)
                 self._see(reply)
                 self.added |= self.forms.compare(sent, self.shown)
                 self.added &= self.present
@@ -187,9 +151,7 @@ class PolicyWriter:
     async def is_writable(self) -> bool:
         """Return whether Google Cloud accepts the policy unchanged. Only this method writes equal content."""
         try:
-            reply = await self._policies.set(self._target, self._policy)
-            self._own_writes.note(self._policy, reply)
-            self._see(reply)
+            self._see(await self._policies.set(self._target, self._policy))
         except GoogleError as error:
             if error.fault is Fault.ABORTED:
                 return True  # another writer has just written it
@@ -227,9 +189,6 @@ class PolicyWriter:
 async def _no_record(writer: PolicyWriter, write: LedgerWrite | None) -> None:
     """Record nothing."""
 
-
-_MAX_REPLACED = 8
-"""The number of own writes that a read may not show."""
 
 _RETRIABLE = frozenset({Fault.ABORTED, Fault.UNAVAILABLE})
 

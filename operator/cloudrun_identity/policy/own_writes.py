@@ -1,0 +1,72 @@
+"""The last writes of a policy by the operator, to recognize reads that do not show them yet.
+
+IAM is eventually consistent: a read right after a write may return an older version
+(https://cloud.google.com/iam/docs/overview#consistency). Such a read has the etag that the write replaced.
+Etags of policies with bindings do not return. A policy that was never written has always the same etag, also
+if the resource was deleted and created again: then the unique ID of the resource decides.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from google.iam.v1.policy_pb2 import Policy
+
+
+@dataclass(slots=True)
+class OwnWrites:
+    """The etags that the operator's writes of one policy replaced, and the reply to the last of them."""
+
+    replaced: deque[bytes] = field(default_factory=lambda: deque(maxlen=_MAX_REPLACED))
+    """The etags of policies with bindings that the operator replaced."""
+    first: "FirstWrite | None" = None
+    """The last write that replaced a policy without bindings."""
+    reply: Policy = field(default_factory=Policy)
+    """The policy in the reply to the last write."""
+
+    def note(self, before: Policy, reply: Policy, unique_id: str, now: float) -> None:
+        """Note that the operator replaced a policy of the resource with this unique ID.
+
+        `now` is the time of the write in seconds of a clock that does not jump.
+        """
+        if not before.bindings:
+            self.replaced.clear()
+            self.first = FirstWrite(bytes(before.etag), unique_id, now)
+        elif before.etag != reply.etag:
+            self.replaced.append(bytes(before.etag))
+        self.reply = reply
+
+    def first_before(self, read: Policy, now: float) -> "FirstWrite | None":
+        """Return the first write if it may be missing in a read: the resource has it if it is the same."""
+        first = self.first
+        if (
+            first is None
+            or read.bindings
+            or read.etag != first.replaced
+            or now >= first.at + _CONSISTENT_AFTER
+        ):
+            return None
+        return first
+
+    def newest(self, read: Policy) -> Policy:
+        """Return the policy of a read, or the reply to a later write that replaced a policy with bindings."""
+        return self.reply if bytes(read.etag) in self.replaced else read
+
+
+@dataclass(frozen=True, slots=True)
+class FirstWrite:
+    """A write that replaced a policy without bindings."""
+
+    replaced: bytes
+    """The etag of that policy. It may be the one of every policy that was never written."""
+    unique_id: str
+    """The unique ID of the resource; empty if it is not known."""
+    at: float
+    """The time of the write, in seconds."""
+
+
+_MAX_REPLACED = 8
+"""The number of own writes that a read may not show."""
+
+_CONSISTENT_AFTER = 900.0
+"""The time in seconds after which every read shows a write. Google Cloud states up to 7 minutes and more:
+https://cloud.google.com/iam/docs/access-change-propagation."""
