@@ -100,11 +100,7 @@ class EntryReview:
         staying, leaving = self._split_owners(grant, entry, permanently_deleted=permanently_deleted)
         if staying or owners:
             kept = changed_entry(entry, owners=tuple(sorted(staying or {min(owners)})))
-            if owners:
-                kept = self._desire(grant, kept)
-            else:
-                self._retain(grant, kept, self._reason_to_stay(entry))
-            self.entries[grant] = kept
+            self.entries[grant] = self._desire(grant, kept) if owners else self._stay(grant, kept)
         elif not self.facts.may_release:
             self.entries[grant] = entry
             self._retain(grant, entry, RetainReason.OWNERS_PENDING)
@@ -124,6 +120,22 @@ class EntryReview:
                     members=(*entry.registered_members, *entry.tombstones),
                 )
             )
+
+    def _stay(self, grant: Grant, entry: LedgerEntry) -> LedgerEntry:
+        """Return the entry of a grant that no object desires now and whose owners stay; plan to retain it.
+
+        If its owners only retain it and another client removed it, the entry is pending: a grant that appears
+        later is that of another client, and a release leaves it.
+        """
+        self._retain(grant, entry, self._reason_to_stay(entry))
+        is_shown = grant in self.present or any(
+            self._is_shown_as_deleted(grant, unique_id) for unique_id in entry.unique_ids
+        )
+        owners = [self.by_owner_key.get(owner_key) for owner_key in entry.owner_keys]
+        is_retained = all(each and (each.writable or each.retains_all) for each in owners)
+        if is_shown or not is_retained or self.facts.observed:
+            return entry
+        return _missing(entry, withheld=entry.is_rejected, may_return=False)
 
     def _desire(self, grant: Grant, entry: LedgerEntry) -> LedgerEntry:
         """Return the entry of a desired grant, and plan the replacement of a former account."""
