@@ -75,7 +75,7 @@ class Execution:
             after_step()
 
     async def settle(self, *, opens_projects: bool = True) -> None:
-        """End all faults, open all projects, and wait until nothing is written any more.
+        """End all faults and standbys, open all projects, and wait until nothing is written any more.
 
         A crash at a checkpoint, or an edit before a write, may still happen once.
         """
@@ -90,6 +90,7 @@ class Execution:
                     self._apply_open(name, declared.specs[0])
         if not world.alive():
             world.start()
+        self._terminate_standbys()
         self._result.note("settle")
         end = self._loop.time() + SETTLES_WITHIN
         while self._loop.time() < end:
@@ -97,6 +98,14 @@ class Execution:
                 return
         last = "; ".join(world.writes[-6:])
         self._result.violated(f"still writing {SETTLES_WITHIN:g} s after the last step: {last}")
+
+    def _terminate_standbys(self) -> None:
+        """End the operators that only read the Lease each second: half of the requests at rest."""
+        alive, leader = self._world.alive(), self._world.kube.leader()
+        if any(process.name == leader for process in alive):
+            for process in alive:
+                if process.name != leader:
+                    process.terminate()
 
     async def _is_quiet(self) -> bool:
         """Return whether nothing is written for a while."""
