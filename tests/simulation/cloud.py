@@ -12,14 +12,27 @@ from cloudrun_identity_playground.emulator.faults import Fault
 from cloudrun_identity_playground.emulator.seed import Seed
 from cloudrun_identity_playground.emulator.switches import RequestsPerMinute
 
-from .declarations import BUCKET, CHECKOUT, DATA, SHOP, WRITER, Grant
+from .declarations import (
+    BUCKET,
+    CHECKOUT,
+    DATA,
+    PROJECT_NUMBERS,
+    PROJECTS,
+    SHOP,
+    WRITER,
+    Grant,
+    run_service_agent,
+)
+
+AGENTS = frozenset(map(run_service_agent, PROJECTS))
+"""The service agents of Cloud Run."""
 
 STARTING_CLOUD = Seed.model_validate(
     {
         "projects": [
             {
                 "projectID": SHOP,
-                "projectNumber": "417203958816",
+                "projectNumber": PROJECT_NUMBERS[SHOP],
                 "policy": [
                     {"role": "roles/owner", "members": ["user:dana@example.com"]},
                     {"role": "roles/viewer", "members": ["group:auditors@example.com"]},
@@ -43,7 +56,7 @@ STARTING_CLOUD = Seed.model_validate(
             },
             {
                 "projectID": DATA,
-                "projectNumber": "528860113547",
+                "projectNumber": PROJECT_NUMBERS[DATA],
                 "policy": [{"role": "roles/owner", "members": ["user:dana@example.com"]}],
                 "orgPolicies": [
                     {"constraint": "iam.disableCrossProjectServiceAccountUsage", "enforce": False}
@@ -100,10 +113,14 @@ class Cloud:
         return grant in self.grants(grant.resource)
 
     def is_effective(self, grant: Grant) -> bool:
-        """Return whether a grant is bound to the account that has the member's e-mail now."""
-        if not grant.member.startswith("serviceAccount:"):
+        """Return whether a grant is bound to the account that has the member's e-mail now.
+
+        A grant of a service agent always is: Google manages these accounts, and never recreates them.
+        """
+        kind, _, address = grant.member.partition(":")
+        if kind != "serviceAccount" or address in AGENTS:
             return True
-        unique_id = self.account_ids().get(grant.member.partition(":")[2])
+        unique_id = self.account_ids().get(address)
         policies = self.emulator.cloud.policies
         bound = zip(policies.shown(grant.resource).bindings, policies.bound_ids(grant.resource), strict=True)
         return unique_id is not None and unique_id in {

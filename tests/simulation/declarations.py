@@ -17,6 +17,7 @@ PLURALS = {
 NAMESPACES = ("team-a", "team-b")
 SHOP, DATA = "acme-shop", "acme-data"
 PROJECTS = {"shop": SHOP, "data": DATA}
+PROJECT_NUMBERS = {SHOP: "417203958816", DATA: "528860113547"}
 DRIFT_INTERVAL = 60
 """Seconds between two reads of a policy."""
 PROGRESS_DEADLINE = "1m"
@@ -27,6 +28,7 @@ BUCKET = f"projects/{SHOP}/buckets/acme-exports"
 WRITER = "roles/storage.objectCreator"
 """Role that one binding of the pool declares with Exclusive authority."""
 INVOKER, USER = "roles/run.invoker", "roles/iam.serviceAccountUser"
+TOKEN_CREATOR = "roles/iam.serviceAccountTokenCreator"
 
 
 class ObjectName(NamedTuple):
@@ -53,6 +55,11 @@ def manifest(name: ObjectName, spec: Spec) -> Object:
     metadata = {"name": name.name} | ({"namespace": name.namespace} if name.namespace else {})
     spec = {"progressDeadline": PROGRESS_DEADLINE, **spec}
     return {"apiVersion": API_VERSION, "kind": name.kind, "metadata": metadata, "spec": spec}
+
+
+def run_service_agent(project: str) -> str:
+    """Return the e-mail of the Cloud Run service agent of a ManagedProject's project."""
+    return f"service-{PROJECT_NUMBERS[PROJECTS[project]]}@serverless-robot-prod.iam.gserviceaccount.com"
 
 
 def email(namespace: str, name: str, project: str) -> str:

@@ -33,8 +33,11 @@ from .world import World
 
 ATTACHMENT = ObjectName("IdentityAttachment", "team-a", "checkout")
 READER = ObjectName("CustomRole", "team-a", "reader")
+VISITORS = ObjectName("IAMBinding", "team-b", "visitors")
 WRITERS = ObjectName("IAMBinding", "team-a", "writers")
 _EXPIRING = frozenset(grant for grant in ALL_GRANTS if grant.member == "user:guest@example.com")
+_NEVER = "9"
+"""An end after all ends that specs declare."""
 _KEPT_BACKUPS = 64
 
 FAULT_LASTS = 300.0
@@ -67,6 +70,8 @@ class Expectation:
         """Objects whose accounts or roles may be left, or be those of others."""
         self.declared_since: dict[Grant, float] = {}
         """The time since which each grant is declared without a break."""
+        self._visitors_end = _NEVER
+        """The end that the temporary grant had when the objects were last looked at."""
         self._known_to_backup: set[Grant] = set()
         """Grants that were declared and managed at the time of a restored backup, and still are."""
         self.lease_restored = -math.inf
@@ -102,17 +107,28 @@ class Expectation:
             spec = specs.get(ObjectName("CloudRunIdentity", namespace, name))
             return spec["projectRef"]["name"] if spec else None
 
-        now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        now = _rfc3339_now()
         required: set[Grant] = set()
         depending: set[Grant] = set()
         for name, spec in specs.items():
             needs_role = "customRoleRef" in spec and READER not in specs
-            (depending if needs_role else required).update(grants_of(name, spec, home, now))
+            # A temporary grant ends as it was last admitted: a later end counts only once it is admitted.
+            is_pending = name == VISITORS and not self._is_admitted(name)
+            (depending if needs_role or is_pending else required).update(grants_of(name, spec, home, now))
         return required - depending, depending
+
+    def _is_admitted(self, name: ObjectName) -> bool:
+        """Return whether the project of an object exists and admits its namespace."""
+        project = self._world.kube.find(ObjectName("ManagedProject", "", POOL[name].project))
+        return project is not None and name.namespace in project["spec"]["namespaces"]["names"]
 
     def update(self, now: float) -> None:
         """Note what the stored objects declare and use, after a step or a write."""
         declared, _ = self.declared()
+        if self._visitors_end <= _rfc3339_now():
+            self.declared_since = {g: since for g, since in self.declared_since.items() if g not in _EXPIRING}
+        visitors = self._world.kube.find(VISITORS)
+        self._visitors_end = visitors["spec"]["members"][0].get("expiresAt", _NEVER) if visitors else _NEVER
         self.declared_since = {grant: self.declared_since.get(grant, now) for grant in declared}
         # After a restore, the operator leaves what is released before it has compared ledger and policy.
         self.unclear |= self._known_to_backup - declared
@@ -287,6 +303,11 @@ class Expectation:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
+
+
+def _rfc3339_now() -> str:
+    """Return the time of the wall clock, as specs write it."""
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _identities() -> Iterator[ObjectName]:

@@ -9,12 +9,14 @@ from .declarations import (
     INVOKER,
     PROJECTS,
     SHOP,
+    TOKEN_CREATOR,
     USER,
     WRITER,
     Grant,
     ObjectName,
     Spec,
     email,
+    run_service_agent,
 )
 from .pool import POOL
 
@@ -79,8 +81,12 @@ def _grants_of_identity(spec: Spec) -> Iterator[Grant]:
     for grant in spec.get("roles", ()):
         resource = _target(grant.get("target", {"kind": "Project"}), project)
         yield Grant(resource, grant["role"], f"serviceAccount:{own}")
+    account = f"projects/{project}/serviceAccounts/{own}"
     for user in spec.get("users", ()):
-        yield Grant(f"projects/{project}/serviceAccounts/{own}", USER, user["principal"])
+        yield Grant(account, USER, user["principal"])
+    for use in spec.get("usableFrom", ()):
+        agent = run_service_agent(use["projectRef"]["name"])
+        yield Grant(account, TOKEN_CREATOR, f"serviceAccount:{agent}")
 
 
 def _grants_of_binding(name: ObjectName, spec: Spec, home: IdentityHome, now: str) -> Iterator[Grant]:
