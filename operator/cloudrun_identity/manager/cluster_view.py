@@ -142,8 +142,9 @@ class ClusterView(LedgerView):
 
     def counts(self, now: datetime) -> ObjectCounts:
         """Return the counts of all objects for the metrics."""
-        valid = (entry.obj for key, entry in self._objects.entries() if not self._objects.is_invalid(key))
-        return counts_of(valid, (key.kind for key, _ in self._objects.invalid()), self._kinds, now)
+        objects = self._objects
+        keys, projects = objects.valid(IdentityKey), objects.valid(ManagedProject)
+        return counts_of(objects.states(), keys, projects, self._kinds, now)
 
     # Google Cloud projects.
 

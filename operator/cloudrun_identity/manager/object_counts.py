@@ -1,9 +1,10 @@
-"""Counts of the cached objects for the metrics."""
+"""Counts of the cached objects for the metrics, from the number of objects in each state."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from cloudrun_identity.api import (
     ConditionStatus,
@@ -31,35 +32,65 @@ class ObjectCounts:
     """Number of ManagedProjects whose change feed is not ready, by reason."""
 
 
-def counts_of(
-    valid: Iterable[ReconciledResource], invalid: Iterable[str], kinds: Iterable[str], now: datetime
-) -> ObjectCounts:
-    """Return the counts of the valid objects and of invalid ones, which are given as their kinds.
+class ObjectState(NamedTuple):
+    """The state of one object, as far as the metrics show it. Many objects have the same."""
 
-    An invalid object is not Ready and stalled.
+    kind: str
+    ready: ConditionStatus
+    reason: str
+    """Reason why the object is not Ready; empty if it is, or has no condition yet."""
+    is_stalled: bool
+
+
+def state_of(obj: ReconciledResource) -> ObjectState:
+    """Return the state of a valid object."""
+    ready, stalled = obj.status.condition(ConditionType.READY), obj.status.condition(ConditionType.STALLED)
+    status = ready.status if ready else ConditionStatus.UNKNOWN
+    return ObjectState(
+        type(obj).__name__,
+        status,
+        ready.reason if ready and status is not ConditionStatus.TRUE else "",
+        stalled is not None and stalled.status is ConditionStatus.TRUE,
+    )
+
+
+def invalid_state(kind: str) -> ObjectState:
+    """Return the state of an invalid object: it is not Ready and stalled."""
+    return ObjectState(kind, ConditionStatus.FALSE, Reason.INVALID_SPEC, is_stalled=True)
+
+
+def counts_of(
+    states: Mapping[ObjectState, int],
+    keys: Iterable[IdentityKey],
+    projects: Iterable[ManagedProject],
+    kinds: Iterable[str],
+    now: datetime,
+) -> ObjectCounts:
+    """Return the counts of objects from the number of objects in each state.
+
+    `keys` and `projects` are the valid objects of these kinds.
     """
     ready: Counter[tuple[str, str]] = Counter()
     not_ready: Counter[tuple[str, str]] = Counter()
     stalled: Counter[str] = Counter(dict.fromkeys(kinds, 0))
-    feeds_not_ready: Counter[str] = Counter()
-    overdue = 0.0
-    for kind in invalid:
-        ready[kind, ConditionStatus.FALSE] += 1
-        not_ready[kind, Reason.INVALID_SPEC] += 1
-        stalled[kind] += 1
-    for obj in valid:
-        kind = type(obj).__name__
-        condition = obj.status.condition(ConditionType.READY)
-        status = condition.status if condition else ConditionStatus.UNKNOWN
-        ready[kind, status] += 1
-        if condition and status is not ConditionStatus.TRUE:
-            not_ready[kind, condition.reason] += 1
-        if (found := obj.status.condition(ConditionType.STALLED)) and found.status is ConditionStatus.TRUE:
-            stalled[kind] += 1
-        if isinstance(obj, IdentityKey) and obj.status.next_rotation_time:
-            overdue = max(overdue, (now - obj.status.next_rotation_time).total_seconds())
-        if isinstance(obj, ManagedProject) and not obj.spec.suspend:
-            feed = obj.status.condition(ConditionType.CHANGE_FEED_READY)
-            if feed and feed.status is ConditionStatus.FALSE:
-                feeds_not_ready[feed.reason] += 1
-    return ObjectCounts(ready, not_ready, stalled, overdue, feeds_not_ready)
+    for state, count in states.items():
+        ready[state.kind, state.ready] += count
+        if state.reason:
+            not_ready[state.kind, state.reason] += count
+        if state.is_stalled:
+            stalled[state.kind] += count
+    due = [key.status.next_rotation_time for key in keys if key.status.next_rotation_time]
+    feeds = [
+        project.status.condition(ConditionType.CHANGE_FEED_READY)
+        for project in projects
+        if not project.spec.suspend
+    ]
+    return ObjectCounts(
+        ready,
+        not_ready,
+        stalled,
+        overdue=max(0.0, (now - min(due)).total_seconds()) if due else 0.0,
+        feeds_not_ready=Counter(
+            feed.reason for feed in feeds if feed and feed.status is ConditionStatus.FALSE
+        ),
+    )

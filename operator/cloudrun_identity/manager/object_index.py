@@ -11,6 +11,8 @@ from cloudrun_identity.kube.sharing import SharedParts
 from cloudrun_identity.reconcile.cluster_state import ObjectKey, StoredObject
 from cloudrun_identity.reconcile.reconciler import AnyKindReconciler
 
+from .object_counts import ObjectState, invalid_state, state_of
+
 Kind = TypeVar("Kind", bound=Resource)
 
 
@@ -40,6 +42,7 @@ class ObjectIndex:
         self._referrers: defaultdict[ObjectKey, set[ObjectKey]] = defaultdict(set)
         self._declarers: defaultdict[tuple[str, str], set[ObjectKey]] = defaultdict(set)
         self._locations: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+        self._states: Counter[ObjectState] = Counter()
         self._invalid: dict[ObjectKey, Object] = {}
         self._sets: SharedParts[frozenset[ObjectKey]] = SharedParts()
 
@@ -50,6 +53,8 @@ class ObjectIndex:
             self._invalid.pop(key, None)
             entry = Entry(raw, obj, known.references, known.declares, is_removed=is_removed)
             self._entries[key] = self._by_kind[key.kind][key] = entry
+            self._count(known.obj, -1)
+            self._count(obj, 1)
             return
         self.remove(key)
         kind = self._kinds[key.kind]
@@ -61,6 +66,7 @@ class ObjectIndex:
         self._declarers[entry.declares].add(key)
         if (place := _place_of(obj)) is not None:
             self._locations[place[:2]][place[2]] += 1
+        self._count(obj, 1)
 
     def put_invalid(self, key: ObjectKey, raw: Object) -> None:
         """Add or replace an object with a version that does not fit its kind."""
@@ -73,6 +79,7 @@ class ObjectIndex:
         if entry is None:
             return
         del self._by_kind[key.kind][key]
+        self._count(entry.obj, -1)
         for reference in entry.references:
             _discard(self._referrers, reference, key)
         _discard(self._declarers, entry.declares, key)
@@ -115,17 +122,35 @@ class ObjectIndex:
         """Return all objects of one kind."""
         return [entry.obj for entry in self._by_kind[kind.__name__].values() if isinstance(entry.obj, kind)]
 
+    def valid(self, kind: type[Kind]) -> list[Kind]:
+        """Return all objects of one kind whose last version is valid."""
+        entries = self._by_kind[kind.__name__].items()
+        return [
+            entry.obj for key, entry in entries if key not in self._invalid and isinstance(entry.obj, kind)
+        ]
+
     def raws(self, kind: type[Resource]) -> list[Object]:
         """Return the last valid versions of all objects of one kind, as the API server sent them."""
         return [entry.raw for entry in self._by_kind[kind.__name__].values()]
 
+    def states(self) -> Mapping[ObjectState, int]:
+        """Return the number of objects in each state, without looking at each object."""
+        states = self._states.copy()
+        for key in self._invalid:
+            states[invalid_state(key.kind)] += 1
+            if entry := self._entries.get(key):
+                states[state_of(entry.obj)] -= 1
+        return +states
+
+    def _count(self, obj: ReconciledResource, number: int) -> None:
+        state = state_of(obj)
+        self._states[state] += number
+        if not self._states[state]:
+            del self._states[state]
+
     def invalid(self) -> Iterable[tuple[ObjectKey, Object]]:
         """Return every object whose last version is invalid."""
         return self._invalid.items()
-
-    def is_invalid(self, key: ObjectKey) -> bool:
-        """Return whether the last version of the object is invalid."""
-        return key in self._invalid
 
     def was_never_valid(self, key: ObjectKey) -> bool:
         """Return whether the object exists, and the operator has seen no valid version of it."""

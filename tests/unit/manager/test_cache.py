@@ -514,3 +514,13 @@ def test_objects_are_counted_by_readiness(cached: Cached) -> None:
     counts = cached.cache.counts(NOW)
     assert counts.ready == {("ManagedProject", "False"): 1, ("IAMBinding", "False"): 1}
     assert {kind for kind, count in counts.stalled.items() if count} == {"ManagedProject", "IAMBinding"}
+
+    cached.sees(project(version=6), binding(version=6))
+    assert cached.cache.counts(NOW).ready == {
+        ("ManagedProject", "Unknown"): 1,
+        ("IAMBinding", "Unknown"): 1,
+    }
+    cached.sees(with_status(binding(version=7), conditions=[ready]), {**project(version=7), "spec": {"x": 1}})
+    cached.cache.observe(binding(version=8), deleted=True)
+    cached.cache.observe(project(version=8), deleted=True)
+    assert cached.cache.counts(NOW).ready == {}

@@ -1,12 +1,13 @@
 """Counts of objects by readiness, reason and stall, and overdue rotations of keys."""
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from cloudrun_identity.api import CustomRole, IdentityKey, ManagedProject, ReconciledResource
-from cloudrun_identity.manager.object_counts import ObjectCounts, counts_of
+from cloudrun_identity.manager.object_counts import ObjectCounts, counts_of, invalid_state, state_of
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -38,8 +39,13 @@ def project(*conditions: dict[str, str], **spec: Any) -> ManagedProject:
 
 
 def counts(*objects: ReconciledResource, invalid: tuple[str, ...] = ()) -> ObjectCounts:
-    kinds = (IdentityKey.__name__, CustomRole.__name__)
-    return counts_of(objects, invalid, kinds, NOW)
+    return counts_of(
+        Counter([*map(state_of, objects), *map(invalid_state, invalid)]),
+        [each for each in objects if isinstance(each, IdentityKey)],
+        [each for each in objects if isinstance(each, ManagedProject)],
+        (IdentityKey.__name__, CustomRole.__name__),
+        NOW,
+    )
 
 
 def test_object_without_a_status_is_unknown_and_not_stalled() -> None:
