@@ -5,7 +5,7 @@ namespace and a project of its own.
 """
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -101,6 +101,16 @@ spec:
       allowEscalation: true
 """
 """Project that is delegated to the scene's namespace, with a few roles."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Function) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add the state of the operators to the report of a failed test: one that ended answers no condition."""
+    report = yield
+    stage = item.funcargs.get("shared_stage")
+    if report.failed and isinstance(stage, Stage):
+        report.sections.append(("Operators", stage.operators_text()))
+    return report
 
 
 @pytest.fixture(scope="package", params=KUBE_APIS)

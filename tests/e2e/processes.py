@@ -27,6 +27,8 @@ LEASE_DURATION = "15s"
 ENDS_WITHIN = 60.0
 """Time budget of an end after SIGTERM."""
 
+_SHOWN_LINES = 12
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -62,6 +64,11 @@ class Command:
             self._process = _started(loaded, log, inherited | environment)
         else:
             self._process = Fork(arguments, log, inherited | environment)
+
+    @property
+    def name(self) -> str:
+        """Name of its log."""
+        return self._log.stem
 
     @property
     def is_running(self) -> bool:
@@ -262,6 +269,13 @@ class Operator:
 
     def stop(self) -> None:
         self._command.stop()
+
+    def text(self) -> str:
+        """Return whether it runs, and the last lines of its log."""
+        state = "runs" if self.is_running else "has ended"
+        return "\n".join(
+            [f"{self._command.name} {state}; its last lines:", *self._command.lines()[-_SHOWN_LINES:]]
+        )
 
     def probe(self, path: str) -> int:
         """Return the HTTP status of `/readyz` or `/healthz`."""

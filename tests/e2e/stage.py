@@ -26,6 +26,9 @@ FOLDER = "folders/556677889900"
 ROLE = f"{ORGANIZATION}/roles/cloudrunIdentity"
 """Role of the operator's account in the organization."""
 
+_SHOWN_OPERATORS = 2
+"""The operators in the report of a failed test, the last ones that were started."""
+
 
 class Stage:
     """One cluster, one emulated cloud, and usually one operator. Tests may stop and start the operator."""
@@ -132,6 +135,10 @@ class Stage:
         """Yield every line that any operator has logged so far."""
         for operator in self._operators:
             yield from operator.log()
+
+    def operators_text(self) -> str:
+        """Return whether each operator runs, with the last lines of its log."""
+        return "\n".join(each.text() for each in self._operators[-_SHOWN_OPERATORS:])
 
     def close(self) -> None:
         for operator in self._operators:
