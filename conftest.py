@@ -57,8 +57,11 @@ def pytest_report_header() -> str:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Return four workers per processor, because most of them run end-to-end tests, which mostly wait."""
-    return 4 * (os.cpu_count() or 1)
+    """Return two workers per processor, because end-to-end tests wait.
+
+    With more, a run takes longer: each worker collects all tests, and the processors are busy with two.
+    """
+    return 2 * (os.cpu_count() or 1)
 
 
 @pytest.hookimpl(optionalhook=True)

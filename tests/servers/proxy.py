@@ -6,7 +6,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 _T = TypeVar("_T")
-_STARTS_WITHIN = 30.0
+_STARTS_WITHIN = 240.0
 _CHUNK = 65_536
 
 
