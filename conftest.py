@@ -8,6 +8,10 @@ import os
 from typing import Any
 
 import pytest
+
+# The plugin of trio, which no test uses, takes longer to import than hypothesis itself.
+os.environ.setdefault("HYPOTHESIS_NO_PLUGINS", "1")
+
 from hypothesis import settings
 
 from tests.servers.kube_apis import described

@@ -27,7 +27,7 @@ from tests.time_budget import POLL_EVERY, TimeBudget
 
 ASSETS_VARIABLE = "KUBEBUILDER_ASSETS"
 READY_WITHIN = 240.0
-"""Time budget of a start, which takes about one second. At the beginning of a run, every worker starts one."""
+"""Time budget of a start. It takes a second, and longer when each worker of a run starts one at once."""
 ANSWERS_WITHIN = 2.0
 """Seconds for one probe, which is repeated."""
 ENDS_WITHIN = 60.0
