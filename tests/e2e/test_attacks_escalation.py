@@ -108,10 +108,10 @@ ATTACKS = ON_PROJECT | CUSTOM | ON_OWN_ACCOUNT | DEFINITIONS | UNKNOWN
 
 
 @pytest.fixture(scope="module")
-def attempts(tenants: Tenants) -> Iterator[Attempts]:
+def attempts(two_teams: Tenants) -> Iterator[Attempts]:
     for group in TABLE:
-        tenants.scene.cloud.create_role(tenants.careless, role_id(group), [PERMISSIONS[group.name]])
-    made = Attempts(tenants, ATTACKS)
+        two_teams.scene.cloud.create_role(two_teams.careless, role_id(group), [PERMISSIONS[group.name]])
+    made = Attempts(two_teams, ATTACKS)
     yield made
     made.end()
 

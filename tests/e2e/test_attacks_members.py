@@ -214,8 +214,8 @@ REFUSED_AT_ONCE = {
 
 
 @pytest.fixture(scope="module")
-def attempts(tenants: Tenants) -> Iterator[Attempts]:
-    made = Attempts(tenants, ATTACKS)
+def attempts(two_teams: Tenants) -> Iterator[Attempts]:
+    made = Attempts(two_teams, ATTACKS)
     yield made
     made.end()
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from cloudrun_identity.api.crd import generate
 from cloudrun_identity.kube.resources import Object
 
+from .cel_values import cel_value
+
 if TYPE_CHECKING:
     from cel_expr_python.cel import Env, Expression
 
@@ -93,7 +95,7 @@ def _with_defaults(value: Any, schema: Schema) -> Any:
 
 def _holds(rule: str, value: Any) -> bool:
     """Return whether a value satisfies a rule. An error of the evaluation is a violation."""
-    result = _compiled(rule).eval(data={"self": value})
+    result = _compiled(rule).eval(data={"self": cel_value(value)})
     return result.value() is True
 
 

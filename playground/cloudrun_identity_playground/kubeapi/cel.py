@@ -16,6 +16,8 @@ from cel_expr_python.cel import Expression, FunctionDecl, NewEnv, Overload, Type
 from cel_expr_python.ext.ext_optional import ExtOptional
 from cel_expr_python.ext.ext_strings import ExtStrings
 
+from cloudrun_identity.linting.cel_values import cel_value
+
 Object = dict[str, Any]
 
 
@@ -83,7 +85,7 @@ class Rule:
 
 
 def _evaluate(expression: str, value: Any, old: Any) -> Any:
-    result = _compile(expression).eval(data={"self": value, "oldSelf": old})
+    result = _compile(expression).eval(data={"self": cel_value(value), "oldSelf": cel_value(old)})
     if result.type() == Type.ERROR:
         raise _EvaluationError(result.value())
     return result.plain_value()
