@@ -83,3 +83,17 @@ async def test_recreated_secret_is_recognized_although_its_policy_equals_the_fir
 
     assert findings.states == {OPS.member: GrantState.GRANTED}
     assert bench.members(SECRET, ROLE) == {OPS.member}
+
+
+async def test_policy_that_was_reset_is_written_again_after_a_conflict(bench: Bench) -> None:
+    """An emulator that restarts forgets the policies and keeps the unique IDs."""
+    await bench.sync(OPS)
+    first = bench.ledger(SECRET).target_uid
+    policies = bench.emulator.cloud.policies
+    policies.drop(next(name for name in policies if name.endswith("stripe")))
+
+    findings = await bench.sync(OPS, ANN)
+
+    assert bench.ledger(SECRET).target_uid == first
+    assert findings.states == {each.member: GrantState.GRANTED for each in (OPS, ANN)}
+    assert bench.members(SECRET, ROLE) == {OPS.member, ANN.member}

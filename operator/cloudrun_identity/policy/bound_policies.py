@@ -65,7 +65,12 @@ class BoundPolicies:
         """Write the policy; raises GoogleError, or TargetReplaced if nothing may be written."""
         if not self._is_verified:
             await self._verify(self._ports.ledgers.ledger(target))
-        reply = await self._policies.set(target, policy)
+        try:
+            reply = await self._policies.set(target, policy)
+        except GoogleError as error:
+            if error.fault is Fault.ABORTED:
+                self._own_writes.note_conflict()
+            raise
         unique_id = self._ports.ledgers.ledger(target).target_uid
         self._own_writes.note(self._newest, reply, unique_id, _now())
         self._newest = reply

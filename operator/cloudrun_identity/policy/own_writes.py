@@ -35,6 +35,13 @@ class OwnWrites:
             self.replaced.append(bytes(before.etag))
         self.reply = reply
 
+    def note_conflict(self) -> None:
+        """Note that Google Cloud has another version than the reply to the last write.
+
+        Then another client wrote the policy, or it was reset. What a read shows counts from now on.
+        """
+        self.first = None
+
     def first_before(self, read: Policy, now: float) -> "FirstWrite | None":
         """Return the first write if it may be missing in a read: the resource has it if it is the same."""
         first = self.first
@@ -67,6 +74,5 @@ class FirstWrite:
 _MAX_REPLACED = 8
 """The number of own writes that a read may not show."""
 
-_CONSISTENT_AFTER = 900.0
-"""The time in seconds after which every read shows a write. Google Cloud states up to 7 minutes and more:
-https://cloud.google.com/iam/docs/access-change-propagation."""
+_CONSISTENT_AFTER = 60.0
+"""The time in seconds after which a read shows a write. Google Cloud states none; it takes seconds."""
