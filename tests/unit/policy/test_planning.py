@@ -70,7 +70,7 @@ def test_abandoning_removes_only_one_owner() -> None:
 def test_retained_grant_is_neither_released_nor_added() -> None:
     state = State(Policy(etag=b"e"), Ledger.of(TARGET, {GRANT: entry(GRANT, ONE)}))
     state = run_sync(state, [desiring(ONE, retains=(RETAIN_ALL,), writable=False)])
-    assert state.ledger.entries == {GRANT: entry(GRANT, ONE)}
+    assert state.ledger.entries == {GRANT: entry(GRANT, ONE, state=GrantState.PENDING)}
     assert not state.present
 
 
