@@ -10,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from cloudrun_identity.api import API_VERSION, GROUP, KINDS, PolicyLedger, Resource, Scope
-from cloudrun_identity.api.schema import ApiModel
+from cloudrun_identity.api.schema import ApiModel, legible
 from cloudrun_identity.api.validation import complaints, misfits
 
 from .resources import Object
@@ -138,7 +138,8 @@ def _add(found: Manifests, source: Source, document: Any, namespace: str) -> Non
         )
         return
     found.sources[key] = source
-    problems = [f"{where}: {each}" for each in _problems(kind, model, document)] if group == GROUP else []
+    found_in_object = _problems(kind, model, document) if group == GROUP else ()
+    problems = [f"{where}: {legible(each)}" for each in found_in_object]
     found.problems += problems
     if not problems:
         found.objects.append(document)

@@ -72,6 +72,10 @@ def test_merge_key_may_be_overridden(tmp_path: Path) -> None:
         ("{kind: ManagedProject, metadata: {name: shop}}", "not a manifest: apiVersion and kind must be set"),
         (BINDING.replace("roles/run.viewer", "viewer"), 'IAMBinding shop/ops: spec.role: "viewer": must be'),
         (
+            BINDING.replace("roles/run.viewer", r'"view\0er"'),
+            r'IAMBinding shop/ops: spec.role: "view\x00er": must be',
+        ),
+        (
             BINDING.replace("role:", "roles:"),
             "IAMBinding shop/ops: spec.roles: unknown field; the known fields are",
         ),
@@ -108,4 +112,4 @@ def test_problem_names_file_object_and_field(tmp_path: Path, text: str, problem:
     assert found.problems
     assert found.problems[0].startswith(f"{tmp_path / 'a.yaml'}")
     assert problem in found.problems[0]
-    assert "\n" not in found.problems[0]
+    assert found.problems[0].isprintable()
