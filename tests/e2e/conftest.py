@@ -192,6 +192,7 @@ def tenants(two_teams: Tenants, stage: Stage) -> Tenants:
 
 @pytest.fixture(scope="module")
 def two_teams(shared_stage: Stage) -> Iterator[Tenants]:
+    """Provide the two teams of all tests of a module."""
     _prepare(shared_stage)
     scene = Scene(shared_stage, f"team-{uuid.uuid4().hex[:8]}")
     tenants = Tenants(scene)

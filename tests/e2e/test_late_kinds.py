@@ -1,4 +1,4 @@
-"""A kind whose CRD is installed while the operator runs: it is checked once a minute."""
+"""A CRD that is installed while the operator runs, which checks once a minute what is served."""
 
 from collections.abc import Iterator
 from pathlib import Path

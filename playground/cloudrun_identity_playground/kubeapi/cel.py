@@ -7,16 +7,16 @@ Unlike a real API server, it does not know the types of values, and does not est
 
 import itertools
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Self
 
-from cel_expr_python.cel import Expression, FunctionDecl, NewEnv, Overload, Type
+from cel_expr_python.cel import Expression, NewEnv, Type
 from cel_expr_python.ext.ext_optional import ExtOptional
 from cel_expr_python.ext.ext_strings import ExtStrings
 
 from cloudrun_identity.linting.cel_values import cel_value
+from cloudrun_identity_playground.cel_functions import method
 
 Object = dict[str, Any]
 
@@ -109,28 +109,25 @@ def _find(text: str, pattern: str) -> str:
     return found.group() if found else ""
 
 
-def _method(name: str, implementation: Callable[..., Any], returns: Type, *parameters: Type) -> FunctionDecl:
-    overload = Overload(name, returns, parameters, is_member=True, impl=implementation)
-    return FunctionDecl(name, [overload])
+def _find_all(text: str, pattern: str) -> list[str]:
+    return [found.group() for found in re.finditer(pattern, text)]
 
+
+def _is_sorted(items: list[Any]) -> bool:
+    return all(a <= b for a, b in itertools.pairwise(items))
+
+
+_TWO_TEXTS = [Type.STRING, Type.STRING]
 
 _ENVIRONMENT = NewEnv(
     variables={"self": Type.DYN, "oldSelf": Type.DYN},
     extensions=[ExtStrings(), ExtOptional()],
     functions=[
-        _method("find", _find, Type.STRING, Type.STRING, Type.STRING),
-        _method(
-            "findAll",
-            lambda text, pattern: [found.group() for found in re.finditer(pattern, text)],
-            Type.List(Type.STRING),
-            Type.STRING,
-            Type.STRING,
-        ),
-        _method(
-            "isSorted", lambda items: all(a <= b for a, b in itertools.pairwise(items)), Type.BOOL, Type.LIST
-        ),
-        _method("sum", sum, Type.DYN, Type.LIST),
-        _method("min", min, Type.DYN, Type.LIST),
-        _method("max", max, Type.DYN, Type.LIST),
+        method("find", _find, Type.STRING, _TWO_TEXTS),
+        method("findAll", _find_all, Type.List(Type.STRING), _TWO_TEXTS),
+        method("isSorted", _is_sorted, Type.BOOL, [Type.LIST]),
+        method("sum", sum, Type.DYN, [Type.LIST]),
+        method("min", min, Type.DYN, [Type.LIST]),
+        method("max", max, Type.DYN, [Type.LIST]),
     ],
 )

@@ -6,7 +6,7 @@ https://cloud.google.com/iam/docs/conditions-attribute-reference lists the attri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -14,6 +14,8 @@ from typing import Any
 from cel_expr_python.cel import Expression, FunctionDecl, NewEnv, Overload, Type
 from cel_expr_python.ext.ext_strings import ExtStrings
 from google.protobuf.timestamp_pb2 import Timestamp
+
+from cloudrun_identity_playground.cel_functions import method
 
 MODIFIED_ROLES = "iam.googleapis.com/modifiedGrantsByRole"
 
@@ -110,17 +112,6 @@ def _known_to_google(*_: Any) -> Any:
     raise LookupError("only Google knows the value")
 
 
-def _method(
-    name: str, implementation: Callable[..., Any], returns: Type, *signatures: list[Type]
-) -> FunctionDecl:
-    """Declare a method with one overload per signature, whose first type is that of the object."""
-    overloads = [
-        Overload(f"{name}_{number}", returns, parameters, is_member=True, impl=implementation)
-        for number, parameters in enumerate(signatures)
-    ]
-    return FunctionDecl(name, overloads)
-
-
 _MAP, _LIST, _TEXT = Type.MAP, Type.LIST, Type.STRING
 _ATTRIBUTES = ("api", "destination", "iam", "origin", "principal", "request", "resource")
 
@@ -128,13 +119,13 @@ _ENVIRONMENT = NewEnv(
     variables=dict.fromkeys(_ATTRIBUTES, Type.Map(_TEXT, Type.DYN)),
     extensions=[ExtStrings()],
     functions=[
-        _method("getAttribute", _attribute, Type.DYN, [_MAP, _TEXT, _LIST], [_MAP, _TEXT, _TEXT]),
-        _method("hasOnly", _has_only, Type.BOOL, [_LIST, _LIST]),
-        _method("extract", _extract, _TEXT, [_TEXT, _TEXT]),
-        _method("matchTag", _known_to_google, Type.BOOL, [_MAP, _TEXT, _TEXT]),
-        _method("matchTagId", _known_to_google, Type.BOOL, [_MAP, _TEXT, _TEXT]),
-        _method("hasTagKey", _known_to_google, Type.BOOL, [_MAP, _TEXT]),
-        _method("hasTagKeyId", _known_to_google, Type.BOOL, [_MAP, _TEXT]),
+        method("getAttribute", _attribute, Type.DYN, [_MAP, _TEXT, _LIST], [_MAP, _TEXT, _TEXT]),
+        method("hasOnly", _has_only, Type.BOOL, [_LIST, _LIST]),
+        method("extract", _extract, _TEXT, [_TEXT, _TEXT]),
+        method("matchTag", _known_to_google, Type.BOOL, [_MAP, _TEXT, _TEXT]),
+        method("matchTagId", _known_to_google, Type.BOOL, [_MAP, _TEXT, _TEXT]),
+        method("hasTagKey", _known_to_google, Type.BOOL, [_MAP, _TEXT]),
+        method("hasTagKeyId", _known_to_google, Type.BOOL, [_MAP, _TEXT]),
         FunctionDecl("inIpRange", [Overload("inIpRange", Type.BOOL, [Type.DYN] * 2, impl=_known_to_google)]),
     ],
 )
