@@ -125,13 +125,13 @@ def _add(found: Manifests, source: Source, document: Any, namespace: str) -> Non
         return
     metadata = document.get("metadata")
     if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
-        found.problems.append(f"{path}: {kind}: metadata.name: must be set")
+        found.problems.append(f"{path}: {legible(kind)}: metadata.name: must be set")
         return
     model = KINDS.get(kind)
     if model and model.scope is Scope.NAMESPACED:
         document = {**document, "metadata": {"namespace": namespace, **metadata}}
     key = kind, document["metadata"].get("namespace", ""), metadata["name"]
-    where = f"{path}: {kind} {'/'.join(filter(None, key[1:]))}"
+    where = f"{path}: {legible(' '.join([kind, '/'.join(filter(None, key[1:]))]))}"
     if key in found.sources:
         found.problems.append(
             f"{where}: already declared in {found.sources[key].path}; remove one of the two"

@@ -72,6 +72,10 @@ def test_merge_key_may_be_overridden(tmp_path: Path) -> None:
         ("{kind: ManagedProject, metadata: {name: shop}}", "not a manifest: apiVersion and kind must be set"),
         (BINDING.replace("roles/run.viewer", "viewer"), 'IAMBinding shop/ops: spec.role: "viewer": must be'),
         (
+            BINDING.replace("name: ops", r'name: "o\eps"').replace("roles/run.viewer", "viewer"),
+            r'IAMBinding shop/o\x1bps: spec.role: "viewer": must be',
+        ),
+        (
             BINDING.replace("roles/run.viewer", r'"view\0er"'),
             r'IAMBinding shop/ops: spec.role: "view\x00er": must be',
         ),

@@ -2,6 +2,7 @@
 
 https://cloud.google.com/iam/docs/conditions-attribute-reference lists the attributes. Supported are
 `resource` (`name`, `type`, `service`), `request.time`, and the roles of a policy write (`api.getAttribute`).
+Conditions on tags, IP addresses and other attributes that only Google knows are accepted, and never met.
 """
 
 from __future__ import annotations
