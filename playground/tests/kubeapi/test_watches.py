@@ -6,6 +6,8 @@ from playground.tests.kubeapi.http import TABLE
 from playground.tests.kubeapi.widgets import Widgets, widget
 from tests.time_budget import time_budget
 
+ELSEWHERE = "/apis/contract.test/v1/namespaces/default/widgets"
+
 
 async def latest(widgets: Widgets) -> str:
     return (await widgets.api.get(widgets.path)).version
@@ -72,15 +74,14 @@ async def test_leaving_and_entering_a_selection_is_delete_and_add(widgets: Widge
 
 async def test_watch_of_a_namespace_returns_its_objects_only(widgets: Widgets) -> None:
     version = await latest(widgets)
-    elsewhere = "/apis/contract.test/v1/namespaces/default/widgets"
 
     async with widgets.api.watch(widgets.path, resourceVersion=version) as watched:
-        await widgets.api.post(elsewhere, widget("foreign"))
+        await widgets.api.post(ELSEWHERE, widget("foreign"))
         await widgets.create("own")
 
         assert await watched.take(1) == [("ADDED", "own")]
 
-    await widgets.api.delete(f"{elsewhere}/foreign")
+    await widgets.api.delete(f"{ELSEWHERE}/foreign")
 
 
 async def test_watch_of_one_object_returns_its_changes(widgets: Widgets) -> None:
@@ -103,17 +104,20 @@ async def test_watch_ends_after_its_timeout(widgets: Widgets) -> None:
 
 
 async def test_watch_ends_with_a_bookmark_if_allowed(widgets: Widgets) -> None:
+    """A kube-apiserver sends only bookmarks that are newer than the version after which the watch began."""
     version = await latest(widgets)
+    await widgets.api.post(ELSEWHERE, widget("foreign"))
 
     async with widgets.api.watch(
-        widgets.path, resourceVersion=version, timeoutSeconds="3", allowWatchBookmarks="true"
+        widgets.path, resourceVersion=version, timeoutSeconds="4", allowWatchBookmarks="true"
     ) as watched:
         event = await watched.next()
 
     assert event is not None
     assert event["type"] == "BOOKMARK"
     assert event["object"]["kind"] == "Widget"
-    assert int(event["object"]["metadata"]["resourceVersion"]) >= int(version)
+    assert int(event["object"]["metadata"]["resourceVersion"]) > int(version)
+    await widgets.api.delete(f"{ELSEWHERE}/foreign")
 
 
 async def test_table_watch_describes_its_columns_once(widgets: Widgets) -> None:
