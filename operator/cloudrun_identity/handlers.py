@@ -1,12 +1,12 @@
 """The watches of kopf: every event goes to the manager, which caches the object and enqueues its key.
 
 kopf runs in a thread of its own (`manager.watch_thread` has the reasons). The events are delivered in the
-event loop that called `watch`. Namespaces and the Lease have event handlers. The objects, of which there may
-be many thousand, come from kopf's streams without handlers (`manager.kopf_adapter.Stream` has the reasons).
+event loop that called `watch`. The Lease has an event handler. Namespaces and objects, of which there may be
+many thousand, come from kopf's streams without handlers (`manager.kopf_adapter.Stream` has the reasons).
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -14,28 +14,31 @@ import kopf
 
 from cloudrun_identity.kube.connection import ClusterAccess
 from cloudrun_identity.kube.lease import NAME as LEASE
-from cloudrun_identity.kube.objects import resource
-from cloudrun_identity.kube.resources import LEASES, Object
+from cloudrun_identity.kube.resources import LEASES, NAMESPACES, Object, Resource
 from cloudrun_identity.manager import kopf_adapter
 from cloudrun_identity.manager.event_delivery import EventDelivery
 from cloudrun_identity.manager.watch_thread import WatchThread
-from cloudrun_identity.manager.watches import Connector, EventSink, Watches, WatchLost
+from cloudrun_identity.manager.watches import Connector, EventSink, Progress, Watches, WatchLost
 
 
-def watch(sink: EventSink, connector: Connector, kinds: Iterable[str], lease_namespace: str) -> Watches:
-    """Start to watch the named kinds, all namespaces, and the Lease in `lease_namespace`."""
-    watches = KopfWatches(sink, connector, list(kinds), lease_namespace)
+def watch(
+    sink: EventSink, connector: Connector, since: Mapping[Resource, str], lease_namespace: str
+) -> Watches:
+    """Start to watch each resource after its version, and the Lease in `lease_namespace`."""
+    watches = KopfWatches(sink, connector, since, lease_namespace)
     watches.start()
     return watches
 
 
 class KopfWatches:
-    """Implement `manager.watches.Watches` with two kopf operators. One of them watches a single namespace."""
+    """Implement `manager.watches.Watches` with a kopf operator of one namespace, and streams beside it."""
 
-    def __init__(self, sink: EventSink, connector: Connector, kinds: list[str], lease_namespace: str) -> None:
+    def __init__(
+        self, sink: EventSink, connector: Connector, since: Mapping[Resource, str], lease_namespace: str
+    ) -> None:
         self._sink = sink
         self._connector = connector
-        self._kinds = kinds
+        self._since = since
         self._lease_namespace = lease_namespace
         self._loop = asyncio.get_running_loop()
         self._thread = WatchThread(self._run, kopf_adapter.end_tasks)
@@ -67,48 +70,38 @@ class KopfWatches:
 
     async def _run(self) -> None:
         """Run kopf, in its thread. Raises the error of the first watch that fails."""
-        objects, lease = kopf.OperatorRegistry(), kopf.OperatorRegistry()
-        self.register(objects)
-        self._register_login(lease)
-        streams = [kopf_adapter.Stream(resource(kind), self._on_object) for kind in self._kinds]
-        kopf.on.event(LEASES.group, LEASES.version, LEASES.plural, registry=lease)(self._on_lease)
-        only_own = kopf_adapter.watch_settings()
-        only_own.watching.field_selectors[LEASES.group, LEASES.version, LEASES.plural] = _NAMES_LEASE
-        # In a task each, because kopf keeps its credentials in context variables.
-        operators = [
-            asyncio.create_task(
-                kopf_adapter.run(objects, kopf_adapter.watch_settings(), streams=streams, clusterwide=True)
-            ),
-            asyncio.create_task(kopf_adapter.run(lease, only_own, namespaces=[self._lease_namespace])),
-        ]
-        done, _ = await asyncio.wait(operators, return_when=asyncio.FIRST_COMPLETED)
-        for operator in done:
-            operator.result()
+        settings = kopf_adapter.watch_settings()
+        settings.watching.field_selectors[LEASES.group, LEASES.version, LEASES.plural] = _NAMES_LEASE
+        streams = [self._stream(resource, version) for resource, version in self._since.items()]
+        await kopf_adapter.run(self.registry(), settings, streams, self._lease_namespace)
 
-    def register(self, registry: kopf.OperatorRegistry) -> None:
-        """Register the login, and the event handler of namespaces."""
-        self._register_login(registry)
-        kopf.on.event("", "v1", "namespaces", registry=registry)(self._on_namespace)
+    def registry(self) -> kopf.OperatorRegistry:
+        """Return a registry with the login, and the event handler of the Lease."""
+        registry = kopf.OperatorRegistry()
+        kopf.on.login(registry=registry)(self._log_in)
+        kopf.on.event(LEASES.group, LEASES.version, LEASES.plural, registry=registry)(self._on_lease)
+        return registry
 
-    def _register_login(self, registry: kopf.OperatorRegistry) -> None:
-        async def login(**_: Any) -> kopf.ConnectionInfo:
-            return kopf_adapter.connection_info(await self._access())
+    def _stream(self, resource: Resource, since: str) -> kopf_adapter.Stream:
+        observe = self._sink.observe_namespace if resource == NAMESPACES else self._sink.observe
 
-        kopf.on.login(registry=registry)(login)
+        async def deliver(raw: Object, deleted: bool) -> None:
+            raw["metadata"].pop("managedFields", None)  # half of the object, which may wait for its delivery
+            self._delivery.put(partial(observe, raw, deleted=deleted))
+            await self._delivery.room()
+
+        def progress(progress: Progress) -> None:
+            self._delivery.put(partial(self._sink.observe_progress, resource, progress))
+
+        return kopf_adapter.Stream(resource, since, deliver, progress)
+
+    async def _log_in(self, **_: Any) -> kopf.ConnectionInfo:
+        return kopf_adapter.connection_info(await self._access())
 
     async def _access(self) -> ClusterAccess:
         """Return the connection, which belongs to the loop of the process."""
         access = asyncio.run_coroutine_threadsafe(self._connector.access(), self._loop)
         return await asyncio.wrap_future(access)
-
-    async def _on_object(self, raw: Object, deleted: bool) -> None:
-        raw["metadata"].pop("managedFields", None)  # half of the object, which may wait for its delivery
-        self._delivery.put(partial(self._sink.observe, raw, deleted=deleted))
-        await self._delivery.room()
-
-    async def _on_namespace(self, event: kopf.RawEvent, **_: Any) -> None:
-        observe = self._sink.observe_namespace
-        self._delivery.put(partial(observe, dict(event["object"]), deleted=event["type"] == "DELETED"))
 
     async def _on_lease(self, event: kopf.RawEvent, **_: Any) -> None:
         """Deliver a renewal before all objects: the monitor of the watches expects it in a few seconds."""

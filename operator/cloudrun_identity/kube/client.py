@@ -16,7 +16,7 @@ from cloudrun_identity import __version__
 
 from . import connection
 from .errors import ClusterUnreachable, KubeError
-from .resources import Object, Objects, PatchType, Resource, as_sent
+from .resources import Listing, Object, Objects, PatchType, Resource, as_sent
 
 FIELD_MANAGER = "cloudrun-identity"
 PAGE_SIZE = 200
@@ -175,14 +175,13 @@ class KubeClient:
         form: Callable[[Object], Object] = as_sent,
     ) -> Objects:
         """Read all objects, page by page. If the continue token expires, read them in one request."""
-        selected = {"labelSelector": label_selector} if label_selector else {}
-        try:
-            return await self._list_pages(resource.path(namespace), selected, form=form)
-        except KubeError as error:
-            if not error.is_gone:
-                raise
-            whole = await self._request("GET", resource.path(namespace), query=selected)
-            return list(map(form, whole["items"]))
+        return (await self._list(resource.path(namespace), label_selector, form)).items
+
+    async def list_all(
+        self, resource: Resource, *, form: Callable[[Object], Object] = as_sent
+    ) -> Listing[Object]:
+        """Read all objects of all namespaces, with the version after which to watch them."""
+        return await self._list(resource.path(), "", form)
 
     async def list_metadata(self, resource: Resource, form: Callable[[Object], Form]) -> Items[Form]:
         """Read all objects of all namespaces: the name, the namespace, the UID and the version of each.
@@ -190,7 +189,20 @@ class KubeClient:
         The form is applied page by page, as in `list`.
         """
         parse = _METADATA_LIST.validate_json
-        return await self._list_pages(resource.path(), {}, accept=_METADATA, parse=parse, form=form)
+        listing = await self._list_pages(resource.path(), {}, accept=_METADATA, parse=parse, form=form)
+        return listing.items
+
+    async def _list(
+        self, path: str, label_selector: str, form: Callable[[Object], Object]
+    ) -> Listing[Object]:
+        selected = {"labelSelector": label_selector} if label_selector else {}
+        try:
+            return await self._list_pages(path, selected, form=form)
+        except KubeError as error:
+            if not error.is_gone:
+                raise
+            whole = await self._request("GET", path, query=selected)
+            return Listing(list(map(form, whole["items"])), whole["metadata"]["resourceVersion"])
 
     async def _list_pages(
         self,
@@ -200,7 +212,7 @@ class KubeClient:
         form: Callable[[Object], Form],
         accept: str = _JSON,
         parse: Callable[[bytes], object] = from_json,
-    ) -> Items[Form]:
+    ) -> Listing[Form]:
         items: list[Form] = []
         position: Mapping[str, str] = {}
         while True:
@@ -208,7 +220,7 @@ class KubeClient:
             page = await self._request("GET", path, query=paged, accept=accept, parse=parse)
             items += map(form, page["items"] or ())  # an empty PartialObjectMetadataList has null
             if not (token := page["metadata"].get("continue")):
-                return items
+                return Listing(items, page["metadata"]["resourceVersion"])
             position = {"continue": token}
 
     async def _request(

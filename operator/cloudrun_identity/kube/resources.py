@@ -3,13 +3,15 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 from urllib.parse import quote
 
 Object: TypeAlias = dict[str, Any]
 """An object as the API server sends it: decoded JSON with camelCase attributes."""
 
 Objects: TypeAlias = list[Object]
+
+Form = TypeVar("Form")
 
 
 def as_sent(obj: Object) -> Object:
@@ -66,6 +68,16 @@ class PatchType(StrEnum):
     APPLY = "application/apply-patch+yaml"
 
 
+@dataclass(frozen=True, slots=True)
+class Listing(Generic[Form]):
+    """The result of one list: all objects at one time."""
+
+    items: list[Form]
+    """The objects in the requested form."""
+    version: str
+    """The resourceVersion of the list. A watch that begins after it misses nothing."""
+
+
 class ObjectClient(Protocol):
     """Interface of a Kubernetes API client. `client.KubeClient` talks to a server; tests use a fake.
 
@@ -89,6 +101,12 @@ class ObjectClient(Protocol):
 
         The form is applied page by page: a compact one bounds the memory of a large list.
         """
+        ...
+
+    async def list_all(
+        self, resource: Resource, *, form: Callable[[Object], Object] = as_sent
+    ) -> Listing[Object]:
+        """Read all objects of all namespaces, as `list` does, with the version after which to watch them."""
         ...
 
     async def create(self, resource: Resource, obj: Object) -> Object:

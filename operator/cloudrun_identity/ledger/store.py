@@ -15,7 +15,7 @@ from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.kube.crds import INSTALL
 from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.kube.objects import resource
-from cloudrun_identity.kube.resources import Object, ObjectClient
+from cloudrun_identity.kube.resources import Listing, Object, ObjectClient
 
 from .elsewhere import LedgersElsewhere, LedgersOfProject
 from .index import LedgerIndex
@@ -137,11 +137,12 @@ class Ledgers:
         """Return whether ledgers name an object, but only those in other namespaces."""
         return self._elsewhere.name(owner_key) and not self._index.names(owner_key)
 
-    async def fill(self, listed: Callable[[Object], None] = lambda _: None) -> None:
-        """Read all ledgers, also those in other namespaces; raises `KubeError`. Call `listed` with each."""
-        for raw in await self._client.list(_RESOURCE):
+    async def fill(self) -> Listing[Object]:
+        """Read all ledgers, also those in other namespaces, and return them as listed. Raises KubeError."""
+        listing = await self._client.list_all(_RESOURCE)
+        for raw in listing.items:
             self.observed(raw, deleted=False)
-            listed(raw)
+        return listing
 
     def observed(self, raw: Object, *, deleted: bool) -> frozenset[str]:
         """Add an object from a list or a watch event to the cache, unless a newer version is known.

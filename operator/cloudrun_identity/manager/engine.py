@@ -2,12 +2,11 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
 
 from cloudrun_identity.api import PolicyLedger
 from cloudrun_identity.gcp.findings_reader import FindingsReader
 from cloudrun_identity.kube.objects import compact, resource
-from cloudrun_identity.kube.resources import NAMESPACES, Object, ObjectClient, Resource
+from cloudrun_identity.kube.resources import NAMESPACES, Listing, Object, ObjectClient, Resource
 from cloudrun_identity.ledger.store import Ledgers
 from cloudrun_identity.policy.ports import PolicyPort
 from cloudrun_identity.policy.syncers import PolicySyncers
@@ -51,23 +50,25 @@ class Engine:
         self,
         client: ObjectClient,
         kinds: Iterable[str],
-        listed: Callable[[Resource, Object], None] = lambda *_: None,
+        listed: Callable[[Resource, Listing[Object]], None] = lambda *_: None,
     ) -> None:
         """List every object once, because no decision may rest on a partial cache. Raises KubeError.
 
-        `listed` is called with each namespace, each PolicyLedger and each object of a kind. Their versions
-        show later whether the watches, which begin after these lists, have missed a change.
+        `listed` is called with all namespaces, all PolicyLedgers and all objects of each kind. The watches
+        begin after these lists.
         """
-        await self.ledgers.fill(partial(listed, resource(PolicyLedger.__name__)))
-        for raw in await client.list(NAMESPACES):
+        listed(resource(PolicyLedger.__name__), await self.ledgers.fill())
+        namespaces = await client.list_all(NAMESPACES)
+        for raw in namespaces.items:
             self.cache.observe_namespace(raw, deleted=False)
-            listed(NAMESPACES, raw)
+        listed(NAMESPACES, namespaces)
         for kind in kinds:
             if kind in self.kinds:
-                for raw in await client.list(resource(kind), form=compact):
+                objects = await client.list_all(resource(kind), form=compact)
+                for raw in objects.items:
                     self.cache.observe(raw, deleted=False, is_compact=True)
-                    listed(resource(kind), raw)
                 self.cache.listed(kind)
+                listed(resource(kind), objects)
         self.syncers.expect(self.cache.owners())
 
     async def close(self) -> None:

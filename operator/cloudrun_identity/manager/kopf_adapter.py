@@ -22,8 +22,9 @@ import asyncio
 import logging
 import math
 import random
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, NoReturn
 
 import kopf
@@ -34,6 +35,8 @@ from cloudrun_identity.api import GROUP
 from cloudrun_identity.kube.client import PAGE_SIZE
 from cloudrun_identity.kube.connection import ClusterAccess
 from cloudrun_identity.kube.resources import Object, Resource
+
+from .watches import Progress
 
 TESTED_VERSIONS = ">=1.45.2,<1.46"
 """The versions of kopf that the contract test covers: the same range as in `pyproject.toml`."""
@@ -67,21 +70,25 @@ _WATCH_REQUEST = 300
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """The versions of all objects of one resource, outside of kopf's handlers."""
+    """The changes of all objects of one resource, outside of kopf's handlers."""
 
     resource: Resource
     """The resource, in all namespaces."""
+    since: str
+    """The resourceVersion of a list, after which the changes are delivered."""
     deliver: Callable[[Object, bool], Awaitable[None]]
     """Called with each version of an object in order, and True for the last version of a deleted one. The
     next one is read when the call has ended."""
+    progress: Callable[[Progress], None]
+    """Called with each bookmark, and after each new list."""
 
     async def run(self, settings: kopf.OperatorSettings) -> None:
-        """Deliver every object, and then every change.
+        """Deliver every change; after the version to continue from has expired, first every object again.
 
-        `kopf._cogs.clients.watching.infinite_watch` lists, watches, reconnects, and lists again after 410.
-        An event handler gets the same events through a queue, a task and a record that kopf keeps for each
-        object: that takes a tenth of the processor time of an object that becomes Ready. kopf has no setting
-        to leave them out.
+        `kopf._cogs.clients.watching.watch_objs` watches, and `infinite_watch` lists, watches, reconnects, and
+        lists again after 410. An event handler gets the same events through a queue, a task and a record that
+        kopf keeps for each object: that takes a tenth of the processor time of an object that becomes Ready.
+        kopf has no setting to leave them out, and none to begin after a list that was made before.
         """
         watched = WatchedResource(
             self.resource.group,
@@ -89,29 +96,54 @@ class Stream:
             self.resource.plural,
             namespaced=self.resource.namespaced,
         )
-        async for event in watching.infinite_watch(settings=settings, resource=watched, namespace=None):
-            if not isinstance(event, watching.Bookmark) and event["type"] != "BOOKMARK":
-                await self.deliver(event["object"], event["type"] == "DELETED")  # type: ignore[arg-type]
+        async for event in self._until_expired(watched, settings):
+            await self._take_in(event)
+        async for sign in watching.infinite_watch(settings=settings, resource=watched, namespace=None):
+            if isinstance(sign, watching.Bookmark):
+                self.progress(Progress.LISTED)
+            else:
+                await self._take_in(sign)
+
+    async def _until_expired(
+        self, watched: WatchedResource, settings: kopf.OperatorSettings
+    ) -> AsyncIterator[Mapping[str, Any]]:
+        """Yield what follows the list until the version to continue from has expired (410)."""
+        since = self.since
+        while True:
+            events: AsyncIterator[Mapping[str, Any]] = watching.watch_objs(
+                settings=settings,
+                resource=watched,
+                namespace=None,
+                since=since,
+                operator_pause_waiter=asyncio.get_running_loop().create_future(),
+            )
+            async for event in events:
+                if event["type"] == "ERROR":
+                    if event["object"]["code"] == HTTPStatus.GONE:
+                        return
+                    raise watching.WatchingError(f"Error in the watch-stream: {event['object']}")
+                since = event["object"]["metadata"]["resourceVersion"]
+                yield event
+
+    async def _take_in(self, event: Mapping[str, Any]) -> None:
+        if event["type"] == "BOOKMARK":
+            self.progress(Progress.CURRENT)
+        else:
+            await self.deliver(event["object"], event["type"] == "DELETED")
 
 
 async def run(
     registry: kopf.OperatorRegistry,
     settings: kopf.OperatorSettings,
-    *,
-    streams: Collection[Stream] = (),
-    clusterwide: bool = False,
-    namespaces: Collection[str] = (),
+    streams: Collection[Stream],
+    namespace: str,
 ) -> NoReturn:
-    """Run the watches of `registry`, and `streams` beside them with the same credentials.
+    """Run the watches of `registry` in a namespace, and `streams` beside them with the same credentials.
 
     Raises the error that ends one of them; `end_tasks` ends the others.
     """
     tasks = await kopf.spawn_tasks(
-        registry=registry,
-        settings=settings,
-        clusterwide=clusterwide,
-        namespaces=namespaces,
-        standalone=True,
+        registry=registry, settings=settings, namespaces=[namespace], standalone=True
     )
     watches = [
         asyncio.create_task(stream.run(settings), name=f"watch of {stream.resource.plural}")

@@ -4,7 +4,15 @@ from collections.abc import Callable
 
 from cloudrun_identity.kube.crds import CrdReader, CrdState
 from cloudrun_identity.kube.finalizers import Finalizers
-from cloudrun_identity.kube.resources import Object, ObjectClient, Objects, PatchType, Resource, as_sent
+from cloudrun_identity.kube.resources import (
+    Listing,
+    Object,
+    ObjectClient,
+    Objects,
+    PatchType,
+    Resource,
+    as_sent,
+)
 from cloudrun_identity.kube.status_writer import StatusWriter
 
 from .metrics import Metrics
@@ -31,6 +39,12 @@ class CountedClient:
     ) -> Objects:
         """Read all objects of one namespace, or of every namespace if it is empty."""
         return await self._client.list(resource, namespace, label_selector=label_selector, form=form)
+
+    async def list_all(
+        self, resource: Resource, *, form: Callable[[Object], Object] = as_sent
+    ) -> Listing[Object]:
+        """Read all objects of all namespaces, with the version after which to watch them."""
+        return await self._client.list_all(resource, form=form)
 
     async def create(self, resource: Resource, obj: Object) -> Object:
         """Create the object."""

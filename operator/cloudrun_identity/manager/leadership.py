@@ -12,8 +12,8 @@ from cloudrun_identity.kube.crds import CrdsUnsuitable, check_compatible, served
 from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.kube.finalizers import remove_finalizers_of_deleted_kinds
 from cloudrun_identity.kube.lease import Lease
-from cloudrun_identity.kube.objects import resource, resource_of
-from cloudrun_identity.kube.resources import NAMESPACES, Object, Resource
+from cloudrun_identity.kube.objects import resource_of
+from cloudrun_identity.kube.resources import NAMESPACES, Listing, Object, Resource
 from cloudrun_identity.policy.removal_limit import RecentRemovals
 
 from .background import background, unless
@@ -25,7 +25,7 @@ from .memory import collect_all, exempt_from_collection
 from .metrics import Metrics
 from .stream_monitor import StreamMonitor
 from .watched_versions import WatchedVersions
-from .watches import Watch, Watches, WatchLost
+from .watches import Progress, Watch, Watches, WatchLost
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +52,10 @@ class MonitoredSink:
         """Take in a new version of a namespace, or its deletion."""
         self._monitor.delivered(NAMESPACES, raw, deleted=deleted)
         self._manager.observe_namespace(raw, deleted=deleted)
+
+    def observe_progress(self, resource: Resource, progress: Progress) -> None:
+        """Take in the progress of the watch of a resource."""
+        self._monitor.progressed(resource, progress)
 
     def observe_lease(self, raw: Object) -> None:
         """Take in a new version of the Lease."""
@@ -113,8 +117,9 @@ class Leadership:
                 if not tolerates_all:
                     raise
                 _log.warning("the manager cannot start, retrying: %s", error)
-            collect_all()
-            await unless(self.stop, asyncio.sleep(RESTART_DELAY))
+            if not self.stop.is_set():
+                collect_all()
+                await unless(self.stop, asyncio.sleep(RESTART_DELAY))
 
     async def _run_manager(self) -> bool:
         """Run a manager until `stop` is set or it must restart. Return whether it started."""
@@ -129,17 +134,19 @@ class Leadership:
             removals=self.removals,
             may_act=lambda: self.lease.is_holder,
         )
-        versions = {each: WatchedVersions() for each in (NAMESPACES, *map(resource, manager.kinds))}
+        versions: dict[Resource, WatchedVersions] = {}
         return await self._fill(manager, versions) and await self._work(manager, versions)
 
-    async def _fill(self, manager: Manager, versions: Mapping[Resource, WatchedVersions]) -> bool:
-        """Return whether the cache was filled; drain the manager if it was not."""
+    async def _fill(self, manager: Manager, versions: dict[Resource, WatchedVersions]) -> bool:
+        """Return whether the cache and `versions` were filled; drain the manager if they were not."""
+
+        def listed(resource: Resource, listing: Listing[Object]) -> None:
+            versions[resource] = WatchedVersions(listing)
+
         filled = False
         try:
             with exempt_from_collection():
-                filled = await unless(
-                    self.stop, manager.fill(lambda each, raw: versions[each].deliver(raw, deleted=False))
-                )
+                filled = await unless(self.stop, manager.fill(listed))
         except KubeError as error:
             if not error.is_not_found:
                 raise
@@ -153,7 +160,8 @@ class Leadership:
         """Reconcile until `stop` is set or the watches must restart."""
         monitor = StreamMonitor(self.client, versions, lease_duration=self.lease_duration)
         self.lease_versions.receiver = monitor
-        watches = self.watch(MonitoredSink(manager, monitor), self.client, manager.kinds, self.namespace)
+        since = {each: watched.since for each, watched in versions.items()}
+        watches = self.watch(MonitoredSink(manager, monitor), self.client, since, self.namespace)
         manager.start()
         self.liveness.started(manager, monitor)
         _log.info("became the leader; reconciling %s", ", ".join(manager.kinds))

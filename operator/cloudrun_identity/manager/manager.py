@@ -9,7 +9,7 @@ from cloudrun_identity.gcp.client_pool import credential_of
 from cloudrun_identity.gcp.ratelimit import Priority
 from cloudrun_identity.kube.event_recorder import EventRecorder
 from cloudrun_identity.kube.finalizers import is_deleting
-from cloudrun_identity.kube.resources import Object, Resource
+from cloudrun_identity.kube.resources import Listing, Object, Resource
 from cloudrun_identity.ledger.owners import Owner
 from cloudrun_identity.reconcile.cluster_state import ObjectKey
 
@@ -62,8 +62,8 @@ class Manager:
         self._may_act = may_act
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def fill(self, listed: Callable[[Resource, Object], None]) -> None:
-        """Fill the cache, and call `listed` with each object. Raises KubeError."""
+    async def fill(self, listed: Callable[[Resource, Listing[Object]], None]) -> None:
+        """Fill the cache, and call `listed` with each list. Raises KubeError."""
         await self._engine.fill(self._client, self.kinds, listed)
 
     def start(self) -> None:

@@ -1,9 +1,11 @@
 """Monitor of the watches. A watch is lost if a list shows a change that it did not deliver.
 
-A watch can be silent for two reasons: nothing changed, or it is dead. Bookmarks would distinguish them, but
-kopf does not pass them on. A watch that kopf restarts with a new list does not report earlier deletions.
-So the monitor lists the metadata of each resource periodically, and gives the watch some time to deliver what
-the list shows.
+A watch can be silent for two reasons: nothing changed, or it is dead. Bookmarks distinguish them: a
+kube-apiserver sends one every minute, unless no resource has changed since the watch began. If a watch
+delivers neither changes nor bookmarks, the monitor lists the metadata of the resource, and gives the watch
+some time to deliver what the list shows. It also does so after kopf has listed the objects again, which does
+not report earlier deletions, and every ten minutes in any case: an API server sends bookmarks also while its
+cache is behind etcd.
 
 The operator's own Lease is the fast signal. The leader writes it every few seconds, and each write must come
 back through its watch. A write whose resourceVersion is lower than an earlier one shows that the API server's
@@ -14,26 +16,31 @@ objects with their old ones (https://etcd.io/docs/v3.6/op-guide/recovery/).
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import NoReturn, Protocol, TypeVar
 
 from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.kube.resources import Object, Resource
 
 from .watched_versions import WatchedVersions, version_number
-from .watches import WatchLost
+from .watches import Progress, WatchLost
 
 _log = logging.getLogger(__name__)
 
 DELIVERS_WITHIN = 75.0
 """Seconds after which a dead watch is noticed."""
 
-CHECK_INTERVAL = 45.0
-"""Seconds between two checks of a watch."""
-
 GRACE = 10.0
 """Seconds in which a watch must deliver a listed change."""
+
+SILENT_AFTER = DELIVERS_WITHIN - GRACE
+"""Seconds without a change and a bookmark after which a watch is compared with a list."""
+
+CHECK_INTERVAL = 600.0
+"""Seconds after which any watch is compared with a list."""
 
 _LEASE_CHECK_INTERVAL = 1.0
 
@@ -59,13 +66,14 @@ class StreamMonitor:
         *,
         lease_duration: float,
     ) -> None:
-        """`versions` are those that the cache was filled with, of each resource that is watched.
+        """`versions` are those of the list with which the watch of each resource began.
 
         `lease_duration` is the time in which a write of the Lease must come back through its watch.
         """
         self._lister = lister
         self._lease_duration = lease_duration
         self._versions = versions
+        self._signs = {resource: _Signs(heard_at=_now()) for resource in versions}
         self._lease_written: tuple[int, float] | None = None
         self._lease_due: tuple[int, float] | None = None
         self._watches_lease = False
@@ -74,13 +82,22 @@ class StreamMonitor:
         """The last time at which the monitor ran, by the clock of the event loop."""
 
     def delivered(self, resource: Resource, raw: Object, *, deleted: bool) -> None:
-        """Note an event of a watch, or an object of the list before it."""
+        """Note an event of a watch."""
+        self._signs[resource].heard_at = _now()
         versions = self._versions[resource]
         if versions.is_ahead_of(raw):
             metadata = raw["metadata"]
             name = metadata.get("namespace", ""), metadata["name"]
             self._restored = f"{resource.plural} {_named([name])}"
         versions.deliver(raw, deleted=deleted)
+
+    def progressed(self, resource: Resource, progress: Progress) -> None:
+        """Note the progress of a watch."""
+        match progress:
+            case Progress.CURRENT:
+                self._signs[resource].heard_at = _now()
+            case Progress.LISTED:
+                self._signs[resource].is_listed_again.set()
 
     def lease_delivered(self, raw: Object) -> None:
         """Note an event of the watch of the Lease."""
@@ -100,7 +117,7 @@ class StreamMonitor:
 
     async def run(self) -> NoReturn:
         """Check the watches until one is lost. Raises WatchLost."""
-        checks = [asyncio.create_task(self._watch_over(*watch)) for watch in self._versions.items()]
+        checks = [asyncio.create_task(self._watch_over(resource)) for resource in self._versions]
         try:
             while True:
                 self.checked_at = _now()
@@ -125,15 +142,16 @@ class StreamMonitor:
                     f"the watches deliver nothing: a renewal of the Lease is missing for {behind:.0f}s"
                 )
 
-    async def _watch_over(self, resource: Resource, versions: WatchedVersions) -> NoReturn:
+    async def _watch_over(self, resource: Resource) -> NoReturn:
         while True:
-            await asyncio.sleep(CHECK_INTERVAL)
+            await self._signs[resource].until_due()
             try:
-                await self._check(resource, versions)
+                await self._check(resource)
             except KubeError as error:  # an outage says nothing about the watch; the Lease bounds it
                 _log.warning("the watch of %s cannot be checked: %s", resource.plural, error)
 
-    async def _check(self, resource: Resource, versions: WatchedVersions) -> None:
+    async def _check(self, resource: Resource) -> None:
+        versions = self._versions[resource]
         before = versions.snapshot()
         listed = dict(await self._lister.list_metadata(resource, versions.listed))
         if older := list(versions.ahead_of(listed, before)):
@@ -145,6 +163,29 @@ class StreamMonitor:
                 raise WatchLost(
                     f"the watch of {resource.plural} is silent about changes of {_named(missing)}"
                 )
+
+
+@dataclass(slots=True)
+class _Signs:
+    """The signs of life of one watch."""
+
+    heard_at: float
+    """Time of the last change or bookmark."""
+    is_listed_again: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when all objects were listed again."""
+
+    async def until_due(self) -> None:
+        """Wait until the watch must be compared with a list, after it was compared now."""
+        began = _now()
+        while (left := self._due(began) - _now()) > 0:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self.is_listed_again.wait()
+                break
+        self.is_listed_again.clear()
+
+    def _due(self, began: float) -> float:
+        return min(max(self.heard_at, began) + SILENT_AFTER, began + CHECK_INTERVAL)
 
 
 _RESTORED = (

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from cloudrun_identity.kube.resources import Object
+from cloudrun_identity.kube.resources import Listing, Object
 
 Name = tuple[str, str]
 """Namespace and name of an object."""
@@ -46,11 +46,16 @@ class Undelivered:
 class WatchedVersions:
     """The last delivered version of every object of one resource."""
 
-    def __init__(self) -> None:
+    def __init__(self, listing: Listing[Object]) -> None:
+        """`listing` is the list after which the watch begins."""
+        self.since = listing.version
+        """The resourceVersion after which the watch begins."""
         self._versions: dict[Name, Version] = {}
+        for raw in listing.items:
+            self.deliver(raw, deleted=False)
 
     def deliver(self, raw: Object, *, deleted: bool) -> None:
-        """Take in an event of the watch, or an object of the list before it."""
+        """Take in an event of the watch."""
         if deleted:
             self._versions.pop(_name(raw), None)
         else:
@@ -68,7 +73,7 @@ class WatchedVersions:
     def listed(self, raw: Object) -> tuple[Name, Version]:
         """Return the name and the version of a listed object; the delivered version if it is the same.
 
-        Ten thousand objects are listed every 45 s, and nearly all of them are unchanged.
+        A check lists all objects, and nearly all of them are unchanged.
         """
         name, version = _name(raw), Version.of(raw)
         known = self._versions.get(name)

@@ -1,14 +1,25 @@
 """The interface between the process and the watches, which kopf runs (`handlers`)."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
+from enum import Enum, auto
 from typing import Protocol
 
 from cloudrun_identity.kube.connection import ClusterAccess
-from cloudrun_identity.kube.resources import Object
+from cloudrun_identity.kube.resources import Object, Resource
 
 
 class WatchLost(Exception):
     """A watch ended or delivers nothing. The message is one line."""
+
+
+class Progress(Enum):
+    """A report of a watch beside the changes of objects."""
+
+    CURRENT = auto()
+    """A bookmark: the watch has delivered every change so far."""
+    LISTED = auto()
+    """All objects were listed and delivered again, because the version to continue from had expired. What was
+    deleted before was not delivered."""
 
 
 class EventSink(Protocol):
@@ -20,6 +31,10 @@ class EventSink(Protocol):
 
     def observe_namespace(self, raw: Object, *, deleted: bool) -> None:
         """Take in a new version of a namespace, or its deletion."""
+        ...
+
+    def observe_progress(self, resource: Resource, progress: Progress) -> None:
+        """Take in the progress of the watch of a resource. All events before it were taken in."""
         ...
 
     def observe_lease(self, raw: Object) -> None:
@@ -55,7 +70,7 @@ class Watch(Protocol):
     """Starts the watches: `handlers.watch`."""
 
     def __call__(
-        self, sink: EventSink, connector: Connector, kinds: Iterable[str], lease_namespace: str, /
+        self, sink: EventSink, connector: Connector, since: Mapping[Resource, str], lease_namespace: str, /
     ) -> Watches:
-        """Watch the named kinds, all namespaces, and the operator's Lease in `lease_namespace`."""
+        """Watch each resource after its version, and the operator's Lease in `lease_namespace`."""
         ...

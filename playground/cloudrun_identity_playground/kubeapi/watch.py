@@ -12,8 +12,8 @@ from .store import Change, ChangeType, Collection, Ending, Store, Stored, encode
 
 Object = dict[str, Any]
 
-BOOKMARK_INTERVAL = 10.0
-"""Seconds between bookmarks of a watch without changes."""
+BOOKMARK_INTERVAL = 60.0
+"""Seconds between bookmarks of a watch without changes, as of a kube-apiserver."""
 _LONGEST = 1800.0
 
 

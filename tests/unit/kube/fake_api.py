@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from cloudrun_identity.kube.errors import KubeError
 from cloudrun_identity.kube.objects import apply_merge_patch
-from cloudrun_identity.kube.resources import Object, Objects, PatchType, Resource, as_sent
+from cloudrun_identity.kube.resources import Listing, Object, Objects, PatchType, Resource, as_sent
 
 Interference = Callable[[], None]
 
@@ -75,6 +75,11 @@ class FakeApi:
             for (plural, its_namespace, _), obj in self.objects.items()
             if plural == resource.plural and namespace in ("", its_namespace)
         ]
+
+    async def list_all(
+        self, resource: Resource, *, form: Callable[[Object], Object] = as_sent
+    ) -> Listing[Object]:
+        return Listing(await self.list(resource, form=form), str(self._version))
 
     async def create(self, resource: Resource, obj: Object) -> Object:
         name, namespace = obj["metadata"]["name"], obj["metadata"].get("namespace", "")

@@ -16,7 +16,7 @@ from cloudrun_identity.kube import client as client_module
 from cloudrun_identity.kube.client import PAGE_SIZE, KubeClient, connect
 from cloudrun_identity.kube.connection import CONNECTIONS
 from cloudrun_identity.kube.errors import ClusterUnreachable, KubeError
-from cloudrun_identity.kube.resources import EVENTS, NAMESPACES, PatchType, as_sent
+from cloudrun_identity.kube.resources import EVENTS, NAMESPACES, Listing, PatchType, as_sent
 from tests.time_budget import HUNG_AFTER, time_budget
 
 Answer = Callable[[web.Request], Awaitable[web.Response]]
@@ -172,8 +172,8 @@ async def test_delete_carries_preconditions(server: Server, client: KubeClient) 
 
 async def test_list_is_read_page_by_page(server: Server, client: KubeClient) -> None:
     server.answers = [
-        ok({"metadata": {"continue": "more"}, "items": [{"n": 1}]}),
-        ok({"metadata": {}, "items": [{"n": 2}]}),
+        ok({"metadata": {"continue": "more", "resourceVersion": "7"}, "items": [{"n": 1}]}),
+        ok({"metadata": {"resourceVersion": "7"}, "items": [{"n": 2}]}),
     ]
     assert await client.list(NAMESPACES, label_selector="a=b") == [{"n": 1}, {"n": 2}]
     assert [dict(request.query) for request, _ in server.requests] == [
@@ -186,12 +186,20 @@ async def test_list_with_expired_continue_token_is_read_in_one_request(
     server: Server, client: KubeClient
 ) -> None:
     server.answers = [
-        ok({"metadata": {"continue": "more"}, "items": [{"n": 1}]}),
+        ok({"metadata": {"continue": "more", "resourceVersion": "7"}, "items": [{"n": 1}]}),
         refusal(410, "Expired", "The provided continue parameter is too old"),
-        ok({"metadata": {}, "items": [{"n": 1}, {"n": 2}]}),
+        ok({"metadata": {"resourceVersion": "8"}, "items": [{"n": 1}, {"n": 2}]}),
     ]
-    assert await client.list(NAMESPACES) == [{"n": 1}, {"n": 2}]
+    assert await client.list_all(NAMESPACES) == Listing([{"n": 1}, {"n": 2}], "8")
     assert dict(server.requests[-1][0].query) == {}
+
+
+async def test_list_of_all_objects_has_its_version(server: Server, client: KubeClient) -> None:
+    server.answers = [
+        ok({"metadata": {"continue": "more", "resourceVersion": "7"}, "items": [{"n": 1}]}),
+        ok({"metadata": {"resourceVersion": "7"}, "items": [{"n": 2}]}),
+    ]
+    assert await client.list_all(NAMESPACES, form=lambda obj: obj["n"]) == Listing([1, 2], "7")
 
 
 @pytest.mark.parametrize(
@@ -354,7 +362,7 @@ async def test_credentials_that_hang_do_not_hold_a_request_forever(
 async def test_metadata_is_listed_page_by_page_and_an_empty_page_is_null(
     server: Server, client: KubeClient
 ) -> None:
-    page = {"metadata": {"continue": "next"}, "items": [{"metadata": {"name": "a"}}]}
-    server.answers = [ok(page), ok({"metadata": {}, "items": None})]
+    page = {"metadata": {"continue": "next", "resourceVersion": "7"}, "items": [{"metadata": {"name": "a"}}]}
+    server.answers = [ok(page), ok({"metadata": {"resourceVersion": "7"}, "items": None})]
     assert await client.list_metadata(NAMESPACES, as_sent) == [{"metadata": {"name": "a"}}]
     assert "as=PartialObjectMetadataList" in server.requests[-1][0].headers["Accept"]

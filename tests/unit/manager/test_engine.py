@@ -3,7 +3,7 @@
 from cloudrun_identity.api import KINDS, PolicyLedger
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.kube.objects import resource
-from cloudrun_identity.kube.resources import NAMESPACES, Object, Resource
+from cloudrun_identity.kube.resources import NAMESPACES, Listing, Object, Resource
 from cloudrun_identity.ledger.model import Ledger
 from cloudrun_identity.ledger.objects import object_name, to_object
 from cloudrun_identity.linting.offline_google import OfflineGoogle
@@ -26,13 +26,13 @@ async def test_each_listed_object_is_reported_also_ledgers_of_other_operators() 
         "spec": {"projectID": "shop"},
     }
     client = await in_memory([project, ledger_in(OWN), ledger_in(ELSEWHERE)])
-    listed: list[tuple[Resource, str]] = []
+    listed: dict[Resource, Listing[Object]] = {}
 
     async with dry_run_session(OfflineGoogle(), client, OWN) as run:
-        await run.engine.fill(
-            client, KINDS, lambda each, raw: listed.append((each, raw["metadata"].get("namespace", "")))
-        )
+        await run.engine.fill(client, KINDS, listed.__setitem__)
 
-    ledgers, projects = resource(PolicyLedger.__name__), resource("ManagedProject")
-    assert {each for each in listed if each[0] == ledgers} == {(ledgers, OWN), (ledgers, ELSEWHERE)}
-    assert [each for each, _ in listed if each != ledgers] == [NAMESPACES, NAMESPACES, projects]
+    names = {each: [raw["metadata"]["name"] for raw in found.items] for each, found in listed.items()}
+    assert names.pop(NAMESPACES) == [OWN, ELSEWHERE]
+    assert names.pop(resource(PolicyLedger.__name__)) == 2 * [object_name(TARGET)]
+    assert names.pop(resource("ManagedProject")) == ["shop"]
+    assert not any(names.values())

@@ -7,6 +7,7 @@ import logging
 import re
 import signal
 import tomllib
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -22,9 +23,9 @@ from packaging.specifiers import SpecifierSet
 from cloudrun_identity.handlers import KopfWatches, watch
 from cloudrun_identity.kube.connection import ClusterAccess
 from cloudrun_identity.kube.objects import resource
-from cloudrun_identity.kube.resources import Object
+from cloudrun_identity.kube.resources import LEASES, NAMESPACES, Object, Resource
 from cloudrun_identity.manager import kopf_adapter
-from cloudrun_identity.manager.watches import WatchLost
+from cloudrun_identity.manager.watches import Progress, WatchLost
 from tests.time_budget import time_budget
 
 ROOT = Path(__file__).parents[3]
@@ -84,22 +85,30 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class ApiServer:
-    """A server of namespaces only, whose answer to a list of them is set by the test."""
+    """A server of the Lease, of namespaces and of IAMBindings."""
 
     def __init__(self) -> None:
-        self.list_status = 200
+        self.refuses: dict[str, int] = {}
+        """The status with which requests of a resource are refused."""
         self.bindings: list[Object] = []
-        self.events: list[Object] = []
-        self.refused, self.watched = asyncio.Event(), asyncio.Event()
+        self.events: list[list[Object]] = []
+        """The events of each watch of IAMBindings. The last one stays open."""
+        self.since: list[str] = []
+        """The version after which each watch of IAMBindings began."""
+        self.refused = asyncio.Event()
+        self.watched = defaultdict[str, asyncio.Event](asyncio.Event)
+        """Set when a watch of a resource has begun."""
         app = web.Application()
         for path, answer in {
             "/api": {"versions": ["v1"]},
-            "/api/v1": {"resources": [NAMESPACES]},
-            "/apis": {"groups": []},
+            "/api/v1": {"resources": [NAMESPACES_RESOURCE]},
+            "/apis": {"groups": [LEASES_GROUP]},
+            "/apis/coordination.k8s.io/v1": {"resources": [LEASES_RESOURCE]},
         }.items():
             app.router.add_get(path, self._fixed(answer))
-        app.router.add_get("/apis/cloudrun-identity.dev/v1alpha1/iambindings", self._iambindings)
-        app.router.add_get("/api/v1/namespaces", self._namespaces)
+        app.router.add_get(BINDINGS.path(), self._iambindings)
+        app.router.add_get(NAMESPACES.path(), self._without_objects("namespaces"))
+        app.router.add_get(LEASES.path("operator"), self._without_objects("leases"))
         self.server = TestServer(app)
 
     async def access(self) -> ClusterAccess:
@@ -117,23 +126,28 @@ class ApiServer:
     async def _iambindings(self, request: web.Request) -> web.StreamResponse:
         if "watch" not in request.query:
             return web.json_response({"items": self.bindings, "metadata": {"resourceVersion": "1"}})
+        self.since.append(request.query["resourceVersion"])
         response = web.StreamResponse()
         await response.prepare(request)
-        for event in self.events:
+        for event in self.events.pop(0):
             await response.write(json.dumps(event).encode() + b"\n")
-        await asyncio.sleep(60)
+        if not self.events:
+            await asyncio.sleep(60)
         return response
 
-    async def _namespaces(self, request: web.Request) -> web.StreamResponse:
-        if self.list_status != 200:
-            self.refused.set()
-            refusal = {"kind": "Status", "code": self.list_status, "message": "no more namespaces"}
-            return web.json_response(refusal, status=self.list_status)
-        if "watch" not in request.query:
-            return web.json_response({"items": [], "metadata": {"resourceVersion": "1"}})
-        self.watched.set()
-        await asyncio.sleep(60)
-        return web.Response()
+    def _without_objects(self, plural: str) -> Handler:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            if status := self.refuses.get(plural):
+                self.refused.set()
+                refusal = {"kind": "Status", "code": status, "message": f"no more {plural}"}
+                return web.json_response(refusal, status=status)
+            if "watch" not in request.query:
+                return web.json_response({"items": [], "metadata": {"resourceVersion": "1"}})
+            self.watched[plural].set()
+            await asyncio.sleep(60)
+            return web.Response()
+
+        return handle
 
 
 SHORT = 0.1
@@ -142,26 +156,47 @@ SHORT = 0.1
 LAST = "1000"
 """The resourceVersion of the last event."""
 
+BINDINGS = resource("IAMBinding")
+
+EXPIRED = {"type": "ERROR", "object": {"kind": "Status", "code": 410, "message": "too old"}}
+
 
 def binding(version: int | str) -> Object:
     metadata = {"name": "web", "namespace": "payments", "uid": "u-1", "resourceVersion": str(version)}
     return {"kind": "IAMBinding", "metadata": metadata}
 
 
-NAMESPACES = {
+def modified(*versions: int) -> list[Object]:
+    return [{"type": "MODIFIED", "object": binding(version)} for version in versions]
+
+
+def bookmark(version: int) -> Object:
+    return {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": str(version)}}}
+
+
+NAMESPACES_RESOURCE = {
     "name": "namespaces",
     "singularName": "namespace",
     "kind": "Namespace",
     "namespaced": False,
     "verbs": ["list", "watch"],
 }
+LEASES_RESOURCE = {
+    "name": "leases",
+    "singularName": "lease",
+    "kind": "Lease",
+    "namespaced": True,
+    "verbs": ["list", "watch"],
+}
+_LEASES_V1 = {"groupVersion": "coordination.k8s.io/v1", "version": "v1"}
+LEASES_GROUP = {"name": "coordination.k8s.io", "versions": [_LEASES_V1], "preferredVersion": _LEASES_V1}
 
 
 class Sink:
-    """Records the events of objects, and ignores the others."""
+    """Records the events of objects and the progress of their watch, and ignores the others."""
 
     def __init__(self) -> None:
-        self.observed: list[tuple[str, bool]] = []
+        self.observed: list[tuple[str, bool] | Progress] = []
         self.fails = False
         self.has_last = asyncio.Event()
 
@@ -176,6 +211,10 @@ class Sink:
     def observe_namespace(self, raw: Object, *, deleted: bool) -> None:
         pass
 
+    def observe_progress(self, resource: Resource, progress: Progress) -> None:
+        assert resource == BINDINGS
+        self.observed.append(progress)
+
     def observe_lease(self, raw: Object) -> None:
         pass
 
@@ -188,15 +227,14 @@ async def api_server() -> AsyncIterator[ApiServer]:
     await api_server.server.close()
 
 
-async def test_watch_of_a_deleted_kind_raises_api_error(
+async def test_refused_watch_of_the_lease_raises_api_error(
     api_server: ApiServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    api_server.list_status = 404
-    registry = kopf.OperatorRegistry()
-    KopfWatches(Sink(), api_server, [], "operator").register(registry)
+    api_server.refuses["leases"] = 404
+    registry = KopfWatches(Sink(), api_server, {}, "operator").registry()
     async with time_budget():
         with pytest.raises(Exception) as raised:  # noqa: PT011 - the next assertion says which one
-            await kopf_adapter.run(registry, kopf_adapter.watch_settings(), clusterwide=True)
+            await kopf_adapter.run(registry, kopf_adapter.watch_settings(), [], "operator")
         await kopf_adapter.end_tasks()
     assert isinstance(raised.value, kopf_adapter.APIError), changed("how a refused watch ends its task")
     loggers = {record.name for record in caplog.records if record.levelno >= logging.ERROR}
@@ -204,43 +242,76 @@ async def test_watch_of_a_deleted_kind_raises_api_error(
     assert ORCHESTRATION in loggers, changed("which logger reports a refused watch")
 
 
-async def test_forbidden_watch_is_retried(api_server: ApiServer) -> None:
-    api_server.list_status = 403
-    watches = watch(Sink(), api_server, [], "operator")
+@pytest.mark.parametrize("plural", ["leases", "namespaces"])
+async def test_forbidden_watch_is_retried(api_server: ApiServer, plural: str) -> None:
+    api_server.refuses[plural] = 403
+    watches = watch(Sink(), api_server, {NAMESPACES: "1"}, "operator")
     async with time_budget():
         await api_server.refused.wait()
-        api_server.list_status = 200
-        await api_server.watched.wait()
+        api_server.refuses.clear()
+        await api_server.watched[plural].wait()
         await watches.end()
 
 
-async def test_watch_of_a_deleted_kind_is_a_lost_watch(api_server: ApiServer) -> None:
-    api_server.list_status = 404
-    watches = watch(Sink(), api_server, [], "operator")
+@pytest.mark.parametrize("plural", ["leases", "namespaces"])
+async def test_watch_of_a_deleted_kind_is_a_lost_watch(api_server: ApiServer, plural: str) -> None:
+    api_server.refuses[plural] = 404
+    watches = watch(Sink(), api_server, {NAMESPACES: "1"}, "operator")
     async with time_budget():
-        with pytest.raises(WatchLost, match="the API server refused a watch: no more namespaces"):
+        with pytest.raises(WatchLost, match=f"the API server refused a watch: no more {plural}"):
             await watches.wait()
         await watches.end()
 
 
 @pytest.mark.parametrize("fails", [False, True], ids=["", "while the sink fails"])
-async def test_objects_are_delivered_in_order_without_bookmarks(api_server: ApiServer, fails: bool) -> None:
-    changes = range(2, 100)
+async def test_changes_are_delivered_in_order(api_server: ApiServer, fails: bool) -> None:
     api_server.bindings = [binding(1)]
     api_server.events = [
-        {"type": "BOOKMARK", "object": {"kind": "IAMBinding", "metadata": {"resourceVersion": "1"}}},
-        *({"type": "MODIFIED", "object": binding(version)} for version in changes),
-        {"type": "DELETED", "object": binding(LAST)},
+        [bookmark(1), *modified(*range(2, 100)), {"type": "DELETED", "object": binding(LAST)}]
     ]
     sink = Sink()
     sink.fails = fails
     asyncio.get_running_loop().set_exception_handler(lambda *_: None)
-    watches = watch(sink, api_server, ["IAMBinding"], "operator")
+    watches = watch(sink, api_server, {BINDINGS: "1"}, "operator")
     async with time_budget():
         await sink.has_last.wait()
         await watches.end()
-    expected = [("1", False), *((str(version), False) for version in changes), (LAST, True)]
-    assert sink.observed == expected, changed("infinite_watch()")
+    expected = [Progress.CURRENT, *((str(version), False) for version in range(2, 100)), (LAST, True)]
+    assert sink.observed == expected, changed("watch_objs()")
+
+
+async def test_watch_continues_after_the_last_version(api_server: ApiServer) -> None:
+    api_server.events = [modified(8), [bookmark(9)], [], modified(int(LAST))]
+    sink = Sink()
+    watches = watch(sink, api_server, {BINDINGS: "7"}, "operator")
+    async with time_budget():
+        await sink.has_last.wait()
+        await watches.end()
+    assert sink.observed == [("8", False), Progress.CURRENT, (LAST, False)], changed("watch_objs()")
+    assert api_server.since == ["7", "8", "9", "9"]
+
+
+async def test_objects_are_listed_again_when_the_version_has_expired(api_server: ApiServer) -> None:
+    api_server.bindings = [binding(5)]
+    api_server.events = [[*modified(4), EXPIRED], [EXPIRED], modified(int(LAST))]
+    sink = Sink()
+    watches = watch(sink, api_server, {BINDINGS: "3"}, "operator")
+    async with time_budget():
+        await sink.has_last.wait()
+        await watches.end()
+    listed = [("5", False), Progress.LISTED]
+    assert sink.observed == [("4", False), *listed, *listed, (LAST, False)], changed("infinite_watch()")
+    assert api_server.since == ["3", "1", "1"]
+
+
+async def test_other_errors_of_a_watch_are_a_lost_watch(api_server: ApiServer) -> None:
+    refusal = {"kind": "Status", "code": 500, "message": "etcd is gone"}
+    api_server.events = [[{"type": "ERROR", "object": refusal}], []]
+    watches = watch(Sink(), api_server, {BINDINGS: "3"}, "operator")
+    async with time_budget():
+        with pytest.raises(WatchLost, match="etcd is gone"):
+            await watches.wait()
+        await watches.end()
 
 
 @pytest.mark.parametrize("timeout", ["inactivity_timeout", "client_timeout"])
@@ -252,30 +323,33 @@ async def test_watch_outlives_a_pause_longer_than_its_timeouts(
         settings.watching.inactivity_timeout = SHORT
         return settings
 
+    observed, has_last = [], asyncio.Event()
+
     async def deliver(raw: Object, deleted: bool) -> None:
-        sink.observe(raw, deleted=deleted)
-        if raw["metadata"]["resourceVersion"] == "2":
+        version = raw["metadata"]["resourceVersion"]
+        observed.append(version)
+        if version == "2":
             await asyncio.sleep(5 * SHORT)
+        elif version == "4":
+            has_last.set()
 
     defaults = kopf.OperatorSettings
     monkeypatch.setattr(kopf, "OperatorSettings", short_by_default)
     settings = kopf_adapter.watch_settings()
     if timeout == "client_timeout":
         settings.watching.client_timeout = SHORT
-    api_server.events = [{"type": "MODIFIED", "object": binding(version)} for version in (2, 3, LAST)]
-    sink = Sink()
-    registry = kopf.OperatorRegistry()
-    KopfWatches(sink, api_server, [], "operator").register(registry)
-    stream = kopf_adapter.Stream(resource("IAMBinding"), deliver)
-    running = asyncio.create_task(kopf_adapter.run(registry, settings, streams=[stream], clusterwide=True))
+    api_server.events = [modified(2, 3, 4)] * 3
+    registry = KopfWatches(Sink(), api_server, {}, "operator").registry()
+    stream = kopf_adapter.Stream(BINDINGS, "1", deliver, lambda _: None)
+    running = asyncio.create_task(kopf_adapter.run(registry, settings, [stream], "operator"))
     async with time_budget():
         await asyncio.wait(
-            [running, asyncio.create_task(sink.has_last.wait())], return_when=asyncio.FIRST_COMPLETED
+            [running, asyncio.create_task(has_last.wait())], return_when=asyncio.FIRST_COMPLETED
         )
         assert not running.done(), changed("how a timeout ends a watch")
         running.cancel()
         await kopf_adapter.end_tasks()
-    assert [version for version, _ in sink.observed[:3]] == ["2", "3", LAST]
+    assert observed[:3] == ["2", "3", "4"]
 
 
 def test_watch_requests_end_after_whole_seconds() -> None:
@@ -286,9 +360,10 @@ def test_watch_requests_end_after_whole_seconds() -> None:
 async def test_watches_leave_signals_and_tasks_of_the_process_alone(api_server: ApiServer) -> None:
     handler = signal.getsignal(signal.SIGTERM)
     task = asyncio.create_task(asyncio.sleep(60))
-    watches = watch(Sink(), api_server, [], "operator")
+    watches = watch(Sink(), api_server, {NAMESPACES: "1"}, "operator")
     async with time_budget():
-        await api_server.watched.wait()
+        await api_server.watched["namespaces"].wait()
+        await api_server.watched["leases"].wait()
         await watches.end()
     assert signal.getsignal(signal.SIGTERM) is handler
     assert not task.done()

@@ -8,10 +8,16 @@ from typing import TypeVar
 import pytest
 
 from cloudrun_identity.kube.errors import KubeError
-from cloudrun_identity.kube.resources import NAMESPACES, Object, Resource
-from cloudrun_identity.manager.stream_monitor import CHECK_INTERVAL, DELIVERS_WITHIN, StreamMonitor
+from cloudrun_identity.kube.resources import NAMESPACES, Listing, Object, Resource
+from cloudrun_identity.manager.stream_monitor import (
+    CHECK_INTERVAL,
+    DELIVERS_WITHIN,
+    GRACE,
+    SILENT_AFTER,
+    StreamMonitor,
+)
 from cloudrun_identity.manager.watched_versions import WatchedVersions
-from cloudrun_identity.manager.watches import WatchLost
+from cloudrun_identity.manager.watches import Progress, WatchLost
 
 pytestmark = pytest.mark.looptime(start=0)
 
@@ -55,11 +61,14 @@ class Harness:
     def __init__(self) -> None:
         self.server = Server()
         self.monitor = StreamMonitor(
-            self.server, {NAMESPACES: WatchedVersions()}, lease_duration=LEASE_DURATION
+            self.server, {NAMESPACES: WatchedVersions(Listing([], "1"))}, lease_duration=LEASE_DURATION
         )
 
     def deliver(self, raw: Object, *, deleted: bool = False) -> None:
         self.monitor.delivered(NAMESPACES, raw, deleted=deleted)
+
+    def progress(self, progress: Progress) -> None:
+        self.monitor.progressed(NAMESPACES, progress)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["asyncio.Task[None]"]:
@@ -89,19 +98,58 @@ async def test_silence_without_changes_is_accepted(harness: Harness) -> None:
     assert len(harness.server.lists) >= 10
 
 
+async def test_watch_with_bookmarks_is_rarely_compared_with_a_list(harness: Harness) -> None:
+    harness.deliver(harness.server.put("payments", 1))
+    async with harness.running() as monitor:
+        for _ in range(59):
+            await asyncio.sleep(60.0)
+            harness.progress(Progress.CURRENT)
+        assert not monitor.done()
+    assert harness.server.lists == [number * CHECK_INTERVAL for number in range(1, 6)]
+
+
+async def test_missed_change_of_a_watch_with_bookmarks_is_noticed(harness: Harness) -> None:
+    harness.deliver(harness.server.put("payments", 1))
+    others = asyncio.create_task(_repeated(lambda: harness.progress(Progress.CURRENT)))
+    harness.server.put("payments", 2)  # as of an API server whose cache is behind etcd
+    assert "silent about changes of payments" in await harness.lost()
+    others.cancel()
+    assert clock() <= CHECK_INTERVAL + GRACE
+
+
+async def test_deletion_that_a_new_list_hides_is_noticed_at_once(harness: Harness) -> None:
+    harness.deliver(harness.server.put("payments", 1))
+    harness.server.objects.clear()
+    harness.deliver(harness.server.put("shop", 2))
+    harness.progress(Progress.LISTED)
+    assert "silent about changes of payments" in await harness.lost()
+    assert clock() <= GRACE
+
+
+async def test_each_new_list_is_compared(harness: Harness) -> None:
+    async with harness.running():
+        for _ in range(3):
+            harness.progress(Progress.LISTED)
+            await asyncio.sleep(1.0)
+    assert len(harness.server.lists) == 3
+
+
 async def test_missed_deletion_of_a_busy_watch_is_noticed(harness: Harness) -> None:
     harness.deliver(harness.server.put("payments", 1))
-
-    async def deliver_others() -> None:
-        for version in range(2, 1000):
-            harness.deliver(harness.server.put("shop", version))
-            await asyncio.sleep(1.0)
-
-    others = asyncio.create_task(deliver_others())
+    versions = iter(range(2, 10_000))
+    others = asyncio.create_task(
+        _repeated(lambda: harness.deliver(harness.server.put("shop", next(versions))))
+    )
     harness.server.objects.clear()
     assert "silent about changes of payments" in await harness.lost()
     others.cancel()
-    assert clock() <= DELIVERS_WITHIN
+    assert clock() <= CHECK_INTERVAL + GRACE
+
+
+async def _repeated(action: Callable[[], None]) -> None:
+    while True:
+        action()
+        await asyncio.sleep(1.0)
 
 
 @pytest.mark.parametrize("change", ["new", "changed", "deleted", "recreated"])
@@ -128,7 +176,7 @@ async def test_change_that_is_delivered_after_the_list_is_accepted(harness: Harn
     changed = harness.server.put("payments", 3)
     gone = harness.server.objects.pop("shop")
     async with harness.running() as monitor:
-        await asyncio.sleep(CHECK_INTERVAL + 2)
+        await asyncio.sleep(SILENT_AFTER + 2)
         harness.deliver(changed)
         harness.deliver(gone, deleted=True)
         await asyncio.sleep(3 * DELIVERS_WITHIN)
@@ -140,7 +188,7 @@ async def test_event_that_overtakes_the_list_is_accepted(harness: Harness) -> No
     newer: Object = {"metadata": {"name": "payments", "uid": "payments-uid", "resourceVersion": "2"}}
     harness.server.before_reply = lambda: harness.deliver(newer)
     async with harness.running() as monitor:
-        await asyncio.sleep(CHECK_INTERVAL + 2)
+        await asyncio.sleep(SILENT_AFTER + 2)
         assert not monitor.done()
 
 
