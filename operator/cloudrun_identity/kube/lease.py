@@ -65,6 +65,7 @@ class Lease:
         self._now = now
         self._on_write = on_write
         self._held_until = -math.inf  # by the clock of the event loop
+        self._written: Object | None = None  # the last version that this process wrote
         self._observed_spec: Object = {}  # the last record of another holder
         self._observed_since = -math.inf
         self._observed_until = -math.inf
@@ -154,18 +155,24 @@ class Lease:
         return True
 
     async def _attempt(self) -> str:
-        """Create, renew or take over the lease, unless another process holds it. Return the holder."""
-        lease = await self._read()
+        """Create, renew or take over the lease, unless another process holds it. Return the holder.
+
+        The holder does not read the lease first: only an unchanged one can be replaced.
+        """
+        lease = self._written or await self._read()
         if lease is not None and (holder := self._other_holder(lease)):
             return holder
         started = _monotonic()
         try:
             await self._write(lease)
         except KubeError as error:
-            # Another process was faster, or an earlier write succeeded whose answer was lost: read again.
-            if not error.is_conflict or (lease := await self._read()) is None:
+            # Another process was faster, an earlier write succeeded whose answer was lost, or the lease was
+            # deleted: read again.
+            self._written = None
+            if not (error.is_conflict or error.is_not_found):
                 raise
-            if holder := self._other_holder(lease):
+            lease = await self._read()
+            if lease is not None and (holder := self._other_holder(lease)):
                 return holder
             started = _monotonic()
             await self._write(lease)
@@ -200,6 +207,7 @@ class Lease:
             transitions = lease["spec"].get("leaseTransitions", 0) + 1
             taken = _with_spec(lease, **record, acquireTime=now, leaseTransitions=transitions)
             stored = await self._client.replace(LEASES, taken)
+        self._written = stored
         self._on_write(stored)
 
     def _other_holder(self, lease: Object) -> str:

@@ -165,7 +165,7 @@ async def test_hanging_request_does_not_outlive_the_lease(
 ) -> None:
     first = lease(api, "first")
     await first.acquire()
-    monkeypatch.setattr(api, "get", _hang)
+    monkeypatch.setattr(api, "replace", _hang)
     started = clock()
     with pytest.raises(LeaseLost):
         await first.hold()
@@ -179,7 +179,7 @@ async def test_renewal_that_hangs_is_tried_again_within_the_lease(
     first = lease(api, "first")
     await first.acquire()
 
-    monkeypatch.setattr(api, "get", _hanging_once(api.get))
+    monkeypatch.setattr(api, "replace", _hanging_once(api.replace))
     async with running(first.hold()) as renewal:
         await asyncio.sleep(5 * DURATION)
         assert not renewal.done()
@@ -270,6 +270,16 @@ async def test_deleted_lease_is_created_again(api: FakeApi) -> None:
         assert record(api)["holderIdentity"] == "first"
 
 
+async def test_renewal_is_one_request(api: FakeApi) -> None:
+    first = lease(api, "first")
+    await first.acquire()
+    api.requests.clear()
+    async with running(first.hold()):
+        await asyncio.sleep(2 * DURATION)
+    assert api.requests
+    assert {verb for verb, _ in api.requests} == {"replace"}
+
+
 async def test_renewal_with_a_lost_answer_keeps_the_lease(api: FakeApi) -> None:
     def renew_without_answer() -> None:
         stored = api.objects[LEASES.plural, NAMESPACE, NAME]
@@ -313,13 +323,13 @@ async def _hang(*_: object) -> Object:
     raise AssertionError
 
 
-def _hanging_once(get: Callable[..., Awaitable[Object]]) -> Callable[..., Awaitable[Object]]:
-    """Return `get`, whose first call hangs."""
+def _hanging_once(request: Callable[..., Awaitable[Object]]) -> Callable[..., Awaitable[Object]]:
+    """Return `request`, whose first call hangs."""
     hangs = iter([True])
 
     async def call(*arguments: Any) -> Object:
         if next(hangs, False):
             await _hang()
-        return await get(*arguments)
+        return await request(*arguments)
 
     return call
