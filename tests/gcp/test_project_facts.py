@@ -1,6 +1,6 @@
 """Facts about projects over the wire: how often they are read while nothing is wrong."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
@@ -79,7 +79,7 @@ async def reads_in_an_hour(
     async def resync() -> None:
         ages = max_ages(obj, cluster, INTERVAL * (1 - 2 * JITTER))
         assert isinstance(await reader.facts(obj, ages.facts), ProjectFacts)
-        await reader.cross_project_usage(obj.project_id, ages.contents)
+        await reader.cross_project_usage(obj, ages.contents)
 
     await resync()
     emulator.calls.reset()
@@ -155,30 +155,75 @@ def test_contents_are_read_at_each_interval_where_objects_depend_on_them(spec: M
     assert (ages.facts, ages.contents) == (FACTS_MAX_AGE - INTERVAL, 240.0)
 
 
-async def test_known_organization_policy_suffices_while_the_quota_is_low(emulator: Emulator) -> None:
+@pytest.fixture
+async def with_low_quota(emulator: Emulator) -> AsyncIterator[tuple[ProjectFactsReader, Clock]]:
+    """Yield a reader with four reads of organization policies, and its clock."""
     rates = {(Api.ORG_POLICY, CallKind.READ): Rate(per_minute=0.001, burst=4)}
     clients = GoogleClients(emulator.grpc_address, Observer(), RateLimiter(rates))
     clock = Clock()
-    reader = ProjectFactsReader(Projects(clients), Policies(clients), OrgPolicies(clients), clock)
-    project_id = project().project_id
+    yield ProjectFactsReader(Projects(clients), Policies(clients), OrgPolicies(clients), clock), clock
+    await clients.close()
+
+
+async def test_known_organization_policy_suffices_while_the_quota_is_low(
+    emulator: Emulator, with_low_quota: tuple[ProjectFactsReader, Clock]
+) -> None:
+    reader, clock = with_low_quota
+    obj = project()
     for _ in range(3):
-        await reader.cross_project_usage(project_id, 0.0)
+        await reader.cross_project_usage(obj, 0.0)
         clock.now += 1
 
-    await reader.cross_project_usage(project_id, 0.0)
+    await reader.cross_project_usage(obj, 0.0)
     assert emulator.calls[EFFECTIVE_POLICY] == 3, "less than half of the burst is left"
 
-    await reader.cross_project_usage(project_id, 0.0, is_requested=True)
+    await reader.cross_project_usage(obj, 0.0, is_requested=True)
     assert emulator.calls[EFFECTIVE_POLICY] == 4
-    await clients.close()
+
+
+ALLOWED = EffectiveCrossProjectUsage.ALLOWED
+"""What the status of a project shows. The emulator denies it."""
+
+
+@pytest.mark.parametrize(
+    ("spec", "reported", "later", "is_read"),
+    [
+        ({}, ALLOWED, 0.0, False),
+        ({}, None, 0.0, True),
+        ({"crossProjectUsage": "Allow"}, ALLOWED, 0.0, True),
+        ({}, ALLOWED, FACTS_MAX_AGE, True),
+    ],
+    ids=["reported", "new", "to be lifted", "an hour later"],
+)
+async def test_reported_organization_policy_suffices_after_a_start_while_the_quota_is_low(
+    emulator: Emulator,
+    with_low_quota: tuple[ProjectFactsReader, Clock],
+    spec: Mapping[str, Any],
+    reported: EffectiveCrossProjectUsage | None,
+    later: float,
+    is_read: bool,
+) -> None:
+    reader, clock = with_low_quota
+    for _ in range(3):
+        await reader.cross_project_usage(project(projectID="lab-5678"), 0.0)
+        clock.now += 1
+    emulator.calls.reset()
+    obj = project(**spec)
+    status = obj.status.model_copy(update={"cross_project_usage": reported})
+    clock.now += later
+
+    usage = await reader.cross_project_usage(obj.model_copy(update={"status": status}), INTERVAL)
+
+    assert emulator.calls[EFFECTIVE_POLICY] == is_read
+    assert (usage is ALLOWED) is not is_read
 
 
 async def test_organization_policy_is_read_again_after_it_was_written(clients: GoogleClients) -> None:
     reader = ProjectFactsReader(Projects(clients), Policies(clients), OrgPolicies(clients), Clock())
-    project_id = project().project_id
-    before = await reader.cross_project_usage(project_id, FACTS_MAX_AGE)
-    await reader.allow_cross_project_usage(project_id)
-    after = await reader.cross_project_usage(project_id, FACTS_MAX_AGE)
+    obj = project()
+    before = await reader.cross_project_usage(obj, FACTS_MAX_AGE)
+    await reader.allow_cross_project_usage(obj.project_id)
+    after = await reader.cross_project_usage(obj, FACTS_MAX_AGE)
     assert (before, after) == (EffectiveCrossProjectUsage.DENIED, EffectiveCrossProjectUsage.ALLOWED)
 
 

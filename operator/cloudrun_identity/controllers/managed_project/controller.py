@@ -146,7 +146,7 @@ class ManagedProjectController:
             missing_permissions(facts.held, want.obj),
             self._identity(want.project_id),
             await self._facts.cross_project_usage(
-                want.project_id, ages.contents, is_requested=ages.is_requested
+                want.obj, ages.contents, is_requested=ages.is_requested
             ),
         )
         if self._powerful_accounts is None:

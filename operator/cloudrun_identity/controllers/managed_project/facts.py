@@ -5,7 +5,8 @@ organization policy are read on an edit, at each interval while the project is u
 policy or an object, and otherwise before they are older than `FACTS_MAX_AGE`.
 
 One quota admits the reads of the organization policies of all projects. While it is low, only an edit or a
-request of a user reads one again before it is older than `FACTS_MAX_AGE`: no project waits for others.
+request of a user reads one again before it is older than `FACTS_MAX_AGE`: no project waits for others. In the
+first hour after a start, what the status shows is as good as a read at the start.
 """
 
 from collections.abc import Iterable, Mapping
@@ -110,6 +111,7 @@ class ProjectFactsReader:
         self._policies = policies
         self._org_policies = org_policies
         self._clock = clock
+        self._started = clock()
         self._facts: dict[str, tuple[float, ProjectFacts]] = {}
         self._usages: dict[str, tuple[float, EffectiveCrossProjectUsage]] = {}
 
@@ -142,17 +144,18 @@ class ProjectFactsReader:
         return facts
 
     async def cross_project_usage(
-        self, project_id: str, max_age: float, *, is_requested: bool = False
+        self, obj: ManagedProject, max_age: float, *, is_requested: bool = False
     ) -> EffectiveCrossProjectUsage:
         """Return the effective organization policy; unknown if the operator may not read it.
 
         If it `is_requested`, the quota is used until it is exhausted.
         """
-        now = self._clock()
+        project_id, now = obj.project_id, self._clock()
         known = _recent(self._usages, project_id, now - max_age)
         if known:
             return known
-        recent = _recent(self._usages, project_id, now - FACTS_MAX_AGE)
+        oldest = now - FACTS_MAX_AGE
+        recent = _recent(self._usages, project_id, oldest) or self._reported_usage(obj, oldest)
         if recent and not is_requested and self._org_policies.are_reads_low(project_id):
             return recent
         usage = await self._read_usage(project_id)
@@ -169,6 +172,15 @@ class ProjectFactsReader:
         written = await self._org_policies.allow_cross_project_usage(project_id)
         self._usages.pop(project_id, None)
         return written
+
+    def _reported_usage(self, obj: ManagedProject, after: float) -> EffectiveCrossProjectUsage | None:
+        """Return what the status shows, as if it was read at the start; None if the start was earlier.
+
+        A policy that the operator is to lift is read in any case.
+        """
+        if self._started <= after or obj.spec.cross_project_usage is CrossProjectUsage.ALLOW:
+            return None
+        return obj.status.cross_project_usage
 
     async def _read_usage(self, project_id: str) -> EffectiveCrossProjectUsage:
         try:
