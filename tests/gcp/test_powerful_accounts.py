@@ -4,11 +4,13 @@ import asyncio
 
 import pytest
 
+from cloudrun_identity.controllers.managed_project import powerful_accounts
 from cloudrun_identity.controllers.managed_project.powerful_accounts import MAX_AGE, PowerfulAccounts
+from cloudrun_identity.gcp import policies as policies_module
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.gcp.errors import GoogleError
 from cloudrun_identity.gcp.permissions import ACCOUNT_PERMISSIONS
-from cloudrun_identity.gcp.policies import MAX_SHARING, Policies
+from cloudrun_identity.gcp.policies import KEPT_FOR, MAX_WAIT, Policies
 from cloudrun_identity.gcp.projects import Project
 from cloudrun_identity.gcp.ratelimit import Priority, call_priority
 from cloudrun_identity.gcp.roles import Roles
@@ -119,6 +121,23 @@ async def test_resync_shares_the_read_of_another_caller(clients: GoogleClients, 
     assert emulator.calls[READ] == 1
 
 
+@pytest.mark.parametrize(("later", "reads"), [(MAX_WAIT * 2, 1), (KEPT_FOR, 2)])
+async def test_resync_shares_the_read_before_it(
+    clients: GoogleClients, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, later: float, reads: int
+) -> None:
+    policies = Policies(clients)
+    accounts = PowerfulAccounts(policies, Roles(clients), Clock())
+    grant(emulator, "roles/owner", f"serviceAccount:legacy@{DOMAIN}")
+    call_priority.set(Priority.RESYNC)
+    emulator.calls.reset()
+    await policies.get(Target.project(SHOP.project_id))
+    read_at = asyncio.get_running_loop().time()
+    monkeypatch.setattr(policies_module, "_now", lambda: read_at + later)
+    monkeypatch.setattr(powerful_accounts, "MAX_WAIT", 0.01)
+    assert await found(accounts) == [f"legacy@{DOMAIN} (roles/owner)"]
+    assert emulator.calls[READ] == reads
+
+
 async def test_resync_reads_the_policy_when_the_read_of_another_caller_failed(
     clients: GoogleClients, emulator: Emulator
 ) -> None:
@@ -131,7 +150,7 @@ async def test_resync_reads_the_policy_when_the_read_of_another_caller_failed(
     await asyncio.sleep(0)
     with pytest.raises(GoogleError):
         await policies.get(Target.project(missing.project_id))
-    async with asyncio.timeout(MAX_SHARING / 2):
+    async with asyncio.timeout(MAX_WAIT / 2):
         assert await waiting == ()
     assert emulator.calls[READ] == 2
 

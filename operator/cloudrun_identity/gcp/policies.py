@@ -26,8 +26,12 @@ _VERSION = 3
 _PERMISSIONS_AT_ONCE = 100
 """Maximum number of permissions in one request."""
 
-MAX_SHARING = 20.0
-"""Seconds for which a policy that was read is kept for `get_soon`."""
+MAX_WAIT = 20.0
+"""The longest time in seconds for which `get_soon` waits for a read of another caller."""
+
+KEPT_FOR = 60.0
+"""Seconds for which a policy that was read is kept for `get_soon`: longer than `MAX_WAIT`, because quotas
+delay the reconciles of many projects."""
 
 Reply = TypeVar("Reply")
 
@@ -59,10 +63,10 @@ class Policies:
         return policy
 
     async def get_soon(self, target: Target, max_wait: float) -> policy_pb2.Policy:
-        """Return the policy as another caller reads it within `max_wait` seconds, or has just read it.
+        """Return the policy as another caller reads it within `max_wait` seconds, or read it before.
 
         Read it after that time, or after the read of the other caller failed. `max_wait` is at most
-        `MAX_SHARING`.
+        `MAX_WAIT`; 0 reads it now.
 
         Raises:
             GoogleError: as `get`.
@@ -70,7 +74,7 @@ class Policies:
         """
         if max_wait > 0:
             recent = self._recent.get(target)
-            if recent and recent[0] > _now() - max_wait:
+            if recent and recent[0] > _now() - KEPT_FOR:
                 return recent[1]
             awaited = self._awaited.get(target)
             if awaited is None:
@@ -127,14 +131,14 @@ class Policies:
         return clients.write_spacing(target.host, target.region)
 
     def _share(self, target: Target, policy: policy_pb2.Policy | None) -> None:
-        """Pass a policy to the callers of `get_soon`; None after a failed read. Keep it for `MAX_SHARING`."""
+        """Pass a policy to the callers of `get_soon`; None after a failed read. Keep it for `KEPT_FOR`."""
         awaited = self._awaited.pop(target, None)
         if awaited and not awaited.done():
             awaited.set_result(policy)
         self._recent.pop(target, None)
         if policy is not None:
             self._recent[target] = (_now(), policy)
-        for old in [each for each, (at, _) in self._recent.items() if at <= _now() - MAX_SHARING]:
+        for old in [each for each, (at, _) in self._recent.items() if at <= _now() - KEPT_FOR]:
             del self._recent[old]
 
     def log_write(self, target: Target, *, removed: Collection[Grant], added: Collection[Grant]) -> None:

@@ -145,9 +145,7 @@ class ManagedProjectController:
             facts.project,
             missing_permissions(facts.held, want.obj),
             self._identity(want.project_id),
-            await self._facts.cross_project_usage(
-                want.obj, ages.contents, is_requested=ages.is_requested
-            ),
+            await self._facts.cross_project_usage(want.obj, ages.contents, is_requested=ages.is_requested),
         )
         if self._powerful_accounts is None:
             return seen

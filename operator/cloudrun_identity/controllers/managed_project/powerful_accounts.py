@@ -13,7 +13,7 @@ from google.iam.v1 import policy_pb2
 
 from cloudrun_identity.gcp.errors import GoogleError
 from cloudrun_identity.gcp.permissions import ACCOUNT_PERMISSIONS
-from cloudrun_identity.gcp.policies import MAX_SHARING, Policies
+from cloudrun_identity.gcp.policies import MAX_WAIT, Policies
 from cloudrun_identity.gcp.projects import Project, default_compute_account
 from cloudrun_identity.gcp.ratelimit import Priority, call_priority, without_slot
 from cloudrun_identity.gcp.roles import Roles
@@ -67,7 +67,7 @@ class PowerfulAccounts:
     async def _read(self, project: Project) -> tuple[PowerfulAccount, ...]:
         try:
             # A resync shares the read of the policy syncer.
-            max_wait = MAX_SHARING if call_priority.get() is Priority.RESYNC else 0.0
+            max_wait = MAX_WAIT if call_priority.get() is Priority.RESYNC else 0.0
             policy = await self._policies.get_soon(Target.project(project.project_id), max_wait)
         except GoogleError:
             return ()
