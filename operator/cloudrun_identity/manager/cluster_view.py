@@ -68,6 +68,15 @@ class ClusterView(LedgerView):
         """Return the keys of all objects."""
         return self._objects.keys()
 
+    def by_project(self) -> list[ObjectKey]:
+        """Return the keys of all objects: the ManagedProjects, then those of one project after another."""
+
+        def position(key: ObjectKey) -> tuple[bool, str]:
+            stored = self.stored(key)
+            return key.kind != _PROJECT, project_named_by(stored.raw) if stored else ""
+
+        return sorted(self._objects.keys(), key=position)
+
     def owners(self) -> Iterable[Owner]:
         """Return all namespaced objects in the form that ledgers use."""
         return [ledger_owner(entry.obj) for key, entry in self._objects.entries() if key.namespace]

@@ -67,9 +67,13 @@ class Manager:
         await self._engine.fill(self._client, self.kinds, listed)
 
     def start(self) -> None:
-        """Enqueue every known object, and start the workers and the periodic resync."""
+        """Enqueue every known object, and start the workers and the periodic resync.
+
+        A sync waits for all objects with grants on its policy. They follow each other, so that few objects
+        wait at a time.
+        """
         self._events.start()
-        for key in self._cache.known():
+        for key in self._cache.by_project():
             self._queue.add(key, Priority.RESYNC)
             self._resync.observe(key)
             if key.kind == ManagedProject.__name__:

@@ -162,6 +162,14 @@ def test_object_is_new_once(cached: Cached) -> None:
     assert raw_of(cached, WEB) == binding()
 
 
+def test_objects_of_one_project_follow_each_other_after_the_projects(cached: Cached) -> None:
+    other = identity("pricing")
+    other["spec"]["projectRef"]["name"] = "analytics"
+    invalid = binding("ops") | {"spec": {"projectRef": {"name": "analytics"}}}
+    cached.sees(binding(), invalid, identity(), other, project())
+    assert cached.cache.by_project() == [PROJECT, PRICING, OPS, WEB, CHECKOUT]
+
+
 def test_older_event_is_dropped(cached: Cached) -> None:
     cached.sees(binding(version=9, generation=2))
     assert cached.cache.observe(binding(version=8, generation=1), deleted=False) == NO_CHANGE
