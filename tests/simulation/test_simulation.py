@@ -15,7 +15,7 @@ CORPUS = sorted((Path(__file__).parent / "corpus").glob("*.json"))
 QUICK_SEEDS = "0:3"
 """Histories of `make test`, about three seconds of an idle processor."""
 FOUND_BY = {
-    "ledger-not-written-ahead": 15,
+    "ledger-not-written-ahead": 101,
     "policy-written-without-etag": 9,
     "lease-ignored": 5,
     "finalizer-removed-early": 7,
