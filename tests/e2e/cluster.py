@@ -2,6 +2,7 @@
 
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -131,8 +132,19 @@ class Cluster:
             self._objects.delete_namespaced_custom_object(GROUP, VERSION, namespace, PLURALS[kind], name)
 
     def delete_all(self, kind: str, namespace: str) -> None:
-        """Delete every object of a kind in a namespace, without waiting."""
-        self._objects.delete_collection_namespaced_custom_object(GROUP, VERSION, namespace, PLURALS[kind])
+        """Delete every object of a kind in a namespace, without waiting.
+
+        A busy kube-apiserver ends the request after a minute (504), and has deleted a part of them.
+        """
+        for is_last in (False, False, False, False, True):
+            try:
+                self._objects.delete_collection_namespaced_custom_object(
+                    GROUP, VERSION, namespace, PLURALS[kind]
+                )
+                return
+            except client.ApiException as error:
+                if is_last or error.status != HTTPStatus.GATEWAY_TIMEOUT:
+                    raise
 
     @contextmanager
     def admitting(self, kind: str, field: str, value: str) -> Iterator[None]:

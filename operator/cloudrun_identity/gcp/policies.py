@@ -63,7 +63,7 @@ class Policies:
         return policy
 
     async def get_soon(self, target: Target, max_wait: float) -> policy_pb2.Policy:
-        """Return the policy as another caller reads it within `max_wait` seconds, or read it before.
+        """Return the policy as another caller reads it within `max_wait` seconds, or has read it recently.
 
         Read it after that time, or after the read of the other caller failed. `max_wait` is at most
         `MAX_WAIT`; 0 reads it now.

@@ -65,7 +65,7 @@ class Lease:
         self._now = now
         self._on_write = on_write
         self._held_until = -math.inf  # by the clock of the event loop
-        self._written: Object | None = None  # the last version that this process wrote
+        self._written: Object | None = None  # the version that this process wrote last, if it is stored
         self._observed_spec: Object = {}  # the last record of another holder
         self._observed_since = -math.inf
         self._observed_until = -math.inf
@@ -159,7 +159,8 @@ class Lease:
 
         The holder does not read the lease first: only an unchanged one can be replaced.
         """
-        lease = self._written or await self._read()
+        written, self._written = self._written, None  # unknown until the write has ended
+        lease = written or await self._read()
         if lease is not None and (holder := self._other_holder(lease)):
             return holder
         started = _monotonic()
@@ -168,7 +169,6 @@ class Lease:
         except KubeError as error:
             # Another process was faster, an earlier write succeeded whose answer was lost, or the lease was
             # deleted: read again.
-            self._written = None
             if not (error.is_conflict or error.is_not_found):
                 raise
             lease = await self._read()

@@ -180,10 +180,12 @@ async def test_renewal_that_hangs_is_tried_again_within_the_lease(
     await first.acquire()
 
     monkeypatch.setattr(api, "replace", _hanging_once(api.replace))
+    api.requests.clear()
     async with running(first.hold()) as renewal:
         await asyncio.sleep(5 * DURATION)
         assert not renewal.done()
         assert first.is_holder
+    assert [verb for verb, _ in api.requests[:3]] == ["get", "replace", "replace"], "the write may be stored"
 
 
 async def test_standby_whose_request_hangs_tries_again(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
