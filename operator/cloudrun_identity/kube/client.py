@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Any, Required, TypeAlias, TypeVar
+from typing import Any, Required, TypeAlias
 from urllib.parse import urlencode
 
 import aiohttp
@@ -16,7 +16,7 @@ from cloudrun_identity import __version__
 
 from . import connection
 from .errors import ClusterUnreachable, KubeError
-from .resources import Listing, Object, Objects, PatchType, Resource, as_sent
+from .resources import Form, Listing, Object, Objects, PatchType, Resource, as_sent
 
 FIELD_MANAGER = "cloudrun-identity"
 PAGE_SIZE = 200
@@ -38,7 +38,6 @@ _JSON = "application/json"
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
-Form = TypeVar("Form")
 Items: TypeAlias = list[Form]
 
 

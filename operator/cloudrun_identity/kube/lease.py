@@ -167,8 +167,8 @@ class Lease:
         try:
             await self._write(lease)
         except KubeError as error:
-            # Another process was faster, an earlier write succeeded whose answer was lost, or the lease was
-            # deleted: read again.
+            # Read again: another process was faster, the lease was deleted, or an earlier write was stored
+            # although its answer was lost.
             if not (error.is_conflict or error.is_not_found):
                 raise
             lease = await self._read()

@@ -122,7 +122,7 @@ class EntryReview:
             )
 
     def _stay(self, grant: Grant, entry: LedgerEntry) -> LedgerEntry:
-        """Return the entry of a grant whose owners stay although none desires it now; plan to retain it.
+        """Return the entry of a grant that is not desired now but keeps its owners; plan to retain it.
 
         If its owners only retain it and another client removed it, the entry is pending: a grant that appears
         later is that of another client, and a release leaves it.

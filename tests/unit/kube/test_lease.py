@@ -326,7 +326,7 @@ async def _hang(*_: object) -> Object:
 
 
 def _hanging_once(request: Callable[..., Awaitable[Object]]) -> Callable[..., Awaitable[Object]]:
-    """Return `request`, whose first call hangs."""
+    """Return a function that hangs once, and then does what `request` does."""
     hangs = iter([True])
 
     async def call(*arguments: Any) -> Object:

@@ -101,9 +101,9 @@ class ApiServer:
         app = web.Application()
         for path, answer in {
             "/api": {"versions": ["v1"]},
-            "/api/v1": {"resources": [NAMESPACES_RESOURCE]},
+            "/api/v1": {"resources": [discovered("Namespace", namespaced=False)]},
             "/apis": {"groups": [LEASES_GROUP]},
-            "/apis/coordination.k8s.io/v1": {"resources": [LEASES_RESOURCE]},
+            "/apis/coordination.k8s.io/v1": {"resources": [discovered("Lease", namespaced=True)]},
         }.items():
             app.router.add_get(path, self._fixed(answer))
         app.router.add_get(BINDINGS.path(), self._iambindings)
@@ -174,20 +174,17 @@ def bookmark(version: int) -> Object:
     return {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": str(version)}}}
 
 
-NAMESPACES_RESOURCE = {
-    "name": "namespaces",
-    "singularName": "namespace",
-    "kind": "Namespace",
-    "namespaced": False,
-    "verbs": ["list", "watch"],
-}
-LEASES_RESOURCE = {
-    "name": "leases",
-    "singularName": "lease",
-    "kind": "Lease",
-    "namespaced": True,
-    "verbs": ["list", "watch"],
-}
+def discovered(kind: str, *, namespaced: bool) -> Object:
+    singular = kind.lower()
+    return {
+        "name": f"{singular}s",
+        "singularName": singular,
+        "kind": kind,
+        "namespaced": namespaced,
+        "verbs": ["list", "watch"],
+    }
+
+
 _LEASES_V1 = {"groupVersion": "coordination.k8s.io/v1", "version": "v1"}
 LEASES_GROUP = {"name": "coordination.k8s.io", "versions": [_LEASES_V1], "preferredVersion": _LEASES_V1}
 

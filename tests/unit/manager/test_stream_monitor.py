@@ -111,7 +111,7 @@ async def test_watch_with_bookmarks_is_rarely_compared_with_a_list(harness: Harn
 async def test_missed_change_of_a_watch_with_bookmarks_is_noticed(harness: Harness) -> None:
     harness.deliver(harness.server.put("payments", 1))
     others = asyncio.create_task(_repeated(lambda: harness.progress(Progress.CURRENT)))
-    harness.server.put("payments", 2)  # as of an API server whose cache is behind etcd
+    harness.server.put("payments", 2)  # the cache of the API server is behind etcd
     assert "silent about changes of payments" in await harness.lost()
     others.cancel()
     assert clock() <= CHECK_INTERVAL + GRACE
