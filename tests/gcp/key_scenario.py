@@ -66,7 +66,7 @@ class KeyScenario:
     def cluster(self) -> FakeClusterState:
         cluster = FakeClusterState(self.project, identity(), accounts=[record(unique_id=self.unique_id)])
         cluster.rings = {ACCOUNT: self.ledgers.ledger(ACCOUNT).key_ring}
-        cluster.unique_ids = {ACCOUNT: self.unique_id}
+        cluster.unique_ids = {ACCOUNT: self.ledgers.ledger(ACCOUNT).target_uid}
         return cluster
 
     async def reconcile(self) -> Outcome:

@@ -297,6 +297,18 @@ async def test_deletion_deletes_the_keys_and_the_secret(scenario: KeyScenario) -
     assert scenario.ledgers.ledger(ACCOUNT).is_empty
 
 
+async def test_deletion_from_a_ledger_without_the_unique_id_of_the_account(scenario: KeyScenario) -> None:
+    await scenario.reconcile()
+    recorded = scenario.ledgers.ledger(ACCOUNT)
+    assert recorded.target_uid == scenario.unique_id, "a ledger that the first key created is bound"
+    scenario.ledgers.stored[ACCOUNT] = recorded.replace(target_uid="")
+
+    assert await scenario.delete() == InSync()
+
+    assert await scenario.enabled() == set()
+    assert scenario.ledgers.ledger(ACCOUNT).target_uid == "", "an e-mail is not recorded as a unique ID"
+
+
 @pytest.mark.parametrize("verb", ["Disable", "Delete"])
 async def test_fresh_key_that_is_not_found_is_deleted_later(
     scenario: KeyScenario, emulator: Emulator, verb: str

@@ -74,7 +74,7 @@ class LedgerView:
         return self._ledgers.ledger(account).key_ring
 
     def key_home(self, key: IdentityKey) -> tuple[Target, str] | None:
-        """Return the account that an object of this name has keys of, and its unique ID."""
+        """Return the account that an object of this name has keys of, and its recorded unique ID."""
         home = self._ledgers.key_home(f"{key.metadata.namespace}/{key.metadata.name}")
         return (home, self._ledgers.ledger(home).target_uid) if home else None
 

@@ -216,7 +216,7 @@ class ClusterState(Protocol):
         ...
 
     def key_home(self, key: IdentityKey) -> tuple[Target, str] | None:
-        """Return the account, with its unique id, for which an object of this name manages keys."""
+        """Return the account for which an object of this name manages keys, and its recorded unique ID."""
         ...
 
     def held_by_role(self, role: str) -> Iterable[tuple[Grant, LedgerEntry]]:

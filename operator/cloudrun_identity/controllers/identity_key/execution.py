@@ -121,13 +121,13 @@ class KeyExecution:
         project_id = want.home.project_id
 
         async def attempt() -> None:
-            known = await self._keys.list(project_id, want.unique_id, 0.0)
+            known = await self._keys.list(project_id, want.account_id, 0.0)
             began = LedgerKeyAttempt(owner=want.name, time=self._now(), known=tuple(known))
             await self._records.change(want, lambda ring: ring.without_left(known).with_attempt(began))
             self._checkpoint("key attempt recorded")
 
         try:
-            created = await self._keys.create(project_id, want.unique_id, attempt)
+            created = await self._keys.create(project_id, want.account_id, attempt)
         except GoogleError as error:
             if not error.undecided:
                 await self._records.change(want, lambda ring: ring.with_attempt(None))
@@ -157,7 +157,7 @@ class KeyExecution:
         if listed is not None and listed.disabled:
             return Executed(await self._record(action, want, seen), written=False)
         try:
-            await self._keys.disable(want.home.project_id, want.unique_id, action.key_id)
+            await self._keys.disable(want.home.project_id, want.account_id, action.key_id)
         except GoogleError as error:
             if error.fault is not Fault.NOT_FOUND:
                 raise
@@ -175,7 +175,7 @@ class KeyExecution:
             if is_enabled:
                 return Executed(seen, written=False)
         try:
-            await self._keys.delete(want.home.project_id, want.unique_id, action.key_id)
+            await self._keys.delete(want.home.project_id, want.account_id, action.key_id)
         except GoogleError as error:
             if error.fault is not Fault.NOT_FOUND:
                 raise

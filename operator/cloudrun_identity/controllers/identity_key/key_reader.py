@@ -82,7 +82,7 @@ class KeyReader:
             return {}, False
         try:
             age = max(max_age, FRESH) if want.deletes else max_age
-            return dict(await self._keys.list(want.account.project_id, want.unique_id, age)), False
+            return dict(await self._keys.list(want.account.project_id, want.account_id, age)), False
         except GoogleError as error:
             error.propagating = self.is_propagation(want, error)
             if error.fault is not Fault.NOT_FOUND or not want.deletes:

@@ -56,8 +56,16 @@ class KeyRecords:
         return self._ledgers.ledger(want.account).account if want.account else None
 
     async def change(self, want: KeyWant, change: Callable[[KeyRing], KeyRing]) -> None:
-        """Persist `change` of the newest records of the account."""
-        await self._ledgers.update(want.home, lambda ledger: ledger.with_key_ring(change(ledger.key_ring)))
+        """Persist `change` of the newest records of the account.
+
+        A ledger that was deleted is created again, and then records of which account the keys are.
+        """
+
+        def changed(ledger: Ledger) -> Ledger:
+            bound = ledger if ledger.target_uid else ledger.bound_to(want.unique_id)
+            return bound.with_key_ring(change(ledger.key_ring))
+
+        await self._ledgers.update(want.home, changed)
 
 
 def change_of(action: RecordedAction, want: KeyWant, seen: KeysSeen) -> Callable[[KeyRing], KeyRing]:

@@ -47,7 +47,7 @@ class KeyWant:
     account: Target | None
     """Service account of the keys; None for the deletion of an object that never had one."""
     unique_id: str
-    """Unique id of the account."""
+    """Unique ID of the account; empty for a deletion if the ledger does not record it."""
     deletes: bool = False
     """True if the object is being deleted."""
     abandon: bool = False
@@ -101,6 +101,11 @@ class KeyWant:
         if self.account is None:
             raise ValueError(f"{self.name} has no service account")
         return self.account
+
+    @property
+    def account_id(self) -> str:
+        """Unique ID of the account, or its e-mail, which Google Cloud accepts in place of an unknown one."""
+        return self.unique_id or self.home.name
 
     def key_resource(self, key_id: str) -> str:
         """Return the full name of a key of the account."""
