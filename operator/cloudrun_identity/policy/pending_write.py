@@ -8,6 +8,7 @@ write.
 - The etag differs, and the content is exactly what the write leaves: the write took effect, and no other.
 - The content differs only in users and groups of the bindings to which the write adds any: the policy may
   show the write with other addresses. `interrupted_write` decides after the next reply.
+- The content differs only in members that were deleted or restored since: it counts as the same.
 - Otherwise another writer changed the policy. The operator cannot prove that it made a grant that is present,
   so the grant counts as unmanaged.
 
@@ -23,6 +24,7 @@ from dataclasses import astuple
 
 from cloudrun_identity.api import LedgerWrite
 from cloudrun_identity.iam.grants import Grant
+from cloudrun_identity.iam.principals import Tombstone
 
 from .members_before import shown_since
 
@@ -62,8 +64,16 @@ def _text(etag: bytes) -> str:
 
 
 def _digest(grants: Collection[Grant]) -> str:
-    """Return a digest that is independent of the order and the spelling of members."""
+    """Return a digest that is independent of the order and the spelling of members, and of their deletion.
+
+    A member beside its own deleted form counts twice: it is a recreated principal with a grant of its own.
+    """
     rows = sorted(
-        (grant.role, astuple(grant.condition) if grant.condition else (), grant.member) for grant in grants
+        (grant.role, astuple(grant.condition) if grant.condition else (), _name(grant)) for grant in grants
     )
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:32]
+
+
+def _name(grant: Grant) -> str:
+    tombstone = Tombstone.parse(grant.member)
+    return tombstone.member if tombstone else grant.member

@@ -122,7 +122,7 @@ def plan_policy(
 
     def reviewed(ledger: Ledger) -> tuple[Ledger, EntryReview]:
         """Return the ledger with the deleted forms in the policy, and the review of its entries."""
-        ledger = with_tombstones(ledger, tombstones, shown, facts.account_ids)
+        ledger = with_tombstones(ledger, tombstones, shown, facts.account_ids, write_found=facts.write_found)
         review = EntryReview(
             _wanted(ledger.target, declared),
             {each.owner.owner_key: each for each in declared},

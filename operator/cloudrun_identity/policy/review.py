@@ -49,7 +49,8 @@ class SyncFacts:
     is_declared: Callable[[str, str], bool] = lambda *_: True
     """`is_declared(email, unique_id)` returns whether an identity that is not deleted has the account."""
     write_found: bool = False
-    """True if the policy shows the write that the ledger records, and no other."""
+    """True if the policy shows the write that the ledger records, and no other. So the operator made the
+    pending grants that the policy shows, also those of members that were deleted since."""
     is_operator: Callable[[str], bool] = lambda _: False
     """Returns whether no grant of a member is removed: the operator acts as it."""
     now: datetime = BEGINNING

@@ -43,19 +43,26 @@ def tombstones_of(grant: Grant, shown: Iterable[Grant]) -> frozenset[str]:
 
 
 def with_tombstones(
-    ledger: Ledger, index: TombstoneIndex, shown: Collection[Grant], account_ids: Mapping[str, str]
+    ledger: Ledger,
+    index: TombstoneIndex,
+    shown: Collection[Grant],
+    account_ids: Mapping[str, str],
+    *,
+    write_found: bool,
 ) -> Ledger:
     """Return the ledger with the deleted forms of members that a read shows.
 
     `account_ids` has the unique IDs that the accounts of reappearing grants have now, by member, as far as
-    they are known.
+    they are known. With `write_found`, the operator made the grants that the ledger records as pending.
     """
-    entries = {
-        grant: _with_own_tombstone(grant, entry, index, shown, account_ids)
-        if entry.unique_id
-        else _with_tombstones(grant, entry, index, shown)
-        for grant, entry in ledger.entries.items()
-    }
+    entries = {}
+    for grant, entry in ledger.entries.items():
+        is_own = (entry.is_made or (write_found and not entry.is_rejected)) and not entry.present_before
+        entries[grant] = (
+            _with_own_tombstone(grant, entry, index, shown, account_ids, is_own=is_own)
+            if entry.unique_id
+            else _with_tombstones(grant, entry, index, shown, is_own=is_own)
+        )
     return ledger if entries == ledger.entries else ledger.with_entries(entries)
 
 
@@ -65,6 +72,8 @@ def _with_own_tombstone(
     index: TombstoneIndex,
     shown: Collection[Grant],
     account_ids: Mapping[str, str],
+    *,
+    is_own: bool,
 ) -> LedgerEntry:
     """Return the entry of an identity's account with its deleted form, if the operator made the grant.
 
@@ -77,13 +86,13 @@ def _with_own_tombstone(
     if reappears(grant, entry, shown) and account_ids.get(grant.member) == entry.unique_id:
         return changed_entry(remaining, state=GrantState.GRANTED, present_before=False)
     own = _own_tombstone(grant, entry)
-    if own not in deleted or grant in shown or not entry.is_made or entry.present_before:
+    if own not in deleted or grant in shown or not is_own:
         return remaining
     return changed_entry(remaining, tombstones=_latest({*remaining.tombstones, own}))
 
 
 def _with_tombstones(
-    grant: Grant, entry: LedgerEntry, index: TombstoneIndex, shown: Collection[Grant]
+    grant: Grant, entry: LedgerEntry, index: TombstoneIndex, shown: Collection[Grant], *, is_own: bool
 ) -> LedgerEntry:
     """Return the entry of an undeclared member with its deleted forms.
 
@@ -100,7 +109,7 @@ def _with_tombstones(
     if present and remaining is not entry:
         return changed_entry(remaining, state=GrantState.GRANTED, present_before=False)
     new = found.difference(entry.tombstones, entry.unmanaged_tombstones)
-    if not entry.is_made or entry.present_before:
+    if not is_own:
         return changed_entry(remaining, unmanaged_tombstones=_latest({*entry.unmanaged_tombstones, *new}))
     tombstones = _latest({*remaining.tombstones, *new})
     return changed_entry(remaining, tombstones=tombstones, present_before=bool(new) and present)

@@ -28,6 +28,16 @@ def test_write_is_recognized_by_a_new_etag_and_its_content_alone() -> None:
     assert not replaces(write, b"2")
 
 
+def test_write_is_recognized_after_a_deletion_or_a_restoration_of_members() -> None:
+    deleted = {grant: grant.deleted_form("111") for grant in (ANN, EVE)}
+    write = write_of(b"1", {ANN, BOB, EVE})
+    assert is_alone(write, b"2", {deleted[ANN], BOB, deleted[EVE]})
+    assert is_alone(write_of(b"1", {ANN, deleted[EVE]}), b"2", {ANN, EVE})
+    assert not is_alone(write, b"2", {deleted[ANN], deleted[EVE]}), "it does not show the grant of BOB"
+    recreated = write_of(b"1", {ANN, deleted[ANN]})
+    assert not is_alone(recreated, b"2", {deleted[ANN]}), "it does not show the grant of the new account"
+
+
 async def test_write_is_recorded_with_the_etag_that_it_replaces(
     env: SyncerEnvironment, syncers: PolicySyncers
 ) -> None:
@@ -100,6 +110,27 @@ async def test_written_grant_is_managed_after_a_crash(env: SyncerEnvironment) ->
     assert (await resumed(env, ANN, BOB)).made_by_others == ()
     assert env.policies.sets == 1
     assert await released(env) == {EVE}
+
+
+async def test_written_grant_is_managed_if_members_are_deleted_after_a_crash(env: SyncerEnvironment) -> None:
+    env.policies.grant(EVE)
+    await crashed(env, ANN, BOB, before=2)
+    env.policies.delete(TARGET, ANN.member, "111")
+    env.policies.delete(TARGET, EVE.member, "333")
+    assert (await resumed(env, ANN, BOB)).made_by_others == ()
+    env.policies.restore(TARGET, ANN.member, "111")
+    assert (await resumed(env, ANN, BOB)).made_by_others == ()
+    assert await released(env) == {EVE.deleted_form("333")}
+
+
+async def test_tombstone_of_a_grant_that_another_writer_made_around_a_crash_stays(
+    env: SyncerEnvironment,
+) -> None:
+    await crashed(env, ANN, BOB, before=1)
+    env.policies.grant(ANN)
+    env.policies.delete(TARGET, ANN.member, "111")
+    await resumed(env, ANN, BOB)
+    assert await released(env) == {ANN.deleted_form("111")}
 
 
 async def test_unwritten_grant_is_written_after_a_crash(env: SyncerEnvironment) -> None:

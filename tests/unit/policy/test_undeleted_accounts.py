@@ -11,6 +11,7 @@ from cloudrun_identity.api import GrantState
 from cloudrun_identity.policy.desired_grants import DesiredGrant, DesiredGrants
 from cloudrun_identity.policy.results import GrantSyncResult
 from cloudrun_identity.policy.syncers import PolicySyncers
+from tests.unit.policy.fake_policies import Crash
 from tests.unit.policy.fakes import SyncerEnvironment
 from tests.unit.policy.one_policy import ANN, BOB, TARGET, WEB, recorded, released
 
@@ -52,6 +53,22 @@ async def test_grant_of_an_undeleted_account_is_still_managed(env: SyncerEnviron
     delete(env)
     for _ in range(looks):
         await sync(env)
+    undelete(env)
+
+    result = await sync(env)
+
+    assert result.made_by_others == ()
+    entry = recorded(env, ANN)
+    assert (entry.state, entry.present_before, entry.tombstones) == (GrantState.GRANTED, False, ())
+    assert await released(env) == frozenset()
+
+
+async def test_grant_of_an_account_deleted_after_a_crash_is_still_managed(env: SyncerEnvironment) -> None:
+    env.journal.crash_before = len(env.journal.steps) + 2  # after the write, before its record
+    with pytest.raises(Crash):
+        await sync(env)
+    delete(env)
+    assert (await sync(env)).made_by_others == ()
     undelete(env)
 
     result = await sync(env)
