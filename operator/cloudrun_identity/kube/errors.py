@@ -52,6 +52,19 @@ class KubeError(Exception):
         return self.status in (0, HTTPStatus.TOO_MANY_REQUESTS) or self.status >= 500
 
 
+class OlderVersion(KubeError):
+    """The API server shows an object in an older version than before: its storage was restored from a backup.
+
+    The object is the one that a write in conflict was meant for. A read without a resourceVersion returns the
+    newest version (https://kubernetes.io/docs/reference/using-api/api-concepts/#semantics-for-get-and-list).
+    """
+
+    def __init__(self, what: str) -> None:
+        super().__init__(HTTPStatus.CONFLICT, "OlderVersion", f"{what} is older than before")
+        self.what = what
+        """The object, such as `iambindings payments/web`."""
+
+
 class ClusterUnreachable(Exception):
     """The operator cannot connect to the API server. The message is one line for the user."""
 

@@ -8,7 +8,7 @@ from cloudrun_identity.api import KINDS
 from cloudrun_identity.api.group import GROUP, VERSION
 from cloudrun_identity.api.resource import Scope
 
-from .errors import KubeError
+from .errors import KubeError, OlderVersion
 from .resources import NAMESPACES, Object, ObjectClient, Resource
 from .sharing import SharedParts
 
@@ -53,8 +53,29 @@ def compact(obj: Object, known: Object | None = None) -> Object:
     }
 
 
+def version_in(metadata: Object) -> int:
+    """Return the resourceVersion as a number, which grows with each write; 0 if it is none.
+
+    It was opaque by an earlier contract. KEP-5504 defines it as an ordered integer, which every API server
+    already uses.
+    """
+    version = metadata.get("resourceVersion", "")
+    return int(version) if version.isdigit() else 0
+
+
+def is_before(metadata: Object, known: Object) -> bool:
+    """Return whether `metadata` is of an older version of the same object than `known`."""
+    return metadata["uid"] == known["uid"] and version_in(metadata) < version_in(known)
+
+
 async def read_latest(client: ObjectClient, obj: Object) -> Object | None:
-    """Read the object again. Return None if it was deleted, also if a new object has the same name."""
+    """Read the object again. Return None if it was deleted, also if a new object has the same name.
+
+    Raises:
+        OlderVersion: The object that was read before is newer.
+        KubeError: The object cannot be read.
+
+    """
     metadata = obj["metadata"]
     try:
         latest = await client.get(resource_of(obj), metadata["name"], metadata.get("namespace", ""))
@@ -62,7 +83,16 @@ async def read_latest(client: ObjectClient, obj: Object) -> Object | None:
         if error.is_not_found:
             return None
         raise
+    if is_before(latest["metadata"], metadata):
+        raise OlderVersion(shown_name(resource_of(obj), obj))
     return latest if latest["metadata"]["uid"] == metadata["uid"] else None
+
+
+def shown_name(resource: Resource, obj: Object) -> str:
+    """Return the object as messages name it, such as `iambindings payments/web`."""
+    metadata = obj["metadata"]
+    name = "/".join(part for part in (metadata.get("namespace", ""), metadata["name"]) if part)
+    return f"{resource.plural} {name}"
 
 
 async def ensure_namespace(client: ObjectClient, name: str) -> None:

@@ -13,8 +13,8 @@ from weakref import WeakValueDictionary
 from cloudrun_identity.api import LedgerAccount, LedgerRole, PolicyLedger
 from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.kube.crds import INSTALL
-from cloudrun_identity.kube.errors import KubeError
-from cloudrun_identity.kube.objects import resource
+from cloudrun_identity.kube.errors import KubeError, OlderVersion
+from cloudrun_identity.kube.objects import is_before, resource, shown_name
 from cloudrun_identity.kube.resources import Listing, Object, ObjectClient
 
 from .elsewhere import LedgersElsewhere, LedgersOfProject
@@ -208,6 +208,7 @@ class Ledgers:
             LedgerFull: an entry was added beyond the limits.
             LedgerPruned: the reply lacks an entry.
             LedgerInvalid: the stored object is invalid.
+            OlderVersion: the storage of the API server was restored from a backup.
             KubeError: the API server refused or failed.
 
         """
@@ -275,7 +276,15 @@ class Ledgers:
         return Ledger.of(target)
 
     async def _read(self, target: Target) -> None:
-        """Read the newest object into the cache; raises `LedgerInvalid`, so that it is not overwritten."""
+        """Read the newest object into the cache.
+
+        Raises:
+            LedgerInvalid: the object is invalid, and must not be overwritten.
+            OlderVersion: the storage of the API server was restored from a backup.
+            KubeError: the object cannot be read.
+
+        """
+        known = self._stored.get(target)
         try:
             raw = await self._client.get(_RESOURCE, object_name(target), self._namespace)
         except KubeError as error:
@@ -283,6 +292,8 @@ class Ledgers:
                 raise
             self._set(target, None)
         else:
+            if known and is_before(raw["metadata"], known.metadata):
+                raise OlderVersion(shown_name(_RESOURCE, raw))
             from_object(raw)
             self.observed(raw, deleted=False)
 

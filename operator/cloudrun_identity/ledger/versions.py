@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from cloudrun_identity.kube.objects import version_in
 from cloudrun_identity.kube.resources import Object
 
 DELETED_KEPT: Final = 512
@@ -39,8 +40,3 @@ class SeenVersions:
             self._deleted[name] = version
         while len(self._deleted) > self._deleted_kept:
             del self._deleted[next(iter(self._deleted))]
-
-
-def version_in(metadata: Object) -> int:
-    """Return the version in the metadata of an object; later versions are greater."""
-    return int(metadata["resourceVersion"])

@@ -2,6 +2,7 @@
 
 from cloudrun_identity.api import GROUP, ManagedProject
 from cloudrun_identity.api.group import FINALIZER
+from cloudrun_identity.kube.objects import version_in
 from cloudrun_identity.kube.resources import Object
 
 
@@ -9,14 +10,8 @@ def is_older(raw: Object, known: Object, *, deleted: bool) -> bool:
     """Return whether `raw` is older than `known`, or the same version. A deletion has its own version."""
     new, old = raw["metadata"], known["metadata"]
     if new["uid"] != old["uid"] or deleted:
-        return _version(raw) < _version(known)
-    return _version(raw) <= _version(known)
-
-
-def _version(raw: Object) -> int:
-    # Opaque by earlier contract. KEP-5504 defines ordered integers, which every API server already uses.
-    version = raw["metadata"].get("resourceVersion", "0")
-    return int(version) if version.isdigit() else 0
+        return version_in(new) < version_in(old)
+    return version_in(new) <= version_in(old)
 
 
 def needs_reconcile(raw: Object, known: Object | None) -> bool:

@@ -19,6 +19,7 @@ from cloudrun_identity.gcp.pubsub import Subscriber
 from cloudrun_identity.gcp.ratelimit import Priority
 from cloudrun_identity.gcp.recommender import Recommender
 from cloudrun_identity.iam.grants import Target
+from cloudrun_identity.kube.errors import OlderVersion
 from cloudrun_identity.kube.event_recorder import EventRecorder
 from cloudrun_identity.kube.lease import NAME as LEASE
 from cloudrun_identity.kube.lease_observer import LeaseObserver
@@ -121,13 +122,15 @@ def build_manager(
     concurrency: int,
     may_act: Callable[[], bool],
     removals: RecentRemovals,
+    on_older_version: Callable[[OlderVersion], None],
     change_feed: str = "",
 ) -> Manager:
     """Compose the manager of the installed `kinds`.
 
     It keeps its ledgers in `namespace` and runs `concurrency` reconciles at the same time. `may_act` returns
-    whether the Lease is still held. `removals` are those of earlier managers of the process. `change_feed` is
-    the subscription of projects that name none.
+    whether the Lease is still held. `removals` are those of earlier managers of the process.
+    `on_older_version` is called if a read shows that the storage of the API server was restored.
+    `change_feed` is the subscription of projects that name none.
     """
     queue: KeyedQueue[ObjectKey] = KeyedQueue(flow_of=lambda key: key.namespace)
     slots, events = Slots(concurrency), EventRecorder(client, limited=LIMITED)
@@ -182,7 +185,9 @@ def build_manager(
         client=client,
         engine=engine,
         queue=queue,
-        workers=Workers(queue, engine.reconciler, slots, metrics, engine.settings.resync_max_age),
+        workers=Workers(
+            queue, engine.reconciler, slots, metrics, engine.settings.resync_max_age, on_older_version
+        ),
         resync=resync,
         feeds=feeds,
         events=events,

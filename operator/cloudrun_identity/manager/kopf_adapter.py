@@ -67,6 +67,9 @@ _CANCEL_INTERVAL = 1.0
 _WATCH_REQUEST = 300
 """Seconds after which the API server ends one request of a watch. kopf continues with the next one."""
 
+_LOST_BEFORE = 0.9 * _WATCH_REQUEST
+"""Seconds before which a request ends only if its connection was lost."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stream:
@@ -80,7 +83,7 @@ class Stream:
     """Called with each version of an object in order, and True for the last version of a deleted one. The
     next one is read when the call has ended."""
     progress: Callable[[Progress], None]
-    """Called with each bookmark, and after each new list."""
+    """Called with each bookmark, after each new list, and after each loss of the connection."""
 
     async def run(self, settings: kopf.OperatorSettings) -> None:
         """Deliver every change; after the version to continue from has expired, first every object again.
@@ -108,8 +111,9 @@ class Stream:
         self, watched: WatchedResource, settings: kopf.OperatorSettings
     ) -> AsyncIterator[Mapping[str, Any]]:
         """Yield what follows the list until the version to continue from has expired (410)."""
-        since = self.since
+        since, clock, was_lost = self.since, asyncio.get_running_loop().time, False
         while True:
+            began = clock()
             events: AsyncIterator[Mapping[str, Any]] = watching.watch_objs(
                 settings=settings,
                 resource=watched,
@@ -122,8 +126,12 @@ class Stream:
                     if event["object"]["code"] == HTTPStatus.GONE:
                         return
                     raise watching.WatchingError(f"Error in the watch-stream: {event['object']}")
+                if was_lost:
+                    self.progress(Progress.RESUMED)
+                    was_lost = False
                 since = event["object"]["metadata"]["resourceVersion"]
                 yield event
+            was_lost = was_lost or clock() - began < _LOST_BEFORE
 
     async def _take_in(self, event: Mapping[str, Any]) -> None:
         if event["type"] == "BOOKMARK":

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from cloudrun_identity.gcp.clients import GoogleClients
 from cloudrun_identity.kube.client import KubeClient
 from cloudrun_identity.kube.crds import CrdsUnsuitable, check_compatible, served_kinds
-from cloudrun_identity.kube.errors import KubeError
+from cloudrun_identity.kube.errors import KubeError, OlderVersion
 from cloudrun_identity.kube.finalizers import remove_finalizers_of_deleted_kinds
 from cloudrun_identity.kube.lease import Lease
 from cloudrun_identity.kube.objects import resource_of
@@ -76,8 +76,8 @@ class Leadership:
     """The metrics of the process."""
     lease: Lease
     """The Lease that this process holds."""
-    lease_versions: "LeaseVersions"
-    """The receiver of the Lease's written versions."""
+    storage_versions: "StorageVersions"
+    """The receiver of the versions that requests show."""
     namespace: str
     """The namespace of the PolicyLedgers and the Lease."""
     lease_duration: float
@@ -133,6 +133,7 @@ class Leadership:
             change_feed=self.change_feed,
             removals=self.removals,
             may_act=lambda: self.lease.is_holder,
+            on_older_version=self.storage_versions.older_version_read,
         )
         versions: dict[Resource, WatchedVersions] = {}
         return await self._fill(manager, versions) and await self._work(manager, versions)
@@ -159,7 +160,7 @@ class Leadership:
     async def _work(self, manager: Manager, versions: Mapping[Resource, WatchedVersions]) -> bool:
         """Reconcile until `stop` is set or the watches must restart."""
         monitor = StreamMonitor(self.client, versions, lease_duration=self.lease_duration)
-        self.lease_versions.receiver = monitor
+        self.storage_versions.receiver = monitor
         since = {each: watched.since for each, watched in versions.items()}
         watches = self.watch(MonitoredSink(manager, monitor), self.client, since, self.namespace)
         manager.start()
@@ -171,7 +172,7 @@ class Leadership:
             self.metrics.watches_lost()
             _log.warning("%s; restarting the watches", error, exc_info=error.__cause__)
         finally:
-            self.lease_versions.receiver = None
+            self.storage_versions.receiver = None
             self.liveness.starting()
             watches.request_end()
             await manager.drain()
@@ -196,16 +197,21 @@ class Leadership:
                 raise_if_failed()
 
 
-class LeaseVersions:
-    """Passes the written versions of the Lease to the monitor of the present watches."""
+class StorageVersions:
+    """Passes the versions that requests show to the monitor of the present watches."""
 
     def __init__(self) -> None:
         self.receiver: StreamMonitor | None = None
 
-    def written(self, raw: Object) -> None:
+    def lease_written(self, raw: Object) -> None:
         """Note a write of the Lease."""
         if self.receiver is not None:
             self.receiver.lease_written(raw)
+
+    def older_version_read(self, error: OlderVersion) -> None:
+        """Note that a read shows an older version of an object than before."""
+        if self.receiver is not None:
+            self.receiver.older_version_read(error)
 
 
 async def _kinds_change(client: KubeClient, kinds: list[str]) -> None:

@@ -23,7 +23,7 @@ from cloudrun_identity.kube.objects import ensure_namespace
 from .background import background, unless
 from .health import CannotListen, HealthServer
 from .kubernetes import CountedClient
-from .leadership import Leadership, LeaseVersions, check_crds
+from .leadership import Leadership, StorageVersions, check_crds
 from .liveness import Liveness
 from .metrics import Metrics
 from .termination import Termination
@@ -93,7 +93,7 @@ async def _run(settings: Settings, watch: Watch, page: Page | None, termination:
         counted = CountedClient(client, metrics)
         await check_crds(counted)
         await ensure_namespace(counted, settings.namespace)
-        versions = LeaseVersions()
+        versions = StorageVersions()
         # On a connection of its own, a renewal never waits for the answers to other requests.
         lease_client = await connect(settings.kubeconfig)
         stack.push_async_callback(lease_client.close)
@@ -103,7 +103,7 @@ async def _run(settings: Settings, watch: Watch, page: Page | None, termination:
             identity=f"{_pod()}{secrets.token_hex(4)}",
             predecessors=_pod() if os.environ.get(POD_UID) else "",
             duration=settings.lease_duration,
-            on_write=versions.written,
+            on_write=versions.lease_written,
         )
         google = GoogleClients(
             settings.google_endpoint,
@@ -139,7 +139,7 @@ async def _run(settings: Settings, watch: Watch, page: Page | None, termination:
                 google=google,
                 metrics=metrics,
                 lease=lease,
-                lease_versions=versions,
+                storage_versions=versions,
                 namespace=settings.namespace,
                 lease_duration=settings.lease_duration,
                 concurrency=settings.concurrency,

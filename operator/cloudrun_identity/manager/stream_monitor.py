@@ -4,15 +4,15 @@ A watch can be silent for two reasons: nothing changed, or it is dead. Bookmarks
 kube-apiserver sends one every minute, unless no resource has changed since the watch began. If a watch
 delivers neither changes nor bookmarks, the monitor lists the metadata of the resource, and gives the watch
 some time to deliver what the list shows. It also does so after kopf has listed the objects again, which does
-not report earlier deletions, and every ten minutes in any case: an API server sends bookmarks also while its
-cache is behind etcd.
+not report earlier deletions, after the connection was lost, which may hide a restored backup, and every ten
+minutes in any case: an API server sends bookmarks also while its cache is behind etcd.
 
 The operator's own Lease is the fast signal. The leader writes it every few seconds, and each write must come
 back through its watch. A write whose resourceVersion is lower than an earlier one shows that the API server's
 storage was restored from a backup: a watch may then be silent until the old versions are reached again.
-So does an event with an older version of an object than an earlier one. After `etcdutl snapshot restore
---bump-revision` it is the only sign: the Lease gets higher versions, and a new list delivers the restored
-objects with their old ones (https://etcd.io/docs/v3.6/op-guide/recovery/).
+So does a read or an event with an older version of an object than an earlier one. After
+`etcdutl snapshot restore --bump-revision` it is the only sign: the Lease gets higher versions, and a new list
+delivers the restored objects with their old ones (https://etcd.io/docs/v3.6/op-guide/recovery/).
 """
 
 import asyncio
@@ -22,10 +22,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn, Protocol, TypeVar
 
-from cloudrun_identity.kube.errors import KubeError
+from cloudrun_identity.kube.errors import KubeError, OlderVersion
+from cloudrun_identity.kube.objects import shown_name, version_in
 from cloudrun_identity.kube.resources import Object, Resource
 
-from .watched_versions import WatchedVersions, version_number
+from .watched_versions import WatchedVersions
 from .watches import Progress, WatchLost
 
 _log = logging.getLogger(__name__)
@@ -86,9 +87,7 @@ class StreamMonitor:
         self._signs[resource].heard_at = _now()
         versions = self._versions[resource]
         if versions.is_ahead_of(raw):
-            metadata = raw["metadata"]
-            name = metadata.get("namespace", ""), metadata["name"]
-            self._restored = f"{resource.plural} {_named([name])}"
+            self._restored = shown_name(resource, raw)
         versions.deliver(raw, deleted=deleted)
 
     def progressed(self, resource: Resource, progress: Progress) -> None:
@@ -96,24 +95,28 @@ class StreamMonitor:
         match progress:
             case Progress.CURRENT:
                 self._signs[resource].heard_at = _now()
-            case Progress.LISTED:
-                self._signs[resource].is_listed_again.set()
+            case Progress.LISTED | Progress.RESUMED:
+                self._signs[resource].is_due.set()
 
     def lease_delivered(self, raw: Object) -> None:
         """Note an event of the watch of the Lease."""
         self._watches_lease = True
-        version = version_number(raw["metadata"].get("resourceVersion", ""))
+        version = version_in(raw["metadata"])
         if self._lease_due and version >= self._lease_due[0]:
             self._lease_due = None
 
     def lease_written(self, raw: Object) -> None:
         """Note a write of the Lease."""
-        version = version_number(raw["metadata"].get("resourceVersion", ""))
+        version = version_in(raw["metadata"])
         if self._lease_written and version < self._lease_written[0]:
             self._restored = "the Lease"
         self._lease_written = version, _now()
         if self._lease_due is None:
             self._lease_due = self._lease_written
+
+    def older_version_read(self, error: OlderVersion) -> None:
+        """Note that a read shows an older version of an object than before."""
+        self._restored = error.what
 
     async def run(self) -> NoReturn:
         """Check the watches until one is lost. Raises WatchLost."""
@@ -171,8 +174,8 @@ class _Signs:
 
     heard_at: float
     """Time of the last change or bookmark."""
-    is_listed_again: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when all objects were listed again."""
+    is_due: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the watch may have missed changes."""
 
     async def until_due(self) -> None:
         """Wait until the watch must be compared with a list, after it was compared now."""
@@ -180,9 +183,9 @@ class _Signs:
         while (left := self._due(began) - _now()) > 0:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left):
-                    await self.is_listed_again.wait()
+                    await self.is_due.wait()
                 break
-        self.is_listed_again.clear()
+        self.is_due.clear()
 
     def _due(self, began: float) -> float:
         return min(max(self.heard_at, began) + SILENT_AFTER, began + CHECK_INTERVAL)

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from cloudrun_identity.kube.objects import version_in
 from cloudrun_identity.kube.resources import Listing, Object
 
 Name = tuple[str, str]
@@ -16,18 +17,13 @@ class Version:
 
     uid: str
     number: int
-    """The resourceVersion. KEP-5504 defines it as an ordered integer, which every API server already uses."""
+    """The resourceVersion, as a number."""
 
     @classmethod
     def of(cls, raw: Object) -> "Version":
         """Return the version of an object."""
         metadata = raw["metadata"]
-        return cls(sys.intern(metadata["uid"]), version_number(metadata.get("resourceVersion", "")))
-
-
-def version_number(resource_version: str) -> int:
-    """Return a resourceVersion as a number; 0 if it is none."""
-    return int(resource_version) if resource_version.isdigit() else 0
+        return cls(sys.intern(metadata["uid"]), version_in(metadata))
 
 
 @dataclass(frozen=True, slots=True)

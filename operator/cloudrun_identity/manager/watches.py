@@ -20,6 +20,9 @@ class Progress(Enum):
     LISTED = auto()
     """All objects were listed and delivered again, because the version to continue from had expired. What was
     deleted before was not delivered."""
+    RESUMED = auto()
+    """The watch delivers again after its connection was lost. If the API server was restored from a backup
+    meanwhile, the first changes after it were not delivered."""
 
 
 class EventSink(Protocol):

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from cloudrun_identity.gcp.ratelimit import Priority, call_priority, slot_released
-from cloudrun_identity.kube.errors import KubeError
+from cloudrun_identity.kube.errors import KubeError, OlderVersion
 from cloudrun_identity.ledger.limits import LedgerFull
 from cloudrun_identity.ledger.objects import LedgerInvalid
 from cloudrun_identity.ledger.store import LedgerPruned
@@ -33,13 +33,19 @@ class Workers:
         slots: Slots,
         metrics: Metrics,
         resync_max_age: Callable[[ObjectKey], float],
+        on_older_version: Callable[[OlderVersion], None],
     ) -> None:
-        """`resync_max_age(key)` is the accepted age, in seconds, of what a resync of the object reads."""
+        """Initialize the workers.
+
+        `resync_max_age(key)` is the accepted age, in seconds, of what a resync of the object reads.
+        `on_older_version` is called if a read shows that the storage of the API server was restored.
+        """
         self._queue = queue
         self._reconciler = reconciler
         self._slots = slots
         self._metrics = metrics
         self._resync_max_age = resync_max_age
+        self._on_older_version = on_older_version
         self._in_flight: set[asyncio.Task[None]] = set()
         slots.on_release(queue.wake)
 
@@ -90,6 +96,8 @@ class Workers:
         try:
             return await self._reconciler.reconcile(key, max_age=max_age)
         except KubeError as error:
+            if isinstance(error, OlderVersion):
+                self._on_older_version(error)
             level = logging.DEBUG if error.is_conflict else logging.WARNING
             _log.log(level, "%s: a request to the Kubernetes API failed, retrying: %s", key, error)
             self._reconciler.retain(key)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cloudrun_identity.kube.errors import KubeError
+from cloudrun_identity.kube.errors import KubeError, OlderVersion
 from cloudrun_identity.kube.objects import resource
 from cloudrun_identity.kube.resources import Object
 from cloudrun_identity.kube.status_writer import StatusWriter
@@ -51,6 +51,13 @@ async def test_newer_object_is_returned_and_not_written(api: FakeApi) -> None:
     latest = api.put(BINDINGS, {**stale, "spec": {"suspend": True}})
     assert await StatusWriter(api).write(stale, {"role": "roles/viewer"}) == latest
     assert "status" not in await api.get(BINDINGS, "web", "payments")
+
+
+async def test_older_object_shows_a_restored_backup(api: FakeApi) -> None:
+    backup = api.put(BINDINGS, binding())
+    newer = {**backup, "metadata": {**backup["metadata"], "resourceVersion": "9"}}
+    with pytest.raises(OlderVersion, match="iambindings payments/web is older than before"):
+        await StatusWriter(api).write(newer, {"role": "roles/viewer"})
 
 
 async def test_deleted_object_is_none(api: FakeApi) -> None:

@@ -18,7 +18,7 @@ from cloudrun_identity.api import (
 from cloudrun_identity.api.status import GrantState
 from cloudrun_identity.iam.expiry import as_granted
 from cloudrun_identity.iam.grants import Target
-from cloudrun_identity.kube.errors import KubeError
+from cloudrun_identity.kube.errors import KubeError, OlderVersion
 from cloudrun_identity.kube.resources import Object, Resource
 from cloudrun_identity.ledger.elsewhere import ledger_digest
 from cloudrun_identity.ledger.limits import LedgerFull
@@ -127,6 +127,15 @@ async def test_update_gives_up_after_repeated_conflicts(api: FakeApi, ledgers: L
     await ledgers.update(PROJECT, entered("a"))
     api.interferences = [by_another(api, "b", str(number)) for number in range(TRIES)]
     with pytest.raises(KubeError, match="changed during each of 5 tries"):
+        await ledgers.update(PROJECT, entered("c"))
+
+
+async def test_older_ledger_shows_a_restored_backup(api: FakeApi, ledgers: Ledgers) -> None:
+    await ledgers.update(PROJECT, entered("a"))
+    backup = dict(api.objects)
+    await ledgers.update(PROJECT, entered("b"))
+    api.objects = backup
+    with pytest.raises(OlderVersion, match="is older than before"):
         await ledgers.update(PROJECT, entered("c"))
 
 

@@ -284,8 +284,23 @@ async def test_watch_continues_after_the_last_version(api_server: ApiServer) -> 
     async with time_budget():
         await sink.has_last.wait()
         await watches.end()
-    assert sink.observed == [("8", False), Progress.CURRENT, (LAST, False)], changed("watch_objs()")
+    resumed = Progress.RESUMED
+    expected = [("8", False), resumed, Progress.CURRENT, resumed, (LAST, False)]
+    assert sink.observed == expected, changed("watch_objs()")
     assert api_server.since == ["7", "8", "9", "9"]
+
+
+async def test_request_that_ends_in_time_is_no_loss(
+    api_server: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kopf_adapter, "_LOST_BEFORE", 0.0)
+    api_server.events = [modified(8), modified(int(LAST))]
+    sink = Sink()
+    watches = watch(sink, api_server, {BINDINGS: "7"}, "operator")
+    async with time_budget():
+        await sink.has_last.wait()
+        await watches.end()
+    assert sink.observed == [("8", False), (LAST, False)]
 
 
 async def test_objects_are_listed_again_when_the_version_has_expired(api_server: ApiServer) -> None:

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import pytest
 
-from cloudrun_identity.kube.errors import KubeError
+from cloudrun_identity.kube.errors import KubeError, OlderVersion
 from cloudrun_identity.kube.resources import NAMESPACES, Listing, Object, Resource
 from cloudrun_identity.manager.stream_monitor import (
     CHECK_INTERVAL,
@@ -126,6 +126,15 @@ async def test_deletion_that_a_new_list_hides_is_noticed_at_once(harness: Harnes
     assert clock() <= GRACE
 
 
+async def test_change_that_a_lost_connection_hides_is_noticed_at_once(harness: Harness) -> None:
+    harness.deliver(harness.server.put("payments", 9))
+    harness.server.put("shop", 5)  # the API server was restored from a backup, and has not reached 9 yet
+    harness.progress(Progress.CURRENT)
+    harness.progress(Progress.RESUMED)
+    assert "silent about changes of shop" in await harness.lost()
+    assert clock() <= GRACE
+
+
 async def test_each_new_list_is_compared(harness: Harness) -> None:
     async with harness.running():
         for _ in range(3):
@@ -239,6 +248,12 @@ async def test_lower_version_of_the_lease_shows_a_restored_backup(harness: Harne
 async def test_older_version_in_a_new_list_shows_a_restored_backup(harness: Harness) -> None:
     harness.deliver(harness.server.put("payments", 9))
     harness.deliver(harness.server.put("payments", 5))  # as after `etcdutl snapshot restore --bump-revision`
+    assert "namespaces payments in an older version than before" in await harness.lost()
+    assert clock() <= 1.0
+
+
+async def test_older_version_in_a_read_shows_a_restored_backup(harness: Harness) -> None:
+    harness.monitor.older_version_read(OlderVersion("namespaces payments"))
     assert "namespaces payments in an older version than before" in await harness.lost()
     assert clock() <= 1.0
 

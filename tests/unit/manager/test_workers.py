@@ -18,7 +18,7 @@ from cloudrun_identity.gcp.ratelimit import (
     call_priority,
 )
 from cloudrun_identity.gcp.single_flight_cache import SingleFlightCache
-from cloudrun_identity.kube.errors import KubeError
+from cloudrun_identity.kube.errors import KubeError, OlderVersion
 from cloudrun_identity.ledger.limits import LedgerFull
 from cloudrun_identity.manager.metrics import Metrics
 from cloudrun_identity.manager.slots import Slots
@@ -88,12 +88,14 @@ class Harness:
         self.reconciler = FakeReconciler()
         self.slots = Slots(slots)
         self.metrics = Metrics()
+        self.older_versions: list[OlderVersion] = []
         self.workers = Workers(
             self.queue,
             self.reconciler,
             self.slots,
             self.metrics,
             lambda key: INTERVAL,
+            self.older_versions.append,
         )
 
     def add_many(self, namespace: str = "payments") -> None:
@@ -327,6 +329,16 @@ async def test_failure_is_retried_with_backoff_until_success(failure: Requeue | 
         harness.queue.add(key(), Priority.EDIT)
         await asyncio.sleep(1000)
     assert harness.reconciler.times[4:] == pytest.approx([1000, 1000.25]), "a success resets the backoff"
+
+
+async def test_older_version_is_passed_on(caplog: pytest.LogCaptureFixture) -> None:
+    harness = Harness()
+    harness.reconciler.answers = [error := OlderVersion("iambindings payments/b0")]
+    async with harness.open():
+        harness.queue.add(key(), Priority.EDIT)
+        await asyncio.sleep(1.0)
+    assert harness.older_versions == [error]
+    assert not caplog.messages, "the restart of the watches is logged"
 
 
 async def test_bug_is_reported_in_the_status_of_its_object_only(
