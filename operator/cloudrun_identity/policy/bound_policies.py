@@ -4,7 +4,8 @@ A resource that was deleted and created again has the same name and another poli
 unique ID is compared with the one that the ledger records. The ID is read after the policy. If another
 resource takes the name between the two reads, the IDs differ; if it does so later, the etags differ.
 
-A read that does not show the operator's own writes yet is replaced by what the last write returned.
+A read that does not show the operator's own writes yet is replaced by what the last write returned, or by the
+read that showed it if its reply was lost.
 """
 
 import asyncio
@@ -70,15 +71,22 @@ class BoundPolicies:
         except GoogleError as error:
             if error.fault is Fault.ABORTED:
                 self._own_writes.note_conflict()
+            elif error.undecided:
+                self._own_writes.undecided = self._newest
             raise
-        unique_id = self._ports.ledgers.ledger(target).target_uid
-        self._own_writes.note(self._newest, reply, unique_id, _now())
+        self._note_own(self._newest, reply, target)
         self._newest = reply
         return reply
 
-    def log_write(self, target: Target, *, removed: Collection[Grant], added: Collection[Grant]) -> None:
-        """Log a write that took effect."""
-        self._policies.log_write(target, removed=removed, added=added)
+    def note_found(self, target: Target) -> None:
+        """Note that the last read shows the write without a reply, if there is one."""
+        if self._own_writes.undecided is not None:
+            self._note_own(self._own_writes.undecided, self._newest, target)
+
+    def note_write(self, target: Target, *, removed: Collection[Grant], added: Collection[Grant]) -> None:
+        """Note and log that the last write took effect. If its reply was lost, the last read shows it."""
+        self.note_found(target)
+        self._policies.note_write(target, removed=removed, added=added)
 
     async def _newest_of(self, read: Policy, target: Target) -> Policy:
         """Return the policy of a read, or the reply to a later write of the same resource."""
@@ -87,6 +95,9 @@ class BoundPolicies:
             return self._own_writes.newest(read)
         is_same = first.unique_id and await self._read(self._ports.ledgers.ledger(target)) == first.unique_id
         return self._own_writes.reply if is_same else read
+
+    def _note_own(self, before: Policy, after: Policy, target: Target) -> None:
+        self._own_writes.note(before, after, self._ports.ledgers.ledger(target).target_uid, _now())
 
     async def _verify(self, ledger: Ledger) -> None:
         expected = self._expected or ledger.target_uid

@@ -21,13 +21,16 @@ class OwnWrites:
     first: "FirstWrite | None" = None
     """The last write that replaced a policy without bindings."""
     reply: Policy = field(default_factory=Policy)
-    """The policy in the reply to the last write."""
+    """The policy in the reply to the last write, or in the read that showed it if the reply was lost."""
+    undecided: Policy | None = None
+    """The policy that a write without a reply was to replace; None if all outcomes are known."""
 
     def note(self, before: Policy, reply: Policy, unique_id: str, now: float) -> None:
         """Note that the operator replaced a policy of the resource with this unique ID.
 
         `now` is the time of the write in seconds of a clock that does not jump.
         """
+        self.undecided = None
         if not before.bindings:
             self.replaced.clear()
             self.first = FirstWrite(bytes(before.etag), unique_id, now)

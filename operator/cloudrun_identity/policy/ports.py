@@ -31,8 +31,8 @@ class PolicyPort(PolicyReader, Protocol):
         """Write the policy, if its etag is current. Return the new policy. Raises GoogleError."""
         ...
 
-    def log_write(self, target: Target, *, removed: Collection[Grant], added: Collection[Grant]) -> None:
-        """Log a write that took effect, also one whose reply was lost. A dry run logs nothing."""
+    def note_write(self, target: Target, *, removed: Collection[Grant], added: Collection[Grant]) -> None:
+        """Note and log that a write took effect, also if its reply was lost. A dry run logs nothing."""
         ...
 
 

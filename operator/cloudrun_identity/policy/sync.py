@@ -85,12 +85,14 @@ class PolicySync:
                     self._ports.observer.policy_synced(self._target.kind, "unchanged")
                     return replace(self._in_sync.result, began=began, all_in_sync=True)
                 self._in_sync = None
+                if found := _is_found(before, writer):
+                    policies.note_found(self._target)
                 self._settle_removals(self._undecided_removals, writer)
                 known = with_renames(before, self._last_policy, writer.policy)
                 self._registrations.note_renamed(renamed_owners(before, known))
                 self._backoffs.resume(writer.shown)
                 planned = await self._planner.plan_for_target(
-                    known, policies, writer.shown, write_found=_is_found(before, writer)
+                    known, policies, writer.shown, write_found=found
                 )
             except GoogleError as error:
                 # A read of a new account may fail after an earlier one succeeded.

@@ -179,7 +179,7 @@ class PolicyWriter:
     def _confirm(self, merged: Merged) -> None:
         self.writes += 1
         self.added |= merged.added
-        self._policies.log_write(self._target, removed=merged.removed, added=merged.added)
+        self._policies.note_write(self._target, removed=merged.removed, added=merged.added)
 
     def _see(self, policy: Policy) -> None:
         self._policy = policy

@@ -78,6 +78,9 @@ class FakePolicies:
     after_get: Callable[[Target], None]
     """Called after each read."""
 
+    shows: list[Policy | None]
+    """What the next reads show, one per read; None for the present policy."""
+
     unique_ids: dict[str, str]
     """Unique ids of the existing accounts, by member."""
 
@@ -97,6 +100,7 @@ class FakePolicies:
         self.offered: frozenset[Grant] = frozenset()
         self.before_set: list[Callable[[], None]] = []
         self.after_set: list[Callable[[], None]] = []
+        self.shows: list[Policy | None] = []
         self.after_get: Callable[[Target], None] = lambda _: None
         self.unique_ids: dict[str, str] = {}
         self.aliases: dict[str, str] = {}
@@ -193,12 +197,17 @@ class FakePolicies:
         self.reads += 1
         await asyncio.sleep(self.latency)
         self._fail()
-        policy = self._copy(target)
+        shown = self.shows.pop(0) if self.shows else None
+        policy = shown or self._copy(target)
         self.after_get(target)
         return policy
 
-    def log_write(self, target: Target, *, removed: Collection[Grant], added: Collection[Grant]) -> None:
-        """Log nothing."""
+    def copy(self, target: Target) -> Policy:
+        """Return the policy as a read shows it now."""
+        return self._copy(target)
+
+    def note_write(self, target: Target, *, removed: Collection[Grant], added: Collection[Grant]) -> None:
+        """Note nothing."""
 
     async def set(self, target: Target, policy: Policy) -> Policy:
         self.sets += 1

@@ -218,6 +218,31 @@ async def test_lost_reply_with_another_change_makes_no_grant_managed(env: Syncer
     assert await released(env) == {ANN, EVE}
 
 
+@pytest.mark.parametrize(
+    "code",
+    [Fault.UNAVAILABLE, Fault.QUOTA_EXCEEDED],
+    ids=["found by the next read", "found by the next sync"],
+)
+async def test_lost_write_that_a_later_read_does_not_show_is_managed(
+    env: SyncerEnvironment, syncers: PolicySyncers, code: Fault
+) -> None:
+    def lose() -> None:
+        error = fault(code)
+        error.in_doubt = True
+        raise error
+
+    env.policies.grant(EVE)
+    before = env.policies.copy(TARGET)
+    env.policies.after_set = [lose]
+    await synced(syncers, desiring(WEB, ANN))
+    await synced(syncers, desiring(WEB, ANN))
+    env.policies.shows = [before]
+    (result,) = await synced(syncers, desiring(WEB, ANN, BOB))
+    assert result.made_by_others == ()
+    assert env.policies.sets == 2
+    assert await released(env) == {EVE}
+
+
 async def test_late_arrival_of_a_lost_write_is_managed(env: SyncerEnvironment) -> None:
     """Test that a write without a reply is recognized when it arrives before its repetition."""
 
