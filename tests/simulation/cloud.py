@@ -4,10 +4,16 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
+from google.cloud import iam_admin_v1 as iam
 from google.iam.v1 import policy_pb2
+from google.protobuf.field_mask_pb2 import FieldMask
 
+from cloudrun_identity_playground.emulator.apis.actor import acting_as
 from cloudrun_identity_playground.emulator.apis.service_accounts import policy_name
+from cloudrun_identity_playground.emulator.author import Author
+from cloudrun_identity_playground.emulator.edit_errors import EditError
 from cloudrun_identity_playground.emulator.emulator import Emulator
+from cloudrun_identity_playground.emulator.errors import GoogleError
 from cloudrun_identity_playground.emulator.faults import Fault
 from cloudrun_identity_playground.emulator.seed import Seed
 from cloudrun_identity_playground.emulator.switches import RequestsPerMinute
@@ -66,6 +72,11 @@ STARTING_CLOUD = Seed.model_validate(
     }
 )
 """Two projects with a service, a bucket, and members that no object declares."""
+
+READER_ROLE = f"projects/{SHOP}/roles/reader"
+"""The custom role of the pool."""
+HAND_MADE = "made by hand"
+"""Display name that another client sets."""
 
 RESTORABLE = (CHECKOUT, BUCKET, f"projects/{SHOP}")
 """Resources whose policies other clients overwrite with older ones."""
@@ -147,6 +158,15 @@ class Cloud:
             if account.deleted_at is None
         }
 
+    def role_permissions(self) -> frozenset[str] | None:
+        """Return the permissions of the custom role; None if it does not exist, or is deleted."""
+        get = self.emulator.cloud.handlers["google.iam.admin.v1.IAM/GetRole"]
+        try:
+            role = get(iam.GetRoleRequest(name=READER_ROLE))
+        except GoogleError:
+            return None
+        return None if role.deleted else frozenset(role.included_permissions)
+
     def keys(self, email: str) -> dict[str, bool]:
         """Return whether each user-managed key of an account is enabled, by the ID of the key."""
         return {
@@ -190,10 +210,57 @@ class Cloud:
         return changed
 
     def edit_account(self, email: str, verb: str) -> None:
-        """Delete, undelete, disable or enable an account. Raises EditError."""
+        """Change an account, as `steps.EditAccount` describes. Raises EditError."""
+        account_id, _, domain = email.partition("@")
+        project = f"projects/{domain.partition('.')[0]}"
+        account = f"{project}/serviceAccounts/{email}"
+        match verb:
+            case "rename":
+                renamed = iam.ServiceAccount(name=account, display_name=HAND_MADE)
+                mask = FieldMask(paths=["display_name"])
+                self._write(
+                    "PatchServiceAccount",
+                    iam.PatchServiceAccountRequest(service_account=renamed, update_mask=mask),
+                )
+            case "recreate":
+                self._write("DeleteServiceAccount", iam.DeleteServiceAccountRequest(name=account))
+                request = iam.CreateServiceAccountRequest(name=project, account_id=account_id)
+                self._write("CreateServiceAccount", request)
+            case _:
+                self.emulator.edit({"serviceAccount": _full_name(account), verb: True})
+
+    def edit_role(self, verb: str) -> None:
+        """Change the custom role, as `steps.EditRole` describes. Raises EditError."""
+        match verb:
+            case "delete":
+                self._write("DeleteRole", iam.DeleteRoleRequest(name=READER_ROLE))
+            case "undelete":
+                self._write("UndeleteRole", iam.UndeleteRoleRequest(name=READER_ROLE))
+            case "change":
+                role = iam.Role(included_permissions=["storage.buckets.get"])
+                mask = FieldMask(paths=["included_permissions"])
+                self._write(
+                    "UpdateRole", iam.UpdateRoleRequest(name=READER_ROLE, role=role, update_mask=mask)
+                )
+
+    def edit_key(self, email: str, verb: str) -> None:
+        """Change the newest key of an account, as `steps.EditKey` describes. Raises EditError."""
+        keys = list(self.keys(email))
+        if not keys:
+            raise EditError(f"{email} has no key")
         project = email.partition("@")[2].partition(".")[0]
-        account = f"projects/{project}/serviceAccounts/{email}"
-        self.emulator.edit({"serviceAccount": _full_name(account), verb: True})
+        name = f"projects/{project}/serviceAccounts/{email}/keys/{keys[-1]}"
+        request = getattr(iam, f"{verb.capitalize()}ServiceAccountKeyRequest")(name=name)
+        self._write(f"{verb.capitalize()}ServiceAccountKey", request)
+
+    def _write(self, method: str, request: Any) -> None:
+        """Call a method of the IAM API as another client. Raises EditError."""
+        author = Author()
+        with acting_as(author.principal):
+            try:
+                self.emulator.cloud.write(f"google.iam.admin.v1.IAM/{method}", request, author.sender)
+            except GoogleError as error:
+                raise EditError(error.message) from error
 
     def redeploy(self, email: str) -> None:
         """Deploy the service with another account. Raises EditError."""

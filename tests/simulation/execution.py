@@ -5,9 +5,10 @@ import contextvars
 from collections.abc import Callable
 from typing import assert_never
 
+from google.cloud.iam_admin_v1 import CreateServiceAccountRequest
 from google.iam.v1.iam_policy_pb2 import SetIamPolicyRequest
 
-from cloudrun_identity_playground.emulator.edits import EditError
+from cloudrun_identity_playground.emulator.edit_errors import EditError
 from cloudrun_identity_playground.kubeapi.errors import ApiError
 
 from . import loop as simulated
@@ -75,7 +76,7 @@ class Execution:
             after_step()
 
     async def settle(self, *, opens_projects: bool = True) -> None:
-        """End all faults and standbys, open all projects, and wait until nothing is written any more.
+        """End all faults, standbys and suspensions, open all projects, and wait until nothing is written.
 
         A crash at a checkpoint, or an edit before a write, may still happen once.
         """
@@ -88,6 +89,8 @@ class Execution:
             for name, declared in POOL.items():
                 if name.kind == "ManagedProject":
                     self._apply_open(name, declared.specs[0])
+                elif (stored := world.kube.find(name)) and stored["spec"].get("suspend"):
+                    self._apply_open(name, {**stored["spec"], "suspend": False})
         if not world.alive():
             world.start()
         self._terminate_standbys()
@@ -131,6 +134,8 @@ class Execution:
                 | steps.EditPolicy()
                 | steps.RestorePolicies()
                 | steps.EditAccount()
+                | steps.EditRole()
+                | steps.EditKey()
                 | steps.Redeploy()
             ):
                 self._use_google_cloud(action)
@@ -149,7 +154,9 @@ class Execution:
                 self._expectation.note_clock_jump()
             case steps.RestoreApiServer(age, bump):
                 if backup := self._expectation.backup(self._loop.time() - age):
+                    before = self._expectation.objects()
                     self._world.kube.restore(backup, bump=bump)
+                    self._expectation.note_lost(before.keys() - self._expectation.objects().keys())
                     self._world.reset_connections()
             case _:
                 await self._control(action)
@@ -172,6 +179,8 @@ class Execution:
         | steps.EditPolicy
         | steps.RestorePolicies
         | steps.EditAccount
+        | steps.EditRole
+        | steps.EditKey
         | steps.Redeploy,
     ) -> None:
         cloud, expected = self._world.cloud, self._expectation
@@ -189,6 +198,11 @@ class Execution:
             case steps.EditAccount(address, verb):
                 cloud.edit_account(address, verb)
                 expected.note_account_edit(address, verb)
+            case steps.EditRole(verb):
+                cloud.edit_role(verb)
+                expected.note_role_edit(verb)
+            case steps.EditKey(address, verb):
+                cloud.edit_key(address, verb)
             case steps.Redeploy(address):
                 cloud.redeploy(address)
             case _:
@@ -200,7 +214,11 @@ class Execution:
             self._expectation.note_edit(grant, present=present)
 
     def _before_call(self, method: str, request: bytes) -> None:
-        """Make the edits that are due before the write of this policy."""
+        """Note which account is created, and make the edits that are due before the write of this policy."""
+        if method.endswith("/CreateServiceAccount"):
+            wanted = CreateServiceAccountRequest.deserialize(request)
+            project = wanted.name.removeprefix("projects/")
+            self._expectation.note_creation(f"{wanted.account_id}@{project}.iam.gserviceaccount.com")
         if not self._edits_before_write or not method.endswith("/SetIamPolicy"):
             return
         resource = SetIamPolicyRequest.FromString(request).resource

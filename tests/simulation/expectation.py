@@ -7,7 +7,7 @@ grants both outcomes are right, because they depend on more than the objects; th
 import asyncio
 import math
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -18,7 +18,7 @@ from cloudrun_identity_playground.kubeapi.store import Backup
 
 from .changes import Changes, recorded_grants
 from .cloud import RESTORABLE
-from .declarations import Grant, ObjectName, email
+from .declarations import PROJECTS, Grant, ObjectName, email
 from .grants import (
     ALL_GRANTS,
     DECLARED,
@@ -39,6 +39,9 @@ _EXPIRING = frozenset(grant for grant in ALL_GRANTS if grant.member == "user:gue
 _NEVER = "9"
 """An end after all ends that specs declare."""
 _KEPT_BACKUPS = 64
+
+SEEN_WITHIN = 120.0
+"""Seconds after which the operator must know what is declared, even if a watch was silent."""
 
 FAULT_LASTS = 300.0
 """Seconds in which a fault of Cloud Run may still be pending, or its error still be known."""
@@ -69,7 +72,11 @@ class Expectation:
         self.left: set[ObjectName] = set()
         """Objects whose accounts or roles may be left, or be those of others."""
         self.declared_since: dict[Grant, float] = {}
-        """The time since which each grant is declared without a break."""
+        """The time since which an object that the operator serves declares each grant without a break."""
+        self._served: dict[ObjectName, float] = {}
+        """The time since which each object is served: once it was for a while, its grants are kept."""
+        self._creating: set[str] = set()
+        """E-mails of the accounts that an operator has asked Google Cloud to create."""
         self._visitors_end = _NEVER
         """The end that the temporary grant had when the objects were last looked at."""
         self._known_to_backup: set[Grant] = set()
@@ -95,8 +102,8 @@ class Expectation:
         """Return the objects of the pool that exist."""
         return {name: obj for name in POOL if (obj := self._world.kube.find(name))}
 
-    def declared(self) -> tuple[set[Grant], set[Grant]]:
-        """Return the grants that the objects require, and those that depend on more than their specs."""
+    def declared(self, declarers: Container[ObjectName] = POOL) -> tuple[set[Grant], set[Grant]]:
+        """Return the grants that objects require, and those that depend on more than their specs."""
         specs = {
             name: obj["spec"]
             for name, obj in self.objects().items()
@@ -111,10 +118,15 @@ class Expectation:
         required: set[Grant] = set()
         depending: set[Grant] = set()
         for name, spec in specs.items():
+            if name not in declarers:
+                continue
             needs_role = "customRoleRef" in spec and READER not in specs
             # A temporary grant ends as it was last admitted: a later end counts only once it is admitted.
-            is_pending = name == VISITORS and not self._is_admitted(name)
-            (depending if needs_role or is_pending else required).update(grants_of(name, spec, home, now))
+            is_pending = name == VISITORS and (
+                "duration" in spec["members"][0] or not self._is_admitted(name)
+            )
+            is_open = needs_role or is_pending or spec.get("suspend", False)
+            (depending if is_open else required).update(grants_of(name, spec, home, now))
         return required - depending, depending
 
     def _is_admitted(self, name: ObjectName) -> bool:
@@ -122,9 +134,31 @@ class Expectation:
         project = self._world.kube.find(ObjectName("ManagedProject", "", POOL[name].project))
         return project is not None and name.namespace in project["spec"]["namespaces"]["names"]
 
+    def _is_served(self, name: ObjectName, spec: Mapping[str, Any]) -> bool:
+        """Return whether the operator makes what an object declares."""
+        project = self._world.kube.find(ObjectName("ManagedProject", "", POOL[name].project))
+        return (
+            project is not None
+            and self._is_admitted(name)
+            and bool(project["spec"]["guardrails"])
+            and not (project["spec"].get("suspend") or spec.get("suspend"))
+            and project["spec"].get("managementPolicy") != "Observe"
+        )
+
+    def _update_served(self, now: float) -> None:
+        """Note which objects are served, and forget those that were served for a short time only."""
+        specs = {name: obj["spec"] for name, obj in self.objects().items()}
+        for name, spec in specs.items():
+            if name.kind != "ManagedProject" and self._is_served(name, spec):
+                self._served.setdefault(name, now)
+            elif now - self._served.get(name, now) < SEEN_WITHIN:
+                self._served.pop(name, None)
+        self._served = {name: since for name, since in self._served.items() if name in specs}
+
     def update(self, now: float) -> None:
         """Note what the stored objects declare and use, after a step or a write."""
-        declared, _ = self.declared()
+        self._update_served(now)
+        declared, _ = self.declared(self._served)
         if self._visitors_end <= _rfc3339_now():
             self.declared_since = {g: since for g, since in self.declared_since.items() if g not in _EXPIRING}
         visitors = self._world.kube.find(VISITORS)
@@ -159,15 +193,22 @@ class Expectation:
         These are the account of an identity that is in use, with its grants; everything of an object with the
         policy Abandon; and everything of an object of an observed project.
         """
-        project = self._world.kube.find(ObjectName("ManagedProject", "", POOL[name].project))
-        observed = project is not None and project["spec"].get("managementPolicy") == "Observe"
+        observed = self._is_observed(POOL[name].project)
         abandoned = spec.get("deletionPolicy") == "Abandon"
+        grants = all_grants_of(name)
         if observed or abandoned:
-            self.unclear |= all_grants_of(name)
-        if observed and name == READER:
+            self.unclear |= grants
+        for project in filter(self._is_observed, PROJECTS):
+            resource = f"projects/{PROJECTS[project]}"
+            self.unclear |= {grant for grant in grants if grant.resource == resource}
+        if (observed or abandoned) and name == READER:
             self.left.add(name)
         if name.kind == "CloudRunIdentity" and (observed or abandoned or name in self._used):
             self._leave(name)
+
+    def _is_observed(self, project: str) -> bool:
+        found = self._world.kube.find(ObjectName("ManagedProject", "", project))
+        return found is not None and found["spec"].get("managementPolicy") == "Observe"
 
     def note_fault(self, method: str) -> None:
         """Note that calls of a method fail: the operator may not read who uses an account."""
@@ -230,16 +271,31 @@ class Expectation:
     def note_account_edit(self, address: str, verb: str) -> None:
         """Note that another client changed an account, and so the policies that have it as a member.
 
-        No identity may own an undeleted account any more.
+        No identity may own an undeleted account any more, and none owns an account of another client.
         """
         for resource in {grant.resource for grant in ALL_GRANTS}:
             self.changes.note_edited(resource)
-        if verb == "undelete":
-            self.left |= {
-                name
-                for name in _identities()
-                if _account(name) == address and not self._world.kube.find(name)
-            }
+        for name in _identities():
+            if _account(name) != address:
+                continue
+            if verb == "recreate" or (verb == "rename" and self._is_being_created(address)):
+                self._leave(name)
+            elif verb == "undelete" and not self._world.kube.find(name):
+                self.left.add(name)
+
+    def _is_being_created(self, address: str) -> bool:
+        """Return whether an account is being created, and is recognized only by its display name."""
+        accounts = (ledger["spec"].get("account") for ledger in self._world.kube.ledgers())
+        return any(each and each["email"] == address and each.get("intent") for each in accounts)
+
+    def note_role_edit(self, verb: str) -> None:
+        """Note that another client changed the custom role. No object may own an undeleted one any more."""
+        if verb == "undelete" and not self._world.kube.find(READER):
+            self.left.add(READER)
+
+    def note_creation(self, address: str) -> None:
+        """Note that an operator asks Google Cloud to create an account."""
+        self._creating.add(address)
 
     def note_clock_jump(self) -> None:
         """Note that the wall clock jumped: a temporary grant may have ended before."""
@@ -264,10 +320,18 @@ class Expectation:
         self.former_leader = self._world.kube.leader()
         now = self._world.cloud.account_ids()
         for name in _identities():
-            if moment.accounts.get(_account(name)) != now.get(_account(name)):
+            is_same = moment.accounts.get(_account(name)) == now.get(_account(name))
+            is_created_later = _account(name) not in now and _account(name) in self._creating
+            if not is_same or is_created_later:
                 self._leave(name)
         self.left.add(READER)
         return moment.backup
+
+    def note_lost(self, names: Iterable[ObjectName]) -> None:
+        """Note that a restored backup lacks objects. The operator may not notice it at once."""
+        for name in names:
+            if name.kind == "CloudRunIdentity":
+                self._leave(name)
 
     # The end
 

@@ -18,7 +18,9 @@ from .steps import (
     DeleteNamespace,
     EditAccount,
     EditGrant,
+    EditKey,
     EditPolicy,
+    EditRole,
     GoogleFault,
     GoogleLag,
     History,
@@ -146,6 +148,18 @@ def _delete(source: random.Random) -> Action:
     return Delete(source.choice([name for name in POOL if name.kind != "ManagedProject"]))
 
 
+def _recreate(source: random.Random) -> Sequence[Action]:
+    """Return the deletion of an object and its creation, with another spec or the same."""
+    name = source.choice([name for name in POOL if name.kind != "ManagedProject"])
+    return Delete(name), Apply(name, source.choice(POOL[name].specs))
+
+
+def _detach(source: random.Random) -> Sequence[Action]:
+    """Return the deletion of an attachment, in most cases with the policy Restore."""
+    name = source.choice([name for name in POOL if name.kind == "IdentityAttachment"])
+    return Apply(name, source.choice(POOL[name].specs[-2:])), Delete(name)
+
+
 def _edit_grant(source: random.Random) -> Action:
     grant = source.choice(UNMANAGED if source.random() < 0.4 else DECLARED)
     return EditGrant(grant, source.random() < 0.4)
@@ -182,7 +196,16 @@ def _restore(source: random.Random) -> Action:
 
 
 def _edit_account(source: random.Random) -> Action:
-    return EditAccount(source.choice(ACCOUNTS), source.choice(("delete", "undelete", "disable", "enable")))
+    verbs = ("delete", "undelete", "disable", "enable", "rename", "recreate")
+    return EditAccount(source.choice(ACCOUNTS), source.choice(verbs))
+
+
+def _edit_role(source: random.Random) -> Action:
+    return EditRole(source.choice(("delete", "undelete", "change")))
+
+
+def _edit_key(source: random.Random) -> Action:
+    return EditKey(ACCOUNTS[0], source.choice(("delete", "disable", "enable")))
 
 
 def _redeploy(source: random.Random) -> Action:
@@ -246,6 +269,8 @@ def _clock_jump(source: random.Random) -> Action:
 _GENERATORS: tuple[tuple[Callable[[random.Random], Action | Sequence[Action]], float], ...] = (
     (_apply, 6.0),
     (_delete, 2.5),
+    (_recreate, 0.7),
+    (_detach, 0.4),
     (_edit_grant, 2.5),
     (_intrude, 0.4),
     (_edit_policy, 0.7),
@@ -253,6 +278,8 @@ _GENERATORS: tuple[tuple[Callable[[random.Random], Action | Sequence[Action]], f
     (_crash_after_write, 0.7),
     (_restore, 1.0),
     (_edit_account, 1.5),
+    (_edit_role, 0.5),
+    (_edit_key, 0.5),
     (_redeploy, 0.7),
     (_google_fault, 3.0),
     (_kube_fault, 2.5),

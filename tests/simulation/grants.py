@@ -79,7 +79,8 @@ def _grants_of_identity(spec: Spec) -> Iterator[Grant]:
     project = PROJECTS[spec["projectRef"]["name"]]
     own = f"{spec['accountID']}@{project}.iam.gserviceaccount.com"
     for grant in spec.get("roles", ()):
-        resource = _target(grant.get("target", {"kind": "Project"}), project)
+        where = PROJECTS[grant.get("projectRef", spec["projectRef"])["name"]]
+        resource = _target(grant.get("target", {"kind": "Project"}), where)
         yield Grant(resource, grant["role"], f"serviceAccount:{own}")
     account = f"projects/{project}/serviceAccounts/{own}"
     for user in spec.get("users", ()):

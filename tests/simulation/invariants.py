@@ -11,16 +11,13 @@ from cloudrun_identity.manager.watch_thread import WatchesStuck
 from .changes import recorded_grants
 from .cloud import RESTORABLE
 from .declarations import NAMESPACES, PROJECTS, Grant, ObjectName, email
-from .expectation import READER, Expectation
+from .expectation import ATTACHMENT, READER, SEEN_WITHIN, Expectation
 from .grants import ALL_GRANTS, INTRUDERS, UNMANAGED
 from .loop import SimulatedLoop
 from .pool import POOL, REMOVAL_LIMIT
 from .processes import OperatorProcess
 from .result import Result
 from .world import LEASE_DURATION, SECRET, World
-
-SEEN_WITHIN = 120.0
-"""Seconds after which the operator must know what is declared, even if a watch was silent."""
 
 _RESOURCES = frozenset(grant.resource for grant in (*ALL_GRANTS, *UNMANAGED))
 
@@ -119,7 +116,9 @@ class AtTheEnd:
         yield from self._grants()
         yield from self._untouched()
         yield from self._accounts()
+        yield from self._roles()
         yield from self._keys()
+        yield from self._workloads()
         yield from self._ledgers()
         yield from self._secrets()
 
@@ -192,6 +191,21 @@ class AtTheEnd:
             is_deleted = name.kind == "CloudRunIdentity" and name not in self._objects
             if is_deleted and _address(name) in existing and not self._expected.is_left(name):
                 yield f"left: account {_address(name)}"
+        accounts = self._world.cloud.accounts()
+        for name, obj in self._live.items():
+            if name.kind == "CloudRunIdentity" and ready(obj).get("status") == "True":
+                shown_text = accounts.get(_address(name), {}).get("displayName")
+                if shown_text != obj["spec"].get("displayName", shown_text):
+                    yield f"{name}: the account has the display name {shown_text!r}"
+
+    def _roles(self) -> Iterator[str]:
+        """Compare the custom role with the object that declares it."""
+        obj, found = self._objects.get(READER), self._world.cloud.role_permissions()
+        if obj is None and found is not None and not self._expected.is_left(READER):
+            yield "left: the custom role"
+        is_ready = obj is not None and ready(obj).get("status") == "True"
+        if obj is not None and is_ready and found != frozenset(obj["spec"]["permissions"]):
+            yield f"{READER}: the role has {sorted(found or ())}"
 
     def _keys(self) -> Iterator[str]:
         """Compare keys with their status: the key in the Secret is the active one, and works."""
@@ -207,6 +221,15 @@ class AtTheEnd:
             if active is None or active.encode() not in content:
                 yield f"{name}: the Secret does not have the active key {active}"
 
+    def _workloads(self) -> Iterator[str]:
+        """Compare the workload with the status of its attachment."""
+        obj = self._live.get(ATTACHMENT)
+        if obj is None or ready(obj).get("status") != "True":
+            return
+        identity = ObjectName("CloudRunIdentity", ATTACHMENT.namespace, obj["spec"]["identityRef"]["name"])
+        if self._world.cloud.runs_as() != _address(identity):
+            yield f"{ATTACHMENT}: the workload runs as {self._world.cloud.runs_as() or 'the default account'}"
+
     def _ledgers(self) -> Iterator[str]:
         """Compare the ledgers with the policies: what they record is there, and what is there is recorded."""
         entries = dict(recorded_grants(self._world.kube.ledgers()))
@@ -215,6 +238,11 @@ class AtTheEnd:
         present = {grant for resource in _RESOURCES for grant in self._world.cloud.grants(resource)}
         required, _ = self._expected.declared()
         for grant in sorted(known - present):
+            tombstones = entries[grant].get("tombstones", ())
+            if any(grant._replace(member=member) in present for member in tombstones):
+                continue  # the policy shows the account as deleted
+            if self._belongs_to_left(grant):
+                continue  # a policy on which all objects only retain grants is not read
             # A restored ledger keeps the absent grants of an object that was deleted after the backup.
             if self._expected.lease_restored < 0 or self._has_live_owner(entries[grant]):
                 yield f"a ledger records a grant that does not exist: {shown(grant)}"

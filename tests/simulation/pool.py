@@ -15,6 +15,9 @@ from .declarations import (
     account_id,
 )
 
+_OTHERS = {"shop": "data", "data": "shop"}
+"""The other ManagedProject of each."""
+
 REMOVAL_LIMIT = 2
 """Unmanaged members that may be removed from Exclusive bindings in an hour."""
 
@@ -42,6 +45,7 @@ _OPEN = {
         "workloads": [{"namespaces": ["*"], "names": ["*"]}],
         "keys": "Allowed",
         "keyNamespaces": ["*"],
+        "restoreToDefaultAccount": True,
         "customRoles": {
             "permissions": ["cloudsql.*", "storage.*"],
             "namespaces": ["*"],
@@ -107,6 +111,10 @@ def _identities() -> Iterator[Declared]:
             },
             {**base, "roles": [sql], "disabled": True},
             {**base, "roles": [sql], "deletionPolicy": "Abandon"},
+            {**base, "roles": [sql], "disableBeforeDelete": "20s"},
+            {**base, "roles": [sql], "whenDeleted": "Recreate"},
+            {**base, "roles": [sql, {**sql, "projectRef": {"name": _OTHERS[project]}}]},
+            {**base, "roles": [sql], "suspend": True},
         ]
         if name == "worker":
             specs = [{**spec, "usableFrom": [{"projectRef": {"name": "shop"}}]} for spec in specs]
@@ -128,6 +136,7 @@ def _bindings() -> Iterator[Declared]:
                 {**base, "members": callers[1:]},
                 {**base, "members": [*callers, {"identityRef": {"name": "web"}}]},
                 {**base, "members": callers, "deletionPolicy": "Abandon"},
+                {**base, "members": callers[:1], "suspend": True},
             ],
         )
     base = {"projectRef": {"name": "shop"}, "target": bucket, "role": "roles/storage.objectViewer"}
@@ -170,6 +179,7 @@ def _bindings() -> Iterator[Declared]:
             {**base, "members": [{**guest, "expiresAt": "2030-01-01T00:04:00Z"}]},
             {**base, "members": [{**guest, "expiresAt": "2030-01-01T00:09:00Z"}]},
             {**base, "members": [guest]},
+            {**base, "members": [{**guest, "duration": "3m"}]},
         ],
     )
     base = {"projectRef": {"name": "shop"}, "target": bucket, "role": WRITER, "authority": "Exclusive"}
@@ -196,6 +206,7 @@ def _roles() -> Iterator[Declared]:
             {**base, "permissions": ["storage.objects.get"]},
             {**base, "permissions": ["storage.objects.get", "storage.objects.list"], "title": "Reader"},
             {**base, "permissions": ["cloudsql.instances.connect"]},
+            {**base, "permissions": ["storage.objects.get"], "deletionPolicy": "Abandon"},
         ],
     )
 
@@ -206,7 +217,11 @@ def _attachments() -> Iterator[Declared]:
     yield Declared(
         ObjectName("IdentityAttachment", "team-a", "checkout"),
         "shop",
-        [{**base, "identityRef": {"name": "web"}}, {**base, "identityRef": {"name": "worker"}}],
+        [
+            {**base, "identityRef": {"name": "web"}},
+            {**base, "identityRef": {"name": "worker"}},
+            {**base, "identityRef": {"name": "web"}, "deletionPolicy": "Restore"},
+        ],
     )
 
 
@@ -224,6 +239,7 @@ def _keys() -> Iterator[Declared]:
             base,
             {**base, "rotation": {"period": "1h", "overlap": "1m", "generation": 1}},
             {**base, "rotation": {"period": "1h", "overlap": "1m", "generation": 2}},
+            {**base, "deletionPolicy": "Abandon"},
         ],
     )
 

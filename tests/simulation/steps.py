@@ -65,7 +65,26 @@ class EditAccount:
 
     kind: Literal["EditAccount"] = field(default="EditAccount", kw_only=True, repr=False)
     email: str
-    verb: Literal["delete", "undelete", "disable", "enable"]
+    verb: Literal["delete", "undelete", "disable", "enable", "rename", "recreate"]
+    """`rename` changes the display name. `recreate` deletes the account, and creates another one."""
+
+
+@dataclass(frozen=True)
+class EditRole:
+    """Another client changes the custom role."""
+
+    kind: Literal["EditRole"] = field(default="EditRole", kw_only=True, repr=False)
+    verb: Literal["delete", "undelete", "change"]
+    """`change` replaces the permissions."""
+
+
+@dataclass(frozen=True)
+class EditKey:
+    """Another client changes the newest key of an account."""
+
+    kind: Literal["EditKey"] = field(default="EditKey", kw_only=True, repr=False)
+    email: str
+    verb: Literal["delete", "disable", "enable"]
 
 
 @dataclass(frozen=True)
@@ -193,6 +212,8 @@ Action = (
     | EditPolicy
     | RestorePolicies
     | EditAccount
+    | EditRole
+    | EditKey
     | Redeploy
     | GoogleFault
     | KubeFault
