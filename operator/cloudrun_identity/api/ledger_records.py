@@ -271,7 +271,7 @@ class LedgerWrite(ApiModel):
     etag: Annotated[str, Field(min_length=1, max_length=256)]
     """Etag of the policy that the write replaces, in base64."""
     digest: Annotated[str, Field(min_length=1, max_length=128)]
-    """Digest of all grants in the policy that the write leaves."""
+    """Digest of all grants in the policy that the write leaves, whether or not a member is deleted later."""
     members_before: Annotated[tuple[_Digest, ...], Field(max_length=2 * MAX_PRINCIPALS), SET, SORTED] = (
         no_items()
     )

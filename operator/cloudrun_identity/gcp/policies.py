@@ -141,7 +141,7 @@ class Policies:
         for old in [each for each, (at, _) in self._recent.items() if at <= _now() - KEPT_FOR]:
             del self._recent[old]
 
-    def note_write(self, target: Target, *, removed: Collection[Grant], added: Collection[Grant]) -> None:
+    def log_write(self, target: Target, *, removed: Collection[Grant], added: Collection[Grant]) -> None:
         """Write the line of the mutation log for a write that took effect.
 
         Only the caller knows the changes, and whether a write without a reply took effect.

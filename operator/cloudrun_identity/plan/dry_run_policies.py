@@ -35,7 +35,7 @@ class DryRunPolicies:
         self._written[target] = policy
         return policy
 
-    def note_write(self, target: Target, *, removed: Collection[Grant], added: Collection[Grant]) -> None:
+    def log_write(self, target: Target, *, removed: Collection[Grant], added: Collection[Grant]) -> None:
         """Log nothing: Google Cloud is not changed."""
 
     def changes(self) -> Iterator[tuple[Target, Sign, Grant]]:

@@ -26,7 +26,7 @@ class TargetReplaced(Exception):
 
 
 class BoundPolicies:
-    """A `ports.PolicyPort` that writes a policy only if the sync was planned for its resource.
+    """A `ports.OwnPolicyPort` that writes a policy only if the sync was planned for its resource.
 
     The unique ID is read once after each read of the policy that a write follows. A sync that writes nothing
     reads it only if the policy may be older than the first write.
@@ -60,6 +60,7 @@ class BoundPolicies:
         self._is_verified = False
         read = await self._policies.get(target)
         self._newest = await self._newest_of(read, target)
+        self._own_writes.note_read(self._newest)
         return self._newest
 
     async def set(self, target: Target, policy: Policy) -> Policy:
@@ -68,25 +69,27 @@ class BoundPolicies:
             await self._verify(self._ports.ledgers.ledger(target))
         try:
             reply = await self._policies.set(target, policy)
+        except asyncio.CancelledError:
+            self._own_writes.note_undecided(self._newest)
+            raise
         except GoogleError as error:
             if error.fault is Fault.ABORTED:
                 self._own_writes.note_conflict()
             elif error.undecided:
-                self._own_writes.undecided = self._newest
+                self._own_writes.note_undecided(self._newest)
             raise
         self._note_own(self._newest, reply, target)
         self._newest = reply
         return reply
 
     def note_found(self, target: Target) -> None:
-        """Note that the last read shows the write without a reply, if there is one."""
-        if self._own_writes.undecided is not None:
-            self._note_own(self._own_writes.undecided, self._newest, target)
+        """Note that the last read shows the last write, whose reply was lost."""
+        if undecided := self._own_writes.undecided:
+            self._note_own(undecided.before, self._newest, target)
 
-    def note_write(self, target: Target, *, removed: Collection[Grant], added: Collection[Grant]) -> None:
-        """Note and log that the last write took effect. If its reply was lost, the last read shows it."""
-        self.note_found(target)
-        self._policies.note_write(target, removed=removed, added=added)
+    def log_write(self, target: Target, *, removed: Collection[Grant], added: Collection[Grant]) -> None:
+        """Log a write that took effect."""
+        self._policies.log_write(target, removed=removed, added=added)
 
     async def _newest_of(self, read: Policy, target: Target) -> Policy:
         """Return the policy of a read, or the reply to a later write of the same resource."""

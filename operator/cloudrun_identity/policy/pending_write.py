@@ -5,10 +5,10 @@ the etag of the policy that the write replaces, and the content that it leaves. 
 write.
 
 - The etag is the same: no write took effect since.
-- The etag differs, and the content is exactly what the write leaves: the write took effect, and no other.
+- The etag differs, and the content is exactly what the write leaves, apart from members that were deleted or
+  restored since: the write took effect, and no other.
 - The content differs only in users and groups of the bindings to which the write adds any: the policy may
   show the write with other addresses. `interrupted_write` decides after the next reply.
-- The content differs only in members that were deleted or restored since: it counts as the same.
 - Otherwise another writer changed the policy. The operator cannot prove that it made a grant that is present,
   so the grant counts as unmanaged.
 

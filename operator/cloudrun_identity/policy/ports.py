@@ -31,8 +31,16 @@ class PolicyPort(PolicyReader, Protocol):
         """Write the policy, if its etag is current. Return the new policy. Raises GoogleError."""
         ...
 
-    def note_write(self, target: Target, *, removed: Collection[Grant], added: Collection[Grant]) -> None:
-        """Note and log that a write took effect, also if its reply was lost. A dry run logs nothing."""
+    def log_write(self, target: Target, *, removed: Collection[Grant], added: Collection[Grant]) -> None:
+        """Log a write that took effect, also one whose reply was lost. A dry run logs nothing."""
+        ...
+
+
+class OwnPolicyPort(PolicyPort, Protocol):
+    """A port that remembers the operator's own writes of one policy: `bound_policies.BoundPolicies`."""
+
+    def note_found(self, target: Target) -> None:
+        """Note that the last read shows the last write, whose reply was lost."""
         ...
 
 

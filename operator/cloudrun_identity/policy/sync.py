@@ -85,8 +85,9 @@ class PolicySync:
                     self._ports.observer.policy_synced(self._target.kind, "unchanged")
                     return replace(self._in_sync.result, began=began, all_in_sync=True)
                 self._in_sync = None
-                if found := _is_found(before, writer):
+                if is_shown := _shows_write(before, writer):
                     policies.note_found(self._target)
+                found = is_shown or before.target_absent
                 self._settle_removals(self._undecided_removals, writer)
                 known = with_renames(before, self._last_policy, writer.policy)
                 self._registrations.note_renamed(renamed_owners(before, known))
@@ -105,7 +106,7 @@ class PolicySync:
                 await self._settle_absent()
                 self._ports.observer.policy_synced(self._target.kind, "replaced")
                 return SyncResult(began, replaced=True)
-            synced = await self._sync(began, writer, before, planned)
+            synced = await self._sync(began, writer, before, planned, write_found=found)
             if self._registrations.is_complete and not writer.writes:
                 after = self._ports.ledgers.ledger(self._target)
                 self._in_sync = in_sync_policy(writer.policy, before, after, declared, planned.plan, synced)
@@ -119,14 +120,20 @@ class PolicySync:
             return SyncResult(began, fault=error)
 
     async def _sync(
-        self, began: float, writer: PolicyWriter, before: Ledger, planned: PlannedSync
+        self,
+        began: float,
+        writer: PolicyWriter,
+        before: Ledger,
+        planned: PlannedSync,
+        *,
+        write_found: bool,
     ) -> SyncResult:
         checkpoint, plan = self._ports.checkpoint, planned.plan
         writer.forms = ShownForms(
             planned.known,
             writer.shown,
             grants_in(self._last_policy, self._target),
-            write_found=_is_found(planned.known, writer),
+            write_found=write_found,
         )
         writer.forms.keep(plan.ledger.entries, {removal.grant for removal in plan.released})
         record = LedgerRecord(before, self._ports.ledgers)
@@ -301,13 +308,10 @@ _LASTING = frozenset(
 """Faults that end only when a user acts, such as those of a deleted project."""
 
 
-def _is_found(ledger: Ledger, writer: PolicyWriter) -> bool:
-    """Return whether pending entries of present grants are grants that the operator made.
-
-    They are if the policy shows the recorded write alone, or if the target was absent and has returned.
-    """
+def _shows_write(ledger: Ledger, writer: PolicyWriter) -> bool:
+    """Return whether the policy shows the write that the ledger records, and no other since."""
     write = ledger.pending_write
-    return ledger.target_absent or (write is not None and is_alone(write, writer.etag, writer.shown))
+    return write is not None and is_alone(write, writer.etag, writer.shown)
 
 
 def _without(desired_grants: Iterable[DesiredGrant], refused: Collection[Grant]) -> list[DesiredGrant]:

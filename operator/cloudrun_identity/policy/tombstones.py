@@ -86,8 +86,10 @@ def _with_own_tombstone(
     if reappears(grant, entry, shown) and account_ids.get(grant.member) == entry.unique_id:
         return changed_entry(remaining, state=GrantState.GRANTED, present_before=False)
     own = _own_tombstone(grant, entry)
-    if own not in deleted or grant in shown or not is_own:
+    if own not in deleted or grant in shown or own in entry.unmanaged_tombstones:
         return remaining
+    if not is_own:  # a later write does not make it the operator's
+        return changed_entry(remaining, unmanaged_tombstones=_latest({*entry.unmanaged_tombstones, own}))
     return changed_entry(remaining, tombstones=_latest({*remaining.tombstones, own}))
 
 

@@ -17,7 +17,7 @@ from .bisection import REFUSALS
 from .desired_grants import DesiredGrant
 from .merge import Merged, Removal, grants_in, merge
 from .pending_write import is_alone, replaces, write_of
-from .ports import PolicyPort
+from .ports import OwnPolicyPort
 from .shown_forms import ShownForms
 from .usage import PolicyUsage, usage_of
 
@@ -44,7 +44,7 @@ class _UndecidedWrite:
 class PolicyWriter:
     """Reads a policy once and writes the differences. Reads it again after a conflict or a lost reply."""
 
-    def __init__(self, target: Target, policies: PolicyPort, attempts: int) -> None:
+    def __init__(self, target: Target, policies: OwnPolicyPort, attempts: int) -> None:
         """Initialize the writer. `attempts` limits the attempts at one write against other writers."""
         self._target = target
         self._policies = policies
@@ -105,6 +105,7 @@ class PolicyWriter:
         if undecided and replaces(undecided.record, self.etag):
             self._undecided = undecided  # it may still arrive
         elif undecided and is_alone(undecided.record, self.etag, self.shown):
+            self._policies.note_found(self._target)
             self._confirm(undecided.merged)
         else:
             if undecided:
@@ -179,7 +180,7 @@ class PolicyWriter:
     def _confirm(self, merged: Merged) -> None:
         self.writes += 1
         self.added |= merged.added
-        self._policies.note_write(self._target, removed=merged.removed, added=merged.added)
+        self._policies.log_write(self._target, removed=merged.removed, added=merged.added)
 
     def _see(self, policy: Policy) -> None:
         self._policy = policy

@@ -198,15 +198,14 @@ class FakePolicies:
         await asyncio.sleep(self.latency)
         self._fail()
         shown = self.shows.pop(0) if self.shows else None
-        policy = shown or self._copy(target)
+        policy = shown or self.copy(target)
         self.after_get(target)
         return policy
 
-    def copy(self, target: Target) -> Policy:
-        """Return the policy as a read shows it now."""
-        return self._copy(target)
+    def log_write(self, target: Target, *, removed: Collection[Grant], added: Collection[Grant]) -> None:
+        """Log nothing."""
 
-    def note_write(self, target: Target, *, removed: Collection[Grant], added: Collection[Grant]) -> None:
+    def note_found(self, target: Target) -> None:
         """Note nothing."""
 
     async def set(self, target: Target, policy: Policy) -> Policy:
@@ -232,7 +231,7 @@ class FakePolicies:
         stored.bindings.extend(policy.bindings)
         self._show(target)
         self._touch(target)
-        reply = self._copy(target)
+        reply = self.copy(target)
         if self.after_set:
             self.after_set.pop(0)()
         return reply
@@ -262,7 +261,8 @@ class FakePolicies:
         if self.faults:
             raise self.faults.pop(0)
 
-    def _copy(self, target: Target) -> Policy:
+    def copy(self, target: Target) -> Policy:
+        """Return the policy as a read shows it now."""
         if target not in self._policies:
             raise fault(Fault.NOT_FOUND)
         copy = Policy()

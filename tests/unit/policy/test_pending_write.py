@@ -1,9 +1,13 @@
 """Grants that another writer makes between the record of a write and the write, also around a crash."""
 
+import asyncio
+
 import pytest
+from google.iam.v1.policy_pb2 import Policy
 
 from cloudrun_identity.api import GrantState
 from cloudrun_identity.gcp.errors import Fault
+from cloudrun_identity.iam.grants import Target
 from cloudrun_identity.policy.desired_grants import DesiredGrants
 from cloudrun_identity.policy.pending_write import is_alone, replaces, write_of
 from cloudrun_identity.policy.syncers import PolicySyncers
@@ -241,6 +245,46 @@ async def test_lost_write_that_a_later_read_does_not_show_is_managed(
     assert result.made_by_others == ()
     assert env.policies.sets == 2
     assert await released(env) == {EVE}
+
+
+async def test_hung_write_that_a_later_read_does_not_show_is_managed(
+    env: SyncerEnvironment, syncers: PolicySyncers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env.policies.grant(EVE)
+    before, write = env.policies.copy(TARGET), env.policies.set
+
+    async def hang(target: Target, policy: Policy) -> Policy:
+        await write(target, policy)
+        await asyncio.sleep(3600)
+        raise AssertionError("the sync has a deadline")
+
+    monkeypatch.setattr(env.policies, "set", hang)
+    await synced(syncers, desiring(WEB, ANN))
+    monkeypatch.undo()
+    await synced(syncers, desiring(WEB, ANN))
+    env.policies.shows = [before]
+    (result,) = await synced(syncers, desiring(WEB, ANN, BOB))
+    assert result.made_by_others == ()
+    assert await released(env) == {EVE}
+
+
+async def test_read_of_an_older_policy_shows_no_lost_write(
+    env: SyncerEnvironment, syncers: PolicySyncers
+) -> None:
+    def lose() -> None:
+        raise fault(Fault.UNAVAILABLE)
+
+    env.policies.grant(EVE)
+    await synced(syncers, desiring(WEB, ANN))
+    older = env.policies.copy(TARGET)
+    env.policies.revoke(ANN)
+    env.policies.before_set = [lose]
+    env.policies.shows = [None, older]
+    (result,) = await synced(syncers, desiring(WEB, ANN))
+    assert env.policies.present(TARGET) == {ANN, EVE}
+    (result,) = await synced(syncers, desiring(WEB, ANN, BOB))
+    assert result.made_by_others == ()
+    assert env.policies.present(TARGET) == {ANN, BOB, EVE}
 
 
 async def test_late_arrival_of_a_lost_write_is_managed(env: SyncerEnvironment) -> None:

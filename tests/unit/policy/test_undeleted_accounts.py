@@ -79,6 +79,24 @@ async def test_grant_of_an_account_deleted_after_a_crash_is_still_managed(env: S
     assert await released(env) == frozenset()
 
 
+async def test_grant_of_another_writer_is_kept_if_a_later_write_is_found(env: SyncerEnvironment) -> None:
+    bob = DesiredGrant(BOB, "2002")
+    env.journal.crash_before = len(env.journal.steps) + 1  # after the record, before the write
+    with pytest.raises(Crash):
+        await sync(env, bob)
+    env.policies.grant(ANN)
+    delete(env)
+    env.journal.crash_before = len(env.journal.steps) + 2  # after the write of the other grant
+    with pytest.raises(Crash):
+        await sync(env, bob)
+    await sync(env, bob)
+    undelete(env)
+
+    await sync(env, bob)
+
+    assert await released(env) == {ANN}
+
+
 async def test_grant_is_managed_if_a_sync_waits_while_its_account_returns(env: SyncerEnvironment) -> None:
     await sync(env)
     delete(env)
