@@ -54,7 +54,7 @@ def compact(obj: Object, known: Object | None = None) -> Object:
 
 
 def version_in(metadata: Object) -> int:
-    """Return the resourceVersion as a number, which grows with each write; 0 if it is none.
+    """Return the resourceVersion as a number, which grows with each write; 0 if it is not a number.
 
     It was opaque by an earlier contract. KEP-5504 defines it as an ordered integer, which every API server
     already uses.

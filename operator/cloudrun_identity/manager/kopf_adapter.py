@@ -67,8 +67,8 @@ _CANCEL_INTERVAL = 1.0
 _WATCH_REQUEST = 300
 """Seconds after which the API server ends one request of a watch. kopf continues with the next one."""
 
-_LOST_BEFORE = 0.9 * _WATCH_REQUEST
-"""Seconds before which a request ends only if its connection was lost."""
+_LOST_BEFORE = _WATCH_REQUEST - 5.0
+"""Seconds before which a request has ended because its connection was lost, or by a proxy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,8 @@ class Stream:
     """Called with each version of an object in order, and True for the last version of a deleted one. The
     next one is read when the call has ended."""
     progress: Callable[[Progress], None]
-    """Called with each bookmark, after each new list, and after each loss of the connection."""
+    """Called with each bookmark and each new list, and after a lost connection until the first new list:
+    after that, kopf reports no lost connection."""
 
     async def run(self, settings: kopf.OperatorSettings) -> None:
         """Deliver every change; after the version to continue from has expired, first every object again.

@@ -95,8 +95,10 @@ class StreamMonitor:
         match progress:
             case Progress.CURRENT:
                 self._signs[resource].heard_at = _now()
-            case Progress.LISTED | Progress.RESUMED:
-                self._signs[resource].is_due.set()
+            case Progress.LISTED:
+                self._signs[resource].note(is_listed=True)
+            case Progress.RESUMED:
+                self._signs[resource].note()
 
     def lease_delivered(self, raw: Object) -> None:
         """Note an event of the watch of the Lease."""
@@ -151,6 +153,7 @@ class StreamMonitor:
             try:
                 await self._check(resource)
             except KubeError as error:  # an outage says nothing about the watch; the Lease bounds it
+                self._signs[resource].note()
                 _log.warning("the watch of %s cannot be checked: %s", resource.plural, error)
 
     async def _check(self, resource: Resource) -> None:
@@ -174,21 +177,39 @@ class _Signs:
 
     heard_at: float
     """Time of the last change or bookmark."""
-    is_due: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when the watch may have missed changes."""
+    is_listed: bool = False
+    """True if all objects were listed again since the last comparison."""
+    is_doubtful: bool = False
+    """True if the connection was lost since the last comparison, or if that failed."""
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when one of the flags is."""
+
+    def note(self, *, is_listed: bool = False) -> None:
+        """Note that the watch may have missed changes."""
+        self.is_listed |= is_listed
+        self.is_doubtful = True
+        self.changed.set()
 
     async def until_due(self) -> None:
         """Wait until the watch must be compared with a list, after it was compared now."""
         began = _now()
         while (left := self._due(began) - _now()) > 0:
+            self.changed.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left):
-                    await self.is_due.wait()
-                break
-        self.is_due.clear()
+                    await self.changed.wait()
+        self.is_listed = self.is_doubtful = False
 
     def _due(self, began: float) -> float:
-        return min(max(self.heard_at, began) + SILENT_AFTER, began + CHECK_INTERVAL)
+        """Return the time of the next comparison, after one that ended at `began`.
+
+        A proxy may break a connection again and again: this alone makes no comparison follow the last one
+        at once.
+        """
+        if self.is_listed:
+            return began
+        heard_at = began if self.is_doubtful else max(self.heard_at, began)
+        return min(heard_at + SILENT_AFTER, began + CHECK_INTERVAL)
 
 
 _RESTORED = (

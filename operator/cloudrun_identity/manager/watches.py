@@ -22,7 +22,7 @@ class Progress(Enum):
     deleted before was not delivered."""
     RESUMED = auto()
     """The watch delivers again after its connection was lost. If the API server was restored from a backup
-    meanwhile, the first changes after it were not delivered."""
+    meanwhile, the first changes after it may not have been delivered."""
 
 
 class EventSink(Protocol):

@@ -96,8 +96,7 @@ class Workers:
         try:
             return await self._reconciler.reconcile(key, max_age=max_age)
         except KubeError as error:
-            if isinstance(error, OlderVersion):
-                self._on_older_version(error)
+            self._report_older(error)
             level = logging.DEBUG if error.is_conflict else logging.WARNING
             _log.log(level, "%s: a request to the Kubernetes API failed, retrying: %s", key, error)
             self._reconciler.retain(key)
@@ -118,7 +117,12 @@ class Workers:
         try:
             await self._reconciler.fail(key, outcome)
         except Exception as error:  # the log holds the reason already
+            self._report_older(error)
             _log.debug("%s: writing the failure to the status failed: %s", key, describe(error))
+
+    def _report_older(self, error: Exception) -> None:
+        if isinstance(error, OlderVersion):
+            self._on_older_version(error)
 
     def _requeue(self, key: ObjectKey, priority: Priority, requeue: Requeue) -> None:
         match requeue:

@@ -126,13 +126,37 @@ async def test_deletion_that_a_new_list_hides_is_noticed_at_once(harness: Harnes
     assert clock() <= GRACE
 
 
-async def test_change_that_a_lost_connection_hides_is_noticed_at_once(harness: Harness) -> None:
+async def test_change_that_a_lost_connection_hides_is_noticed_in_time(harness: Harness) -> None:
     harness.deliver(harness.server.put("payments", 9))
     harness.server.put("shop", 5)  # the API server was restored from a backup, and has not reached 9 yet
-    harness.progress(Progress.CURRENT)
     harness.progress(Progress.RESUMED)
+    others = asyncio.create_task(_repeated(lambda: harness.progress(Progress.CURRENT)))
     assert "silent about changes of shop" in await harness.lost()
-    assert clock() <= GRACE
+    others.cancel()
+    assert clock() <= DELIVERS_WITHIN
+
+
+async def test_connection_that_is_lost_again_and_again_is_compared_rarely(harness: Harness) -> None:
+    async with harness.running():
+        for _ in range(60):
+            harness.progress(Progress.RESUMED)
+            await asyncio.sleep(10.0)
+    assert len(harness.server.lists) <= 600.0 / SILENT_AFTER
+
+
+async def test_comparison_that_failed_is_repeated(harness: Harness) -> None:
+    harness.deliver(harness.server.put("payments", 1))
+    harness.server.put("payments", 2)
+    harness.server.outage = KubeError(503, "ServiceUnavailable", "starting")
+    harness.progress(Progress.LISTED)
+    others = asyncio.create_task(_repeated(lambda: harness.progress(Progress.CURRENT)))
+    async with harness.running():
+        await asyncio.sleep(1.0)
+    harness.server.outage = None
+    harness.progress(Progress.CURRENT)
+    assert "silent about changes of payments" in await harness.lost()
+    others.cancel()
+    assert clock() <= 2 * DELIVERS_WITHIN
 
 
 async def test_each_new_list_is_compared(harness: Harness) -> None:
