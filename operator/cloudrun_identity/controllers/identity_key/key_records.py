@@ -58,7 +58,7 @@ class KeyRecords:
     async def change(self, want: KeyWant, change: Callable[[KeyRing], KeyRing]) -> None:
         """Persist `change` of the newest records of the account.
 
-        A ledger that was deleted is created again, and then records of which account the keys are.
+        A new ledger is bound to the unique ID of the account.
         """
 
         def changed(ledger: Ledger) -> Ledger:

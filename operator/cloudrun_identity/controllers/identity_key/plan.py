@@ -96,7 +96,7 @@ def _after_attempt(keys: OwnKeys) -> DeleteKey | CloseAttempt | Wait | None:
         and key_id not in keys.seen.ring.records
         and attempt.time - SKEW <= key.created <= attempt.time + LAG
     )
-    if len(strays) == 1:
+    if len(strays) == 1 and keys.want.unique_id:  # the e-mail alone may name a later account
         key_id = strays[0].key_id
         return _delete(keys, key_id, stray_deleted(keys.want, key_id))
     return CloseAttempt(keys.want.home.full_name, (_ATTEMPT_CHANGE,), unclear=strays)

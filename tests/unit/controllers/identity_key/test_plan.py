@@ -1,17 +1,19 @@
 """The life of keys, step by step and under whatever happens."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from cloudrun_identity.api import KeyState, LedgerKey
+from cloudrun_identity.api import KeyState, LedgerKey, LedgerKeyAttempt
 from cloudrun_identity.controllers.identity_key.actions import CloseAttempt
 from cloudrun_identity.controllers.identity_key.key_state import Rotation, rotation_due
-from cloudrun_identity.controllers.identity_key.plan import LAG, SETTLE
-from cloudrun_identity.iam.listed_keys import MAX_KEYS
+from cloudrun_identity.controllers.identity_key.plan import LAG, SETTLE, plan
+from cloudrun_identity.iam.listed_keys import MAX_KEYS, ListedKey
 from cloudrun_identity.ledger.keys import KeyRing
+from tests.unit.controllers.identity_key.key_bench import seen, wanted
 from tests.unit.controllers.identity_key.key_history import (
     DAY,
     HOUR,
@@ -161,6 +163,15 @@ def test_of_several_possible_strays_none_is_deleted() -> None:
     del keys.live[stranger]
     keys.pass_by(HOUR)
     assert keys.states() == ["Unclear", "Active"]
+
+
+def test_stray_of_an_account_without_a_unique_id_is_not_deleted() -> None:
+    attempt = LedgerKeyAttempt(owner=OWNER, time=NOON, known=())
+    want = replace(wanted(), unique_id="", deletes=True)
+    listed = seen(ListedKey("k1", NOON), now=NOON + LAG, ring=KeyRing().with_attempt(attempt))
+    (step,) = plan(want, listed).steps
+    assert isinstance(step, CloseAttempt)
+    assert [key.key_id for key in step.unclear] == ["k1"]
 
 
 def test_a_key_from_before_the_attempt_is_not_a_stray() -> None:
