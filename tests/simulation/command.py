@@ -129,7 +129,7 @@ def _found(name: str, first: int, limit: int) -> Iterator[str]:
         with planted.FAULTS[name]():
             violations = runner.run(history).violations
         if violations and not runner.run(history).violations:
-            yield f"found after {count} histories: {violations[0]}"
+            yield "\n    ".join((f"found after {count} histories:", *violations))
 
 
 def _check_transitions(prefixes: Sequence[str]) -> int:

@@ -247,7 +247,7 @@ class Execution:
         match action:
             case steps.GoogleFault(method, code, times, applied, delay):
                 world.cloud.fail(method, code, times, applied=applied, delay=delay)
-                self._expectation.note_fault(method)
+                self._expectation.note_fault(method, code)
             case steps.GoogleLag(accounts, policies):
                 world.cloud.lag(accounts, policies)
             case steps.Quota(api, writes):

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from fnmatch import fnmatch
 from typing import Any
 
 from google.iam.v1 import policy_pb2
@@ -90,6 +91,7 @@ class Expectation:
         self._world = world
         self.changes = Changes()
         self._uses_unreadable_at = -math.inf
+        self._are_ids_unreadable = False
         for resource in RESTORABLE:
             self.note_untouched(resource)
         self._used: set[ObjectName] = set()
@@ -210,8 +212,10 @@ class Expectation:
         found = self._world.kube.find(ObjectName("ManagedProject", "", project))
         return found is not None and found["spec"].get("managementPolicy") == "Observe"
 
-    def note_fault(self, method: str) -> None:
-        """Note that calls of a method fail: the operator may not read who uses an account."""
+    def note_fault(self, method: str, code: str) -> None:
+        """Note that calls of a method fail: the operator may not read who uses an account, or its ID."""
+        if code == "PERMISSION_DENIED" and fnmatch("google.iam.admin.v1.IAM/GetServiceAccount", method):
+            self._are_ids_unreadable = True
         if method == "*" or method.startswith("google.cloud.run"):
             self._uses_unreadable_at = _now()
 
@@ -239,7 +243,12 @@ class Expectation:
         self.changes.note_edited(resource)
 
     def is_certainly_made(self, grant: Grant) -> bool:
-        """Return whether an operator made a grant, and must know it."""
+        """Return whether an operator made a grant, and must know it.
+
+        The ID of a restored account proves that its grant is the operator's.
+        """
+        if self._are_ids_unreadable and grant.member.startswith("serviceAccount:"):
+            return False
         return grant not in self.by_others | self.unclear and self.changes.is_certainly_made(grant)
 
     def note_edit(self, grant: Grant, *, present: bool) -> None:

@@ -15,18 +15,21 @@ CORPUS = sorted((Path(__file__).parent / "corpus").glob("*.json"))
 QUICK_SEEDS = "0:3"
 """Histories of `make test`, about three seconds of an idle processor."""
 FOUND_BY = {
-    "ledger-not-written-ahead": 54,
-    "policy-written-without-etag": 8,
-    "lease-ignored": 1,
-    "finalizer-removed-early": 7,
-    "conflict-taken-for-success": 20,
-    "deletions-not-seen": 4,
-    "unmanaged-members-removed": 0,
-    "status-ahead": 0,
-    "account-not-undeleted": 0,
-    "resync-off": 0,
+    "ledger-not-written-ahead": (15, "a ledger records as another client's"),
+    "policy-written-without-etag": (7, "removed a grant of others"),
+    "lease-ignored": (0, "but operator-1 holds the Lease"),
+    "finalizer-removed-early": (10, "left: "),
+    "conflict-taken-for-success": (15, "left: "),
+    "deletions-not-seen": (4, "is still being deleted"),
+    "unmanaged-members-removed": (1, "removed a grant of others"),
+    "status-ahead": (0, "a generation 2 that does not exist"),
+    "account-not-undeleted": (7, "still writing"),
+    "resync-off": (2, "missing: "),
 }
-"""By planted fault, a seed that finds it. It changes with the generator: `--planted NAME` searches."""
+"""By planted fault, a seed that finds it, and what it finds.
+
+Both change with the generator: `--planted NAME` searches.
+"""
 
 
 def simulate(*options: str, hash_seed: str = "random") -> subprocess.CompletedProcess[str]:
@@ -70,9 +73,11 @@ def test_corpus_violates_no_invariant() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", FOUND_BY)
 def test_planted_fault_is_found(fault: str) -> None:
-    done = simulate("--planted", fault, "--first", str(FOUND_BY[fault]), "--limit", "3")
+    seed, violation = FOUND_BY[fault]
+    done = simulate("--planted", fault, "--first", str(seed), "--limit", "3")
     assert done.returncode == 0, f"search from another seed: {done.stdout}{done.stderr}"
     assert f"{fault}: found after" in done.stdout
+    assert violation in done.stdout
 
 
 @pytest.mark.slow
