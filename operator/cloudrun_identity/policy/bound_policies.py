@@ -83,7 +83,7 @@ class BoundPolicies:
         return reply
 
     def note_found(self, target: Target) -> None:
-        """Note that the last read shows the last write, whose reply was lost."""
+        """Record that the last read shows the write without a reply."""
         if undecided := self._own_writes.undecided:
             self._note_own(undecided.before, self._newest, target)
 

@@ -107,7 +107,7 @@ class FirstWrite:
 
 
 _MAX_KNOWN = 32
-"""The number of etags that are compared with that of a write whose reply was lost."""
+"""The maximum number of etags in `known`."""
 
 _MAX_REPLACED = 8
 """The number of own writes that a read may not show."""

@@ -40,7 +40,7 @@ class OwnPolicyPort(PolicyPort, Protocol):
     """A port that remembers the operator's own writes of one policy: `bound_policies.BoundPolicies`."""
 
     def note_found(self, target: Target) -> None:
-        """Note that the last read shows the last write, whose reply was lost."""
+        """Record that the last read shows the write without a reply."""
         ...
 
 

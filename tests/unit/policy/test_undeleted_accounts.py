@@ -47,6 +47,14 @@ def undelete(env: SyncerEnvironment) -> None:
     env.policies.restore(TARGET, ANN.member, UNIQUE_ID)
 
 
+async def check_that_the_grant_is_managed(env: SyncerEnvironment) -> None:
+    result = await sync(env)
+    assert result.made_by_others == ()
+    entry = recorded(env, ANN)
+    assert (entry.state, entry.present_before, entry.tombstones) == (GrantState.GRANTED, False, ())
+    assert await released(env) == frozenset()
+
+
 @pytest.mark.parametrize("looks", [0, 1, 2])
 async def test_grant_of_an_undeleted_account_is_still_managed(env: SyncerEnvironment, looks: int) -> None:
     await sync(env)
@@ -54,13 +62,7 @@ async def test_grant_of_an_undeleted_account_is_still_managed(env: SyncerEnviron
     for _ in range(looks):
         await sync(env)
     undelete(env)
-
-    result = await sync(env)
-
-    assert result.made_by_others == ()
-    entry = recorded(env, ANN)
-    assert (entry.state, entry.present_before, entry.tombstones) == (GrantState.GRANTED, False, ())
-    assert await released(env) == frozenset()
+    await check_that_the_grant_is_managed(env)
 
 
 async def test_grant_of_an_account_deleted_after_a_crash_is_still_managed(env: SyncerEnvironment) -> None:
@@ -70,13 +72,7 @@ async def test_grant_of_an_account_deleted_after_a_crash_is_still_managed(env: S
     delete(env)
     assert (await sync(env)).made_by_others == ()
     undelete(env)
-
-    result = await sync(env)
-
-    assert result.made_by_others == ()
-    entry = recorded(env, ANN)
-    assert (entry.state, entry.present_before, entry.tombstones) == (GrantState.GRANTED, False, ())
-    assert await released(env) == frozenset()
+    await check_that_the_grant_is_managed(env)
 
 
 async def test_grant_of_another_writer_is_kept_if_a_later_write_is_found(env: SyncerEnvironment) -> None:
